@@ -1,0 +1,63 @@
+# Everything a developer does here, each in one word. The work itself is in cargo and in tools/build.sh.
+
+# Pinned like everything else; it lands beside the other tools, not among the user's own programs.
+CARGO_DENY_VERSION := 0.20.2
+CACHE = $(dir $(shell tools/build.sh --print-dir))
+CARGO_DENY = $(CACHE)cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help tools demo test check lint generated supply-chain advisories chart bench generate fmt clean announce
+
+help: ## List what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+tools: ## Build the Kubernetes programs that demo and tests stand on (once, about 5 minutes)
+	@tools/build.sh
+
+demo: tools announce ## Show the operator at work on this machine, no cloud account needed; ONCE=1 ends by itself
+	cargo build --locked --bin functiongraph-operator --example demo
+	$${CARGO_TARGET_DIR:-target}/debug/examples/demo $(if $(ONCE),--once)
+
+test: tools announce ## Run all tests
+	cargo test --locked --workspace
+
+check: tools announce lint test generated supply-chain chart ## Everything that must hold before a merge
+
+lint: ## Formatting and clippy
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+generated: ## Fail if crds/ is not what the code says
+	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT \
+	&& cargo run --locked --quiet -- crd --output-dir "$$fresh" \
+	&& { diff -ru crds "$$fresh" || { echo "crds/ is stale: run make generate"; exit 1; }; }
+
+supply-chain: $(CARGO_DENY) ## Licences, sources and banned crates of all dependencies
+	$(CARGO_DENY) --locked --workspace check bans licenses sources
+
+advisories: $(CARGO_DENY) ## Known vulnerabilities of all dependencies; fetches the RustSec database
+	$(CARGO_DENY) --locked --workspace check advisories
+
+chart: tools ## Lint the Helm chart
+	@if [ -d charts/functiongraph-operator ]; then \
+	    "$$(tools/build.sh --print-dir)/helm" lint --strict charts/functiongraph-operator; fi
+
+bench: tools announce ## Measure under load
+	cargo bench --locked --bench load
+
+generate: ## Write crds/ anew from the code
+	cargo run --locked --quiet -- crd --output-dir crds
+
+fmt: ## Format the code
+	cargo fmt --all
+
+clean: ## Remove what cargo built; the tools stay, other checkouts use them
+	cargo clean
+
+announce:
+	@[ -d "$${CARGO_TARGET_DIR:-target}" ] || echo "The first build compiles all dependencies and takes a few minutes; cargo shows how far it is."
+
+$(CARGO_DENY):
+	@echo "Building cargo-deny $(CARGO_DENY_VERSION), once: a few minutes."
+	cargo install cargo-deny --version $(CARGO_DENY_VERSION) --locked --quiet --root $(CACHE)cargo-deny-$(CARGO_DENY_VERSION)

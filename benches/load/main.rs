@@ -1,0 +1,208 @@
+//! What the operator costs, beside the floor: the least that keeps the promise, in the same run.
+//!
+//! The floor does for each existing object what cannot be left out: a status write with the resource version
+//! (the claim), the request, a status write (the record). No watch, no queue, no decision. Both use the same
+//! API server, the same emulator and the same signed requests, in turn.
+//!
+//! Prints a table, and writes `benches/results.md` and `benches/results.json`. Takes about six minutes.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::disallowed_methods,
+    clippy::cast_precision_loss,
+    reason = "a measurement stops at what must not happen, prints, and reads the clock"
+)]
+
+mod report;
+mod stage;
+
+use futures::{StreamExt, stream};
+use report::{Figure, Report};
+use stage::Stage;
+use std::time::{Duration, Instant};
+
+/// Objects of one throughput run.
+const OBJECTS: usize = 3000;
+
+/// Pairs of runs, floor and operator in turn; the median ratio counts.
+const PAIRS: usize = 3;
+
+/// Workers of the floor. More do not help: the API server is the limit on a machine of two cores.
+const WORKERS: usize = 32;
+
+/// Objects of the herd, and what its endpoint admits each second.
+const HERD: (usize, u32) = (10_000, 100);
+
+/// Samples of the latency run, and how many are made each second.
+const SAMPLES: (u32, u32) = (600, 20);
+
+/// How long the idle operator is watched.
+const IDLE: Duration = Duration::from_secs(30);
+
+#[tokio::main]
+async fn main() {
+    // `cargo bench` and `cargo test --benches` pass flags of the usual harness; the latter must not measure.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let mut report = Report::new();
+    let stage = Stage::new().await;
+    throughput(&stage, &mut report).await;
+    latency(&stage, &mut report).await;
+    herd(&stage, &mut report).await;
+    idle(&stage, &mut report).await;
+    report.finish();
+}
+
+/// Throughput beside the floor, and the API calls for each accepted invocation.
+async fn throughput(stage: &Stage, report: &mut Report) {
+    let (mut ratios, mut floors, mut operators) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut writes, mut others, mut rss, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        let namespace = stage.namespace(&format!("floor-{pair}")).await;
+        let objects = stage.create_many(&namespace, OBJECTS, 64).await;
+        let started = Instant::now();
+        stage.floor(objects, WORKERS).await;
+        let floor = OBJECTS as f64 / started.elapsed().as_secs_f64();
+
+        let namespace = stage.namespace(&format!("operator-{pair}")).await;
+        stage.provider(&namespace, 10_000, 64).await;
+        stage.create_many(&namespace, OBJECTS, 64).await;
+        let before = stage.api_calls().await;
+        let mut operator = stage.operator(&namespace);
+        let started = Instant::now();
+        operator.ready().await;
+        stage.until_settled(&namespace).await;
+        let speed = OBJECTS as f64 / started.elapsed().as_secs_f64();
+        let calls = stage.api_calls().await.since(&before);
+        rss.push(operator.memory().resident);
+        cpu.push(operator.cpu().as_secs_f64() * 1000.0 / OBJECTS as f64);
+        operator.stop().await;
+
+        println!("pair {}: floor {floor:.0}/s, operator {speed:.0}/s", pair + 1);
+        writes.push(calls.status_patches as f64 / OBJECTS as f64);
+        others.push(calls.others as f64 / OBJECTS as f64);
+        ratios.push(speed / floor);
+        floors.push(floor);
+        operators.push(speed);
+    }
+    assert_eq!(stage.duplicates(), 0, "the ledger holds a tag twice");
+    report.add(
+        Figure::at_least("throughput_over_floor", report::median(&mut ratios), 0.9, "")
+            .note("start of the operator included: reading and first look are part of the time"),
+    );
+    report.add(Figure::plain("floor_per_second", report::median(&mut floors), "/s"));
+    report.add(Figure::plain("operator_per_second", report::median(&mut operators), "/s"));
+    report.add(
+        Figure::at_most("api_writes_per_invocation", report::median(&mut writes), 2.0, "")
+            .note("status patches by the API server's own count"),
+    );
+    report.add(
+        Figure::at_most("other_calls_per_invocation", report::median(&mut others), 0.01, "")
+            .note("gets, events, deletes and updates; lists and watches apart"),
+    );
+    report.add(Figure::plain("memory_after_3000_mib", report::median(&mut rss), "MiB"));
+}
+
+/// From the create request to the emulator's ledger, at a steady pace.
+async fn latency(stage: &Stage, report: &mut Report) {
+    let namespace = stage.namespace("latency").await;
+    stage.provider(&namespace, 10_000, 64).await;
+    let mut operator = stage.operator(&namespace);
+    operator.ready().await;
+    let (samples, per_second) = SAMPLES;
+    let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second);
+    let mut created = Vec::new();
+    for number in 0..samples {
+        tick.tick().await;
+        created.push(stage.create_timed(&namespace, number as usize).await);
+    }
+    stage.until_settled(&namespace).await;
+    operator.stop().await;
+    let mut waits: Vec<f64> = created.into_iter().map(|sample| stage.wait_of(&sample)).collect();
+    report.add(
+        Figure::at_most("create_to_post_p50_ms", report::quantile(&mut waits, 0.5), 10.0, "ms")
+            .note("from the create request answered to the emulator's acceptance"),
+    );
+    report.add(Figure::at_most("create_to_post_p99_ms", report::quantile(&mut waits, 0.99), 50.0, "ms"));
+}
+
+/// Ten thousand due at once, an endpoint that admits a hundred each second.
+async fn herd(stage: &Stage, report: &mut Report) {
+    let (objects, admitted) = HERD;
+    let namespace = stage.namespace("herd").await;
+    stage.provider(&namespace, 10_000, 64).await;
+    stage.create_many(&namespace, objects, 512).await;
+    stage.limit(Some(admitted));
+    let (before, asked) = (stage.api_calls().await, stage.requests());
+    let mut operator = stage.operator(&namespace);
+    let started = Instant::now();
+    operator.ready().await;
+    report.add(
+        Figure::at_most("restart_to_ready_s", started.elapsed().as_secs_f64(), 2.0, "s")
+            .note("10,000 pending"),
+    );
+    stage.until_asked(asked + 1).await;
+    report.add(
+        Figure::at_most("restart_to_first_post_s", started.elapsed().as_secs_f64(), 3.0, "s")
+            .note("10,000 pending"),
+    );
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    report.add(
+        Figure::at_most("memory_10000_pending_mib", operator.memory().resident, 64.0, "MiB")
+            .note("payloads of 0.5 KB, five seconds after the start"),
+    );
+    stage.until_settled(&namespace).await;
+    let took = started.elapsed().as_secs_f64();
+    let posts = (stage.requests() - asked) as f64;
+    let calls = stage.api_calls().await.since(&before);
+    stage.limit(None);
+    operator.stop().await;
+    assert_eq!(stage.duplicates(), 0, "the ledger holds a tag twice");
+    let throttled = posts - objects as f64;
+    let extra = calls.status_patches as f64 - 2.0 * objects as f64;
+    report.add(Figure::at_most("herd_posts_per_object", posts / objects as f64, 1.02, ""));
+    report.add(Figure::at_most(
+        "herd_time_over_ideal",
+        took / (objects as f64 / f64::from(admitted)),
+        1.1,
+        "",
+    ));
+    report.add(
+        Figure::at_most("api_writes_per_throttled_attempt", extra / throttled.max(1.0), 1.0, "")
+            .note("a claim and a record: the protocol's price, see docs/guarantees.md"),
+    );
+}
+
+/// Everything is settled: what does the operator still do?
+async fn idle(stage: &Stage, report: &mut Report) {
+    let mut operator = stage.operator_everywhere();
+    operator.ready().await;
+    let (before, cpu) = (stage.api_calls().await, operator.cpu());
+    tokio::time::sleep(IDLE).await;
+    let calls = stage.api_calls().await.since(&before);
+    let settled = stage.settled().await;
+    let used = operator.cpu().saturating_sub(cpu).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+    let per_minute = calls.total() as f64 * 60.0 / IDLE.as_secs_f64();
+    report.add(
+        Figure::at_most("idle_calls_per_minute", per_minute, 0.0, "")
+            .note(&format!("{settled} settled objects")),
+    );
+    report.add(Figure::at_most("idle_cpu_percent_of_a_core", used, 0.5, "%"));
+    report.add(
+        Figure::at_most("memory_settled_mib", operator.memory().resident, 64.0, "MiB")
+            .note(&format!("{settled} settled objects, after a restart")),
+    );
+    operator.stop().await;
+}
+
+/// Runs `work` for every item, `width` at a time.
+async fn in_parallel<I, T, F>(items: I, width: usize, work: impl Fn(I::Item) -> F) -> Vec<T>
+where
+    I: IntoIterator,
+    F: Future<Output = T>,
+{
+    stream::iter(items).map(work).buffer_unordered(width).collect().await
+}

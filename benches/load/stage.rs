@@ -1,0 +1,337 @@
+//! The stage of the measurements: control plane, emulator, operator processes, and the floor.
+
+use crate::in_parallel;
+use control_plane::{ControlPlane, Options};
+use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn};
+use functiongraph_emulator::{AccessKey, Config, Emulator, Function, RateLimit};
+use functiongraph_operator::api::{
+    self, FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus,
+};
+use functiongraph_operator::kubernetes::Clients;
+use functiongraph_operator::lifecycle::{Reply, View, record};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use serde_json::json;
+use std::collections::HashMap;
+use std::num::NonZeroU32;
+use std::process::Stdio;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
+const KEY: (&str, &str) = ("BENCHACCESSKEY000001", "bench-secret-key-00000000000000000000001");
+
+/// Everything that is measured against.
+pub struct Stage {
+    plane: ControlPlane,
+    client: Client,
+    emulator: Emulator,
+    made: AtomicUsize,
+}
+
+/// An object of the latency run.
+pub struct Sample {
+    tag: String,
+    created: Timestamp,
+}
+
+/// Calls to the API server for our objects, by its own count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Calls {
+    pub status_patches: u64,
+    pub others: u64,
+    pub lists: u64,
+}
+
+impl Calls {
+    pub fn since(&self, before: &Self) -> Self {
+        Self {
+            status_patches: self.status_patches - before.status_patches,
+            others: self.others - before.others,
+            lists: self.lists - before.lists,
+        }
+    }
+
+    pub fn total(&self) -> u64 {
+        self.status_patches + self.others + self.lists
+    }
+}
+
+impl Stage {
+    pub async fn new() -> Self {
+        let plane = ControlPlane::start(Options::default()).await.expect("the control plane starts");
+        let config = plane.kube_config();
+        let client = Clients::new(config).expect("a client").calls;
+        let definitions: Api<_> = Api::all(client.clone());
+        for definition in api::definitions() {
+            definitions.create(&PostParams::default(), &definition).await.expect("a definition");
+        }
+        for name in [FunctionInvocation::crd_name(), FunctionGraphProvider::crd_name()] {
+            await_condition(definitions.clone(), name, conditions::is_crd_established())
+                .await
+                .expect("it is there");
+        }
+        let emulator = Emulator::start(Config {
+            functions: vec![Function {
+                answer_latency: Duration::from_millis(5),
+                ..Function::named("hello")
+            }],
+            access_keys: vec![AccessKey { id: KEY.0.into(), secret: KEY.1.into(), security_token: None }],
+            ..Config::default()
+        })
+        .await
+        .expect("the emulator starts");
+        Self { plane, client, emulator, made: AtomicUsize::new(0) }
+    }
+
+    pub async fn namespace(&self, name: &str) -> String {
+        let namespace = serde_json::from_value::<Namespace>(json!({"metadata": {"name": name}})).unwrap();
+        Api::all(self.client.clone()).create(&PostParams::default(), &namespace).await.expect("a namespace");
+        name.into()
+    }
+
+    pub async fn provider(&self, namespace: &str, per_second: u32, in_flight: u32) {
+        let secret = json!({"metadata": {"name": "key"},
+            "stringData": {"accessKeyID": KEY.0, "secretAccessKey": KEY.1}});
+        let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
+        secrets
+            .create(&PostParams::default(), &serde_json::from_value(secret).unwrap())
+            .await
+            .expect("a secret");
+        let provider = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionGraphProvider",
+            "metadata": {"name": "default"}, "spec": {
+                "region": "eu-de", "projectID": PROJECT, "endpoint": self.emulator.url(),
+                "caBundle": self.emulator.ca_pem(), "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
+                "limits": {"maxRequestsPerSecond": per_second, "maxInFlight": in_flight}}});
+        let providers: Api<FunctionGraphProvider> = Api::namespaced(self.client.clone(), namespace);
+        providers
+            .create(&PostParams::default(), &serde_json::from_value(provider).unwrap())
+            .await
+            .expect("a provider");
+    }
+
+    fn object(namespace: &str, number: usize, bytes: usize) -> (String, FunctionInvocation) {
+        let tag = format!("{namespace}/{number}");
+        let object = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
+            "metadata": {"name": format!("i{number}")}, "spec": {
+                "function": {"name": "hello"}, "activeDeadlineSeconds": 86400,
+                "payload": {"tag": tag, "text": "x".repeat(bytes)}}});
+        (tag, serde_json::from_value(object).unwrap())
+    }
+
+    pub async fn create_many(&self, namespace: &str, count: usize, bytes: usize) -> Vec<FunctionInvocation> {
+        let api: Api<FunctionInvocation> = Api::namespaced(self.client.clone(), namespace);
+        self.made.fetch_add(count, Ordering::Relaxed);
+        let parameters = PostParams::default();
+        in_parallel(0..count, 16, |number| {
+            let (_, object) = Self::object(namespace, number, bytes);
+            let (api, parameters) = (&api, &parameters);
+            async move { api.create(parameters, &object).await.expect("an object") }
+        })
+        .await
+    }
+
+    pub async fn create_timed(&self, namespace: &str, number: usize) -> Sample {
+        let api: Api<FunctionInvocation> = Api::namespaced(self.client.clone(), namespace);
+        let (tag, object) = Self::object(namespace, number, 64);
+        api.create(&PostParams::default(), &object).await.expect("an object");
+        self.made.fetch_add(1, Ordering::Relaxed);
+        Sample { tag, created: Timestamp::now() }
+    }
+
+    /// Milliseconds from the creation of a sample to its acceptance; the emulator reads the same clock.
+    pub fn wait_of(&self, sample: &Sample) -> f64 {
+        let ledger = self.emulator.ledger();
+        let entry =
+            ledger.iter().find(|entry| entry.tag.as_ref() == Some(&sample.tag)).expect("it was accepted");
+        entry.time.duration_since(sample.created).as_secs_f64() * 1000.0
+    }
+
+    /// Claim, send, record, and nothing else.
+    pub async fn floor(&self, objects: Vec<FunctionInvocation>, workers: usize) {
+        let endpoint = self.emulator.url().parse().expect("an endpoint");
+        let options =
+            ClientOptions { ca_bundle_pem: Some(self.emulator.ca_pem().into()), ..ClientOptions::default() };
+        let cloud = Cloud::new(endpoint, options).expect("a client");
+        let credential = Credential::access_key(KEY.0, KEY.1, None).expect("a credential");
+        let urn: FunctionUrn =
+            format!("urn:fss:eu-de:{PROJECT}:function:default:hello:latest").parse().unwrap();
+        in_parallel(objects, workers, |object| {
+            let (cloud, credential, urn) = (&cloud, &credential, &urn);
+            async move {
+                let claim =
+                    record::claimed(&View::of(&object, Timestamp::UNIX_EPOCH), 1, "floor", Timestamp::now());
+                let claimed = self.patch(&object, &claim).await;
+                let event = claimed.spec.payload.as_ref().unwrap().as_str().as_bytes().to_vec();
+                let timeout = Duration::from_secs(30);
+                let answer =
+                    cloud.invoke_async(urn, event.into(), credential, Timestamp::now(), timeout).await;
+                let request_id = answer.expect("an answer").request_id;
+                let reply = Reply::Accepted { request_id };
+                let status =
+                    record::answered(&View::of(&claimed, Timestamp::UNIX_EPOCH), &reply, Timestamp::now(), 0);
+                self.patch(&claimed, &status).await;
+            }
+        })
+        .await;
+    }
+
+    async fn patch(
+        &self,
+        object: &FunctionInvocation,
+        status: &FunctionInvocationStatus,
+    ) -> FunctionInvocation {
+        let api: Api<FunctionInvocation> =
+            Api::namespaced(self.client.clone(), &object.namespace().unwrap_or_default());
+        let body = json!({"metadata": {"resourceVersion": object.resource_version()}, "status": status});
+        api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(body))
+            .await
+            .expect("a write")
+    }
+
+    pub fn operator(&self, namespace: &str) -> Operator {
+        self.start(&["--namespace", namespace])
+    }
+
+    pub fn operator_everywhere(&self) -> Operator {
+        self.start(&[])
+    }
+
+    fn start(&self, flags: &[&str]) -> Operator {
+        // A free port of the moment; nobody else on this machine is after it.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let admin = format!("127.0.0.1:{port}");
+        let process = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--log=warn", "--admin-listen", &admin])
+            .arg("--kubeconfig")
+            .arg(self.plane.kubeconfig(control_plane::ADMIN).expect("a kubeconfig"))
+            .args(flags)
+            .stderr(Stdio::inherit())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the operator starts");
+        Operator { process, admin }
+    }
+
+    /// Waits until every object of the namespace has an outcome.
+    pub async fn until_settled(&self, namespace: &str) {
+        let api: Api<FunctionInvocation> = Api::namespaced(self.client.clone(), namespace);
+        // From the API server's cache: a look must not cost what is measured.
+        let unfinished = ListParams::default().fields("status.outcome=").match_any();
+        while !api.list_metadata(&unfinished).await.expect("a list").items.is_empty() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    pub async fn settled(&self) -> usize {
+        let api: Api<FunctionInvocation> = Api::all(self.client.clone());
+        api.list_metadata(&ListParams::default().fields("status.outcome!=").match_any())
+            .await
+            .expect("a list")
+            .items
+            .len()
+    }
+
+    /// The API server's own count.
+    pub async fn api_calls(&self) -> Calls {
+        let text = self
+            .client
+            .request_text(http::Request::get("/metrics").body(Vec::new()).unwrap())
+            .await
+            .expect("metrics");
+        let mut calls = Calls::default();
+        for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
+            let Some((labels, value)) = line.rsplit_once(' ') else { continue };
+            let has = |label: &str| labels.contains(label);
+            let ours = has("group=\"functiongraph.io\"")
+                || has("resource=\"events\"")
+                || has("resource=\"secrets\"");
+            if !ours || has("verb=\"WATCH\"") || has("verb=\"POST\"") && has("functioninvocations") {
+                continue;
+            }
+            let count: u64 = value.parse().unwrap_or_default();
+            if has("subresource=\"status\"") && has("verb=\"PATCH\"") && has("functioninvocations") {
+                calls.status_patches += count;
+            } else if has("verb=\"LIST\"") {
+                calls.lists += count;
+            } else {
+                calls.others += count;
+            }
+        }
+        calls
+    }
+
+    pub fn limit(&self, per_second: Option<u32>) {
+        self.emulator.set_rate_limit(per_second.map(|n| RateLimit {
+            requests_per_second: NonZeroU32::new(n).unwrap(),
+            burst: None,
+            retry_after: None,
+        }));
+    }
+
+    pub fn requests(&self) -> u64 {
+        self.emulator.requests().seen
+    }
+
+    pub async fn until_asked(&self, requests: u64) {
+        while self.requests() < requests {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Tags that stand in the ledger more than once.
+    pub fn duplicates(&self) -> usize {
+        let mut counts: HashMap<String, usize> = HashMap::new();
+        for entry in self.emulator.ledger() {
+            *counts.entry(entry.tag.unwrap_or_default()).or_default() += 1;
+        }
+        counts.values().filter(|count| **count > 1).count()
+    }
+}
+
+/// An operator process.
+pub struct Operator {
+    process: Child,
+    admin: String,
+}
+
+/// Memory in MiB.
+pub struct Memory {
+    pub resident: f64,
+}
+
+impl Operator {
+    pub async fn ready(&mut self) {
+        let url = format!("http://{}/readyz", self.admin);
+        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
+            assert!(self.process.try_wait().unwrap().is_none(), "the operator ended");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    pub fn memory(&self) -> Memory {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        Memory { resident: kib / 1024.0 }
+    }
+
+    pub fn cpu(&self) -> Duration {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id().unwrap())).unwrap();
+        let after = stat.rsplit_once(')').unwrap().1;
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        // utime and stime, in ticks of a hundredth of a second (USER_HZ on every Linux we know).
+        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+        Duration::from_millis(ticks * 10)
+    }
+
+    pub async fn stop(mut self) {
+        let pid = self.process.id().unwrap().to_string();
+        Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap();
+        self.process.wait().await.unwrap();
+    }
+}

@@ -1,0 +1,159 @@
+//! What goes back over the wire: answers as the service and its gateway write them, and their absence.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use hyper::ext::ReasonPhrase;
+use serde_json::json;
+
+/// The gateway's id of the request; never the id of an invocation.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The id of the invocation.
+pub(crate) const X_CFF_REQUEST_ID: HeaderName = HeaderName::from_static("x-cff-request-id");
+
+/// How an exchange ends.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// With an answer.
+    Answer(Answer),
+    /// With the beginning of an answer.
+    Truncated(Answer),
+    /// With a reset of the connection.
+    Cut,
+    /// Not before the client gives up.
+    Silence,
+}
+
+/// One answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    status: StatusCode,
+    /// Words beside the status that differ from the usual ones.
+    reason: Option<ReasonPhrase>,
+    headers: Vec<(HeaderName, String)>,
+    content: Content,
+}
+
+/// The body of an answer.
+#[derive(Debug)]
+enum Content {
+    /// Bytes and their type; no type, no header.
+    Raw(Option<String>, Bytes),
+    /// An error of the service.
+    Service { code: String, message: String },
+    /// An error of the gateway in front of it, which adds its id of the request.
+    Gateway { code: String, message: String },
+}
+
+impl Answer {
+    fn new(status: StatusCode, content: Content) -> Self {
+        Self { status, reason: None, headers: Vec::new(), content }
+    }
+
+    /// JSON from the service.
+    pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Self {
+        Self::raw(status, Some("application/json"), value.to_string())
+    }
+
+    /// Any body at all.
+    pub(crate) fn raw(status: StatusCode, content_type: Option<&str>, body: impl Into<Bytes>) -> Self {
+        Self::new(status, Content::Raw(content_type.map(str::to_owned), body.into()))
+    }
+
+    /// An error of the service.
+    pub(crate) fn service(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self::new(status, Content::Service { code: code.to_owned(), message: message.into() })
+    }
+
+    /// An error of the gateway.
+    pub(crate) fn gateway(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self::new(status, Content::Gateway { code: code.to_owned(), message: message.into() })
+    }
+
+    /// Adds a header; a value that cannot stand in one is left out when the answer is written.
+    pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
+
+    /// Replaces the words beside the status.
+    pub(crate) fn with_reason(mut self, reason: &'static [u8]) -> Self {
+        self.reason = Some(ReasonPhrase::from_static(reason));
+        self
+    }
+
+    /// The status.
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The error code, for the log; empty if the answer has none.
+    pub(crate) fn code(&self) -> &str {
+        match &self.content {
+            Content::Raw(..) => "",
+            Content::Service { code, .. } | Content::Gateway { code, .. } => code,
+        }
+    }
+
+    /// The answer as it goes on the wire.
+    pub(crate) fn into_response(self, gateway_id: &str) -> Response<Bytes> {
+        let (content_type, body) = match self.content {
+            Content::Raw(content_type, body) => (content_type, body),
+            Content::Service { code, message } => {
+                let value = json!({ "error_code": code, "error_msg": message });
+                (Some("application/json".to_owned()), value.to_string().into())
+            }
+            Content::Gateway { code, message } => {
+                let value = json!({ "error_msg": message, "error_code": code, "request_id": gateway_id });
+                (Some("application/json".to_owned()), value.to_string().into())
+            }
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        if let Some(reason) = self.reason {
+            response.extensions_mut().insert(reason);
+        }
+        let fixed = [
+            (header::SERVER, Some("api-gateway".to_owned())),
+            (X_REQUEST_ID, Some(gateway_id.to_owned())),
+            (header::CONTENT_TYPE, content_type),
+        ];
+        let fixed = fixed.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        for (name, value) in fixed.chain(self.headers) {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_gateway_repeats_its_id_in_the_body_and_the_service_does_not() {
+        let body = |answer: Answer| {
+            let response = answer.into_response("abc");
+            assert_eq!(response.headers()[X_REQUEST_ID], "abc");
+            serde_json::from_slice::<serde_json::Value>(response.body()).unwrap()
+        };
+        assert_eq!(
+            body(Answer::service(StatusCode::NOT_FOUND, "FSS.1051", "m")),
+            json!({"error_code": "FSS.1051", "error_msg": "m"})
+        );
+        assert_eq!(
+            body(Answer::gateway(StatusCode::NOT_FOUND, "APIG.0101", "m")),
+            json!({"error_code": "APIG.0101", "error_msg": "m", "request_id": "abc"})
+        );
+    }
+
+    #[test]
+    fn a_value_that_cannot_stand_in_a_header_is_left_out() {
+        let answer = Answer::raw(StatusCode::OK, None, "").with(header::LOCATION, "a\r\nb");
+        let response = answer.into_response("abc");
+        assert!(!response.headers().contains_key(header::LOCATION));
+        assert!(!response.headers().contains_key(header::CONTENT_TYPE));
+    }
+}

@@ -1,0 +1,137 @@
+//! Signatures made with the client's own signer, and the life of a key that fails.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, Method};
+
+use super::*;
+
+const PATH: &str = "/v2/p/fgs/functions/f/invocations-async";
+
+fn now() -> Timestamp {
+    "2026-03-01T12:00:00Z".parse().unwrap()
+}
+
+fn auth() -> Auth {
+    Auth::new(&Config {
+        tokens: vec!["good-token".into()],
+        access_keys: vec![
+            AccessKey { id: "AK".into(), secret: "SK".into(), security_token: None },
+            AccessKey { id: "TEMPORARY".into(), secret: "SK".into(), security_token: Some("st".into()) },
+        ],
+        lockout: Duration::from_mins(5),
+        ..Config::default()
+    })
+}
+
+fn request(headers: &[(&str, &str)]) -> Request {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        map.insert(HeaderName::try_from(*name).unwrap(), value.parse().unwrap());
+    }
+    Request::new(Method::POST, &PATH.parse().unwrap(), map, Bytes::from_static(b"{}"))
+}
+
+fn signed(key: &str, secret: &str, at: Timestamp, more: &[(&str, &str)]) -> Request {
+    let date = sign::format_date(at);
+    let mut headers = vec![("host", "localhost:1"), (sign::X_SDK_DATE, date.as_str())];
+    headers.extend(more);
+    let request_to_sign =
+        SignedRequest { method: "POST", path: PATH, query: &[], headers: &headers, body: b"{}" };
+    let authorization = request_to_sign.authorization(key, secret, &date);
+    headers.push((sign::AUTHORIZATION, &authorization));
+    request(&headers)
+}
+
+#[test]
+fn a_known_token_is_let_in_and_another_is_not() {
+    let auth = auth();
+    assert_eq!(auth.check(&request(&[(X_AUTH_TOKEN, "good-token")]), now()), Ok(()));
+    let bad = auth.check(&request(&[(X_AUTH_TOKEN, "bad")]), now());
+    assert_eq!(bad, Err(AuthFailure::UnknownToken));
+    assert_eq!(auth.check(&request(&[]), now()), Err(AuthFailure::NoCredential));
+}
+
+#[test]
+fn a_signature_is_good_for_exactly_the_request_it_was_made_for() {
+    let auth = auth();
+    assert_eq!(auth.check(&signed("AK", "SK", now(), &[]), now()), Ok(()));
+    let mut other_body = signed("AK", "SK", now(), &[]);
+    other_body.body = Bytes::from_static(b"{ }");
+    assert_eq!(auth.check(&other_body, now()), Err(AuthFailure::BadSignature));
+    let mut other_query = signed("AK", "SK", now(), &[]);
+    other_query.query.push(("a".into(), "b".into()));
+    assert_eq!(auth.check(&other_query, now()), Err(AuthFailure::BadSignature));
+    let mut lost_header = signed("AK", "SK", now(), &[]);
+    lost_header.headers.remove("host");
+    assert_eq!(auth.check(&lost_header, now()), Err(AuthFailure::BadSignature));
+    assert_eq!(auth.check(&signed("AK", "WRONG", now(), &[]), now()), Err(AuthFailure::BadSignature));
+    assert_eq!(
+        auth.check(&signed("NOBODY", "SK", now(), &[]), now()),
+        Err(AuthFailure::UnknownKey("NOBODY".into()))
+    );
+}
+
+#[test]
+fn a_signature_without_a_signed_date_is_refused() {
+    let headers = [("host", "localhost:1")];
+    let to_sign = SignedRequest { method: "POST", path: PATH, query: &[], headers: &headers, body: b"{}" };
+    let date = sign::format_date(now());
+    let authorization = to_sign.authorization("AK", "SK", &date);
+    let headers =
+        [("host", "localhost:1"), (sign::X_SDK_DATE, &*date), (sign::AUTHORIZATION, &*authorization)];
+    assert_eq!(auth().check(&request(&headers), now()), Err(AuthFailure::BadSignature));
+}
+
+#[test]
+fn the_clock_may_be_a_quarter_of_an_hour_off_and_no_more() {
+    let auth = auth();
+    let check =
+        |seconds| auth.check(&signed("AK", "SK", now() + SignedDuration::from_secs(seconds), &[]), now());
+    assert_eq!(check(900), Ok(()));
+    assert_eq!(check(-900), Ok(()));
+    assert_eq!(check(901), Err(AuthFailure::Expired));
+    assert_eq!(check(-901), Err(AuthFailure::Expired));
+}
+
+#[test]
+fn a_temporary_key_needs_its_security_token() {
+    let auth = auth();
+    let check = |more| auth.check(&signed("TEMPORARY", "SK", now(), more), now());
+    assert_eq!(check(&[]), Err(AuthFailure::BadSignature));
+    assert_eq!(check(&[(sign::X_SECURITY_TOKEN, "other")]), Err(AuthFailure::BadSignature));
+    assert_eq!(check(&[(sign::X_SECURITY_TOKEN, "st")]), Ok(()));
+}
+
+#[test]
+fn the_sixth_failure_in_a_row_locks_the_key_for_a_while() {
+    let auth = auth();
+    let good = |at| auth.check(&signed("AK", "SK", at, &[]), at);
+    let bad = |at| auth.check(&signed("AK", "WRONG", at, &[]), at);
+    for _ in 0..FAILURES_ALLOWED {
+        assert_eq!(bad(now()), Err(AuthFailure::BadSignature));
+    }
+    assert_eq!(good(now()), Ok(()), "five failures are allowed, and a success forgives them");
+    for _ in 0..=FAILURES_ALLOWED {
+        assert_eq!(bad(now()), Err(AuthFailure::BadSignature));
+    }
+    let last_moment = now() + SignedDuration::from_secs(299);
+    assert_eq!(good(now()), Err(AuthFailure::Locked));
+    assert_eq!(bad(last_moment), Err(AuthFailure::Locked));
+    assert_eq!(good(last_moment), Err(AuthFailure::Locked));
+    let after = now() + SignedDuration::from_secs(300);
+    assert_eq!(bad(after), Err(AuthFailure::BadSignature), "the count starts anew");
+    assert_eq!(good(after), Ok(()));
+}
+
+#[test]
+fn a_locked_key_does_not_lock_another_nor_the_tokens() {
+    let auth = auth();
+    for _ in 0..=FAILURES_ALLOWED {
+        let _ = auth.check(&signed("AK", "WRONG", now(), &[]), now());
+    }
+    let other = signed("TEMPORARY", "SK", now(), &[(sign::X_SECURITY_TOKEN, "st")]);
+    assert_eq!(auth.check(&other, now()), Ok(()));
+    assert_eq!(auth.check(&request(&[(X_AUTH_TOKEN, "good-token")]), now()), Ok(()));
+}

@@ -1,0 +1,38 @@
+//! The one place where time and chance enter the emulator.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+/// The wall clock: what ledger entries, listings and the signature window are measured with.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the wall clock")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// The monotonic clock: what the rate limit is measured with.
+#[expect(clippy::disallowed_methods, reason = "this is the one reader of the monotonic clock")]
+pub(crate) fn instant() -> Instant {
+    Instant::now()
+}
+
+/// The id of an accepted invocation, in the hyphenated form that the service documents.
+pub(crate) fn invocation_id() -> String {
+    let hex = gateway_id();
+    format!("{}-{}-{}-{}-{}", &hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..])
+}
+
+/// The gateway's own id of a request: 32 hexadecimal digits, never the id of an invocation.
+pub(crate) fn gateway_id() -> String {
+    format!("{:032x}", random())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
+fn random() -> u128 {
+    let mut bytes = [0; 16];
+    // An emulator without randomness still has to hand out distinct ids: time serves then.
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u128::from_ne_bytes(bytes),
+        Err(_) => now().as_nanosecond().unsigned_abs(),
+    }
+}

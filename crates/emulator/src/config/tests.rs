@@ -1,0 +1,51 @@
+//! Configurations that are taken, and those that are refused with a reason.
+
+use super::*;
+
+#[test]
+fn the_built_in_configuration_is_served_as_it_is() {
+    let config = Config::from_yaml(DEFAULT_CONFIG).unwrap();
+    config.check().unwrap();
+    assert_eq!(config.functions[0].latency, Duration::from_secs(2));
+    assert_eq!(config.functions[0].package, "default");
+    assert_eq!(config.max_body_bytes, 262_144);
+}
+
+#[test]
+fn a_misspelt_key_is_refused_by_name() {
+    let error = Config::from_yaml("tokens: [a]\nratelimit: {requestsPerSecond: 1}").unwrap_err();
+    assert!(error.to_string().contains("ratelimit"), "{error}");
+    let error = Config::from_yaml("functions: [{name: a, latencey: 5ms}]").unwrap_err();
+    assert!(error.to_string().contains("latencey"), "{error}");
+}
+
+#[test]
+fn no_credential_at_all_is_refused_unless_it_is_wanted() {
+    let open = Config::from_yaml("auth: none").unwrap();
+    assert!(open.check().is_ok());
+    let closed = Config::default();
+    assert!(matches!(closed.check(), Err(ConfigError::NoCredentials)));
+}
+
+#[test]
+fn functions_that_nobody_could_call_are_refused() {
+    let with = |functions: &str| {
+        Config::from_yaml(&format!("{{tokens: [t], functions: [{functions}]}}")).unwrap().check()
+    };
+    assert!(matches!(with("{name: 'a:b'}"), Err(ConfigError::Name { .. })));
+    assert!(matches!(with("{name: a}, {name: a}"), Err(ConfigError::Twice(_))));
+    assert!(with("{name: a}, {name: a, package: other}").is_ok());
+    assert!(matches!(with("{name: a, aliases: {p: v1}}"), Err(ConfigError::Alias { .. })));
+    assert!(with("{name: a, versions: [v1], aliases: {p: v1, q: latest}}").is_ok());
+}
+
+#[test]
+fn retry_after_is_a_number_or_the_word_date() {
+    let with = |value: &str| {
+        let text = format!("rateLimit: {{requestsPerSecond: 5, retryAfter: {value}}}");
+        Config::from_yaml(&text).map(|config| config.rate_limit.unwrap().retry_after.unwrap())
+    };
+    assert_eq!(with("3").unwrap(), crate::RetryAfter::Seconds(3));
+    assert_eq!(with("date").unwrap(), crate::RetryAfter::Date);
+    assert!(with("soon").is_err());
+}

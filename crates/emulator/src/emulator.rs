@@ -1,0 +1,171 @@
+//! The handle of a running emulator: starts it, changes it while it runs, reads what happened, stops it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use crate::config::{Config, ConfigError, Function};
+use crate::fault::{Fault, PlannedFault};
+use crate::ledger::LedgerEntry;
+use crate::rate_limit::RateLimit;
+use crate::state::State;
+use crate::stats::Requests;
+use crate::tls::TlsError;
+use crate::{admin, clock, server, tls};
+
+/// A running emulator. Dropping it stops it; so does [`Emulator::stop`], which also waits for the end.
+///
+/// Any number of emulators can run in one process; each has its own port, authority and ledger.
+#[derive(Debug)]
+pub struct Emulator {
+    state: Arc<State>,
+    ca_pem: String,
+    address: SocketAddr,
+    admin: Option<SocketAddr>,
+    tasks: TaskTracker,
+    stop: DropGuard,
+}
+
+/// Why an emulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error("the configuration cannot be served")]
+    Config(#[from] ConfigError),
+    /// There is no certificate to serve with.
+    #[error("no TLS certificate")]
+    Tls(#[from] TlsError),
+    /// An address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl Emulator {
+    /// Starts an emulator on the current Tokio runtime; it answers as soon as this returns.
+    ///
+    /// # Errors
+    /// A configuration that cannot be served, unusable certificates, an address that is taken.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.check()?;
+        let tls::Identity { ca_pem, server } = tls::identity(&config.tls, clock::now())?;
+        let (listener, address) = listen(config.listen).await?;
+        let admin = match config.admin_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+
+        let state = Arc::new(State::new(&config));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        tasks.spawn(server::run(
+            listener,
+            TlsAcceptor::from(Arc::new(server)),
+            Arc::clone(&state),
+            stop.clone(),
+            tasks.clone(),
+        ));
+        let admin = admin.map(|(listener, address)| {
+            tasks.spawn(admin::run(listener, Arc::clone(&state), stop.clone()));
+            address
+        });
+        Ok(Self { state, ca_pem, address, admin, tasks, stop: stop.drop_guard() })
+    }
+
+    /// Base URL of the emulated API, `https://localhost:PORT`.
+    #[must_use]
+    pub fn url(&self) -> String {
+        format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Base URL of the admin API, if there is one, such as `http://127.0.0.1:8444`.
+    #[must_use]
+    pub fn admin_url(&self) -> Option<String> {
+        self.admin.map(|address| format!("http://{address}"))
+    }
+
+    /// The authority that a client has to trust, as PEM.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Every accepted submission, in the order of acceptance.
+    #[must_use]
+    pub fn ledger(&self) -> Vec<LedgerEntry> {
+        self.state.ledger.entries()
+    }
+
+    /// Empties the ledger; the records that the listing shows stay.
+    pub fn clear_ledger(&self) {
+        self.state.ledger.clear();
+    }
+
+    /// What was asked so far, refused requests included.
+    #[must_use]
+    pub fn requests(&self) -> Requests {
+        self.state.stats.read()
+    }
+
+    /// Adds a fault behind those that are in force.
+    pub fn add_fault(&self, fault: Fault) {
+        self.state.faults.add(fault);
+    }
+
+    /// Lifts all faults.
+    pub fn clear_faults(&self) {
+        self.state.faults.clear();
+    }
+
+    /// The faults in force and how often each has fired.
+    #[must_use]
+    pub fn faults(&self) -> Vec<PlannedFault> {
+        self.state.faults.list()
+    }
+
+    /// Starts a new rate limit, or lifts the present one.
+    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
+        self.state.set_rate_limit(limit);
+    }
+
+    /// Adds a function, or replaces the one with the same package and name.
+    ///
+    /// # Errors
+    /// A function that nobody could call.
+    pub fn add_function(&self, function: Function) -> Result<(), ConfigError> {
+        self.state.functions.put(function)
+    }
+
+    /// Switches a function off or on. `name` is a function of the default package, or `package:name`; false if there
+    /// is none.
+    #[must_use = "false means that nothing was switched"]
+    pub fn set_disabled(&self, name: &str, disabled: bool) -> bool {
+        self.state.functions.set_disabled(name, disabled)
+    }
+
+    /// Cuts all connections, closes the ports and waits until that is done.
+    pub async fn stop(self) {
+        let Self { state: _, ca_pem: _, address: _, admin: _, tasks, stop } = self;
+        drop(stop);
+        tasks.close();
+        tasks.wait().await;
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let bound = async {
+        let listener = TcpListener::bind(address).await?;
+        let local = listener.local_addr()?;
+        Ok((listener, local))
+    };
+    bound.await.map_err(|source| StartError::Listen { address, source })
+}

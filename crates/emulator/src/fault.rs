@@ -1,0 +1,278 @@
+//! Faults on submissions: what can go wrong, for which requests, and how often it has.
+
+use http::StatusCode;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+
+/// Something that goes wrong with submissions (`invocations-async`).
+///
+/// Faults are asked in the order in which they were added; the first that fires is the only one
+/// that acts, and those behind it do not see the request. A request that fails authentication or
+/// runs into the rate limit reaches no fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Fault {
+    /// Which of the matching requests it hits.
+    pub when: When,
+    /// Name of the function it is confined to; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+    /// What happens.
+    pub action: Action,
+}
+
+/// Which of the matching requests a fault hits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum When {
+    /// The next so many, then never again: `{"next": 3}`.
+    Next(u64),
+    /// Every so-manieth, counted from one: `{"every": 5}`; 0 is never.
+    Every(u64),
+    /// All of them: `"forever"`.
+    Forever,
+}
+
+impl When {
+    /// Whether the request with this number (the first is 1) is hit.
+    fn hits(self, number: u64) -> bool {
+        match self {
+            Self::Next(count) => number <= count,
+            Self::Every(step) => number.is_multiple_of(step),
+            Self::Forever => true,
+        }
+    }
+}
+
+/// What happens to a request that a fault hits.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Action {
+    /// Not accepted: answered with this error.
+    Status(ErrorAnswer),
+    /// Accepted: the normal answer comes this much later.
+    Delay {
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Not accepted: the connection is reset without an answer.
+    DropBefore,
+    /// Accepted: the connection is reset without an answer.
+    DropAfter,
+    /// Accepted: but the answer is an error with this status.
+    AcceptThen {
+        /// The status, such as 504.
+        #[serde(with = "status")]
+        status: StatusCode,
+    },
+    /// Accepted: the 202 announces its whole length and breaks off in the middle of the body.
+    TruncatedBody,
+    /// Accepted: a 202 whose body is not what the documents promise.
+    OddBody {
+        /// In which way.
+        kind: OddBody,
+    },
+    /// Not accepted: 307 to somewhere else.
+    Redirect {
+        /// The value of `Location`.
+        location: String,
+    },
+    /// Never answered; the connection stays open until the client gives up.
+    Hang {
+        /// Whether the event is accepted first.
+        #[serde(default)]
+        accept: bool,
+    },
+}
+
+impl Action {
+    /// Whether the event is accepted in spite of the fault; only a valid submission can be.
+    fn accepts(&self) -> bool {
+        match self {
+            Self::Status(_) | Self::DropBefore | Self::Redirect { .. } => false,
+            Self::Delay { .. }
+            | Self::DropAfter
+            | Self::AcceptThen { .. }
+            | Self::TruncatedBody
+            | Self::OddBody { .. } => true,
+            Self::Hang { accept } => *accept,
+        }
+    }
+}
+
+/// An error answer of one's own making.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ErrorAnswer {
+    /// The status, 200 to 999.
+    #[serde(with = "status")]
+    pub status: StatusCode,
+    /// `error_code`; absent: `FSS.0` and the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_code: Option<String>,
+    /// `error_msg`; absent: the usual words for the status.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_msg: Option<String>,
+    /// The header `Retry-After`, as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<String>,
+    /// A body to send instead of the JSON with code and message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+    /// `Content-Type` of that body; absent: `text/html`, as proxies send.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_type: Option<String>,
+}
+
+impl ErrorAnswer {
+    /// The usual answer with this status.
+    #[must_use]
+    pub fn of(status: StatusCode) -> Self {
+        Self { status, error_code: None, error_msg: None, retry_after: None, body: None, content_type: None }
+    }
+}
+
+/// In which way the body of a 202 is odd. Only where it says so is an id to be found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum OddBody {
+    /// `{}`
+    NoId,
+    /// The id under `request_id` and under `request-id`.
+    BothIds,
+    /// The id is a number.
+    IdAsNumber,
+    /// No byte.
+    Empty,
+    /// A web page.
+    Html,
+    /// More than a mebibyte before the id.
+    Huge,
+    /// `{}`, with the id in the header `X-Cff-Request-Id`.
+    IdInHeaderOnly,
+}
+
+/// A fault and what it has done so far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedFault {
+    /// The fault.
+    #[serde(flatten)]
+    pub fault: Fault,
+    /// Requests it could have hit.
+    pub seen: u64,
+    /// Requests it did hit.
+    pub fired: u64,
+}
+
+/// The faults in force.
+#[derive(Debug, Default)]
+pub(crate) struct FaultPlan(Mutex<Vec<PlannedFault>>);
+
+impl FaultPlan {
+    pub(crate) fn add(&self, fault: Fault) {
+        self.0.lock().push(PlannedFault { fault, seen: 0, fired: 0 });
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    pub(crate) fn list(&self) -> Vec<PlannedFault> {
+        self.0.lock().clone()
+    }
+
+    /// What goes wrong with a submission to `function`; `valid` if it would be accepted without.
+    pub(crate) fn pick(&self, function: &str, valid: bool) -> Option<Action> {
+        self.0.lock().iter_mut().find_map(|planned| {
+            let fault = &planned.fault;
+            let here = fault.function.as_deref().is_none_or(|name| name == function);
+            if !here || (fault.action.accepts() && !valid) {
+                return None;
+            }
+            planned.seen += 1;
+            fault.when.hits(planned.seen).then(|| {
+                planned.fired += 1;
+                fault.action.clone()
+            })
+        })
+    }
+}
+
+/// A status as the number it is on the wire.
+mod status {
+    use http::StatusCode;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde fixes the signature")]
+    pub(super) fn serialize<S: Serializer>(status: &StatusCode, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u16(status.as_u16())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StatusCode, D::Error> {
+        let number = u16::deserialize(from)?;
+        // A 1xx is not a final answer: no client would ever see the end of the exchange.
+        let status = StatusCode::from_u16(number).ok().filter(|status| !status.is_informational());
+        status.ok_or_else(|| D::Error::custom("a status is a number from 200 to 999"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fired(plan: &FaultPlan, function: &str, requests: usize) -> Vec<usize> {
+        (1..=requests).filter(|_| plan.pick(function, true).is_some()).collect()
+    }
+
+    fn plan(when: When, function: Option<&str>) -> FaultPlan {
+        let plan = FaultPlan::default();
+        plan.add(Fault { when, function: function.map(Into::into), action: Action::DropBefore });
+        plan
+    }
+
+    #[test]
+    fn a_fault_hits_the_next_the_every_kth_or_all() {
+        assert_eq!(fired(&plan(When::Next(2), None), "f", 5), [1, 2]);
+        assert_eq!(fired(&plan(When::Every(2), None), "f", 5), [2, 4]);
+        assert_eq!(fired(&plan(When::Every(0), None), "f", 5), [] as [usize; 0]);
+        assert_eq!(fired(&plan(When::Forever, None), "f", 3), [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_fault_of_one_function_leaves_the_others_alone() {
+        let plan = plan(When::Next(1), Some("f"));
+        assert_eq!(plan.pick("g", true), None);
+        assert_eq!(plan.pick("f", true), Some(Action::DropBefore));
+    }
+
+    #[test]
+    fn a_refused_request_does_not_use_up_a_fault_that_accepts() {
+        let plan = FaultPlan::default();
+        plan.add(Fault { when: When::Next(1), function: None, action: Action::DropAfter });
+        assert_eq!(plan.pick("f", false), None);
+        assert_eq!(plan.pick("f", true), Some(Action::DropAfter));
+        assert_eq!(plan.list()[0].seen, 1);
+    }
+
+    #[test]
+    fn faults_are_written_as_short_json() {
+        let read = |text: &str| serde_json::from_str::<Fault>(text);
+        let fault = read(r#"{"when":{"next":3},"function":"f","action":{"status":{"status":503}}}"#);
+        let action = Action::Status(ErrorAnswer::of(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(fault.unwrap(), Fault { when: When::Next(3), function: Some("f".into()), action });
+        for action in [
+            r#"{"delay":{"ms":5}}"#,
+            r#""dropBefore""#,
+            r#""dropAfter""#,
+            r#"{"acceptThen":{"status":504}}"#,
+            r#""truncatedBody""#,
+            r#"{"oddBody":{"kind":"idInHeaderOnly"}}"#,
+            r#"{"redirect":{"location":"https://elsewhere/"}}"#,
+            r#"{"hang":{}}"#,
+        ] {
+            read(&format!(r#"{{"when":"forever","action":{action}}}"#)).unwrap();
+        }
+        assert!(read(r#"{"when":"forever","action":{"acceptThen":{"status":100}}}"#).is_err());
+        assert!(read(r#"{"when":"forever","action":"dropAfter","functoin":"f"}"#).is_err());
+    }
+}

@@ -1,0 +1,166 @@
+//! The functions that exist, and which of them a caller means.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use functiongraph::urn::{DEFAULT_PACKAGE, FunctionUrn, Qualifier, UrnError};
+use parking_lot::RwLock;
+
+use crate::config::{Config, ConfigError, Function};
+use crate::refusal::Refusal;
+use crate::request::Route;
+
+/// The functions of the one project in the one region.
+#[derive(Debug)]
+pub(crate) struct Functions {
+    region: String,
+    project_id: String,
+    /// By `package:name`.
+    all: RwLock<BTreeMap<String, Arc<Function>>>,
+}
+
+impl Functions {
+    pub(crate) fn new(config: &Config) -> Self {
+        let all = config.functions.iter().map(|function| (key(function), Arc::new(function.clone())));
+        Self {
+            region: config.region.clone(),
+            project_id: config.project_id.clone(),
+            all: RwLock::new(all.collect()),
+        }
+    }
+
+    pub(crate) fn list(&self) -> Vec<Function> {
+        self.all.read().values().map(|function| Function::clone(function)).collect()
+    }
+
+    /// Adds a function, or replaces the one with the same package and name.
+    pub(crate) fn put(&self, function: Function) -> Result<(), ConfigError> {
+        function.check(&self.region, &self.project_id)?;
+        self.all.write().insert(key(&function), Arc::new(function));
+        Ok(())
+    }
+
+    /// Finds a function by `name` (of the default package) or `package:name`.
+    pub(crate) fn get(&self, name: &str) -> Option<Arc<Function>> {
+        self.all.read().get(&full_name(name)).cloned()
+    }
+
+    /// Switches a function off or on; false if there is none of this name.
+    pub(crate) fn set_disabled(&self, name: &str, disabled: bool) -> bool {
+        match self.all.write().get_mut(&full_name(name)) {
+            Some(function) => {
+                Arc::make_mut(function).disabled = disabled;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The function that a path names, and its full URN with the qualifier as it was called.
+    pub(crate) fn resolve(&self, route: &Route) -> Result<(FunctionUrn, Arc<Function>), Refusal> {
+        let urn = self.urn(&route.function)?;
+        if route.project_id != self.project_id || urn.project_id() != self.project_id {
+            return Err(Refusal::OtherProject);
+        }
+        if urn.region() != self.region {
+            return Err(Refusal::UnknownFunction);
+        }
+        let found = self.get(&format!("{}:{}", urn.package(), urn.name()));
+        let function = found.ok_or_else(|| Refusal::UnknownName(urn.name().to_owned()))?;
+        match urn.qualifier() {
+            Qualifier::Version(version) if !function.versions.contains(version) => {
+                Err(Refusal::UnknownVersion)
+            }
+            Qualifier::Alias(alias) if !function.aliases.contains_key(alias) => Err(Refusal::UnknownAlias),
+            _ => Ok((urn, function)),
+        }
+    }
+
+    /// Completes a URN or one of its short forms: the region is this one, and so is the project unless it is named.
+    fn urn(&self, text: &str) -> Result<FunctionUrn, Refusal> {
+        let new = |project_id: &str, package: &str, name: &str, qualifier: &str| {
+            FunctionUrn::new(&self.region, project_id, package, name, qualifier.parse()?)
+        };
+        let fields: Vec<&str> = text.split(':').collect();
+        let urn: Result<_, UrnError> = match *fields.as_slice() {
+            // A single word that is no name is not a broken URN, but a function that nobody has: clients that
+            // forget to fill in their template send `{function_urn}`.
+            [name] => {
+                return new(&self.project_id, DEFAULT_PACKAGE, name, "latest")
+                    .map_err(|_| Refusal::UnknownFunction);
+            }
+            [package, name] => new(&self.project_id, package, name, "latest"),
+            [project_id, package, name] => new(project_id, package, name, "latest"),
+            [project_id, package, name, qualifier] => new(project_id, package, name, qualifier),
+            _ => text.parse(),
+        };
+        urn.map_err(|_| Refusal::InvalidUrn)
+    }
+}
+
+fn key(function: &Function) -> String {
+    format!("{}:{}", function.package, function.name)
+}
+
+fn full_name(name: &str) -> String {
+    if name.contains(':') { name.to_owned() } else { format!("{DEFAULT_PACKAGE}:{name}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Api;
+
+    fn functions() -> Functions {
+        let mut f = Function::named("f");
+        f.versions = vec!["v1".into()];
+        f.aliases.insert("prod".into(), "v1".into());
+        let mut other = Function::named("g");
+        other.package = "other".into();
+        let (region, project_id) = ("r".into(), "p".into());
+        Functions::new(&Config { region, project_id, functions: vec![f, other], ..Config::default() })
+    }
+
+    fn resolve(function: &str) -> Result<String, Refusal> {
+        let route = Route { api: Api::InvokeAsync, project_id: "p".into(), function: function.into() };
+        functions().resolve(&route).map(|(urn, _)| urn.to_string())
+    }
+
+    #[test]
+    fn every_documented_form_names_the_function() {
+        let latest = "urn:fss:r:p:function:default:f:latest";
+        for form in ["f", "default:f", "p:default:f", "urn:fss:r:p:function:default:f", latest] {
+            assert_eq!(resolve(form).as_deref(), Ok(latest), "{form}");
+        }
+        assert_eq!(resolve("p:default:f:v1").unwrap(), "urn:fss:r:p:function:default:f:v1");
+        assert_eq!(resolve("p:default:f:!prod").unwrap(), "urn:fss:r:p:function:default:f:!prod");
+        assert_eq!(resolve("other:g").unwrap(), "urn:fss:r:p:function:other:g:latest");
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(resolve("nope"), Err(Refusal::UnknownName("nope".into())));
+        assert_eq!(resolve("g"), Err(Refusal::UnknownName("g".into())));
+        assert_eq!(resolve("p:default:f:v2"), Err(Refusal::UnknownVersion));
+        assert_eq!(resolve("p:default:f:!test"), Err(Refusal::UnknownAlias));
+        assert_eq!(resolve("{function_urn}"), Err(Refusal::UnknownFunction));
+        assert_eq!(resolve("urn:fss:elsewhere:p:function:default:f"), Err(Refusal::UnknownFunction));
+        assert_eq!(resolve("urn:fss:r:p:function:default"), Err(Refusal::InvalidUrn));
+        assert_eq!(resolve("q:default:f"), Err(Refusal::OtherProject));
+    }
+
+    #[test]
+    fn another_project_in_the_path_is_refused() {
+        let route = Route { api: Api::InvokeAsync, project_id: "q".into(), function: "f".into() };
+        assert_eq!(functions().resolve(&route).unwrap_err(), Refusal::OtherProject);
+    }
+
+    #[test]
+    fn a_function_is_switched_off_by_its_name() {
+        let functions = functions();
+        assert!(functions.set_disabled("f", true));
+        assert!(functions.get("default:f").unwrap().disabled);
+        assert!(functions.set_disabled("other:g", true));
+        assert!(!functions.set_disabled("g", true));
+    }
+}

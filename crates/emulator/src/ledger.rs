@@ -1,0 +1,89 @@
+//! The ledger: one entry per accepted submission, the truth that tests compare with.
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// A submission that was accepted, whatever its caller was told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerEntry {
+    /// When it was accepted.
+    pub time: Timestamp,
+    /// Full URN of the function, with the qualifier that was called.
+    pub function: String,
+    /// The id that the caller was given, or would have been.
+    pub request_id: String,
+    /// SHA-256 of the event, in hexadecimal; the event itself is not kept.
+    pub body_sha256: String,
+    /// Length of the event.
+    pub body_bytes: usize,
+    /// The top-level field `tag` of the event, if it is a string.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+}
+
+impl LedgerEntry {
+    /// The entry of an event that is accepted now.
+    pub(crate) fn of(time: Timestamp, function: String, request_id: String, event: &[u8]) -> Self {
+        Self {
+            time,
+            function,
+            request_id,
+            body_sha256: format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(event))),
+            body_bytes: event.len(),
+            tag: tag(event),
+        }
+    }
+}
+
+/// The tag of an event; anything but an object with a string under `tag` has none.
+fn tag(event: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Tagged {
+        tag: String,
+    }
+    // A struct can also be read from an array, whose first value would then be the tag.
+    event.trim_ascii_start().starts_with(b"{").then_some(())?;
+    serde_json::from_slice::<Tagged>(event).ok().map(|event| event.tag)
+}
+
+/// All entries, in the order of acceptance.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger(Mutex<Vec<LedgerEntry>>);
+
+impl Ledger {
+    pub(crate) fn add(&self, entry: LedgerEntry) {
+        self.0.lock().push(entry);
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().clear();
+    }
+
+    pub(crate) fn entries(&self) -> Vec<LedgerEntry> {
+        self.0.lock().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_top_level_string_is_a_tag() {
+        assert_eq!(tag(br#"{"k":{"tag":"no"},"tag":"yes"}"#), Some("yes".to_owned()));
+        assert_eq!(tag(br#"{"tag":1}"#), None);
+        assert_eq!(tag(br#"{"k":{"tag":"no"}}"#), None);
+        assert_eq!(tag(br#"["tag"]"#), None);
+        assert_eq!(tag(br#"["tag", "x"]"#), None);
+    }
+
+    #[test]
+    fn an_entry_keeps_the_digest_and_not_the_event() {
+        let entry = LedgerEntry::of(Timestamp::UNIX_EPOCH, "f".into(), "i".into(), b"{}");
+        assert_eq!(entry.body_sha256, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
+        assert_eq!(entry.body_bytes, 2);
+    }
+}

@@ -1,0 +1,42 @@
+//! A FunctionGraph on one's own machine, over TLS, that keeps a ledger and fails on demand.
+#![doc = include_str!("../README.md")]
+//! ## How it is built
+//!
+//! Every module uses only those below it:
+//!
+//! | floor | modules |
+//! |---|---|
+//! | the handle | `emulator` |
+//! | the doors | `server` (the API), `admin` |
+//! | the APIs | `service`, one file per API |
+//! | what connections share | `state` |
+//! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer` |
+//! | what happens | `request`, `fault`, `ledger`, `executions`, `stats` |
+//! | what is given | `tls`, then `config`, then `rate_limit`, then `clock` |
+
+mod admin;
+mod answer;
+mod auth;
+mod clock;
+mod config;
+mod emulator;
+mod executions;
+mod fault;
+mod functions;
+mod ledger;
+mod rate_limit;
+mod refusal;
+mod request;
+mod server;
+mod service;
+mod state;
+mod stats;
+mod tls;
+
+pub use config::{AccessKey, AuthMode, Config, ConfigError, DEFAULT_CONFIG, Failure, Function, Tls};
+pub use emulator::{Emulator, StartError};
+pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};
+pub use ledger::LedgerEntry;
+pub use rate_limit::{RateLimit, RetryAfter};
+pub use stats::Requests;
+pub use tls::{CA_CERT, TlsError};

@@ -1,0 +1,151 @@
+//! The command line of the emulator.
+
+use std::error::Error;
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use functiongraph_emulator::{AuthMode, CA_CERT, Config, DEFAULT_CONFIG, Emulator, Function};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+/// Where the authority is kept if nobody says where.
+const DEFAULT_TLS_DIR: &str = ".functiongraph-emulator";
+
+/// A local FunctionGraph: takes asynchronous invocations over TLS, without a cloud account.
+///
+/// Without --config it serves the configuration that --print-default-config prints: three functions, one token, one
+/// access key. Point curl, an SDK or the operator at the address it prints, and let them trust its ca.crt.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLE)]
+struct Args {
+    /// Configuration file (YAML).
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_CONFIG", value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Address of the emulated API; wins over the configuration. Port 0 takes a free one.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LISTEN", value_name = "ADDRESS:PORT")]
+    listen: Option<SocketAddr>,
+
+    /// Address of the admin API (plain HTTP, no authentication); wins over the configuration.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
+    admin_listen: Option<SocketAddr>,
+
+    /// Folder of the certificate authority: ca.crt and ca.key are used if present, else written. Wins over the
+    /// configuration; the default is .functiongraph-emulator.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_TLS_DIR", value_name = "DIR")]
+    tls_dir: Option<PathBuf>,
+
+    /// What to log, in the language of tracing's filters; `info` is one line per request.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LOG", value_name = "FILTER", default_value = "info")]
+    log: String,
+
+    /// Print the built-in configuration, a good start for one of your own, and exit.
+    #[arg(long)]
+    print_default_config: bool,
+}
+
+const EXAMPLE: &str = "\
+Example:
+  functiongraph-emulator --print-default-config > functions.yaml
+  functiongraph-emulator --config functions.yaml --listen 127.0.0.1:8443 --admin-listen 127.0.0.1:8444
+
+  # in another terminal: what was accepted, then three answers 503
+  curl http://127.0.0.1:8444/admin/ledger
+  curl http://127.0.0.1:8444/admin/faults -d '{\"when\":{\"next\":3},\"action\":{\"status\":{\"status\":503}}}'";
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// An error and its causes in one line.
+fn chain(error: &dyn Error) -> String {
+    let cause = error.source().map(|cause| format!(": {}", chain(cause)));
+    error.to_string() + &cause.unwrap_or_default()
+}
+
+async fn run(args: Args) -> Result<(), Box<dyn Error>> {
+    if args.print_default_config {
+        return Ok(io::stdout().write_all(DEFAULT_CONFIG.as_bytes())?);
+    }
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_new(&args.log)?)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
+        .with_writer(io::stderr)
+        .init();
+    let config = configuration(args)?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let emulator = Emulator::start(config.clone()).await?;
+    welcome(&mut io::stdout().lock(), &emulator, &config)?;
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    emulator.stop().await;
+    Ok(())
+}
+
+/// The configuration file, or the built-in one, with what the command line says instead.
+fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
+    let text = match &args.config {
+        Some(path) => fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
+        None => DEFAULT_CONFIG.to_owned(),
+    };
+    let mut config = Config::from_yaml(&text)?;
+    config.listen = args.listen.unwrap_or(config.listen);
+    config.admin_listen = args.admin_listen.or(config.admin_listen);
+    config.tls.dir = args.tls_dir.or(config.tls.dir).or_else(|| Some(DEFAULT_TLS_DIR.into()));
+    Ok(config)
+}
+
+/// Writes what a person needs to know to make the first call.
+fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Result<()> {
+    let url = emulator.url();
+    let Config { region, project_id, functions, auth, tokens, access_keys, tls, .. } = config;
+    let ca = tls.dir.clone().unwrap_or_default().join(CA_CERT);
+    let ca = ca.display();
+    writeln!(out, "FunctionGraph emulator at {url}, region {region}, project {project_id}")?;
+    writeln!(out, "  authority    {ca}")?;
+    if let Some(admin) = emulator.admin_url() {
+        writeln!(out, "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions, stats)")?;
+    }
+    for token in tokens {
+        writeln!(out, "  token        {token}")?;
+    }
+    for key in access_keys {
+        writeln!(out, "  access key   {} / {}", key.id, key.secret)?;
+    }
+    let urn = |function: &Function| {
+        let Function { package, name, .. } = function;
+        format!("urn:fss:{region}:{project_id}:function:{package}:{name}:latest")
+    };
+    for function in functions {
+        writeln!(out, "  function     {}", urn(function))?;
+    }
+    // No line for a configuration with access keys only: curl cannot sign like this.
+    let credential = match tokens.first() {
+        Some(token) => Some(format!(" -H 'X-Auth-Token: {token}'")),
+        None if *auth == AuthMode::None => Some(String::new()),
+        None => None,
+    };
+    if let (Some(function), Some(credential)) = (functions.first(), credential) {
+        let path = format!("/v2/{project_id}/fgs/functions/{}/invocations-async", urn(function));
+        writeln!(out, "\nTry:")?;
+        writeln!(out, "  curl --cacert {ca}{credential} \\")?;
+        writeln!(out, "    -H 'Content-Type: application/json' -d '{{\"k\":\"v\"}}' \\")?;
+        writeln!(out, "    {url}{path}")?;
+    }
+    out.flush()
+}

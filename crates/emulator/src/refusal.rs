@@ -1,0 +1,123 @@
+//! Every documented reason for which a request is refused, with status, code and message.
+
+use http::{StatusCode, header};
+use jiff::Timestamp;
+
+use crate::answer::Answer;
+use crate::auth::AuthFailure;
+use crate::rate_limit::RateLimit;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// No such path, or not with this method.
+    NoSuchApi,
+    /// More bytes than the gateway takes.
+    RequestTooLarge,
+    /// Not authenticated.
+    Unauthenticated(AuthFailure),
+    /// Over the gateway's rate limit.
+    Throttled(RateLimit),
+    /// The project of the path or of the URN is not this one.
+    OtherProject,
+    /// The function cannot be named like this.
+    InvalidUrn,
+    /// The URN is well-formed, but no function has this name.
+    UnknownName(String),
+    /// No URN of this place at all.
+    UnknownFunction,
+    /// The same, as the listing puts it.
+    CannotFind,
+    /// The function has no such version.
+    UnknownVersion,
+    /// The function has no such alias.
+    UnknownAlias,
+    /// The function is switched off.
+    Disabled,
+    /// There is no event.
+    EmptyEvent,
+    /// The event is not JSON.
+    NotJson,
+    /// `X-Cff-Instance-Memory` is none of the sizes there are.
+    InvalidMemory,
+    /// The event is larger than an asynchronous one may be.
+    EventTooLarge,
+    /// A query parameter cannot be understood.
+    InvalidParameter,
+}
+
+impl Refusal {
+    /// The answer; `now` is needed for a date in `Retry-After`.
+    pub(crate) fn answer(&self, now: Timestamp) -> Answer {
+        use StatusCode as S;
+        match self {
+            Self::NoSuchApi => Answer::gateway(
+                S::NOT_FOUND,
+                "APIG.0101",
+                "The API does not exist or has not been published in the environment",
+            ),
+            Self::RequestTooLarge => {
+                Answer::gateway(S::PAYLOAD_TOO_LARGE, "APIG.0201", "Request entity too large")
+            }
+            Self::Unauthenticated(failure) => {
+                let message = format!("Incorrect IAM authentication information: {failure}");
+                Answer::gateway(S::UNAUTHORIZED, "APIG.0301", message)
+            }
+            Self::Throttled(limit) => {
+                let message = format!(
+                    "The throttling threshold has been reached: policy user over ratelimit,limit:{},time:1 second",
+                    limit.requests_per_second
+                );
+                let answer = Answer::gateway(S::TOO_MANY_REQUESTS, "APIG.0308", message);
+                match limit.retry_after {
+                    Some(retry_after) => answer.with(header::RETRY_AFTER, retry_after.header(now)),
+                    None => answer,
+                }
+            }
+            Self::OtherProject => Answer::service(S::FORBIDDEN, "FSS.0403", "Forbidden"),
+            Self::InvalidUrn => Answer::service(S::BAD_REQUEST, "FSS.1309", "Invalid function URN."),
+            Self::UnknownName(name) => {
+                Answer::service(S::NOT_FOUND, "FSS.0404", format!("function '{name}' not exist"))
+            }
+            Self::UnknownFunction => Answer::service(S::NOT_FOUND, "FSS.1051", "Not found the function"),
+            Self::CannotFind => Answer::service(S::NOT_FOUND, "FSS.0404", "can not find function"),
+            Self::UnknownVersion => {
+                Answer::service(S::NOT_FOUND, "FSS.1052", "Not found the function version")
+            }
+            Self::UnknownAlias => Answer::service(S::NOT_FOUND, "FSS.1053", "Not found the function alias"),
+            Self::Disabled => Answer::service(S::TOO_MANY_REQUESTS, "FSS.0429", "Function Disabled")
+                .with_reason(b"Disabled"),
+            Self::EmptyEvent => Answer::service(S::BAD_REQUEST, "FSS.0400", "function event body is empty"),
+            Self::NotJson | Self::InvalidMemory => {
+                Answer::service(S::NOT_ACCEPTABLE, "FSS.0406", "Not acceptable.")
+            }
+            Self::EventTooLarge => {
+                Answer::service(S::PAYLOAD_TOO_LARGE, "FSS.0413", "The request body is too large.")
+            }
+            Self::InvalidParameter => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid parameter."),
+        }
+    }
+}
+
+/// The usual `error_msg` of a status, for errors made by a fault.
+pub(crate) fn usual_message(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        400 => "Invalid parameter.",
+        401 => "Unauthorized access.",
+        404 => "The specified resource was not found.",
+        406 => "Not acceptable.",
+        408 => "Request timeout.",
+        409 => "The specified resource already exists.",
+        410 => "The specified resource does not exist.",
+        413 => "The request body is too large.",
+        424 => "Invalid dependency.",
+        426 => "An upgrade is required.",
+        428 => "The preconditions have not been met.",
+        429 => "Too many requests.",
+        500 => "Internal server error.",
+        502 => "Bad gateway.",
+        503 => "Service unavailable.",
+        504 => "Gateway timeout.",
+        _ => status.canonical_reason().unwrap_or("Error"),
+    }
+}

@@ -1,0 +1,46 @@
+//! Counters of everything that was asked, refused requests included.
+
+use std::collections::BTreeMap;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+
+/// How many requests the emulated API has seen, and what became of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Requests {
+    /// Requests whose head arrived, answered or not.
+    pub seen: u64,
+    /// Submissions that were accepted; the length of the ledger if it was never cleared.
+    pub accepted: u64,
+    /// Answers per HTTP status; what is missing to `seen` was cut, is hanging or under way.
+    pub answered: BTreeMap<u16, u64>,
+    /// Requests refused because of their credential, locked keys included.
+    pub failed_authentications: u64,
+}
+
+/// The counters, shared by all connections.
+#[derive(Debug, Default)]
+pub(crate) struct Stats(Mutex<Requests>);
+
+impl Stats {
+    pub(crate) fn seen(&self) {
+        self.0.lock().seen += 1;
+    }
+
+    pub(crate) fn accepted(&self) {
+        self.0.lock().accepted += 1;
+    }
+
+    pub(crate) fn answered(&self, status: u16) {
+        *self.0.lock().answered.entry(status).or_default() += 1;
+    }
+
+    pub(crate) fn failed_authentication(&self) {
+        self.0.lock().failed_authentications += 1;
+    }
+
+    pub(crate) fn read(&self) -> Requests {
+        self.0.lock().clone()
+    }
+}

@@ -1,0 +1,13 @@
+//! The emulator over real TLS: every documented answer, every fault, and what the ledger says about it.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test that cannot go on has failed it")]
+
+mod admin;
+mod answers;
+mod binary;
+mod credentials;
+mod faults;
+mod ledger;
+mod life;
+mod listing;
+mod rate_limit;
+mod support;

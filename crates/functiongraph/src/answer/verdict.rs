@@ -1,0 +1,83 @@
+//! What an answer means: was the event accepted, was it refused, or can nobody tell?
+
+use super::Answer;
+use crate::credentials::CredentialKind;
+
+/// The meaning of an answer.
+///
+/// # Assumptions
+/// That 429 and 503 mean "not queued" is how the service's documents read; none promises it. It is weakest for a 503
+/// that does not come from the service itself, so [`Verdict::Unavailable`] says which it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Verdict {
+    /// The event is queued. The id may be unknown; sending again would run the function twice.
+    Accepted,
+    /// Too many requests; the event was not queued. Slow down, try later.
+    Throttled,
+    /// The function is switched off; the event was not queued. A person has to act.
+    FunctionDisabled,
+    /// Service unavailable; the event was presumably not queued. Try later.
+    Unavailable {
+        /// The body carries an error code of the service or its gateway, so it is not some proxy that answers.
+        by_the_service: bool,
+    },
+    /// The credential was not accepted, or is locked; the event was not queued. More than five failures in a row lock
+    /// an access key for five minutes.
+    Unauthenticated,
+    /// The request is wrong or forbidden and will stay so; the event was not queued.
+    Refused,
+    /// The answer points elsewhere. Nothing in the service's documents does, and the redirect was not followed.
+    Redirected,
+    /// Nobody can tell from this answer whether the event was queued.
+    Ambiguous,
+}
+
+impl Answer {
+    /// What this answer means, when it was given to a request with such a credential.
+    #[must_use]
+    pub fn verdict(&self, credential: CredentialKind) -> Verdict {
+        match self.status {
+            202 => Verdict::Accepted,
+            300..=399 => Verdict::Redirected,
+            // The gateway's own rate limit comes before everything else, whatever status it is dressed in.
+            400..=599 if self.has_gateway_code(&["0308"]) => Verdict::Throttled,
+            401 => Verdict::Unauthenticated,
+            408 => Verdict::Ambiguous,
+            429 if self.says("disabled") => Verdict::FunctionDisabled,
+            429 => Verdict::Throttled,
+            400..=499 if self.blames(credential) => Verdict::Unauthenticated,
+            400..=499 => Verdict::Refused,
+            503 => Verdict::Unavailable { by_the_service: self.is_from_the_service() },
+            // Of 5xx: the event may have been queued before things went wrong. Of 1xx and 2xx: the one answer that
+            // means "queued" is 202.
+            _ => Verdict::Ambiguous,
+        }
+    }
+
+    /// Whether a refusal is about the credential rather than about what was asked with it.
+    fn blames(&self, credential: CredentialKind) -> bool {
+        let by_text = match credential {
+            CredentialKind::AccessKey => self.says("ak access failed to reach the limit"),
+            CredentialKind::Token => self.status == 403 && self.says("invalid token"),
+        };
+        by_text || self.has_gateway_code(&["0301", "0305", "0307"])
+    }
+
+    /// Whether the message holds a text, written in lower case here and in any case there: messages are not stable.
+    fn says(&self, text: &str) -> bool {
+        self.error_message.as_ref().is_some_and(|message| message.to_lowercase().contains(text))
+    }
+
+    /// Whether the error code is one of these of the gateway, which spells its name in two ways.
+    fn has_gateway_code(&self, numbers: &[&str]) -> bool {
+        matches!(self.code_parts(), Some(("APIG" | "APIGW", number)) if numbers.contains(&number))
+    }
+
+    fn is_from_the_service(&self) -> bool {
+        matches!(self.code_parts(), Some(("FSS" | "APIG" | "APIGW", _)))
+    }
+
+    fn code_parts(&self) -> Option<(&str, &str)> {
+        self.error_code.as_ref()?.split_once('.')
+    }
+}

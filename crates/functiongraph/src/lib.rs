@@ -1,0 +1,24 @@
+//! Submits events to FunctionGraph, and tells acceptance, refusal and doubt apart.
+#![doc = include_str!("../README.md")]
+
+pub mod addresses;
+pub mod answer;
+pub mod client;
+pub mod credentials;
+pub mod endpoint;
+pub mod error;
+pub mod regions;
+pub mod sign;
+pub mod urn;
+
+mod percent;
+mod request;
+mod text;
+mod tls;
+
+pub use answer::{Answer, Verdict};
+pub use client::{Client, ClientOptions};
+pub use credentials::{Credential, CredentialKind};
+pub use endpoint::Endpoint;
+pub use error::SendError;
+pub use urn::{FunctionUrn, Qualifier};

@@ -1,0 +1,57 @@
+//! Where a region's endpoints are, by the naming rules of the clouds.
+
+/// Host suffixes of the clouds that offer FunctionGraph, each with its leading dot: what an allow-list of hosts
+/// would hold by default.
+pub const HOST_SUFFIXES: [&str; 3] = [".myhuaweicloud.com", ".myhuaweicloud.eu", ".otc.t-systems.com"];
+
+/// Base URL of FunctionGraph in a region, such as `https://functiongraph.eu-de.otc.t-systems.com`.
+///
+/// The region is taken as it is; one that comes from a [`FunctionUrn`](crate::FunctionUrn) has been checked.
+///
+/// # Caveats
+/// For the European regions of Huawei Cloud (`eu-west-1…`) the published sources disagree: Huawei's SDK table says
+/// `myhuaweicloud.com`, its European documents and its Terraform provider say `myhuaweicloud.eu`, which is what
+/// this function answers. Let users give an endpoint of their own.
+#[must_use]
+pub fn endpoint(region: &str) -> String {
+    format!("https://functiongraph.{region}.{}", domain(region))
+}
+
+/// Base URL of the identity service (IAM) of a region, such as `https://iam.cn-north-4.myhuaweicloud.com`.
+///
+/// The same caveat holds as for [`endpoint`].
+#[must_use]
+pub fn iam_endpoint(region: &str) -> String {
+    format!("https://iam.{region}.{}", domain(region))
+}
+
+/// The domain under which the cloud that runs a region keeps its services.
+fn domain(region: &str) -> &'static str {
+    match region {
+        "eu-de" | "eu-nl" => "otc.t-systems.com",
+        _ if region.starts_with("eu-west-1") => "myhuaweicloud.eu",
+        _ => "myhuaweicloud.com",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cloud_has_its_own_domain() {
+        let table = [
+            ("cn-north-4", "cn-north-4.myhuaweicloud.com"),
+            ("ap-southeast-1", "ap-southeast-1.myhuaweicloud.com"),
+            ("eu-west-101", "eu-west-101.myhuaweicloud.eu"),
+            ("eu-de", "eu-de.otc.t-systems.com"),
+            ("eu-nl", "eu-nl.otc.t-systems.com"),
+            ("eu-west-0", "eu-west-0.myhuaweicloud.com"),
+        ];
+        for (region, host) in table {
+            assert_eq!(endpoint(region), format!("https://functiongraph.{host}"));
+            assert_eq!(iam_endpoint(region), format!("https://iam.{host}"));
+            assert!(HOST_SUFFIXES.iter().any(|suffix| host.ends_with(suffix)), "{host}");
+        }
+    }
+}

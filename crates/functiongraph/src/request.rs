@@ -1,0 +1,149 @@
+//! Builds requests: pure, and complete down to the last signed byte.
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
+use http::{HeaderName, HeaderValue, Method, Request};
+use jiff::Timestamp;
+use secrecy::ExposeSecret;
+
+use crate::credentials::{Credential, Parts};
+use crate::endpoint::Endpoint;
+use crate::sign::{self, SignedRequest};
+use crate::urn::FunctionUrn;
+
+/// Content type of every event.
+const JSON: &str = "application/json";
+
+/// What is sent for an event without content: the service refuses an empty body.
+const EMPTY_EVENT: Bytes = Bytes::from_static(b"{}");
+
+/// Header with a token.
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+
+/// `POST …/invocations-async`, signed or with its token.
+///
+/// # Errors
+/// None is known: every part has been checked by its type. The error is that of the builder.
+pub(crate) fn invoke_async(
+    endpoint: &Endpoint,
+    urn: &FunctionUrn,
+    event: Bytes,
+    credential: &Credential,
+    signed_at: Timestamp,
+) -> Result<Request<Bytes>, http::Error> {
+    let host = endpoint.authority();
+    let path = format!("/v2/{}/fgs/functions/{}/invocations-async", urn.project_id(), urn.path_segment());
+    let body = if event.is_empty() { EMPTY_EVENT } else { event };
+    let mut request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("{endpoint}{path}"))
+        // Given here and not left to the HTTP library, so that what is signed is what is sent.
+        .header(HOST, &host)
+        .header(CONTENT_TYPE, JSON)
+        // A compressed answer could be a bomb, and is never large enough to be worth it.
+        .header(ACCEPT_ENCODING, "identity");
+    match credential.parts() {
+        Parts::Token(token) => request = request.header(X_AUTH_TOKEN, secret_value(token.expose_secret())?),
+        Parts::AccessKey { id, secret, security_token } => {
+            let date = sign::format_date(signed_at);
+            // A small set: a proxy that rewrites other headers does no harm.
+            let mut headers = vec![
+                ("content-type", JSON),
+                ("host", host.as_str()),
+                (sign::X_PROJECT_ID, urn.project_id()),
+                (sign::X_SDK_DATE, date.as_str()),
+            ];
+            request = request.header(sign::X_PROJECT_ID, urn.project_id()).header(sign::X_SDK_DATE, &date);
+            if let Some(token) = security_token {
+                headers.push((sign::X_SECURITY_TOKEN, token.expose_secret()));
+                request = request.header(sign::X_SECURITY_TOKEN, secret_value(token.expose_secret())?);
+            }
+            let signed =
+                SignedRequest { method: "POST", path: &path, query: &[], headers: &headers, body: &body };
+            request = request.header(AUTHORIZATION, signed.authorization(id, secret.expose_secret(), &date));
+        }
+    }
+    request.body(body)
+}
+
+/// A value that the HTTP library does not show in its own `Debug`.
+fn secret_value(text: &str) -> Result<HeaderValue, http::Error> {
+    let mut value = HeaderValue::from_str(text)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::urn::Qualifier;
+
+    const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
+    const KEY: &str = "AKEXAMPLE0000000TEST";
+    const SECRET: &str = "SKEXAMPLEKEY000000000000000000000000TEST";
+
+    fn build(credential: &Credential, event: &'static [u8]) -> Request<Bytes> {
+        let urn = FunctionUrn::new("eu-de", PROJECT, "default", "test", Qualifier::Latest).unwrap();
+        let endpoint = "https://functiongraph.eu-de.otc.t-systems.com".parse().unwrap();
+        let signed_at = "2024-01-02T03:04:05Z".parse().unwrap();
+        invoke_async(&endpoint, &urn, Bytes::from_static(event), credential, signed_at).unwrap()
+    }
+
+    fn header<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {
+        request.headers().get(name).map(|value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn a_signed_request_equals_the_one_of_the_official_sdk() {
+        let request = build(&Credential::access_key(KEY, SECRET, None).unwrap(), br#"{"k":"v"}"#);
+        assert_eq!(request.method(), Method::POST);
+        assert_eq!(
+            request.uri().to_string(),
+            format!(
+                "https://functiongraph.eu-de.otc.t-systems.com/v2/{PROJECT}/fgs/functions/\
+                 urn%3Afss%3Aeu-de%3A{PROJECT}%3Afunction%3Adefault%3Atest%3Alatest/invocations-async"
+            )
+        );
+        // The vector otc_async_invoke.
+        assert_eq!(
+            header(&request, "authorization"),
+            Some(
+                "SDK-HMAC-SHA256 Access=AKEXAMPLE0000000TEST, \
+                 SignedHeaders=content-type;host;x-project-id;x-sdk-date, \
+                 Signature=715751b94e70fef04387acfca44cda7566f6b6ddba22c395950adeeec9b0bef1"
+            )
+        );
+        assert_eq!(header(&request, "x-auth-token"), None);
+        assert_eq!(header(&request, "accept-encoding"), Some("identity"));
+        assert_eq!(request.body().as_ref(), br#"{"k":"v"}"#);
+    }
+
+    #[test]
+    fn a_security_token_is_sent_and_signed() {
+        let request = build(&Credential::access_key(KEY, SECRET, Some("session".into())).unwrap(), b"{}");
+        assert_eq!(header(&request, "x-security-token"), Some("session"));
+        let authorization = header(&request, "authorization").unwrap();
+        assert!(
+            authorization
+                .contains("SignedHeaders=content-type;host;x-project-id;x-sdk-date;x-security-token,")
+        );
+        assert!(!format!("{request:?}").contains("session"), "the value is marked as sensitive");
+    }
+
+    #[test]
+    fn a_token_is_sent_alone() {
+        let request = build(&Credential::token("my-token").unwrap(), b"{}");
+        assert_eq!(header(&request, "x-auth-token"), Some("my-token"));
+        assert_eq!(header(&request, "content-type"), Some("application/json"));
+        for name in ["authorization", "x-sdk-date", "x-project-id"] {
+            assert_eq!(header(&request, name), None);
+        }
+        assert!(!format!("{request:?}").contains("my-token"), "the value is marked as sensitive");
+    }
+
+    #[test]
+    fn an_empty_event_is_an_empty_object() {
+        assert_eq!(build(&Credential::token("t").unwrap(), b"").body().as_ref(), b"{}");
+        assert_eq!(build(&Credential::token("t").unwrap(), b" ").body().as_ref(), b" ");
+    }
+}

@@ -1,0 +1,82 @@
+//! The TLS configuration: which versions, and whom to trust.
+
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::{ClientConfig, RootCertStore};
+
+/// The only protocol offered to the server: the service's own SDKs speak nothing newer.
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// Why no TLS configuration could be made.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// The CA bundle is not PEM, or a certificate in it cannot be read.
+    #[error("the CA bundle cannot be read: {0}")]
+    Bundle(String),
+    /// The CA bundle holds no certificate.
+    #[error("the CA bundle holds no certificate")]
+    EmptyBundle,
+    /// The cryptography does not offer the versions of TLS that are wanted.
+    #[error("TLS 1.2 and 1.3 are not available")]
+    Versions(#[source] rustls::Error),
+}
+
+/// TLS 1.2 or newer, with the provider named here and not the one of the process; trusts the system's certificate
+/// authorities and those of the bundle.
+pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
+    let mut roots = system_roots();
+    if let Some(bundle) = ca_bundle_pem {
+        add_bundle(&mut roots, bundle)?;
+    }
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(TlsError::Versions)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    Ok(config)
+}
+
+/// The system's certificate authorities; in a container that has none, the set that Mozilla maintains.
+///
+/// One or the other, not both: who removed an authority from the system's store meant it.
+fn system_roots() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() {
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    }
+    roots
+}
+
+fn add_bundle(roots: &mut RootCertStore, bundle: &str) -> Result<(), TlsError> {
+    let before = roots.len();
+    for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
+        let certificate = certificate.map_err(|error| TlsError::Bundle(error.to_string()))?;
+        roots.add(certificate).map_err(|error| TlsError::Bundle(error.to_string()))?;
+    }
+    if roots.len() == before { Err(TlsError::EmptyBundle) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bundle_without_a_readable_certificate_is_refused() {
+        assert!(matches!(config(Some("")), Err(TlsError::EmptyBundle)));
+        assert!(matches!(config(Some("not PEM at all")), Err(TlsError::EmptyBundle)));
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        assert!(matches!(config(Some(broken)), Err(TlsError::Bundle(_))));
+        let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        assert!(matches!(config(Some(cut)), Err(TlsError::Bundle(_))));
+    }
+
+    #[test]
+    fn only_http_1_1_is_offered() {
+        assert_eq!(config(None).unwrap().alpn_protocols, [b"http/1.1".to_vec()]);
+    }
+}

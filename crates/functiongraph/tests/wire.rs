@@ -1,0 +1,369 @@
+//! The client against real sockets and real TLS: what it sends, what it survives, and what it never does twice.
+
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests may fail as tests may")]
+
+#[path = "wire/server.rs"]
+mod server;
+
+use std::process::Command;
+use std::time::Duration;
+
+use bytes::Bytes;
+use functiongraph::addresses::LOCAL_NETWORKS;
+use functiongraph::client::BuildError;
+use functiongraph::sign::{SignedRequest, parse_authorization};
+use functiongraph::{
+    Answer, Client, ClientOptions, Credential, CredentialKind, FunctionUrn, SendError, Verdict,
+};
+use tokio::net::TcpListener;
+
+use server::{ACCEPTED, Authority, End, Script, Server};
+
+const TOKEN: &str = "canary-token-0123456789";
+
+/// Long enough for everything that is expected to end.
+const PATIENT: Duration = Duration::from_secs(30);
+
+/// Short enough to wait for, long enough for a handshake on a busy machine.
+const IMPATIENT: Duration = Duration::from_secs(3);
+
+fn urn() -> FunctionUrn {
+    "urn:fss:eu-de:7aad83af3e8d42e99ac194e8419e2c9b:function:default:test:!prod".parse().unwrap()
+}
+
+fn options(authority: &Authority) -> ClientOptions {
+    ClientOptions { ca_bundle_pem: Some(authority.pem()), ..ClientOptions::default() }
+}
+
+fn client(url: &str, authority: &Authority) -> Client {
+    Client::new(url.parse().unwrap(), options(authority)).unwrap()
+}
+
+async fn invoke_with(
+    client: &Client,
+    credential: &Credential,
+    timeout: Duration,
+) -> Result<Answer, SendError> {
+    let event = Bytes::from_static(br#"{"k":"v"}"#);
+    let now = "2024-01-02T03:04:05Z".parse().unwrap();
+    client.invoke_async(&urn(), event, credential, now, timeout).await
+}
+
+async fn invoke(client: &Client, timeout: Duration) -> Result<Answer, SendError> {
+    invoke_with(client, &Credential::token(TOKEN).unwrap(), timeout).await
+}
+
+fn script(last: impl Into<Vec<u8>>, end: End) -> Script {
+    Script { polite: 0, last: last.into(), end }
+}
+
+/// Runs one invocation against a server that follows a script.
+async fn play(script: Script, timeout: Duration) -> (Server, Result<Answer, SendError>) {
+    let authority = Authority::new();
+    let server = Server::start(&authority, script).await;
+    let result = invoke(&client(&server.url(), &authority), timeout).await;
+    (server, result)
+}
+
+fn verdict(result: &Result<Answer, SendError>) -> Verdict {
+    result.as_ref().expect("an answer").verdict(CredentialKind::Token)
+}
+
+// === what is sent ===
+
+#[tokio::test]
+async fn a_submission_is_accepted_by_a_server_of_the_callers_own_authority() {
+    let (server, result) = play(script(ACCEPTED, End::Close), PATIENT).await;
+    let answer = result.unwrap();
+    assert_eq!((answer.status, answer.request_id.as_deref()), (202, Some("id-1")));
+    assert_eq!(answer.gateway_request_id.as_deref(), Some("gw-1"));
+    let [request] = server.requests().try_into().ok().expect("one request");
+    assert!(
+        request.head.starts_with(
+            "POST /v2/7aad83af3e8d42e99ac194e8419e2c9b/fgs/functions/urn%3Afss%3Aeu-de%3A7aad83af3e8d42e99ac194e8419e2c9b\
+             %3Afunction%3Adefault%3Atest%3A%21prod/invocations-async HTTP/1.1\r\n"
+        ),
+        "{}",
+        request.head
+    );
+    assert_eq!(request.body, br#"{"k":"v"}"#);
+    assert_eq!(request.header("content-type"), Some("application/json"));
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
+    assert_eq!(request.header("x-auth-token"), Some(TOKEN));
+    assert_eq!(request.header("host").map(|host| format!("https://{host}")), Some(server.url()));
+    assert!(request.header("user-agent").unwrap().starts_with("functiongraph-rust/"));
+    assert_eq!(request.header("transfer-encoding"), None);
+}
+
+#[tokio::test]
+async fn what_is_signed_is_what_is_on_the_wire() {
+    let authority = Authority::new();
+    let server = Server::start(&authority, script(ACCEPTED, End::Close)).await;
+    let credential = Credential::access_key("AKID", "my-secret-key", Some("session".into())).unwrap();
+    invoke_with(&client(&server.url(), &authority), &credential, PATIENT).await.unwrap();
+    let [request] = server.requests().try_into().ok().expect("one request");
+    let authorization = parse_authorization(request.header("authorization").unwrap()).unwrap();
+    let all = request.headers();
+    let signed: Vec<_> = all
+        .iter()
+        .filter(|(name, _)| authorization.signed_headers.contains(name))
+        .map(|(name, value)| (name.as_str(), *value))
+        .collect();
+    assert_eq!(signed.len(), 5, "every header is there exactly once");
+    let path = request.head.split(' ').nth(1).unwrap();
+    let again = SignedRequest { method: "POST", path, query: &[], headers: &signed, body: &request.body };
+    assert_eq!(
+        again.signature("my-secret-key", request.header("x-sdk-date").unwrap()),
+        authorization.signature
+    );
+    assert_eq!(request.header("x-sdk-date"), Some("20240102T030405Z"));
+    assert!(!request.head.contains("my-secret-key"));
+}
+
+#[tokio::test]
+async fn proxies_of_the_environment_are_ignored() {
+    let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", proxy.local_addr().unwrap());
+    // The environment of this process is shared by its tests: one of them is run again in a process of its own.
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "a_submission_is_accepted_by_a_server_of_the_callers_own_authority"]);
+    for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        child.env(name, &address);
+    }
+    for name in ["NO_PROXY", "no_proxy"] {
+        child.env_remove(name);
+    }
+    let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
+    let output = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.contains("1 passed"), "{output}");
+    // Had anybody connected, the connection would be waiting to be accepted.
+    assert!(tokio::time::timeout(Duration::ZERO, proxy.accept()).await.is_err());
+}
+
+// === nothing was sent ===
+
+fn assert_not_sent(server: &Server, result: &Result<Answer, SendError>, cause: &str) {
+    let error = result.as_ref().expect_err("no answer");
+    assert!(matches!(error, SendError::NotSent(text) if text.contains(cause)), "{error:?}");
+    assert!(!error.to_string().contains(TOKEN));
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_authority_means_that_nothing_was_sent() {
+    let server = Server::start(&Authority::new(), Script::default()).await;
+    let result = invoke(&client(&server.url(), &Authority::new()), PATIENT).await;
+    assert_not_sent(&server, &result, "invalid peer certificate");
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_means_that_nothing_was_sent() {
+    let authority = Authority::new();
+    let server = Server::start_as(&authority, "elsewhere.example", false, Script::default()).await;
+    let result = invoke(&client(&server.url(), &authority), PATIENT).await;
+    assert_not_sent(&server, &result, "certificate not valid for name \"localhost\"");
+}
+
+#[tokio::test]
+async fn an_expired_certificate_means_that_nothing_was_sent() {
+    let authority = Authority::new();
+    let server = Server::start_as(&authority, "localhost", true, Script::default()).await;
+    let result = invoke(&client(&server.url(), &authority), PATIENT).await;
+    assert_not_sent(&server, &result, "certificate expired");
+}
+
+#[tokio::test]
+async fn a_refused_network_means_that_nothing_was_sent() {
+    let authority = Authority::new();
+    let server = Server::start(&authority, Script::default()).await;
+    let guarded = || ClientOptions { refused_networks: LOCAL_NETWORKS.to_vec(), ..options(&authority) };
+    let client = Client::new(server.url().parse().unwrap(), guarded()).unwrap();
+    assert_not_sent(&server, &invoke(&client, PATIENT).await, "is refused");
+    assert_eq!(server.connections().opened, 0);
+    for address in ["https://127.0.0.1:1", "https://2130706433", "https://[::ffff:169.254.169.254]"] {
+        let built = Client::new(address.parse().unwrap(), guarded());
+        assert!(matches!(built, Err(BuildError::RefusedAddress(_))), "{address}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_connection_means_that_nothing_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    drop(listener);
+    let error = invoke(&client(&url, &Authority::new()), PATIENT).await.unwrap_err();
+    assert!(matches!(&error, SendError::NotSent(cause) if cause.contains("Connection refused")), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_name_that_does_not_exist_means_that_nothing_was_sent() {
+    let error =
+        invoke(&client("https://functiongraph.invalid", &Authority::new()), PATIENT).await.unwrap_err();
+    assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_ends_means_that_nothing_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let options = ClientOptions { connect_timeout: Duration::from_millis(200), ..ClientOptions::default() };
+    let client = Client::new(url.parse().unwrap(), options).unwrap();
+    let error = invoke(&client, PATIENT).await.unwrap_err();
+    assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_server_without_tls_means_that_nothing_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::io::AsyncWriteExt::write_all(&mut stream, ACCEPTED).await.unwrap();
+    });
+    let error = invoke(&client(&url, &Authority::new()), PATIENT).await.unwrap_err();
+    assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
+}
+
+// === something may have been sent ===
+
+fn assert_interrupted(server: &Server, result: &Result<Answer, SendError>, requests: usize) {
+    assert!(matches!(result, Err(SendError::Interrupted(_))), "{result:?}");
+    assert_eq!(server.requests().len(), requests);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_without_an_answer_is_an_interruption() {
+    for end in [End::Close, End::Reset] {
+        let (server, result) = play(script("", end), PATIENT).await;
+        assert_interrupted(&server, &result, 1);
+        let (server, result) = play(script("HTTP/1.1 202 Acc", end), PATIENT).await;
+        assert_interrupted(&server, &result, 1);
+    }
+}
+
+#[tokio::test]
+async fn no_answer_in_time_is_an_interruption() {
+    let (mut server, result) = play(script("", End::Hang), IMPATIENT).await;
+    assert_interrupted(&server, &result, 1);
+    assert_eq!(result.unwrap_err().cause(), "no answer within 3s");
+    server.ended(1).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_http_is_an_interruption() {
+    let headers = (0..101).map(|number| format!("X-{number}: y\r\n")).collect::<Vec<_>>().concat();
+    for answer in [
+        "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(),
+        "HTTP/1.1 abc Accepted\r\n\r\n".to_owned(),
+        "HTTP/1.1 202 Accepted\r\nContent-Length: -1\r\n\r\n".to_owned(),
+        format!("HTTP/1.1 202 Accepted\r\n{headers}\r\n"),
+        format!("HTTP/1.1 202 Accepted\r\nX-Long: {}\r\n\r\n", "y".repeat(2_000_000)),
+    ] {
+        let (server, result) = play(script(answer, End::Hang), PATIENT).await;
+        assert_interrupted(&server, &result, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_request_lost_on_a_reused_connection_is_not_sent_again() {
+    let authority = Authority::new();
+    for end in [End::Close, End::Reset] {
+        let server = Server::start(&authority, Script { polite: 2, last: Vec::new(), end }).await;
+        let client = client(&server.url(), &authority);
+        for _ in 0..2 {
+            assert_eq!(verdict(&invoke(&client, PATIENT).await), Verdict::Accepted);
+        }
+        let result = invoke(&client.clone(), PATIENT).await;
+        assert_eq!(server.connections().opened, 1, "the connection was reused");
+        assert_interrupted(&server, &result, 3);
+    }
+}
+
+// === a status is a status ===
+
+#[tokio::test]
+async fn a_cut_body_does_not_hide_the_status() {
+    let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\n{more}\r\n\r\n");
+    for end in [End::Close, End::Reset] {
+        for rest in [
+            head("202 Accepted", "Content-Length: 1000") + "{\"request_",
+            head("202 Accepted", "Content-Length: 1000"),
+            head("202 Accepted", "Transfer-Encoding: chunked") + "10\r\n{\"req",
+            head("202 Accepted", "Transfer-Encoding: chunked") + "zz\r\n",
+            head("202 Accepted", "Content-Encoding: gzip\r\nContent-Length: 4") + "\u{1f}\0\0\0",
+        ] {
+            let (server, result) = play(script(rest.as_str(), end), PATIENT).await;
+            assert_eq!(verdict(&result), Verdict::Accepted, "{rest:?}");
+            assert_eq!(result.unwrap().request_id, None);
+            assert_eq!(server.requests().len(), 1);
+        }
+        let (_, result) =
+            play(script(head("503 Unavailable", "Content-Length: 9") + "no", end), PATIENT).await;
+        assert_eq!(verdict(&result), Verdict::Unavailable { by_the_service: false });
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_of_a_cut_body_is_used() {
+    let cut =
+        "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{\"request_id\":\"id-1\"}\r\n";
+    let (_, result) = play(script(cut, End::Close), PATIENT).await;
+    assert_eq!(result.unwrap().request_id.as_deref(), Some("id-1"));
+}
+
+#[tokio::test]
+async fn a_body_that_never_ends_is_read_up_to_a_limit() {
+    let flood = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-2\r\nTransfer-Encoding: chunked\r\n\r\n";
+    // The limit has to end the call, not the call's own timeout.
+    let played = tokio::time::timeout(PATIENT / 2, play(script(flood, End::Flood), PATIENT)).await;
+    let (mut server, result) = played.expect("an end");
+    assert_eq!(result.unwrap().request_id.as_deref(), Some("id-2"));
+    server.ended(1).await;
+}
+
+#[tokio::test]
+async fn a_body_that_never_comes_does_not_hide_the_status() {
+    let silent = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-3\r\nContent-Length: 10\r\n\r\n{";
+    let (mut server, result) = play(script(silent, End::Hang), IMPATIENT).await;
+    assert_eq!(result.unwrap().request_id.as_deref(), Some("id-3"));
+    server.ended(1).await;
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let authority = Authority::new();
+    let second = Server::start(&authority, script(ACCEPTED, End::Close)).await;
+    for status in [301, 302, 303, 307, 308] {
+        let location = second.url();
+        let redirect =
+            format!("HTTP/1.1 {status} Go\r\nLocation: {location}/v2\r\nContent-Length: 0\r\n\r\n");
+        let first = Server::start(&authority, script(redirect, End::Close)).await;
+        let result = invoke(&client(&first.url(), &authority), PATIENT).await;
+        assert_eq!(verdict(&result), Verdict::Redirected);
+        assert_eq!(first.requests().len(), 1);
+    }
+    assert_eq!(second.connections().opened, 0);
+}
+
+#[tokio::test]
+async fn a_refusal_or_a_retry_hint_is_not_obeyed_by_sending_again() {
+    for head in
+        ["401 Unauthorized", "408 Request Timeout", "421 Misdirected", "425 Too Early", "429 Busy", "503 No"]
+    {
+        let answer = format!("HTTP/1.1 {head}\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n");
+        let (server, result) = play(Script { polite: 0, last: answer.into(), end: End::Hang }, PATIENT).await;
+        assert_eq!(result.unwrap().retry_after, Some(Duration::ZERO));
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_the_server_repeats_is_not_in_the_answer() {
+    let body = format!(
+        r#"{{"error_code":"APIG.0301","error_msg":"token {TOKEN} is \u0063anary","request_id":"{TOKEN}"}}"#
+    );
+    let head = format!("HTTP/1.1 401 No\r\nX-Request-Id: {TOKEN}\r\nContent-Length: {}\r\n\r\n", body.len());
+    let (_, result) = play(script(head + &body, End::Close), PATIENT).await;
+    assert!(!format!("{result:?}").contains(TOKEN), "{result:?}");
+    assert_eq!(result.unwrap().error_message.as_deref(), Some("token *** is canary"));
+}

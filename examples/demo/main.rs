@@ -1,0 +1,195 @@
+//! `make demo`: a Kubernetes API, a FunctionGraph and the operator on this machine, and what becomes of the
+//! examples.
+
+mod board;
+mod faults;
+mod manifests;
+mod screen;
+mod stage;
+mod words;
+
+use board::Board;
+use clap::Parser;
+use control_plane::ControlPlane;
+use functiongraph_emulator::Emulator;
+use functiongraph_operator::api::FunctionInvocation;
+use functiongraph_operator::{clock, definitions};
+use futures::StreamExt;
+use kube::Api;
+use kube::runtime::{WatchStreamExt, reflector, watcher};
+use manifests::Manifests;
+use screen::Screen;
+use stage::Operator;
+use std::error::Error;
+use std::path::Path;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// The examples take a quarter of a minute; what is not there by now will not come.
+const SETTLED_WITHIN: Duration = Duration::from_mins(2);
+
+/// How often the table is drawn: often enough for its countdowns.
+const FRAME: Duration = Duration::from_millis(200);
+
+/// Where the examples are applied.
+const NAMESPACE: &str = "default";
+
+/// Shows the operator at work: a real Kubernetes API server, a local FunctionGraph that fails on purpose, the
+/// operator, and an invocation for each thing worth seeing.
+///
+/// Everything runs on this machine, on free ports of 127.0.0.1, without containers, without root and without a
+/// cloud account; your own clusters and kubeconfig are not touched. The invocations are the manifests in
+/// examples/. On a terminal they are a table that changes as they do, elsewhere a line for each change. When all
+/// have come to rest, it says how to go on by hand, and stays until Ctrl-C. Then everything is stopped and removed.
+///
+/// On a terminal there are colours, unless `NO_COLOR` is set.
+#[derive(Debug, Parser)]
+#[command(name = "demo", bin_name = "cargo run --example demo --", max_term_width = 100)]
+struct Args {
+    /// End as soon as every example is where it says it ends, or after two minutes (`make demo ONCE=1`). The exit
+    /// status is 0 only if all are.
+    #[arg(long)]
+    once: bool,
+}
+
+/// Everything that runs.
+struct Demo {
+    screen: Screen,
+    operator: Operator,
+    emulator: Emulator,
+    plane: ControlPlane,
+    examples: Manifests,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(code) => code,
+        Err(error) => {
+            definitions::complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(Args { once }: Args) -> Result<ExitCode, Box<dyn Error>> {
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+    let mut stop = pin!(async {
+        tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {}, _ = hang_up.recv() => {} }
+    });
+    // What is dropped here while it starts is killed and removed.
+    let mut demo = tokio::select! {
+        demo = Demo::start() => demo?,
+        () = &mut stop => return Ok(ExitCode::FAILURE),
+    };
+    let outcome = tokio::select! {
+        outcome = demo.show(once) => outcome.map(Some),
+        () = &mut stop => {
+            let _ = demo.screen.say("\nStopping.\n"); // the terminal may be what is gone
+            Ok(None)
+        }
+    };
+    let log = match outcome {
+        Ok(None | Some(true)) => None,
+        Ok(Some(false)) | Err(_) => Some(demo.operator.keep_log()?),
+    };
+    demo.stop().await;
+    if let Some(log) = log {
+        Screen::new().say(format_args!("The operator's log is kept: {}\n", log.display()))?;
+    }
+    // Interrupted without a verdict, it ends well only if none was asked for.
+    Ok(if outcome?.unwrap_or(!once) { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Says that a part starts, and when it has.
+async fn part<T>(
+    screen: &Screen,
+    name: &str,
+    start: impl Future<Output = Result<T, stage::Error>>,
+) -> Result<T, Box<dyn Error>> {
+    screen.say(format_args!("{name:<24}"))?;
+    let begin = clock::monotonic();
+    let started = start.await;
+    match &started {
+        Ok(_) => screen.say(format_args!("ready after {:.1} s\n", begin.elapsed().as_secs_f64()))?,
+        Err(_) => screen.say("failed\n")?,
+    }
+    Ok(started?)
+}
+
+// === impl Demo ===
+
+impl Demo {
+    async fn start() -> Result<Self, Box<dyn Error>> {
+        let screen = Screen::new();
+        let mut examples = Manifests::read(Path::new(manifests::FOLDER))?;
+        let plane = part(&screen, "Kubernetes API server", stage::control_plane()).await?;
+        let emulator = part(&screen, "FunctionGraph, local", stage::emulator()).await?;
+        examples.point_at(&emulator.url(), emulator.ca_pem());
+        let operator = part(&screen, "Operator", Operator::start(&plane)).await?;
+        plane.apply_yaml(&manifests::list(&examples.foundations)).await?;
+        Ok(Self { screen, operator, emulator, plane, examples })
+    }
+
+    /// Shows what happens to the examples, and then, unless it is for `once`, whatever else happens, without end.
+    /// Returns whether all are where they said they would end.
+    async fn show(&mut self, once: bool) -> Result<bool, Box<dyn Error>> {
+        let Self { screen, operator, emulator, plane, examples } = self;
+        let invocations: Api<FunctionInvocation> = Api::namespaced(plane.client()?, NAMESPACE);
+        let (objects, writer) = reflector::store();
+        let watch = watcher(invocations, watcher::Config::default()).default_backoff();
+        let mut changes = pin!(reflector(writer, watch).boxed());
+        let mut board = Board::new(examples.expected());
+        let list = manifests::list(&examples.invocations);
+        let mut applying = pin!(plane.apply_yaml(&list));
+        let mut applied = false;
+        let mut settled = false;
+        let mut frames = tokio::time::interval(FRAME);
+        screen.say(words::opening(board.examples()))?;
+        let start = clock::monotonic();
+        loop {
+            tokio::select! {
+                done = &mut applying, if !applied => {
+                    done?;
+                    applied = true;
+                }
+                event = changes.next() => {
+                    // The watch mends itself, and the next event tells all.
+                    let Some(Ok(_)) = event else { continue };
+                    for (name, row) in board.update(&objects.state()) {
+                        if (settled || !screen.live()) && !row.reason.is_empty() {
+                            screen.change(start.elapsed(), &name, &row)?;
+                        }
+                    }
+                }
+                _ = frames.tick(), if !settled => {
+                    let mismatches = board.mismatches();
+                    settled = applied && (mismatches.is_empty() || start.elapsed() > SETTLED_WITHIN);
+                    if screen.live() {
+                        screen.draw(&board, clock::now(), settled)?;
+                    }
+                    if settled {
+                        screen.say(words::summary(board.examples(), &mismatches, start.elapsed()))?;
+                        if once {
+                            return Ok(mismatches.is_empty());
+                        }
+                        screen.say(words::by_hand(plane, emulator, operator)?)?;
+                    }
+                }
+                error = operator.ended() => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Stops everything, the operator first.
+    async fn stop(self) {
+        let Self { screen: _, operator, emulator, plane, examples: _ } = self;
+        operator.stop().await;
+        emulator.stop().await;
+        plane.stop();
+    }
+}

@@ -1,0 +1,74 @@
+//! What the demo says before and after the table.
+
+use crate::board::Mismatch;
+use crate::stage::Operator;
+use control_plane::{ADMIN, ControlPlane, tool};
+use functiongraph_emulator::Emulator;
+use std::error::Error;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Before the first change.
+pub fn opening(examples: usize) -> String {
+    format!("\n{examples} invocations from examples/ are applied; each file says what it shows.\n\n")
+}
+
+/// Whether all went well.
+pub fn summary(examples: usize, mismatches: &[Mismatch], after: Duration) -> String {
+    let good = examples.saturating_sub(mismatches.len());
+    let mut text = format!(
+        "\n{good} of {examples} examples ended as they should, {:.0} s after they were applied.\n",
+        after.as_secs_f64()
+    );
+    for Mismatch { name, expected, found } in mismatches {
+        let reason = if found.reason.is_empty() { "nothing" } else { &found.reason };
+        let _ = writeln!(text, "  {name}: expected {expected}, got {reason}: {}", found.message); // into a String
+    }
+    text
+}
+
+/// How to go on without the demo's own hands.
+///
+/// # Errors
+/// When kubectl or the way to the API is gone.
+pub fn by_hand(
+    plane: &ControlPlane,
+    emulator: &Emulator,
+    operator: &Operator,
+) -> Result<String, Box<dyn Error>> {
+    let kubectl = tool("kubectl")?;
+    let kubectl = kubectl.parent().unwrap_or(&kubectl).display();
+    let kubeconfig = plane.kubeconfig(ADMIN)?;
+    let kubeconfig = kubeconfig.display();
+    let ledger = emulator.admin_url().unwrap_or_default();
+    let (metrics, log) = (&operator.admin_url, operator.log().display());
+    Ok(format!(
+        r#"
+It goes on until Ctrl-C, and tells below what you do. In another terminal, in the
+same folder:
+
+  export KUBECONFIG={kubeconfig}
+  export PATH={kubectl}:$PATH   # kubectl
+
+Look around, let go what was held back, send one of your own:
+
+  kubectl get fninv -o wide
+  kubectl describe fninv outcome-unknown
+  kubectl patch fninv suspended --type merge -p '{{"spec":{{"suspend":false}}}}'
+  sed 's/name: accepted/name: mine/' examples/accepted.yaml | kubectl apply -f -
+
+Ask FunctionGraph what it got: one card charged, though its answer was lost.
+
+  curl '{ledger}/admin/ledger?function=charge-card'
+
+Let it fail twice, and send another (more faults: crates/emulator/README.md):
+
+  curl {ledger}/admin/faults -d \
+    '{{"when":{{"next":2}},"action":{{"status":{{"status":503,"retryAfter":"4"}}}}}}'
+
+The operator's log      {log}
+The operator's metrics  {metrics}/metrics
+
+"#
+    ))
+}

@@ -1,0 +1,65 @@
+//! The custom resources: Rust types, their schemas, and the rules that the API server enforces for us.
+//!
+//! The schema is strict and the Rust types are loose: what the API server stored once must never stop
+//! a whole list from decoding, so everything in `status` is optional here and read leniently.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
+
+pub mod condition;
+pub mod invocation;
+pub mod provider;
+
+pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
+pub use invocation::{FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus};
+pub use provider::{FunctionGraphProvider, FunctionGraphProviderSpec, FunctionGraphProviderStatus};
+
+/// The API group of all kinds.
+pub const GROUP: &str = "functiongraph.io";
+
+/// The definitions of all kinds, as `crds/` holds them.
+#[must_use]
+pub fn definitions() -> Vec<CustomResourceDefinition> {
+    vec![FunctionInvocation::crd(), FunctionGraphProvider::crd()]
+}
+
+/// Reads a value if it is what we expect, and treats anything else as absent.
+///
+/// # Errors
+/// Only for input that is not even a value of the outer format.
+fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value = serde_json::Value::deserialize(deserializer)?;
+    Ok(serde_json::from_value(value).ok())
+}
+
+/// Reads a value that must not be taken for absent when it is not what we expect: then it is blank.
+///
+/// # Errors
+/// Only for input that is not even a value of the outer format.
+fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Default,
+{
+    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
+    Ok(value.map(|value| serde_json::from_value(value).unwrap_or_default()))
+}
+
+/// Reads a list and leaves out the elements that are not what we expect.
+///
+/// # Errors
+/// Only for input that is not even a value of the outer format.
+fn lenient_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let value: Option<Vec<serde_json::Value>> = lenient(deserializer)?;
+    Ok(value.unwrap_or_default().into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect())
+}

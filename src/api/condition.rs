@@ -1,0 +1,173 @@
+//! Conditions: their types and reasons as closed lists, and the one rule for changing them.
+
+use jiff::Timestamp;
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What a condition is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionType {
+    /// The cloud accepted the submission: an answer 202 was seen.
+    Accepted,
+    /// Nothing more will happen, whether well or badly. `kubectl wait --for=condition=Finished`.
+    Finished,
+    /// The object reached what it was made for.
+    Ready,
+    /// Work is going on or is waiting for something; present only while true.
+    Reconciling,
+    /// It ended without success, or a person has to act; present only while true.
+    Stalled,
+    /// `spec.suspend` holds it back; present only while true.
+    Suspended,
+}
+
+/// Whether a condition holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ConditionStatus {
+    /// It holds.
+    True,
+    /// It does not hold.
+    False,
+    /// It cannot be said yet, or not at all.
+    Unknown,
+}
+
+/// Why a condition is as it is. Also the reasons of Events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub enum Reason {
+    /// An attempt is being made, or is about to be.
+    Progressing,
+    /// The service answered 429 or 503; it is tried again.
+    Throttled,
+    /// An attempt failed and is tried again after a pause.
+    BackingOff,
+    /// The provider is missing or not ready.
+    WaitingForProvider,
+    /// The object that `payloadFrom` names is missing.
+    WaitingForPayload,
+    /// Held back by `spec.suspend`.
+    Suspended,
+    /// Answer 202 seen.
+    Accepted,
+    /// It cannot be known whether the cloud accepted.
+    OutcomeUnknown,
+    /// More failed attempts than `retryPolicy.backoffLimit` allows.
+    BackoffLimitExceeded,
+    /// `activeDeadlineSeconds` passed.
+    DeadlineExceeded,
+    /// The service refused the invocation for good.
+    Rejected,
+    /// The service answered with a redirect, which is never followed.
+    RedirectRefused,
+    /// The function is disabled in FunctionGraph.
+    FunctionDisabled,
+    /// The payload is not a JSON object, or too large.
+    InvalidPayload,
+    /// The provider does not allow this function.
+    AccessDenied,
+    /// The object asks for something that this version of the operator does not do.
+    Unsupported,
+    /// Cancelled before it was sent.
+    Cancelled,
+    /// The API server refuses what the operator writes; in Events only.
+    StatusRefused,
+    /// The provider can be used.
+    ProviderReady,
+    /// The endpoint is not acceptable: see the message.
+    EndpointRefused,
+    /// The endpoint did not answer several times in a row.
+    EndpointUnreachable,
+    /// The Secret that the provider names does not exist.
+    SecretNotFound,
+    /// The service does not accept the credential, or the Secret does not hold one.
+    CredentialsInvalid,
+}
+
+impl Reason {
+    /// The name as it stands in conditions and Events.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Progressing => "Progressing",
+            Self::Throttled => "Throttled",
+            Self::BackingOff => "BackingOff",
+            Self::WaitingForProvider => "WaitingForProvider",
+            Self::WaitingForPayload => "WaitingForPayload",
+            Self::Suspended => "Suspended",
+            Self::Accepted => "Accepted",
+            Self::OutcomeUnknown => "OutcomeUnknown",
+            Self::BackoffLimitExceeded => "BackoffLimitExceeded",
+            Self::DeadlineExceeded => "DeadlineExceeded",
+            Self::Rejected => "Rejected",
+            Self::RedirectRefused => "RedirectRefused",
+            Self::FunctionDisabled => "FunctionDisabled",
+            Self::InvalidPayload => "InvalidPayload",
+            Self::AccessDenied => "AccessDenied",
+            Self::Unsupported => "Unsupported",
+            Self::Cancelled => "Cancelled",
+            Self::StatusRefused => "StatusRefused",
+            Self::ProviderReady => "ProviderReady",
+            Self::EndpointRefused => "EndpointRefused",
+            Self::EndpointUnreachable => "EndpointUnreachable",
+            Self::SecretNotFound => "SecretNotFound",
+            Self::CredentialsInvalid => "CredentialsInvalid",
+        }
+    }
+}
+
+/// One condition, in the shape of the Kubernetes API conventions.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Condition {
+    /// What it is about.
+    #[serde(rename = "type")]
+    pub type_: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// The generation of the spec that it was judged from.
+    pub observed_generation: i64,
+    /// When `status` last changed.
+    pub last_transition_time: Timestamp,
+    /// Why, in one word.
+    pub reason: self::Reason, // `self::` because the derive brings a `Reason` of its own into scope
+    /// Why, for a reader, and what to do next.
+    #[schemars(length(max = 2048))]
+    pub message: String,
+}
+
+/// What a condition should say; [`Condition::put`] makes it a condition.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    /// What it is about.
+    pub type_: ConditionType,
+    /// Whether it holds.
+    pub status: ConditionStatus,
+    /// Why, in one word.
+    pub reason: Reason,
+    /// Why, for a reader.
+    pub message: String,
+}
+
+impl Condition {
+    /// The condition of that type, if there is one.
+    #[must_use]
+    pub fn find(conditions: &[Self], type_: ConditionType) -> Option<&Self> {
+        conditions.iter().find(|c| c.type_ == type_)
+    }
+
+    /// The new list for `claims`, in their order: a condition that is not claimed is dropped, and
+    /// `lastTransitionTime` moves only where `status` changed.
+    #[must_use]
+    pub fn put(previous: &[Self], claims: Vec<Claim>, generation: i64, now: Timestamp) -> Vec<Self> {
+        claims
+            .into_iter()
+            .map(|Claim { type_, status, reason, message }| {
+                let last_transition_time = Self::find(previous, type_)
+                    .filter(|old| old.status == status)
+                    .map_or(now, |old| old.last_transition_time);
+                Self { type_, status, observed_generation: generation, last_transition_time, reason, message }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,386 @@
+//! `FunctionInvocation`: one invocation of one function, submitted once, its answer kept in `.status`.
+
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use std::fmt;
+
+mod status;
+
+pub use status::{
+    Attempt, AttemptError, AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource,
+};
+
+/// One invocation of one function.
+#[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
+#[kube(
+    group = "functiongraph.io",
+    version = "v1alpha1",
+    kind = "FunctionInvocation",
+    doc = "One asynchronous invocation of one FunctionGraph function. It is submitted once; the request id or the error is kept in status.",
+    namespaced,
+    status = "FunctionInvocationStatus",
+    shortname = "fninv",
+    category = "functiongraph",
+    selectable = ".status.outcome",
+    selectable = ".spec.providerRef.name",
+    selectable = ".spec.ttlSecondsAfterFinished",
+    printcolumn(name = "Function", type_ = "string", json_path = ".status.function"),
+    printcolumn(name = "Ready", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].status"#),
+    printcolumn(name = "Reason", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].reason"#),
+    printcolumn(name = "Request-ID", type_ = "string", json_path = ".status.requestID"),
+    printcolumn(name = "Attempts", type_ = "integer", json_path = ".status.attempts"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Provider", type_ = "string", json_path = ".spec.providerRef.name", priority = 1),
+    printcolumn(name = "Outcome", type_ = "string", json_path = ".status.outcome", priority = 1),
+    printcolumn(name = "HTTP", type_ = "integer", json_path = ".status.error.httpStatus", priority = 1),
+    printcolumn(name = "Error-Code", type_ = "string", json_path = ".status.error.code", priority = 1),
+    printcolumn(name = "Next-Attempt", type_ = "string", json_path = ".status.nextAttemptTime", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
+    validation = Rule::new("!has(oldSelf.status) || has(self.status)").message("status cannot be removed"),
+    // Spelled out rather than nested, because a rule is judged on every status write.
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.attempt) || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number || oldSelf.status.attempt.state == 'Rejected' || oldSelf.status.attempt.state == 'NotSent' || (oldSelf.status.attempt.state == 'Ambiguous' && self.spec.deliveryPolicy == 'AtLeastOnce')").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!(has(self.payload) && has(self.payloadFrom))").message("give at most one of payload and payloadFrom"))]
+#[x_kube(validation = Rule::new("has(self.payload) == has(oldSelf.payload) && has(self.payloadFrom) == has(oldSelf.payloadFrom)").message("payload is immutable: create a new FunctionInvocation"))]
+#[x_kube(validation = Rule::new("!has(self.requestTimeoutSeconds) || !has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("requestTimeoutSeconds must not exceed activeDeadlineSeconds"))]
+pub struct FunctionInvocationSpec {
+    /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
+    pub function: FunctionRef,
+
+    /// The event, a JSON object, sent as it is. `{}` is sent when neither this nor `payloadFrom` is given.
+    /// The API server re-encodes it (keys sorted, very large integers rounded): where every byte counts,
+    /// use `payloadFrom`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("payload is immutable: create a new FunctionInvocation"))]
+    pub payload: Option<Payload>,
+
+    /// The event, byte for byte, from another object of this namespace.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub payload_from: Option<PayloadSource>,
+
+    /// The provider to go through.
+    #[serde(default)]
+    pub provider_ref: ProviderRef,
+
+    /// How the function is invoked.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("invocationType is immutable"))]
+    pub invocation_type: InvocationType,
+
+    /// What counts as the end: `Accepted` ends with the service's answer 202.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("completionPolicy is immutable"))]
+    pub completion_policy: CompletionPolicy,
+
+    /// What to do when it cannot be known whether the service accepted: `AtMostOnce` never sends again
+    /// and ends as `Unknown`, `AtLeastOnce` sends again.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("deliveryPolicy is immutable"))]
+    pub delivery_policy: DeliveryPolicy,
+
+    /// How failed attempts are retried.
+    #[serde(default)]
+    pub retry_policy: RetryPolicy,
+
+    /// How long one attempt may take, headers and body together. An endpoint that cannot be connected to
+    /// within 5 seconds counts as not sent; with less than that here, the two cannot be told apart, and the
+    /// attempt is in doubt.
+    #[serde(default = "thirty")]
+    #[schemars(range(min = 1, max = 45))]
+    pub request_timeout_seconds: i64,
+
+    /// How long it is tried, from the first look at the object to the last attempt.
+    #[serde(default = "an_hour")]
+    #[schemars(range(min = 1, max = 604_800))]
+    pub active_deadline_seconds: i64,
+
+    /// The object is deleted this long after it finished; never if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 31_536_000))]
+    pub ttl_seconds_after_finished: Option<i64>,
+
+    /// While true, nothing is sent. A request that is already on its way is not called back.
+    #[serde(default)]
+    pub suspend: bool,
+
+    /// Cancels the invocation if it has not been sent yet; without effect afterwards. Cannot be taken back.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("!oldSelf || self").message("cancel cannot be taken back: create a new FunctionInvocation"))]
+    pub cancel: bool,
+}
+
+fn thirty() -> i64 {
+    30
+}
+
+fn an_hour() -> i64 {
+    3600
+}
+
+/// A function, by URN or by name.
+#[derive(KubeSchema, Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.urn) != has(self.name)").message("give exactly one of function.urn and function.name"))]
+#[x_kube(validation = Rule::new("!has(self.urn) || (!has(self.package) && !has(self.qualifier))").message("package and qualifier are part of the URN: give them only with function.name"))]
+#[x_kube(validation = Rule::new("has(self.urn) == has(oldSelf.urn) && has(self.name) == has(oldSelf.name) && has(self.package) == has(oldSelf.package) && has(self.qualifier) == has(oldSelf.qualifier)").message("function is immutable: create a new FunctionInvocation"))]
+pub struct FunctionRef {
+    /// The full URN, `urn:fss:<region>:<project id>:function:<package>:<name>[:<version or !alias>]`. Region
+    /// and project must be the provider's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 269),
+        regex(
+            pattern = r"^urn:fss:[a-z0-9-]+:[A-Za-z0-9_-]+:function:[A-Za-z0-9_.-]+:[A-Za-z][A-Za-z0-9_-]*(:(![A-Za-z][A-Za-z0-9_-]*|[A-Za-z0-9][A-Za-z0-9_.-]*))?$"
+        )
+    )]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
+    pub urn: Option<String>,
+
+    /// The function's name; region and project come from the provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 60), regex(pattern = r"^[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
+    pub name: Option<String>,
+
+    /// The function's package; `default` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.-]+$"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
+    pub package: Option<String>,
+
+    /// A version, or an alias with a leading `!`; `latest` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(min = 1, max = 65),
+        regex(pattern = r"^(![A-Za-z][A-Za-z0-9_-]*|[A-Za-z0-9][A-Za-z0-9_.-]*)$")
+    )]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
+    pub qualifier: Option<String>,
+}
+
+/// A JSON object, kept as the bytes that were received. Never printed: `Debug` shows its size only.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Payload(Box<RawValue>);
+
+impl Payload {
+    /// The JSON text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Payload({} bytes)", self.as_str().len())
+    }
+}
+
+impl JsonSchema for Payload {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Payload".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "x-kubernetes-preserve-unknown-fields": true,
+            // One writer, and no list of every key in managedFields: a third of the object's size.
+            "x-kubernetes-map-type": "atomic",
+        })
+    }
+}
+
+/// An object that holds the event.
+#[derive(KubeSchema, Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+// In the schema only: a kind of source that a later version brings must not keep this one from reading a list.
+#[schemars(extend("required" = ["configMapKeyRef"]))]
+pub struct PayloadSource {
+    /// A key of a ConfigMap in this namespace: a JSON object of at most 262,144 bytes.
+    #[serde(default)]
+    pub config_map_key_ref: Option<KeyRef>,
+}
+
+/// A key of another object of this namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRef {
+    /// The object's name.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("payloadFrom is immutable: create a new FunctionInvocation"))]
+    pub name: String,
+    /// The key in its data.
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("payloadFrom is immutable: create a new FunctionInvocation"))]
+    pub key: String,
+}
+
+/// A provider of the same namespace.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderRef {
+    /// The provider's kind.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable"))]
+    pub kind: ProviderKind,
+    /// The provider's name.
+    #[serde(default = "default_name")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable"))]
+    pub name: String,
+}
+
+impl Default for ProviderRef {
+    fn default() -> Self {
+        Self { kind: ProviderKind::default(), name: default_name() }
+    }
+}
+
+fn default_name() -> String {
+    "default".into()
+}
+
+/// A kind of provider.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProviderKind {
+    /// A provider of the same namespace.
+    #[default]
+    FunctionGraphProvider,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// How a function is invoked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum InvocationType {
+    /// `POST …/invocations-async`: accepted at once, executed later.
+    #[default]
+    Async,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// What counts as the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum CompletionPolicy {
+    /// The answer 202 is the end.
+    #[default]
+    Accepted,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// What to do in doubt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum DeliveryPolicy {
+    /// Never send again.
+    #[default]
+    AtMostOnce,
+    /// Send again.
+    AtLeastOnce,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// How failed attempts are retried. Pauses are drawn at random between 0 and
+/// `min(maxDelaySeconds, initialDelaySeconds · 2^n)`.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("!has(self.initialDelaySeconds) || !has(self.maxDelaySeconds) || self.initialDelaySeconds <= self.maxDelaySeconds").message("initialDelaySeconds must not exceed maxDelaySeconds"))]
+pub struct RetryPolicy {
+    /// How many failed attempts may be retried. Answers 429 and 503 do not count: they are retried until
+    /// the deadline.
+    #[serde(default = "six")]
+    #[schemars(range(min = 0, max = 1000))]
+    pub backoff_limit: i64,
+
+    /// The first pause is at most this long.
+    #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub initial_delay_seconds: i64,
+
+    /// No pause is longer than this.
+    #[serde(default = "five_minutes")]
+    #[schemars(range(min = 1, max = 86_400))]
+    pub max_delay_seconds: i64,
+
+    /// A server's `Retry-After` is honoured up to this.
+    #[serde(default = "fifteen_minutes")]
+    #[schemars(range(min = 0, max = 86_400))]
+    pub retry_after_max_seconds: i64,
+
+    /// Overrides for single answers, the first that matches wins. Answers that leave it open whether the
+    /// invocation was accepted can be turned into `Fail`, and into `Retry` only under `AtLeastOnce`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20))]
+    pub rules: Vec<RetryRule>,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self {
+            backoff_limit: six(),
+            initial_delay_seconds: one(),
+            max_delay_seconds: five_minutes(),
+            retry_after_max_seconds: fifteen_minutes(),
+            rules: Vec::new(),
+        }
+    }
+}
+
+fn six() -> i64 {
+    6
+}
+
+fn one() -> i64 {
+    1
+}
+
+fn five_minutes() -> i64 {
+    300
+}
+
+fn fifteen_minutes() -> i64 {
+    900
+}
+
+/// One override: matches when the status is listed or none is, and the code is listed or none is.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("(has(self.httpStatuses) && size(self.httpStatuses) > 0) || (has(self.errorCodes) && size(self.errorCodes) > 0)").message("a rule needs httpStatuses or errorCodes"))]
+pub struct RetryRule {
+    /// HTTP statuses, for example `404`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(range(min = 300, max = 599)))]
+    pub http_statuses: Vec<i64>,
+    /// The service's error codes, for example `FSS.1051`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
+    pub error_codes: Vec<String>,
+    /// What to do then.
+    pub action: RetryAction,
+}
+
+/// What a rule asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RetryAction {
+    /// Try again, counted against `backoffLimit`.
+    Retry,
+    /// Give up.
+    Fail,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}

@@ -1,0 +1,121 @@
+//! The command line. Every flag has an environment name and says when to change it.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Submits FunctionGraph invocations from Kubernetes, each at most once, and keeps the truth in status.
+#[derive(Debug, Parser)]
+#[command(name = "functiongraph-operator", version, about, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the operator, in a cluster or against the current kubeconfig, until SIGTERM or Ctrl-C.
+    ///
+    /// On the first signal it claims nothing more, finishes what is on its way and ends; on the second it
+    /// ends at once. Any number of replicas may run: they share the work and never send twice.
+    Run(Box<Run>),
+    /// Print the custom resource definitions as YAML.
+    ///
+    /// Apply them with: functiongraph-operator crd | kubectl apply -f -
+    Crd(Crd),
+}
+
+/// Flags of `crd`.
+#[derive(Debug, Args)]
+pub struct Crd {
+    /// Write one file for each definition into this directory instead of printing.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_CRD_OUTPUT_DIR")]
+    pub output_dir: Option<PathBuf>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The kubeconfig to use. Leave it out in a cluster, and at a desk where KUBECONFIG or ~/.kube/config is
+    /// the right one.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_KUBECONFIG")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Watch this namespace only. Set it where the operator may have no rights in the whole cluster.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// Hosts that the endpoint of a provider may name: exact names, or suffixes with a leading dot. Change
+    /// it for a partner cloud, or for an emulator, as in `localhost`.
+    #[arg(
+        long,
+        env = "FUNCTIONGRAPH_OPERATOR_ALLOWED_ENDPOINT_HOSTS",
+        value_delimiter = ',',
+        default_value = ".myhuaweicloud.com,.myhuaweicloud.eu,.otc.t-systems.com"
+    )]
+    pub allowed_endpoint_hosts: Vec<String>,
+
+    /// Where /healthz, /readyz and /metrics are served. Change it when the port is taken; port 0 takes any
+    /// free one and logs which.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
+    pub admin_listen: SocketAddr,
+
+    /// JSON log lines for machines, or text for people.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
+    pub log_format: LogFormat,
+
+    /// Which log lines: a level, or a list as in `info,functiongraph_operator=debug`. Raise it to follow a
+    /// single problem; payloads and credentials are never logged at any level.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_LOG", default_value = "info,kube_runtime=warn")]
+    pub log: String,
+
+    /// How many objects are worked on at the same time. Each one that waits for an answer holds a place:
+    /// raise it when many providers with slow endpoints are in use.
+    #[arg(
+        long,
+        env = "FUNCTIONGRAPH_OPERATOR_MAX_CONCURRENT_RECONCILES",
+        default_value_t = 1024,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub max_concurrent_reconciles: u16,
+
+    /// How often, in seconds, the Secret of a provider that is not ready is read again. Lower it to recover
+    /// sooner after a correction, at the price of one API read each time.
+    #[arg(
+        long,
+        env = "FUNCTIONGRAPH_OPERATOR_SECRET_POLL_SECONDS",
+        default_value_t = 15,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub secret_poll_seconds: u64,
+
+    /// Take a 503 that carries no code of FunctionGraph or its gateway as "may have been accepted". Set it
+    /// where a proxy of your own stands in between and answers 503 after passing requests on.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_STRICT_503")]
+    pub strict_503: bool,
+
+    /// Publish an Event for every accepted invocation too. Costs one more API write for each.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_EVENTS_ON_SUCCESS")]
+    pub events_on_success: bool,
+
+    /// How many seconds a stopping operator may take to finish what is on its way. Keep
+    /// terminationGracePeriodSeconds of the Pod a few seconds above it.
+    #[arg(
+        long,
+        env = "FUNCTIONGRAPH_OPERATOR_DRAIN_SECONDS",
+        default_value_t = 85,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub drain_seconds: u64,
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For a terminal.
+    Text,
+}

@@ -1,0 +1,119 @@
+//! What the shell needs to do its work, in one place: clients, memory, providers, metrics.
+
+pub mod journal;
+pub mod providers;
+
+use crate::api::{FunctionGraphProvider, Reason};
+use crate::kubernetes::Clients;
+use crate::kubernetes::events::Events;
+use crate::metrics::Metrics;
+use jiff::Timestamp;
+use journal::Journal;
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::runtime::reflector::Store;
+use providers::Providers;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// One process of the operator.
+pub struct Context {
+    /// The API server.
+    pub clients: Clients,
+    /// This process: 128 random bits, new at every start, so that a restarted process never takes its
+    /// predecessor's claims for its own.
+    pub holder: String,
+    /// Since when this process has been looking at objects.
+    pub since: Timestamp,
+    /// What this process alone knows.
+    pub journal: Journal,
+    /// The providers: whether they can be used, and how fast.
+    pub providers: Arc<Providers>,
+    /// The providers as the API server has them.
+    pub provider_store: Store<FunctionGraphProvider>,
+    /// Explanations for people.
+    pub events: Events,
+    /// Numbers for machines.
+    pub metrics: Metrics,
+    /// How often in a row an object could not be worked on.
+    pub failures: Failures,
+    /// Cancelled when the process shall end: nothing is claimed any more.
+    pub draining: CancellationToken,
+    /// What the platform team decided.
+    pub options: Options,
+}
+
+/// What the platform team decided with the operator's flags.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Hosts that a provider's endpoint may name: exact, or a suffix with a leading dot.
+    pub allowed_endpoint_hosts: Vec<String>,
+    /// How often the Secret of a provider that is not ready is read again.
+    pub secret_poll: Duration,
+    /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
+    pub strict_503: bool,
+    /// Whether an accepted invocation gets an Event: a third API write for each.
+    pub events_on_success: bool,
+}
+
+impl Context {
+    /// Publishes an Event if the reason is one that a person should hear of. Throttling and waiting are not:
+    /// under pressure an Event for each object would be pressure too.
+    pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
+        let warning = match reason {
+            Reason::Accepted if self.options.events_on_success => false,
+            Reason::Accepted
+            | Reason::Progressing
+            | Reason::Throttled
+            | Reason::BackingOff
+            | Reason::WaitingForProvider
+            | Reason::Suspended => return,
+            Reason::Cancelled | Reason::ProviderReady => false,
+            Reason::WaitingForPayload
+            | Reason::OutcomeUnknown
+            | Reason::BackoffLimitExceeded
+            | Reason::DeadlineExceeded
+            | Reason::Rejected
+            | Reason::RedirectRefused
+            | Reason::FunctionDisabled
+            | Reason::InvalidPayload
+            | Reason::AccessDenied
+            | Reason::Unsupported
+            | Reason::StatusRefused
+            | Reason::EndpointRefused
+            | Reason::EndpointUnreachable
+            | Reason::SecretNotFound
+            | Reason::CredentialsInvalid => true,
+        };
+        self.events.publish(about(), warning, reason, note);
+    }
+}
+
+/// So many objects are remembered as failing; beyond that all start anew.
+const MOST: usize = 10_000;
+
+/// How often in a row each object could not be worked on: kube-runtime keeps no count of its own.
+#[derive(Default)]
+pub struct Failures(Mutex<HashMap<String, u32>>);
+
+impl Failures {
+    /// Counts one more, and says how long to wait: half a second, doubling up to a minute, and up to as much
+    /// again by `chance`.
+    pub fn count(&self, uid: &str, chance: u64) -> Duration {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Objects that were deleted meanwhile are never cleared one by one.
+        if counts.len() > MOST {
+            counts.clear();
+        }
+        let count = counts.entry(uid.into()).or_default();
+        *count = count.saturating_add(1).min(8);
+        let base = Duration::from_millis(250 << *count).min(Duration::from_mins(1));
+        base + Duration::from_millis(chance % 1000).min(base)
+    }
+
+    /// It worked.
+    pub fn clear(&self, uid: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}

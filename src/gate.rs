@@ -1,0 +1,365 @@
+//! The gate: who may send to a provider now, and who waits in line; pure, with time and chance as arguments.
+
+mod breaker;
+mod bucket;
+#[cfg(test)]
+mod histories;
+mod line;
+mod pace;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+mod vocabulary;
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use breaker::{Breaker, Passage};
+use bucket::Bucket;
+use line::Line;
+use pace::Pace;
+pub use vocabulary::{Entry, GateLimits, GateState, Phase, Shut, Signal, Ticket};
+
+/// How long a grant waits to be taken up: a reconcile that was just triggered comes within milliseconds; one that
+/// does not come (deleted, suspended, finished) must not hold a place for long.
+const GRANT: Duration = Duration::from_secs(2);
+
+/// The longest pause. The caller has clamped what the endpoint asked for; this keeps the sum within what an `Instant`
+/// can hold.
+const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+
+/// The pace of one provider (endpoint and credential): rate, requests in flight, pauses, breaker, and the line of
+/// those who wait.
+///
+/// An object asks with [`enter`](Self::enter). Admitted, it sends, and says with [`leave`](Self::leave) how that
+/// ended. Queued, it goes away and is called: [`grants`](Self::grants) names those whose turn has come, and their
+/// next `enter` is admitted.
+///
+/// # Guarantees
+/// * Nobody is admitted while the gate is shut, paused, or the breaker is open.
+/// * Places held (granted and admitted) never grow beyond the limit, nor beyond one while the credential is on
+///   probation or the breaker half-open.
+/// * Whoever waits is called after at most one turn of each other namespace, and within the namespace of each other
+///   function, for each one before them in their own lane.
+/// * Total: unknown uids are ignored, and a clock that goes back stands still.
+///
+/// # Assumptions
+/// * Whoever was admitted leaves, whatever happens to it (hold a guard).
+/// * Somebody calls `grants` at [`next_wake`](Self::next_wake), which is to be read anew after every other call.
+#[derive(Debug)]
+pub struct Gate {
+    max_in_flight: usize,
+    door: Door,
+    /// Admissions with a lower number were made before the door last changed: they prove nothing about the credential.
+    door_since: u64,
+    paused_until: Option<Instant>,
+    breaker: Breaker,
+    pace: Pace,
+    bucket: Bucket,
+    line: Line,
+    /// Places called but not taken up, by their admission number; so the first lapses first.
+    granted: BTreeMap<u64, Grant>,
+    admitted: usize,
+    /// Where everybody known stands, by uid.
+    stages: BTreeMap<String, Stage>,
+    /// The next arrival or admission number.
+    next_number: u64,
+    /// The latest time seen.
+    now: Instant,
+}
+
+/// What the provider's readiness allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    /// Nobody.
+    Shut(Shut),
+    /// One at a time.
+    Probation,
+    /// Everybody.
+    Open,
+}
+
+/// Where an object stands.
+#[derive(Debug, Clone, Copy)]
+enum Stage {
+    /// In line since `arrival`.
+    Waiting { arrival: u64 },
+    /// Called; the key into the grants.
+    Granted { number: u64 },
+    /// Admitted.
+    Admitted { number: u64 },
+}
+
+/// A place that waits for its object.
+#[derive(Debug)]
+struct Grant {
+    arrival: u64,
+    ticket: Ticket,
+    until: Instant,
+}
+
+// === impl Gate ===
+
+impl Gate {
+    /// A gate that is shut until the provider is known to be ready.
+    #[must_use]
+    pub fn new(limits: GateLimits, now: Instant) -> Self {
+        let pace = Pace::new(limits.max_requests_per_second, now);
+        Self {
+            max_in_flight: places(limits),
+            door: Door::Shut(Shut::ProviderNotReady),
+            door_since: 0,
+            paused_until: None,
+            breaker: Breaker::default(),
+            bucket: Bucket::new(pace.burst(), now),
+            pace,
+            line: Line::default(),
+            granted: BTreeMap::new(),
+            admitted: 0,
+            stages: BTreeMap::new(),
+            next_number: 0,
+            now,
+        }
+    }
+
+    /// New limits from the owner. Who is in flight stays; with fewer places, who was called but is not in yet is called
+    /// again. Saying the same again changes nothing.
+    pub fn set_limits(&mut self, limits: GateLimits, now: Instant) {
+        self.settle(now);
+        self.pace.set_ceiling(limits.max_requests_per_second);
+        if places(limits) < self.max_in_flight {
+            self.recall();
+        }
+        self.max_in_flight = places(limits);
+    }
+
+    /// The provider is not ready: nobody is admitted. Who is in flight ends as usual, but proves nothing about the
+    /// credential any more; after a 401, therefore, shut first, then leave.
+    pub fn shut(&mut self) {
+        self.turn_door(Door::Shut(Shut::ProviderNotReady));
+    }
+
+    /// The provider is ready. `probation`: its credential has yet to prove itself, so there is one in flight until an
+    /// answer comes. Saying the same again changes nothing; probation said of a proven one means another credential.
+    pub fn open(&mut self, probation: bool, now: Instant) {
+        self.settle(now);
+        self.turn_door(if probation { Door::Probation } else { Door::Open });
+    }
+
+    /// The provider leads elsewhere now: what was learned about the endpoint is forgotten. Who waits keeps
+    /// waiting; the answers still to come from the old endpoint count as little as any other.
+    pub fn new_endpoint(&mut self, now: Instant) {
+        self.settle(now);
+        self.breaker = Breaker::default();
+        self.pace = Pace::new(self.pace.ceiling(), now);
+        self.paused_until = None;
+    }
+
+    /// Asks for a place. Asking again changes nothing: who is in stays in, who waits stays where they stand.
+    pub fn enter(&mut self, ticket: Ticket, now: Instant) -> Entry {
+        self.settle(now);
+        match self.stages.get(&ticket.uid) {
+            Some(Stage::Admitted { .. }) => Entry::Admitted,
+            Some(Stage::Waiting { .. }) => Entry::Queued,
+            Some(&Stage::Granted { number }) => {
+                self.granted.remove(&number);
+                self.admit(ticket.uid, number)
+            }
+            None if self.line.is_empty() && self.has_room() && self.bucket.take() => {
+                let number = self.draw_number();
+                self.admit(ticket.uid, number)
+            }
+            None => {
+                let arrival = self.draw_number();
+                self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });
+                self.line.stand(arrival, ticket);
+                Entry::Queued
+            }
+        }
+    }
+
+    /// Ends an admission. `chance` is any number, evenly spread (it jitters the breaker). Who is not in is ignored.
+    pub fn leave(&mut self, uid: &str, signal: Signal, chance: u64, now: Instant) {
+        self.settle(now);
+        let Some(&Stage::Admitted { number }) = self.stages.get(uid) else { return };
+        self.stages.remove(uid);
+        self.admitted -= 1;
+        match signal {
+            Signal::Unused => self.bucket.give_back(),
+            Signal::Clean => {
+                self.pace.accepted(self.now);
+                self.answered(number);
+            }
+            Signal::Throttled { retry_after } => {
+                self.answered(number);
+                self.throttled(number, retry_after);
+            }
+            Signal::Trouble => {
+                if self.breaker.troubled(number, self.next_number, chance, self.now) {
+                    self.recall();
+                }
+            }
+        }
+    }
+
+    /// The object no longer wants a place. Who is in still has to leave.
+    pub fn forget(&mut self, uid: &str) {
+        match self.stages.get(uid) {
+            Some(&Stage::Waiting { arrival }) => self.line.step_out(arrival),
+            Some(Stage::Granted { number }) => {
+                self.granted.remove(number);
+                self.bucket.give_back();
+            }
+            Some(Stage::Admitted { .. }) | None => return,
+        }
+        self.stages.remove(uid);
+    }
+
+    /// Calls as many out of the line as there is room for, in fair order. Each has two seconds to enter; then its
+    /// place and its token go to the next, and it has to ask again.
+    #[must_use]
+    pub fn grants(&mut self, now: Instant) -> Vec<Ticket> {
+        self.settle(now);
+        let mut called = Vec::new();
+        while !self.line.is_empty() && self.has_room() && self.bucket.take() {
+            let Some((arrival, ticket)) = self.line.call() else { break };
+            let number = self.draw_number();
+            self.stages.insert(ticket.uid.clone(), Stage::Granted { number });
+            called.push(ticket.clone());
+            self.granted.insert(number, Grant { arrival, ticket, until: self.now + GRANT });
+        }
+        called
+    }
+
+    /// When [`grants`](Self::grants) is worth calling by the passing of time alone; none when only another call
+    /// (an arrival, a leave, an opening) can change anything.
+    #[must_use]
+    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+        let now = now.max(self.now);
+        if self.line.is_empty() || matches!(self.door, Door::Shut(_)) {
+            return None;
+        }
+        if let Passage::Closed(until) = self.breaker.passage(now) {
+            return Some(until);
+        }
+        if self.in_flight() >= self.capacity(now) {
+            return self.granted.values().next().map(|grant| grant.until.max(now));
+        }
+        let token = self.bucket.ready_at(self.pace.rate(), now);
+        Some(self.paused_until.map_or(token, |until| until.max(token)))
+    }
+
+    /// Whether the endpoint has failed again and again and has not answered since.
+    #[must_use]
+    pub fn is_suspect(&self, now: Instant) -> bool {
+        self.breaker.passage(now.max(self.now)) != Passage::Free
+    }
+
+    /// The gate as status and metrics show it.
+    #[must_use]
+    pub fn state(&self, now: Instant) -> GateState {
+        let now = now.max(self.now);
+        let phase = match (self.door, self.breaker.passage(now), self.paused_until) {
+            (Door::Shut(why), ..) => Phase::Shut(why),
+            (_, Passage::Closed(until), _) => Phase::BreakerOpen { until },
+            (.., Some(until)) if until > now => Phase::Paused { until },
+            (Door::Probation, ..) | (_, Passage::Probe, _) => Phase::Probing,
+            (Door::Open, Passage::Free, _) => Phase::Open,
+        };
+        let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
+        GateState {
+            phase,
+            waiting: self.line.len(),
+            in_flight: self.in_flight() - lapsed,
+            rate: self.pace.rate(),
+        }
+    }
+
+    /// Brings everything that depends on time alone up to `now`.
+    fn settle(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        self.bucket.refill(self.pace.rate(), self.pace.burst(), self.now);
+        while let Some(first) = self.granted.first_entry()
+            && first.get().until <= self.now
+        {
+            self.stages.remove(&first.remove().ticket.uid);
+            self.bucket.give_back();
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        let closed = matches!(self.door, Door::Shut(_))
+            || matches!(self.breaker.passage(self.now), Passage::Closed(_))
+            || self.paused_until.is_some_and(|until| until > self.now);
+        !closed && self.in_flight() < self.capacity(self.now)
+    }
+
+    fn capacity(&self, now: Instant) -> usize {
+        if self.door == Door::Probation || self.breaker.passage(now) == Passage::Probe {
+            1
+        } else {
+            self.max_in_flight.min(self.pace.in_flight())
+        }
+    }
+
+    fn in_flight(&self) -> usize {
+        self.granted.len() + self.admitted
+    }
+
+    fn admit(&mut self, uid: String, number: u64) -> Entry {
+        self.stages.insert(uid, Stage::Admitted { number });
+        self.admitted += 1;
+        Entry::Admitted
+    }
+
+    fn draw_number(&mut self) -> u64 {
+        self.next_number += 1;
+        self.next_number - 1
+    }
+
+    fn turn_door(&mut self, door: Door) {
+        if self.door == door {
+            return;
+        }
+        // A credential that has just been declared proven does not need its places back.
+        if door != Door::Open {
+            self.recall();
+            self.door_since = self.next_number;
+        }
+        self.door = door;
+    }
+
+    fn answered(&mut self, number: u64) {
+        self.breaker.answered(number);
+        if self.door == Door::Probation && number >= self.door_since {
+            self.door = Door::Open;
+        }
+    }
+
+    fn throttled(&mut self, number: u64, retry_after: Option<Duration>) {
+        let breath = self.pace.throttled(number, self.next_number, self.now);
+        let Some(pause) = retry_after.max(breath) else { return };
+        let until = self.now + pause.min(LONGEST_PAUSE);
+        if self.paused_until.is_none_or(|already| already < until) {
+            self.paused_until = Some(until);
+            self.recall();
+            self.bucket.hold(self.pace.rate(), until);
+        }
+    }
+
+    /// Takes back every grant not yet taken up: its object stands in line where it stood before.
+    fn recall(&mut self) {
+        while let Some((_, Grant { arrival, ticket, until: _ })) = self.granted.pop_first() {
+            self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });
+            self.line.stand(arrival, ticket);
+            self.bucket.give_back();
+        }
+    }
+}
+
+fn places(limits: GateLimits) -> usize {
+    usize::try_from(limits.max_in_flight.max(1)).unwrap_or(usize::MAX)
+}

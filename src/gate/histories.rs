@@ -1,0 +1,188 @@
+//! What the gate promises, over histories made by chance.
+
+use std::collections::BTreeSet;
+
+use proptest::prelude::*;
+
+use super::{simulation::origin, *};
+
+const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 4 };
+
+/// Something that happens to a gate.
+#[derive(Debug, Clone)]
+enum Deed {
+    Enter(u8),
+    Leave(u8, Signal, u64),
+    Forget(u8),
+    Grants,
+    Wake,
+    Pass(Duration),
+    GoBack(Duration),
+    Open(bool),
+    Shut,
+    Limits(GateLimits),
+}
+
+fn signal() -> impl Strategy<Value = Signal> {
+    prop_oneof![
+        6 => Just(Signal::Clean),
+        2 => Just(Signal::Trouble),
+        1 => Just(Signal::Unused),
+        1 => prop::option::of(0_u64..20_000)
+            .prop_map(|asked| Signal::Throttled { retry_after: asked.map(Duration::from_millis) }),
+    ]
+}
+
+fn deed() -> impl Strategy<Value = Deed> {
+    let limits = (0_u32..300, 0_u32..6).prop_map(|(max_requests_per_second, max_in_flight)| GateLimits {
+        max_requests_per_second,
+        max_in_flight,
+    });
+    prop_oneof![
+        20 => (0_u8..24).prop_map(Deed::Enter),
+        20 => (0_u8..24, signal(), any::<u64>()).prop_map(|(uid, signal, chance)| Deed::Leave(uid, signal, chance)),
+        2 => (0_u8..24).prop_map(Deed::Forget),
+        10 => Just(Deed::Grants),
+        5 => Just(Deed::Wake),
+        10 => (0_u64..5_000).prop_map(|passed| Deed::Pass(Duration::from_millis(passed))),
+        1 => (0_u64..5_000).prop_map(|passed| Deed::GoBack(Duration::from_millis(passed))),
+        2 => any::<bool>().prop_map(Deed::Open),
+        1 => Just(Deed::Shut),
+        1 => limits.prop_map(Deed::Limits),
+    ]
+}
+
+/// What an observer outside knows.
+struct Watched {
+    gate: Gate,
+    limits: GateLimits,
+    now: Instant,
+    /// By uid: admitted and not left.
+    holding: BTreeSet<String>,
+    /// By uid: queued, and neither called nor forgotten since.
+    owed: BTreeSet<String>,
+}
+
+impl Watched {
+    /// `entering` more hold a place than before: was that right?
+    fn check_room(&self, phase: Phase, entering: usize) {
+        if entering == 0 {
+            return;
+        }
+        let most = match phase {
+            Phase::Open => self.limits.max_in_flight.max(1) as usize,
+            Phase::Probing => 1,
+            Phase::Shut(_) | Phase::Paused { .. } | Phase::BreakerOpen { .. } => 0,
+        };
+        let in_flight = self.gate.state(self.now).in_flight;
+        assert!(in_flight <= most, "{in_flight} in flight while {phase:?}");
+    }
+
+    fn enter(&mut self, ticket: Ticket) -> Entry {
+        let phase = self.gate.state(self.now).phase;
+        let uid = ticket.uid.clone();
+        let held = self.holding.contains(&uid);
+        let entry = self.gate.enter(ticket, self.now);
+        match entry {
+            Entry::Admitted if held => {}
+            Entry::Admitted => {
+                self.check_room(phase, 1);
+                self.owed.remove(&uid);
+                self.holding.insert(uid);
+            }
+            Entry::Queued => {
+                assert!(!held, "who is in was sent back into the line");
+                self.owed.insert(uid);
+            }
+        }
+        entry
+    }
+
+    fn grants(&mut self) -> Vec<Ticket> {
+        let phase = self.gate.state(self.now).phase;
+        let called = self.gate.grants(self.now);
+        self.check_room(phase, called.len());
+        for ticket in &called {
+            assert!(!self.holding.contains(&ticket.uid), "who is in was called");
+            self.owed.remove(&ticket.uid);
+        }
+        called
+    }
+
+    fn leave(&mut self, uid: &str, signal: Signal, chance: u64) {
+        self.holding.remove(uid);
+        self.gate.leave(uid, signal, chance, self.now);
+    }
+
+    fn happens(&mut self, deed: &Deed) {
+        match *deed {
+            Deed::Enter(uid) => {
+                let (uid, namespace) = (uid.to_string(), (uid % 3).to_string());
+                let lane = (uid.len() % 2).to_string();
+                self.enter(Ticket { name: uid.clone(), uid, namespace, lane });
+            }
+            Deed::Leave(uid, signal, chance) => self.leave(&uid.to_string(), signal, chance),
+            Deed::Forget(uid) => {
+                self.owed.remove(&uid.to_string());
+                self.gate.forget(&uid.to_string());
+            }
+            Deed::Grants => {
+                self.grants();
+            }
+            Deed::Wake => self.now = self.gate.next_wake(self.now).unwrap_or(self.now),
+            Deed::Pass(time) => self.now += time,
+            Deed::GoBack(time) => {
+                // Seen by the gate as no time at all; the observer's own clock goes on.
+                let back = self.now.checked_sub(time).unwrap_or(self.now);
+                self.gate.leave("nobody", Signal::Clean, 0, back);
+            }
+            Deed::Open(probation) => self.gate.open(probation, self.now),
+            Deed::Shut => self.gate.shut(),
+            Deed::Limits(limits) => {
+                self.limits = limits;
+                self.gate.set_limits(limits, self.now);
+            }
+        }
+        assert!(self.gate.state(self.now).in_flight >= self.holding.len(), "a place was lost");
+        let rate = self.gate.state(self.now).rate;
+        assert!(rate >= 1.0 && rate <= f64::from(self.limits.max_requests_per_second.max(1)), "{rate}/s");
+    }
+
+    /// Everybody leaves cleanly and the gate stays open: whoever waits is served.
+    fn ends_well(mut self) {
+        self.gate.open(false, self.now);
+        while let Some(uid) = self.holding.pop_first() {
+            self.leave(&uid, Signal::Clean, 0);
+        }
+        for _ in 0..1_000 {
+            if self.gate.state(self.now).waiting == 0 {
+                break;
+            }
+            self.now = self.gate.next_wake(self.now).unwrap();
+            for ticket in self.grants() {
+                let uid = ticket.uid.clone();
+                assert_eq!(self.enter(ticket), Entry::Admitted);
+                self.leave(&uid, Signal::Clean, 0);
+            }
+        }
+        assert_eq!(self.owed, BTreeSet::new(), "somebody was lost");
+        let end = self.now + GRANT;
+        assert!(self.gate.grants(end).is_empty());
+        assert_eq!(self.gate.in_flight(), 0);
+        assert!(self.gate.stages.is_empty(), "somebody left something behind");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_breaks_a_promise(deeds in prop::collection::vec(deed(), 1..400)) {
+        let now = origin();
+        let gate = Gate::new(LIMITS, now);
+        let (holding, owed) = (BTreeSet::new(), BTreeSet::new());
+        let mut watched = Watched { gate, limits: LIMITS, now, holding, owed };
+        for deed in &deeds {
+            watched.happens(deed);
+        }
+        watched.ends_well();
+    }
+}

@@ -1,0 +1,172 @@
+//! The fair line: namespaces take turns, then the functions within a namespace, then first come first served.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Ticket;
+
+/// Everybody who waits for a place, keyed by the number they drew on arrival.
+///
+/// # Guarantees
+/// * A namespace is served once per round, however many it has waiting; so is a function within its namespace.
+/// * Every operation is O(log n); what no longer waits leaves nothing behind.
+#[derive(Debug, Default)]
+pub(super) struct Line {
+    tickets: BTreeMap<u64, Ticket>,
+    namespaces: Round<Round<BTreeSet<u64>>>,
+}
+
+/// Members that take turns: who was served, or has just come, goes to the end of the round.
+#[derive(Debug)]
+struct Round<T> {
+    turns: BTreeMap<u64, String>,
+    members: BTreeMap<String, (u64, T)>,
+    next_turn: u64,
+}
+
+// === impl Line ===
+
+impl Line {
+    /// Stands `ticket` in its lane in the order of `arrival`; also puts somebody back where they stood before.
+    pub(super) fn stand(&mut self, arrival: u64, ticket: Ticket) {
+        self.namespaces.member(&ticket.namespace).member(&ticket.lane).insert(arrival);
+        self.tickets.insert(arrival, ticket);
+    }
+
+    /// Takes out the one whose turn it is.
+    pub(super) fn call(&mut self) -> Option<(u64, Ticket)> {
+        let arrival = self.namespaces.serve(|lanes| {
+            let arrival = lanes.serve(|lane| (lane.pop_first(), lane.is_empty())).flatten();
+            (arrival, lanes.is_empty())
+        })??;
+        self.tickets.remove(&arrival).map(|ticket| (arrival, ticket))
+    }
+
+    /// Takes out one who no longer wants a place.
+    pub(super) fn step_out(&mut self, arrival: u64) {
+        let Some(ticket) = self.tickets.remove(&arrival) else { return };
+        self.namespaces.visit(&ticket.namespace, |lanes| {
+            lanes.visit(&ticket.lane, |lane| {
+                lane.remove(&arrival);
+                lane.is_empty()
+            });
+            lanes.is_empty()
+        });
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tickets.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.tickets.is_empty()
+    }
+}
+
+// === impl Round ===
+
+impl<T: Default> Round<T> {
+    /// The member called `name`, who joins at the end of the round if new.
+    fn member(&mut self, name: &str) -> &mut T {
+        if !self.members.contains_key(name) {
+            self.turns.insert(self.next_turn, name.to_owned());
+        }
+        let (_, member) = self.members.entry(name.to_owned()).or_insert_with(|| {
+            self.next_turn += 1;
+            (self.next_turn - 1, T::default())
+        });
+        member
+    }
+}
+
+impl<T> Round<T> {
+    /// Lets `take` serve the member whose turn it is; `take` also says whether that member is now empty and leaves.
+    fn serve<R>(&mut self, take: impl FnOnce(&mut T) -> (R, bool)) -> Option<R> {
+        let (_, name) = self.turns.pop_first()?;
+        let (turn, member) = self.members.get_mut(&name)?;
+        let (taken, emptied) = take(member);
+        if emptied {
+            self.members.remove(&name);
+        } else {
+            *turn = self.next_turn;
+            self.turns.insert(self.next_turn, name);
+            self.next_turn += 1;
+        }
+        Some(taken)
+    }
+
+    /// Lets `change` look in on one member outside its turn; `change` says whether it is now empty and leaves.
+    fn visit(&mut self, name: &str, change: impl FnOnce(&mut T) -> bool) {
+        if let Some((turn, member)) = self.members.get_mut(name)
+            && change(member)
+        {
+            self.turns.remove(turn);
+            self.members.remove(name);
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+}
+
+impl<T> Default for Round<T> {
+    fn default() -> Self {
+        Self { turns: BTreeMap::new(), members: BTreeMap::new(), next_turn: 0 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stand(line: &mut Line, arrival: u64, namespace: &str, function: &str) {
+        let (uid, name) = (arrival.to_string(), String::new());
+        line.stand(arrival, Ticket { uid, namespace: namespace.into(), name, lane: function.into() });
+    }
+
+    fn called(line: &mut Line) -> Vec<u64> {
+        std::iter::from_fn(|| line.call()).map(|(arrival, _)| arrival).collect()
+    }
+
+    #[test]
+    fn one_lane_is_served_in_the_order_of_arrival() {
+        let mut line = Line::default();
+        (0..5).for_each(|arrival| stand(&mut line, arrival, "a", "f"));
+        assert_eq!(called(&mut line), [0, 1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn namespaces_take_turns_and_so_do_the_functions_within_one() {
+        let mut line = Line::default();
+        for (arrival, (namespace, function)) in
+            (0..).zip([("a", "f"), ("a", "f"), ("a", "f"), ("a", "g"), ("b", "f"), ("b", "f"), ("c", "f")])
+        {
+            stand(&mut line, arrival, namespace, function);
+        }
+        assert_eq!(called(&mut line), [0, 4, 6, 3, 5, 1, 2]);
+    }
+
+    #[test]
+    fn who_comes_back_stands_where_they_stood() {
+        let mut line = Line::default();
+        (0..3).for_each(|arrival| stand(&mut line, arrival, "a", "f"));
+        let (arrival, ticket) = line.call().unwrap();
+        line.stand(arrival, ticket);
+        assert_eq!(called(&mut line), [0, 1, 2]);
+    }
+
+    #[test]
+    fn who_steps_out_is_not_called_and_leaves_nothing_behind() {
+        let mut line = Line::default();
+        for arrival in 0..4 {
+            stand(&mut line, arrival, if arrival < 2 { "a" } else { "b" }, "f");
+        }
+        line.step_out(0);
+        line.step_out(1);
+        line.step_out(7);
+        assert_eq!(line.len(), 2);
+        assert_eq!(called(&mut line), [2, 3]);
+        let Line { tickets, namespaces } = line;
+        assert!(tickets.is_empty() && namespaces.turns.is_empty() && namespaces.members.is_empty());
+    }
+}

@@ -1,0 +1,335 @@
+//! What the gate promises, case by case.
+
+use std::collections::BTreeMap;
+
+use super::{simulation::origin, *};
+
+const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 4 };
+const RETRY_AFTER: Signal = Signal::Throttled { retry_after: Some(Duration::from_secs(7)) };
+
+fn ticket(uid: &str, namespace: &str, lane: &str) -> Ticket {
+    Ticket { uid: uid.into(), namespace: namespace.into(), name: uid.into(), lane: lane.into() }
+}
+
+fn of(uid: &str) -> Ticket {
+    ticket(uid, "default", "resize")
+}
+
+fn uids(tickets: &[Ticket]) -> Vec<&str> {
+    tickets.iter().map(|ticket| ticket.uid.as_str()).collect()
+}
+
+fn open(limits: GateLimits) -> (Gate, Instant) {
+    let now = origin();
+    let mut gate = Gate::new(limits, now);
+    gate.open(false, now);
+    (gate, now)
+}
+
+fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn a_new_gate_is_shut_and_opens_for_those_who_wait() {
+    let now = origin();
+    let mut gate = Gate::new(LIMITS, now);
+    assert_eq!(gate.enter(of("a"), now), Entry::Queued);
+    assert_eq!((gate.next_wake(now), gate.grants(now)), (None, vec![]));
+    assert_eq!(gate.state(now).phase, Phase::Shut(Shut::ProviderNotReady));
+    gate.open(false, now);
+    assert_eq!(gate.next_wake(now), Some(now));
+    assert_eq!(uids(&gate.grants(now)), ["a"]);
+    assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
+}
+
+#[test]
+fn with_room_and_nobody_in_line_one_is_admitted_at_once_else_one_waits_behind() {
+    let (mut gate, now) = open(LIMITS);
+    for uid in ["a", "b", "c", "d"] {
+        assert_eq!(gate.enter(of(uid), now), Entry::Admitted);
+    }
+    assert_eq!(gate.enter(of("e"), now), Entry::Queued);
+    gate.leave("a", Signal::Clean, 0, now);
+    assert_eq!(gate.enter(of("f"), now), Entry::Queued, "e was first");
+    assert_eq!(uids(&gate.grants(now)), ["e"]);
+}
+
+#[test]
+fn asking_again_changes_nothing() {
+    let (mut gate, now) = open(GateLimits { max_in_flight: 1, ..LIMITS });
+    assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
+    assert_eq!(gate.enter(of("b"), now), Entry::Queued);
+    let before = gate.state(now);
+    assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
+    assert_eq!(gate.enter(of("b"), now), Entry::Queued);
+    assert_eq!(gate.state(now), before);
+}
+
+#[test]
+fn the_rate_is_kept_after_a_tenth_of_a_second_at_once() {
+    let (mut gate, now) = open(GateLimits { max_in_flight: 8, ..LIMITS });
+    let mut admitted = 0;
+    let mut at = now;
+    for uid in 0..200 {
+        let uid = uid.to_string();
+        gate.enter(of(&uid), at);
+    }
+    while at <= now + Duration::from_secs(1) {
+        for ticket in gate.grants(at) {
+            gate.enter(of(&ticket.uid), at);
+        }
+        for uid in 0..200 {
+            let held = matches!(gate.stages.get(&uid.to_string()), Some(Stage::Admitted { .. }));
+            admitted += u32::from(held);
+            gate.leave(&uid.to_string(), Signal::Clean, 0, at);
+        }
+        at += millis(1);
+    }
+    assert!((108..=111).contains(&admitted), "{admitted} in a second");
+}
+
+#[test]
+fn a_grant_not_taken_up_lapses_and_goes_to_the_next() {
+    let (mut gate, now) = open(GateLimits { max_in_flight: 1, ..LIMITS });
+    for uid in ["a", "b", "c"] {
+        gate.enter(of(uid), now);
+    }
+    gate.leave("a", Signal::Clean, 0, now);
+    assert_eq!(uids(&gate.grants(now)), ["b"]);
+    assert_eq!(gate.next_wake(now), Some(now + GRANT));
+    let lapsed = now + GRANT;
+    assert_eq!(gate.state(lapsed).in_flight, 0);
+    assert_eq!(uids(&gate.grants(lapsed)), ["c"]);
+    assert_eq!(gate.enter(of("b"), lapsed), Entry::Queued, "b has to ask again");
+}
+
+#[test]
+fn who_is_forgotten_frees_its_grant_or_its_spot_but_not_its_admission() {
+    let (mut gate, now) = open(GateLimits { max_in_flight: 1, ..LIMITS });
+    for uid in ["a", "b", "c", "d"] {
+        gate.enter(of(uid), now);
+    }
+    gate.forget("a");
+    assert_eq!(gate.state(now).in_flight, 1);
+    gate.leave("a", Signal::Clean, 0, now);
+    gate.forget("b");
+    assert_eq!(uids(&gate.grants(now)), ["c"]);
+    gate.forget("c");
+    assert_eq!(uids(&gate.grants(now)), ["d"]);
+    gate.forget("nobody");
+    gate.leave("nobody", Signal::Trouble, 0, now);
+}
+
+#[test]
+fn on_probation_one_goes_at_a_time_until_an_answer_proves_the_credential() {
+    let now = origin();
+    let mut gate = Gate::new(LIMITS, now);
+    gate.open(true, now);
+    assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
+    for uid in ["b", "c", "d"] {
+        assert_eq!(gate.enter(of(uid), now), Entry::Queued);
+    }
+    gate.leave("a", Signal::Trouble, 0, now);
+    assert_eq!(uids(&gate.grants(now)), ["b"], "trouble proves nothing");
+    gate.enter(of("b"), now);
+    gate.leave("b", Signal::Unused, 0, now);
+    assert_eq!(uids(&gate.grants(now)), ["c"], "nothing sent proves nothing");
+    gate.enter(of("c"), now);
+    assert_eq!((gate.state(now).phase, gate.next_wake(now)), (Phase::Probing, None));
+    gate.leave("c", Signal::Clean, 0, now);
+    assert_eq!(gate.state(now).phase, Phase::Open);
+}
+
+#[test]
+fn an_answer_to_what_was_sent_before_the_gate_was_shut_proves_nothing() {
+    let (mut gate, now) = open(LIMITS);
+    gate.enter(of("refused"), now);
+    gate.enter(of("slow"), now);
+    gate.shut();
+    gate.leave("refused", Signal::Clean, 0, now);
+    gate.open(true, now);
+    gate.leave("slow", Signal::Clean, 0, now);
+    assert_eq!(gate.state(now).phase, Phase::Probing);
+}
+
+#[test]
+fn what_was_not_sent_costs_no_token() {
+    let (mut gate, now) = open(GateLimits { max_requests_per_second: 1, ..LIMITS });
+    for (uid, signal, entry) in [
+        ("a", Signal::Unused, Entry::Admitted),
+        ("b", Signal::Clean, Entry::Admitted),
+        ("c", Signal::Clean, Entry::Queued),
+    ] {
+        assert_eq!(gate.enter(of(uid), now), entry);
+        gate.leave(uid, signal, 0, now);
+    }
+}
+
+#[test]
+fn a_grant_made_before_the_gate_closes_is_taken_back_to_its_spot() {
+    let shut = Gate::shut;
+    let pause = |gate: &mut Gate| gate.leave("1", RETRY_AFTER, 0, gate.now);
+    let breaks = |gate: &mut Gate| {
+        for uid in ["1", "2", "3", "4", "5"] {
+            gate.leave(uid, Signal::Trouble, 0, gate.now);
+        }
+    };
+    for close in [shut, pause, breaks] {
+        let (mut gate, now) = open(GateLimits { max_in_flight: 6, ..LIMITS });
+        for uid in ["1", "2", "3", "4", "5", "6", "a", "b"] {
+            gate.enter(of(uid), now);
+        }
+        gate.leave("6", Signal::Clean, 0, now);
+        assert_eq!(uids(&gate.grants(now)), ["a"]);
+        close(&mut gate);
+        assert_eq!(gate.enter(of("a"), now), Entry::Queued);
+        for uid in ["1", "2", "3", "4", "5"] {
+            gate.leave(uid, Signal::Clean, 0, now);
+        }
+        gate.open(false, now);
+        let mut called = vec![];
+        for now in [now + Duration::from_secs(40), now + Duration::from_secs(41)] {
+            for ticket in gate.grants(now) {
+                called.push(ticket.uid.clone());
+                gate.enter(ticket, now);
+                gate.leave(called.last().unwrap(), Signal::Clean, 0, now);
+            }
+        }
+        assert_eq!(called, ["a", "b"]);
+    }
+}
+
+#[test]
+fn a_retry_after_pauses_everybody_and_never_shortens_a_pause() {
+    let (mut gate, now) = open(LIMITS);
+    for uid in ["a", "b", "c"] {
+        gate.enter(of(uid), now);
+    }
+    let (before, until) = (now + millis(6_999), now + Duration::from_secs(7));
+    gate.leave("a", RETRY_AFTER, 0, now);
+    gate.leave("b", Signal::Throttled { retry_after: Some(millis(10)) }, 0, now);
+    gate.leave("c", Signal::Throttled { retry_after: None }, 0, now);
+    assert_eq!(gate.state(now).phase, Phase::Paused { until });
+    assert_eq!(gate.enter(of("d"), now), Entry::Queued);
+    assert_eq!(gate.next_wake(now), Some(until));
+    assert!(gate.grants(before).is_empty());
+    assert_eq!(uids(&gate.grants(until)), ["d"]);
+    gate.enter(of("d"), before);
+    assert_eq!(gate.state(before).phase, Phase::Open, "a clock that goes back stands still");
+}
+
+#[test]
+fn a_retry_after_beyond_the_end_of_time_is_a_day() {
+    let (mut gate, now) = open(LIMITS);
+    gate.enter(of("a"), now);
+    gate.leave("a", Signal::Throttled { retry_after: Some(Duration::MAX) }, 0, now);
+    assert_eq!(gate.state(now).phase, Phase::Paused { until: now + LONGEST_PAUSE });
+}
+
+#[test]
+fn the_throttles_of_one_burst_count_once() {
+    let now = origin();
+    let (mut once, mut thrice) = (Gate::new(LIMITS, now), Gate::new(LIMITS, now));
+    for gate in [&mut once, &mut thrice] {
+        gate.open(false, now);
+        for uid in ["a", "b", "c"] {
+            gate.enter(of(uid), now);
+        }
+        gate.leave("a", Signal::Throttled { retry_after: None }, 0, now);
+    }
+    for uid in ["b", "c"] {
+        once.leave(uid, Signal::Trouble, 0, now);
+        thrice.leave(uid, Signal::Throttled { retry_after: None }, 0, now);
+    }
+    assert!(once.state(now).rate < 100.0);
+    assert_eq!(once.state(now), thrice.state(now));
+}
+
+#[test]
+fn an_open_breaker_lets_nobody_in_and_a_half_open_one_a_single_probe() {
+    let (mut gate, now) = open(GateLimits { max_in_flight: 8, ..LIMITS });
+    for uid in ["1", "2", "3", "4", "5", "straggler", "a", "b", "c"] {
+        gate.enter(of(uid), now);
+    }
+    for uid in ["1", "2", "3", "4", "5"] {
+        gate.leave(uid, Signal::Trouble, 0, now);
+    }
+    let (before, until) = (now + millis(29_999), now + Duration::from_secs(30));
+    assert_eq!(gate.state(now).phase, Phase::BreakerOpen { until });
+    assert_eq!(gate.next_wake(now), Some(until));
+    for uid in ["straggler", "a", "b"] {
+        gate.leave(uid, Signal::Clean, 0, now);
+    }
+    assert!(gate.grants(before).is_empty());
+    assert_eq!(uids(&gate.grants(until)), ["c"]);
+    gate.enter(of("d"), until);
+    gate.enter(of("c"), until);
+    gate.leave("c", Signal::Unused, 0, until);
+    assert_eq!(uids(&gate.grants(until)), ["d"], "a probe that was not sent lets another go");
+    gate.enter(of("d"), until);
+    gate.leave("d", Signal::Trouble, 0, until);
+    assert_eq!(gate.state(until).phase, Phase::BreakerOpen { until: until + Duration::from_mins(1) });
+}
+
+#[test]
+fn throttles_never_open_the_breaker() {
+    let (mut gate, mut now) = open(LIMITS);
+    for _ in 0..20 {
+        now += Duration::from_secs(10);
+        assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
+        gate.leave("a", Signal::Throttled { retry_after: None }, 0, now);
+    }
+}
+
+/// Grants and ends as the pump does, `rounds` times, and counts the grants of each namespace.
+fn serve(gate: &mut Gate, rounds: u32) -> BTreeMap<String, f64> {
+    let mut served = BTreeMap::new();
+    for _ in 0..rounds {
+        let now = gate.next_wake(gate.now).unwrap();
+        for ticket in gate.grants(now) {
+            *served.entry(ticket.namespace.clone()).or_insert(0.0) += 1.0;
+            let uid = ticket.uid.clone();
+            gate.enter(ticket, now);
+            gate.leave(&uid, Signal::Clean, 0, now);
+        }
+    }
+    served
+}
+
+#[test]
+fn ten_thousand_of_one_namespace_delay_another_by_one_turn() {
+    let now = origin();
+    let mut gate = Gate::new(GateLimits { max_requests_per_second: 50, max_in_flight: 4 }, now);
+    for uid in 0..10_000 {
+        gate.enter(ticket(&format!("big{uid}"), "big", &(uid % 3).to_string()), now);
+    }
+    gate.open(false, now);
+    for round in 0..100 {
+        serve(&mut gate, 3);
+        let (uid, asked) = (format!("small{round}"), gate.now);
+        gate.enter(ticket(&uid, "small", "f"), asked);
+        while matches!(gate.stages.get(&uid), Some(Stage::Waiting { .. })) {
+            serve(&mut gate, 1);
+        }
+        // One turn of the other namespace, then its own: two tokens at 50 a second.
+        let waited = gate.now - asked;
+        assert!(waited <= millis(41), "waited for {waited:?}");
+    }
+}
+
+#[test]
+fn ten_equal_namespaces_get_equal_shares_whatever_their_numbers() {
+    let now = origin();
+    let mut gate = Gate::new(LIMITS, now);
+    for tenant in 0..10 {
+        for uid in 0..(200 * (tenant + 1)) {
+            gate.enter(ticket(&format!("{tenant}-{uid}"), &tenant.to_string(), "f"), now);
+        }
+    }
+    gate.open(false, now);
+    let served = serve(&mut gate, 1_500);
+    let (sum, squares) = served.values().fold((0.0, 0.0), |(sum, squares), n| (sum + n, squares + n * n));
+    let jain = sum * sum / (10.0 * squares);
+    assert!(jain >= 0.99, "Jain's index is {jain}: {served:?}");
+}

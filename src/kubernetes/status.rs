@@ -1,0 +1,327 @@
+//! Writes statuses, always as a compare-and-swap: the claim, the record and everything else.
+//!
+//! Every write is a merge patch that carries the `resourceVersion` of the object it was decided from, so
+//! that the API server refuses it (409) when anybody wrote in between. A patch without one cannot be built.
+
+use super::{Error, answer, bounded, found};
+use crate::api::invocation::{Attempt, AttemptState};
+use crate::api::{
+    FunctionGraphProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus,
+};
+use crate::clock;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
+use std::time::{Duration, Instant};
+
+/// From the moment a claim is asked for, its attempt must begin to send within this time. Far below the
+/// takeover time, so that an owner that was held up does not send into somebody else's decision.
+const SEND_WINDOW: Duration = Duration::from_secs(10);
+
+/// How long a record is tried before it is left to a later run: longer than it takes another replica to give
+/// the attempt up, after which no later run would come by.
+const RECORD: Duration = Duration::from_mins(5);
+
+/// Proof that this process owns one attempt that has not been sent. It cannot be copied, and sending
+/// consumes it.
+#[derive(Debug)]
+pub struct Claim {
+    object: FunctionInvocation,
+    number: i64,
+    expires: Instant,
+}
+
+impl Claim {
+    /// The object as it was when the claim was written: fresh, with its payload.
+    #[must_use]
+    pub fn object(&self) -> &FunctionInvocation {
+        &self.object
+    }
+
+    /// The attempt's number.
+    #[must_use]
+    pub fn number(&self) -> i64 {
+        self.number
+    }
+
+    /// Whether it is too late to begin to send.
+    #[must_use]
+    pub fn has_expired(&self, now: Instant) -> bool {
+        now >= self.expires
+    }
+
+    /// Gives up the proof; what is left is the object to write to.
+    #[must_use]
+    pub fn spend(self) -> FunctionInvocation {
+        self.object
+    }
+}
+
+/// What became of a claim.
+#[derive(Debug)]
+pub enum Claimed {
+    /// We own the attempt.
+    Ours(Box<Claim>),
+    /// Somebody else wrote first. The object as it is now.
+    Lost(Box<FunctionInvocation>),
+    /// The object is gone.
+    Gone,
+    /// The API server refuses the write for good.
+    Refused(String),
+}
+
+/// What became of a write.
+#[derive(Debug)]
+pub enum Written {
+    /// It stands. The object as it is now.
+    Done(Box<FunctionInvocation>),
+    /// Somebody else wrote first.
+    Conflict,
+    /// The object is gone.
+    Gone,
+    /// The API server refuses the write for good.
+    Refused(String),
+}
+
+/// What became of a record.
+#[derive(Debug)]
+pub enum Recorded {
+    /// It stands. The object as it is now.
+    Done(Box<FunctionInvocation>),
+    /// The object is not there.
+    Gone,
+    /// The attempt is no longer ours to write: the object was made anew, or went on without us.
+    TooLate(&'static str),
+    /// The API server refuses the write for good.
+    Refused(String),
+    /// The API server could not be brought to take it within the time for records.
+    Unwritten(Error),
+}
+
+/// Writes the claim `status` (which holds attempt `number` of `holder`) and finds out who owns it.
+///
+/// A conflict, an error or a lost answer says nothing about who won: the object is then read live, and the
+/// attempt is ours if it carries our holder and `unsent` says that this process has not sent it.
+///
+/// # Errors
+/// When neither the write nor the look afterwards got an answer: whatever stands is found by a later run.
+pub async fn claim(
+    client: &Client,
+    object: &FunctionInvocation,
+    status: &FunctionInvocationStatus,
+    number: i64,
+    holder: &str,
+    unsent: impl Fn() -> bool,
+) -> Result<Claimed, Error> {
+    let expires = clock::monotonic() + SEND_WINDOW;
+    let ours = |fresh: &FunctionInvocation| {
+        fresh.uid() == object.uid()
+            && attempt(fresh).is_some_and(|a| {
+                a.number == Some(number)
+                    && a.holder.as_deref() == Some(holder)
+                    && a.state == Some(AttemptState::Claimed)
+            })
+            && fresh.status.as_ref().is_some_and(|s| s.outcome.is_none())
+            && unsent()
+    };
+    let proof = |object| Claimed::Ours(Box::new(Claim { object, number, expires }));
+    match patch(client, object, status).await {
+        Ok(fresh) if ours(&fresh) => Ok(proof(fresh)),
+        // An older definition or an admission webhook has taken our attempt out of the write.
+        Ok(_) => Ok(Claimed::Refused(
+            "the API server did not keep the attempt that was written: are the custom resource definitions of this version installed?".into(),
+        )),
+        Err(error) => match answer(&error).map(|s| (s.code, s.message.clone())) {
+            Some((404, _)) => Ok(Claimed::Gone),
+            Some((400 | 403 | 413 | 422, message)) => Ok(Claimed::Refused(message)),
+            _ => match get(client, object).await? {
+                Some(fresh) if ours(&fresh) => Ok(proof(fresh)),
+                Some(fresh) => Ok(Claimed::Lost(Box::new(fresh))),
+                None => Ok(Claimed::Gone),
+            },
+        },
+    }
+}
+
+/// Writes `status` over the object that it was decided from.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own; the write may have happened.
+pub async fn write(
+    client: &Client,
+    object: &FunctionInvocation,
+    status: &FunctionInvocationStatus,
+) -> Result<Written, Error> {
+    match patch(client, object, status).await {
+        Ok(fresh) => Ok(Written::Done(Box::new(fresh))),
+        Err(error) => match answer(&error).map(|s| (s.code, s.message.clone())) {
+            Some((404, _)) => Ok(Written::Gone),
+            Some((409, _)) => Ok(Written::Conflict),
+            Some((400 | 403 | 413 | 422, message)) => Ok(Written::Refused(message)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Writes what an attempt of ours ended with, and does not give up easily: the answer is known to this
+/// process alone.
+///
+/// `compose` makes the status from the object as it stands. Each try is decided from a live read once the
+/// first has failed; it is written while the attempt is still ours and nothing final is known of it.
+pub async fn record(
+    client: &Client,
+    object: FunctionInvocation,
+    compose: impl Fn(&FunctionInvocation) -> FunctionInvocationStatus,
+) -> Recorded {
+    let give_up = clock::monotonic() + RECORD;
+    let (mut pause, mut tried) = (Duration::from_millis(50), false);
+    let mut live: Option<FunctionInvocation> = None;
+    loop {
+        let current = live.as_ref().unwrap_or(&object);
+        let status = compose(current);
+        let error = match write(client, current, &status).await {
+            Ok(Written::Done(fresh)) if holds(&fresh, &status) => return Recorded::Done(fresh),
+            Ok(Written::Done(_)) => {
+                return Recorded::Refused("the API server did not keep what was written".into());
+            }
+            Ok(Written::Refused(why)) => return Recorded::Refused(why),
+            // A write can be answered 404 while the object is there (a definition without its status
+            // subresource, a proxy in between): only a look says that it is gone.
+            Ok(Written::Conflict | Written::Gone) => None,
+            Err(error) => Some(error),
+        };
+        if clock::monotonic() >= give_up {
+            return Recorded::Unwritten(error.unwrap_or(Error::Timeout));
+        }
+        if error.is_some() || tried {
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+        tried = true;
+        match get(client, &object).await {
+            Ok(None) => return Recorded::Gone,
+            Ok(Some(fresh)) => match still_ours(&object, &fresh, &status) {
+                Standing::Ours => live = Some(fresh),
+                Standing::Written => return Recorded::Done(Box::new(fresh)),
+                Standing::Not(why) => return Recorded::TooLate(why),
+            },
+            Err(error) => tracing::debug!(%error, "looking at an object whose record failed"),
+        }
+    }
+}
+
+/// Whether an object holds what was written of its attempt.
+fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
+    attempt(object).map(|a| a.state) == status.attempt.as_ref().map(|a| a.state)
+}
+
+/// How an object stands to a record of ours.
+enum Standing {
+    /// The attempt is ours and open for what we know.
+    Ours,
+    /// What we know stands there already: an earlier try went through and its answer was lost.
+    Written,
+    /// It is no longer ours.
+    Not(&'static str),
+}
+
+fn still_ours(
+    mine: &FunctionInvocation,
+    fresh: &FunctionInvocation,
+    status: &FunctionInvocationStatus,
+) -> Standing {
+    if mine.uid() != fresh.uid() {
+        return Standing::Not("the object was deleted and made anew under the same name");
+    }
+    let (Some(claimed), Some(stands)) = (attempt(mine), attempt(fresh)) else {
+        return Standing::Not("the attempt is gone from the object");
+    };
+    if claimed.number != stands.number || claimed.holder != stands.holder {
+        return Standing::Not("another attempt was made meanwhile");
+    }
+    let outcome = fresh.status.as_ref().and_then(|s| s.outcome);
+    let wanted = status.attempt.as_ref().and_then(|a| a.state);
+    match stands.state {
+        Some(AttemptState::Claimed) | None if outcome.is_none() => Standing::Ours,
+        // Somebody else's word against an acceptance that we saw: ours counts, or it would be sent again.
+        _ if wanted == Some(AttemptState::Accepted) && outcome.is_none() => Standing::Ours,
+        state if state == wanted => Standing::Written,
+        Some(AttemptState::Ambiguous) if outcome.is_none_or(|o| !o.is_final()) => Standing::Ours,
+        _ => Standing::Not("somebody else settled the attempt"),
+    }
+}
+
+/// The object as it stands now, not as any cache has it; `None` if it is gone.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own.
+pub async fn get(client: &Client, object: &FunctionInvocation) -> Result<Option<FunctionInvocation>, Error> {
+    let api: Api<FunctionInvocation> = namespaced(client, object)?;
+    found(bounded(api.get(&object.name_any())).await)
+}
+
+/// Deletes exactly the object that was decided on: another of the same name, or one that changed since,
+/// stays.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own.
+pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<(), Error> {
+    let api: Api<FunctionInvocation> = namespaced(client, object)?;
+    let exactly = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
+    let parameters = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
+    match bounded(api.delete(&object.name_any(), &parameters)).await {
+        Ok(_) => Ok(()),
+        Err(error) if answer(&error).is_some_and(|s| matches!(s.code, 404 | 409)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes a provider's status.
+///
+/// # Errors
+/// When the API server did not take it; a conflict is an error too, because the next look decides anew.
+pub async fn write_provider(
+    client: &Client,
+    provider: &FunctionGraphProvider,
+    status: &FunctionGraphProviderStatus,
+) -> Result<(), Error> {
+    patch(client, provider, status).await.map(|_| ())
+}
+
+fn attempt(object: &FunctionInvocation) -> Option<&Attempt> {
+    object.status.as_ref().and_then(|status| status.attempt.as_ref())
+}
+
+fn namespaced<K>(client: &Client, object: &K) -> Result<Api<K>, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+{
+    let namespace = object.meta().namespace.as_deref().ok_or(Error::Incomplete("namespace"))?;
+    Ok(Api::namespaced(client.clone(), namespace))
+}
+
+/// The one way to write a status. Absent fields are written as null, which a merge patch removes.
+async fn patch<K, S>(client: &Client, object: &K, status: &S) -> Result<K, Error>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    S: Serialize + Debug,
+{
+    #[derive(Debug, Serialize)]
+    struct Body<'a, S> {
+        metadata: Metadata<'a>,
+        status: &'a S,
+    }
+    #[derive(Debug, Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Metadata<'a> {
+        resource_version: &'a str,
+    }
+    let resource_version =
+        object.meta().resource_version.as_deref().ok_or(Error::Incomplete("resourceVersion"))?;
+    let body = Body { metadata: Metadata { resource_version }, status };
+    let api: Api<K> = namespaced(client, object)?;
+    bounded(api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(body))).await
+}

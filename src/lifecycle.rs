@@ -1,0 +1,147 @@
+//! The life of one invocation as pure decisions: what to do next, what an answer means, what to write.
+//!
+//! Guarantees: nothing in here can fail, wait, read a clock, draw a random number or talk to anybody.
+//! Time and chance are arguments, decisions and statuses are values. The shell carries them out.
+
+pub mod backoff;
+pub mod classify;
+pub mod decide;
+pub mod record;
+pub mod state;
+#[cfg(test)]
+mod tests;
+
+use crate::api::invocation::{
+    ErrorClass, FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus,
+};
+use jiff::Timestamp;
+use std::sync::LazyLock;
+use std::time::Duration;
+
+pub use decide::{Conclusion, Memory, Moment, Step, decide};
+pub use state::State;
+
+/// An attempt that another process claimed is given up when it has not changed for this long while we
+/// watched: longer than a send window (10 s), the longest request (45 s) and a minute of tries to record its
+/// answer together, so that a process that is alive and reaches the API server is not overtaken.
+pub const TAKEOVER: Duration = Duration::from_mins(2);
+
+/// Stands in for a status that is not there.
+static BLANK: LazyLock<FunctionInvocationStatus> = LazyLock::new(FunctionInvocationStatus::default);
+
+/// What the core needs to know of an object.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'a> {
+    /// What the user asks for.
+    pub spec: &'a FunctionInvocationSpec,
+    /// What is written so far.
+    pub status: &'a FunctionInvocationStatus,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// When this process first could have looked at it: its creation, or the start of the process if that was
+    /// later.
+    pub noticed: Timestamp,
+    /// Whether `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+}
+
+impl<'a> View<'a> {
+    /// The view of an object, for a process that has been looking `since` then.
+    #[must_use]
+    pub fn of(object: &'a FunctionInvocation, since: Timestamp) -> Self {
+        Self {
+            spec: &object.spec,
+            status: object.status.as_ref().unwrap_or(&BLANK),
+            generation: object.metadata.generation.unwrap_or_default(),
+            noticed: object.metadata.creation_timestamp.as_ref().map_or(since, |t| t.0.max(since)),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// When it was first looked at, by this process if nobody has written it down. A start in the future is
+    /// not believed.
+    #[must_use]
+    pub fn start(&self, now: Timestamp) -> Timestamp {
+        self.status.start_time.filter(|start| *start <= now).unwrap_or(self.noticed.min(now))
+    }
+
+    /// When retrying ends.
+    #[must_use]
+    pub fn deadline(&self, now: Timestamp) -> Timestamp {
+        later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))
+    }
+
+    /// Failed attempts that count against the limit.
+    #[must_use]
+    pub fn failed(&self) -> i64 {
+        self.status.failed_attempts.unwrap_or_default()
+    }
+
+    /// Attempts that were answered 429 or 503.
+    #[must_use]
+    pub fn throttled(&self) -> i64 {
+        self.status.throttled_attempts.unwrap_or_default()
+    }
+}
+
+/// How one attempt ended, in the core's own words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reply {
+    /// The service accepted it.
+    Accepted {
+        /// The id it gave, if its answer held one that can be read.
+        request_id: Option<String>,
+    },
+    /// Anything else.
+    Trouble(Trouble),
+}
+
+/// An attempt that did not end with an acceptance that was seen.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Trouble {
+    /// What it says about whether the invocation was accepted.
+    pub class: ErrorClass,
+    /// The HTTP status, if there was an answer.
+    pub http_status: Option<u16>,
+    /// The service's error code.
+    pub code: Option<String>,
+    /// The service's message, or what went wrong on our side.
+    pub message: String,
+    /// The gateway's id of the exchange.
+    pub gateway_request_id: Option<String>,
+    /// How long the service asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// `time + duration`, held at the end of time rather than failing.
+#[must_use]
+pub fn later(time: Timestamp, duration: Duration) -> Timestamp {
+    time.saturating_add(duration).unwrap_or(Timestamp::MAX)
+}
+
+/// How long it is from `now` until `time`; zero if that has passed.
+#[must_use]
+pub fn until(time: Timestamp, now: Timestamp) -> Duration {
+    Duration::try_from(time.duration_since(now)).unwrap_or_default()
+}
+
+/// The function for people: `package:name:qualifier`.
+#[must_use]
+pub fn display(spec: &FunctionInvocationSpec) -> String {
+    let function = &spec.function;
+    if let Some(urn) = &function.urn {
+        let fields: Vec<&str> = urn.split(':').skip(5).collect();
+        return match fields.as_slice() {
+            [package, name] => format!("{package}:{name}:latest"),
+            [package, name, qualifier] => format!("{package}:{name}:{qualifier}"),
+            _ => urn.clone(),
+        };
+    }
+    let or = |field: &Option<String>, default: &str| field.clone().unwrap_or_else(|| default.into());
+    format!(
+        "{}:{}:{}",
+        or(&function.package, "default"),
+        or(&function.name, ""),
+        or(&function.qualifier, "latest")
+    )
+}

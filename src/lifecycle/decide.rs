@@ -1,0 +1,231 @@
+//! The next step for an object, from what is written, what this process remembers, and the time.
+
+use super::{State, TAKEOVER, View, later, until};
+use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::invocation::{CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, ProviderKind};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// How long an outdated copy is given to be replaced by the watch before it is looked at again.
+const STALE: Duration = Duration::from_secs(5);
+
+/// What surrounds a decision.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment<'a> {
+    /// The wall clock.
+    pub now: Timestamp,
+    /// This process.
+    pub holder: &'a str,
+    /// What this process remembers of its own claim on this object.
+    pub memory: Memory,
+    /// For how long this process has seen the attempt unchanged, on its own monotonic clock.
+    pub unchanged_for: Duration,
+}
+
+/// What a process remembers of an attempt that it claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Memory {
+    /// Nothing: then it has certainly not sent it.
+    Nothing,
+    /// It began to give it back unsent and does not know the end.
+    Returned,
+    /// It began to send and does not know the end.
+    Sent,
+    /// It has the answer, which is not written yet.
+    Answered,
+    /// It has written the answer; the object at hand is an older copy.
+    Saved,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    /// Claim and send attempt `number`.
+    Invoke {
+        /// 1 for the first.
+        number: i64,
+    },
+    /// Write the answer that this process has in hand.
+    Save,
+    /// This process claimed it and never sent it: give the claim back.
+    HandBack,
+    /// This process began to send it and lost track: write that it is in doubt.
+    GiveUpOwn,
+    /// Somebody else's claim: look again after this long.
+    Observe(Duration),
+    /// Somebody else's claim that has stood still for too long: write that it is in doubt.
+    TakeOver,
+    /// Write how it ended.
+    Conclude(Conclusion),
+    /// Write that it is suspended.
+    Suspend,
+    /// Write that it goes on; the deadline counts from now.
+    Resume,
+    /// Look again at this time.
+    Wait(Timestamp),
+    /// Delete the object: its time to live is over.
+    Delete,
+    /// Nothing, until the object changes.
+    Rest,
+}
+
+/// An end that needs no answer from the service.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Conclusion {
+    /// An acceptance that somebody recorded without an outcome.
+    Accepted,
+    /// In doubt, and never sent again.
+    Unknown,
+    /// Cancelled before it was sent.
+    Cancelled,
+    /// Not accepted, and not tried any more.
+    Failed(Reason, String),
+    /// A rule of the user says that the answer means failure, whatever may be in doubt.
+    Ruled(String),
+}
+
+/// The next step.
+#[must_use]
+pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
+    let last = match State::of(view.status) {
+        State::Settled(_) => return after_the_end(view, moment.now),
+        State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.memory),
+        State::Claimed { .. } => return anothers_claim(moment.unchanged_for),
+        State::Accepted => return Step::Conclude(Conclusion::Accepted),
+        State::Doubtful { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
+            return Step::Conclude(Conclusion::Unknown);
+        }
+        State::Fresh => 0,
+        State::Open { number } | State::Doubtful { number } => number,
+    };
+    before_an_attempt(view, moment.now).unwrap_or(Step::Invoke { number: last.saturating_add(1) })
+}
+
+fn own_claim(memory: Memory) -> Step {
+    match memory {
+        Memory::Nothing | Memory::Returned => Step::HandBack,
+        Memory::Sent => Step::GiveUpOwn,
+        Memory::Answered => Step::Save,
+        Memory::Saved => Step::Observe(STALE),
+    }
+}
+
+fn anothers_claim(unchanged_for: Duration) -> Step {
+    match TAKEOVER.checked_sub(unchanged_for) {
+        Some(rest) if !rest.is_zero() => Step::Observe(rest),
+        Some(_) | None => Step::TakeOver,
+    }
+}
+
+fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
+    let Some(ttl) = view.spec.ttl_seconds_after_finished else { return Step::Rest };
+    if view.deleting {
+        return Step::Rest;
+    }
+    let finished = view.status.completion_time.filter(|t| *t <= now).unwrap_or(view.noticed);
+    let end = later(finished, Duration::from_secs(ttl.unsigned_abs()));
+    if end <= now { Step::Delete } else { Step::Wait(end) }
+}
+
+/// What stands in the way of an attempt, in the order in which it is judged; `None` if nothing does.
+fn before_an_attempt(view: &View<'_>, now: Timestamp) -> Option<Step> {
+    if view.deleting {
+        return Some(Step::Rest);
+    }
+    if view.spec.cancel {
+        return Some(Step::Conclude(Conclusion::Cancelled));
+    }
+    let marked = Condition::find(&view.status.conditions, ConditionType::Suspended).is_some();
+    if view.spec.suspend {
+        return Some(if marked { Step::Rest } else { Step::Suspend });
+    }
+    if marked {
+        return Some(Step::Resume);
+    }
+    if let Some(what) = unsupported(view) {
+        return Some(Step::Conclude(Conclusion::Failed(Reason::Unsupported, what)));
+    }
+    let deadline = view.deadline(now);
+    if deadline <= now {
+        return Some(Step::Conclude(past_deadline(view)));
+    }
+    if view.failed() > view.spec.retry_policy.backoff_limit {
+        return Some(Step::Conclude(past_limit(view)));
+    }
+    let next = view.status.next_attempt_time.filter(|next| *next > now)?;
+    Some(Step::Wait(next.min(deadline)))
+}
+
+fn unsupported(view: &View<'_>) -> Option<String> {
+    let what = if view.spec.invocation_type == InvocationType::Other {
+        "spec.invocationType"
+    } else if view.spec.completion_policy == CompletionPolicy::Other {
+        "spec.completionPolicy"
+    } else if view.spec.provider_ref.kind == ProviderKind::Other {
+        "spec.providerRef.kind"
+    } else if view.spec.delivery_policy == DeliveryPolicy::Other {
+        "spec.deliveryPolicy"
+    } else {
+        return None;
+    };
+    Some(format!("This version of the operator does not know the value of {what}: upgrade the operator."))
+}
+
+/// The end of an object whose deadline is over.
+pub(super) fn past_deadline(view: &View<'_>) -> Conclusion {
+    let disabled = view.status.error.as_ref().is_some_and(|e| e.class == Some(ErrorClass::FunctionDisabled));
+    if disabled {
+        return Conclusion::Failed(
+            Reason::FunctionDisabled,
+            "The function is disabled in FunctionGraph. Enable it there, then create a new FunctionInvocation."
+                .into(),
+        );
+    }
+    Conclusion::Failed(
+        Reason::DeadlineExceeded,
+        format!(
+            "Not accepted within activeDeadlineSeconds ({} s).{}",
+            view.spec.active_deadline_seconds,
+            last_error(view)
+        ),
+    )
+}
+
+/// The end of an object that failed too often.
+pub(super) fn past_limit(view: &View<'_>) -> Conclusion {
+    Conclusion::Failed(
+        Reason::BackoffLimitExceeded,
+        format!(
+            "{} failed attempts, more than retryPolicy.backoffLimit ({}) allows.{}",
+            view.failed(),
+            view.spec.retry_policy.backoff_limit,
+            last_error(view)
+        ),
+    )
+}
+
+fn last_error(view: &View<'_>) -> String {
+    let Some(error) = &view.status.error else { return String::new() };
+    let parts = [error.http_status.map(|s| s.to_string()), error.code.clone(), error.message.clone()];
+    let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    if text.is_empty() { text } else { format!(" Last error: {text}") }
+}
+
+/// How long to sleep before [`decide`] is worth asking again; `None` if only a change can matter.
+#[must_use]
+pub fn wake(step: &Step, now: Timestamp) -> Option<Duration> {
+    match step {
+        Step::Wait(time) => Some(until(*time, now)),
+        Step::Observe(rest) => Some(*rest),
+        Step::Rest => None,
+        Step::Invoke { .. }
+        | Step::Save
+        | Step::HandBack
+        | Step::GiveUpOwn
+        | Step::TakeOver
+        | Step::Conclude(_)
+        | Step::Suspend
+        | Step::Resume
+        | Step::Delete => Some(Duration::ZERO),
+    }
+}

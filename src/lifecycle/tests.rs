@@ -1,0 +1,542 @@
+//! The core, as tables and as properties over random histories.
+
+use super::*;
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
+use crate::api::invocation::{
+    Attempt, AttemptState, DeliveryPolicy, FunctionInvocationSpec, FunctionInvocationStatus, Outcome,
+    RetryAction, RetryRule,
+};
+use proptest::prelude::*;
+
+const ME: &str = "me";
+
+fn spec(policy: DeliveryPolicy) -> FunctionInvocationSpec {
+    let mut spec: FunctionInvocationSpec =
+        serde_json::from_value(serde_json::json!({"function": {"name": "resize"}})).unwrap();
+    spec.delivery_policy = policy;
+    spec
+}
+
+fn at(seconds: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+}
+
+/// An object as the tests drive it: what the API server would hold.
+#[derive(Clone, Debug)]
+struct Object {
+    spec: FunctionInvocationSpec,
+    status: FunctionInvocationStatus,
+    deleting: bool,
+}
+
+impl Object {
+    fn new(spec: FunctionInvocationSpec) -> Self {
+        Self { spec, status: FunctionInvocationStatus::default(), deleting: false }
+    }
+
+    fn view(&self) -> View<'_> {
+        View {
+            spec: &self.spec,
+            status: &self.status,
+            generation: 1,
+            noticed: at(0),
+            deleting: self.deleting,
+        }
+    }
+
+    fn decide(&self, now: Timestamp, memory: Memory, unchanged_for: Duration) -> Step {
+        decide(&self.view(), &Moment { now, holder: ME, memory, unchanged_for })
+    }
+
+    fn next(&self, now: Timestamp) -> Step {
+        self.decide(now, Memory::Nothing, Duration::ZERO)
+    }
+
+    fn claimed(mut self, number: i64, holder: &str, now: Timestamp) -> Self {
+        self.status = record::claimed(&self.view(), number, holder, now);
+        self
+    }
+
+    fn answered(mut self, reply: &Reply, now: Timestamp) -> Self {
+        self.status = record::answered(&self.view(), reply, now, 0);
+        self
+    }
+
+    fn state(&self) -> Option<AttemptState> {
+        self.status.attempt.as_ref().and_then(|a| a.state)
+    }
+
+    fn reason(&self) -> Option<Reason> {
+        Condition::find(&self.status.conditions, ConditionType::Ready).map(|c| c.reason)
+    }
+
+    fn condition(&self, type_: ConditionType) -> Option<ConditionStatus> {
+        Condition::find(&self.status.conditions, type_).map(|c| c.status)
+    }
+}
+
+fn trouble(class: ErrorClass, http_status: Option<u16>) -> Reply {
+    Reply::Trouble(Trouble {
+        class,
+        http_status,
+        code: http_status.map(|s| format!("FSS.0{s}")),
+        message: "as the service says".into(),
+        gateway_request_id: None,
+        retry_after: None,
+    })
+}
+
+fn accepted() -> Reply {
+    Reply::Accepted { request_id: Some("id".into()) }
+}
+
+// === what is next ===
+
+#[test]
+fn a_new_object_is_invoked_as_attempt_one() {
+    assert_eq!(Object::new(spec(DeliveryPolicy::AtMostOnce)).next(at(1)), Step::Invoke { number: 1 });
+}
+
+#[test]
+fn what_stands_in_the_way_is_judged_in_order() {
+    let fresh = || Object::new(spec(DeliveryPolicy::AtMostOnce));
+    let mut deleting = fresh();
+    deleting.deleting = true;
+    assert_eq!(deleting.next(at(1)), Step::Rest);
+
+    let mut cancelled = fresh();
+    (cancelled.spec.cancel, cancelled.spec.suspend) = (true, true);
+    assert_eq!(cancelled.next(at(1)), Step::Conclude(Conclusion::Cancelled));
+
+    let mut suspended = fresh();
+    suspended.spec.suspend = true;
+    assert_eq!(suspended.next(at(1)), Step::Suspend);
+    suspended.status = record::suspended(&suspended.view(), at(1));
+    assert_eq!(suspended.next(at(999_999)), Step::Rest, "a suspension outlives the deadline");
+    suspended.spec.suspend = false;
+    assert_eq!(suspended.next(at(999_999)), Step::Resume);
+    suspended.status = record::resumed(&suspended.view(), at(999_999));
+    assert_eq!(suspended.next(at(1_000_000)), Step::Invoke { number: 1 }, "the deadline starts anew");
+
+    let late = fresh();
+    let Step::Conclude(Conclusion::Failed(reason, _)) = late.next(at(3600)) else { unreachable!() };
+    assert_eq!(reason, Reason::DeadlineExceeded);
+}
+
+#[test]
+fn an_own_claim_is_never_sent_a_second_time_from_memory() {
+    let object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+    let next = |memory| object.decide(at(2), memory, Duration::from_secs(9999));
+    assert_eq!(next(Memory::Nothing), Step::HandBack);
+    assert_eq!(next(Memory::Returned), Step::HandBack);
+    assert_eq!(next(Memory::Sent), Step::GiveUpOwn);
+    assert_eq!(next(Memory::Answered), Step::Save);
+    assert!(matches!(next(Memory::Saved), Step::Observe(_)));
+}
+
+#[test]
+fn another_process_is_given_its_time_and_then_taken_over() {
+    let object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, "other", at(1));
+    let next = |unchanged| object.decide(at(99_999), Memory::Nothing, unchanged);
+    assert_eq!(next(Duration::ZERO), Step::Observe(TAKEOVER));
+    assert_eq!(next(Duration::from_secs(119)), Step::Observe(Duration::from_secs(1)));
+    assert_eq!(next(TAKEOVER), Step::TakeOver);
+}
+
+#[test]
+fn a_handed_back_claim_is_no_attempt_and_another_follows() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+    object.status = record::handed_back(&object.view(), at(2));
+    assert_eq!(object.status.attempts, Some(0));
+    assert_eq!(object.next(at(3)), Step::Invoke { number: 2 });
+}
+
+#[test]
+fn a_finished_object_rests_until_its_time_to_live_is_over() {
+    let mut object =
+        Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&accepted(), at(2));
+    assert_eq!(object.next(at(3)), Step::Rest);
+    object.spec.ttl_seconds_after_finished = Some(10);
+    assert_eq!(object.next(at(3)), Step::Wait(at(12)));
+    assert_eq!(object.next(at(12)), Step::Delete);
+}
+
+#[test]
+fn a_status_that_makes_no_sense_is_waited_for_and_then_given_up() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    object.status.attempt = Some(Attempt::default());
+    assert_eq!(object.next(at(1)), Step::Observe(TAKEOVER));
+    assert_eq!(object.decide(at(1), Memory::Nothing, TAKEOVER), Step::TakeOver);
+    object.status = record::in_doubt(&object.view(), "why", at(2), 0);
+    assert_eq!(object.status.outcome, Some(Outcome::Unknown));
+}
+
+#[test]
+fn doubt_without_an_outcome_is_concluded_under_at_most_once() {
+    let doubtful = |policy| {
+        let mut object = Object::new(spec(policy)).claimed(1, ME, at(1));
+        object.status.attempt.as_mut().unwrap().state = Some(AttemptState::Ambiguous);
+        object.next(at(2))
+    };
+    assert_eq!(doubtful(DeliveryPolicy::AtMostOnce), Step::Conclude(Conclusion::Unknown));
+    assert_eq!(doubtful(DeliveryPolicy::AtLeastOnce), Step::Invoke { number: 2 });
+}
+
+#[test]
+fn stored_times_from_another_world_hold_nothing_up_beyond_the_deadline() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    object.status.start_time = Some(Timestamp::MAX);
+    object.status.next_attempt_time = Some(Timestamp::MAX);
+    assert_eq!(object.next(at(1)), Step::Wait(at(3600)));
+    assert!(matches!(object.next(at(3600)), Step::Conclude(Conclusion::Failed(Reason::DeadlineExceeded, _))));
+}
+
+// === what an answer means ===
+
+#[test]
+fn each_kind_of_answer_ends_as_the_table_says() {
+    use AttemptState::{Ambiguous, NotSent, Rejected};
+    use ErrorClass as Class;
+    let cases = [
+        (Class::Throttled, Some(429), Rejected, None, Some(Reason::Throttled), (1, 0)),
+        (Class::Unavailable, Some(503), Rejected, None, Some(Reason::Throttled), (1, 0)),
+        (Class::FunctionDisabled, Some(429), Rejected, None, Some(Reason::FunctionDisabled), (0, 0)),
+        (Class::Unauthenticated, Some(401), Rejected, None, Some(Reason::WaitingForProvider), (0, 0)),
+        (Class::NotSent, None, NotSent, None, Some(Reason::BackingOff), (0, 1)),
+        (Class::Rejected, Some(404), Rejected, Some(Outcome::Failed), Some(Reason::Rejected), (0, 0)),
+        (
+            Class::Redirected,
+            Some(302),
+            Rejected,
+            Some(Outcome::Failed),
+            Some(Reason::RedirectRefused),
+            (0, 0),
+        ),
+        (
+            Class::Ambiguous,
+            Some(504),
+            Ambiguous,
+            Some(Outcome::Unknown),
+            Some(Reason::OutcomeUnknown),
+            (0, 0),
+        ),
+        (Class::Invalid, None, NotSent, Some(Outcome::Failed), Some(Reason::InvalidPayload), (0, 0)),
+    ];
+    for (class, status, state, outcome, reason, (throttled, failed)) in cases {
+        let object = Object::new(spec(DeliveryPolicy::AtMostOnce))
+            .claimed(1, ME, at(1))
+            .answered(&trouble(class, status), at(2));
+        assert_eq!(object.state(), Some(state), "{class:?}");
+        assert_eq!(object.status.outcome, outcome, "{class:?}");
+        assert_eq!(object.reason(), reason, "{class:?}");
+        assert_eq!((object.view().throttled(), object.view().failed()), (throttled, failed), "{class:?}");
+        let error = object.status.error.unwrap();
+        assert_eq!((error.class, error.http_status), (Some(class), status.map(i64::from)), "{class:?}");
+    }
+}
+
+#[test]
+fn doubt_is_sent_again_only_under_at_least_once_and_is_never_forgotten() {
+    let object = Object::new(spec(DeliveryPolicy::AtLeastOnce))
+        .claimed(1, ME, at(1))
+        .answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
+    assert_eq!(object.status.outcome, None);
+    assert_eq!(object.next(at(400)), Step::Invoke { number: 2 });
+    for (class, status) in [(ErrorClass::Redirected, 302), (ErrorClass::Rejected, 404)] {
+        let refused = object.clone().claimed(2, ME, at(400)).answered(&trouble(class, Some(status)), at(401));
+        assert_eq!(refused.status.outcome, Some(Outcome::Unknown), "the first may have been accepted");
+        assert_eq!(refused.condition(ConditionType::Accepted), Some(ConditionStatus::Unknown));
+    }
+}
+
+#[test]
+fn a_disabled_function_is_asked_again_in_minutes_and_named_at_the_end() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    object.spec.active_deadline_seconds = 500;
+    let disabled = trouble(ErrorClass::FunctionDisabled, Some(429));
+    let object = object.claimed(1, ME, at(1)).answered(&disabled, at(2));
+    assert_eq!(object.status.next_attempt_time, Some(at(302)));
+    let object = object.claimed(2, ME, at(302)).answered(&disabled, at(303));
+    assert_eq!(object.status.outcome, Some(Outcome::Failed));
+    assert_eq!(object.reason(), Some(Reason::FunctionDisabled));
+}
+
+#[test]
+fn failed_attempts_end_at_the_limit_and_throttled_ones_do_not() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    object.spec.retry_policy.backoff_limit = 2;
+    for number in 1..=50 {
+        object = object
+            .claimed(number, ME, at(number))
+            .answered(&trouble(ErrorClass::Throttled, Some(429)), at(number));
+        assert_eq!(object.status.outcome, None);
+    }
+    for number in 51..=53 {
+        assert_eq!(object.status.outcome, None);
+        object =
+            object.claimed(number, ME, at(number)).answered(&trouble(ErrorClass::NotSent, None), at(number));
+    }
+    assert_eq!(object.status.outcome, Some(Outcome::Failed));
+    assert_eq!(object.reason(), Some(Reason::BackoffLimitExceeded));
+}
+
+#[test]
+fn a_servers_wish_is_honoured_up_to_the_policys_ceiling() {
+    let asked = |seconds| {
+        let Reply::Trouble(trouble) = trouble(ErrorClass::Unavailable, Some(503)) else { unreachable!() };
+        let reply = Reply::Trouble(Trouble { retry_after: Some(Duration::from_secs(seconds)), ..trouble });
+        let object =
+            Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(0)).answered(&reply, at(0));
+        object.status.next_attempt_time.unwrap()
+    };
+    assert_eq!(asked(40), at(40));
+    assert_eq!(asked(40_000), at(900));
+}
+
+#[test]
+fn the_users_rules_bend_certain_answers_and_never_make_doubt_a_second_post() {
+    let with_rule = |policy, http_statuses, action| {
+        let mut object = Object::new(spec(policy));
+        object.spec.retry_policy.rules = vec![RetryRule { http_statuses, error_codes: vec![], action }];
+        object.claimed(1, ME, at(1))
+    };
+    let not_found = trouble(ErrorClass::Rejected, Some(404));
+    let timeout = trouble(ErrorClass::Ambiguous, Some(504));
+    let once = DeliveryPolicy::AtMostOnce;
+    let outcome = |object: Object, reply| object.answered(reply, at(2)).status.outcome;
+    assert_eq!(outcome(with_rule(once, vec![404], RetryAction::Retry), &not_found), None);
+    assert_eq!(outcome(with_rule(once, vec![400], RetryAction::Retry), &not_found), Some(Outcome::Failed));
+    assert_eq!(outcome(with_rule(once, vec![504], RetryAction::Retry), &timeout), Some(Outcome::Unknown));
+    assert_eq!(outcome(with_rule(once, vec![504], RetryAction::Fail), &timeout), Some(Outcome::Failed));
+}
+
+#[test]
+fn a_late_answer_refines_unknown_and_says_what_it_knows() {
+    let taken_over = || {
+        let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+        object.status = record::in_doubt(&object.view(), "why", at(200), 0);
+        assert_eq!(object.status.outcome, Some(Outcome::Unknown));
+        object
+    };
+    assert_eq!(taken_over().answered(&accepted(), at(201)).status.outcome, Some(Outcome::Accepted));
+    let throttled = taken_over().answered(&trouble(ErrorClass::Throttled, Some(429)), at(201));
+    assert_eq!(throttled.status.outcome, Some(Outcome::Failed), "it was certainly not accepted");
+    assert_eq!(throttled.condition(ConditionType::Accepted), Some(ConditionStatus::False));
+}
+
+#[test]
+fn an_acceptance_without_a_readable_id_is_still_an_acceptance() {
+    let object = Object::new(spec(DeliveryPolicy::AtLeastOnce))
+        .claimed(1, ME, at(1))
+        .answered(&Reply::Accepted { request_id: None }, at(2));
+    assert_eq!(object.status.outcome, Some(Outcome::Accepted));
+    assert_eq!(object.status.request_id, None);
+    assert_eq!(object.next(at(3)), Step::Rest);
+}
+
+#[test]
+fn last_transition_time_moves_only_with_the_status() {
+    let object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+    let throttled = object.answered(&trouble(ErrorClass::Throttled, Some(429)), at(9));
+    for condition in &throttled.status.conditions {
+        assert_eq!(condition.last_transition_time, at(1), "{:?}", condition.type_);
+    }
+}
+
+#[test]
+fn the_function_is_shown_short_whichever_way_it_was_given() {
+    let mut spec = spec(DeliveryPolicy::AtMostOnce);
+    assert_eq!(display(&spec), "default:resize:latest");
+    for (urn, short) in [
+        ("urn:fss:eu-de:p:function:pkg:name", "pkg:name:latest"),
+        ("urn:fss:eu-de:p:function:pkg:name:!prod", "pkg:name:!prod"),
+        ("nonsense", "nonsense"),
+    ] {
+        spec.function.urn = Some(urn.into());
+        assert_eq!(display(&spec), short);
+    }
+}
+
+// === random histories ===
+
+fn replies() -> impl Strategy<Value = Reply> {
+    let class = prop_oneof![
+        Just((ErrorClass::Throttled, Some(429))),
+        Just((ErrorClass::Unavailable, Some(503))),
+        Just((ErrorClass::FunctionDisabled, Some(429))),
+        Just((ErrorClass::Unauthenticated, Some(401))),
+        Just((ErrorClass::NotSent, None)),
+        Just((ErrorClass::Ambiguous, None)),
+        Just((ErrorClass::Ambiguous, Some(500))),
+        Just((ErrorClass::Rejected, Some(404))),
+    ];
+    let retry_after = proptest::option::of(0u64..5000);
+    prop_oneof![
+        1 => Just(accepted()),
+        9 => (class, retry_after).prop_map(|((class, status), retry_after)| {
+            let Reply::Trouble(trouble) = trouble(class, status) else { unreachable!() };
+            Reply::Trouble(Trouble { retry_after: retry_after.map(Duration::from_secs), ..trouble })
+        }),
+    ]
+}
+
+/// What can happen to an object between two steps.
+#[derive(Clone, Debug)]
+enum Event {
+    /// The next attempt, if one is due, is answered.
+    Answer(Reply, u64),
+    /// The process dies between claim and answer.
+    Crash(bool),
+    /// Time passes, in seconds.
+    Pass(i64),
+    /// The user suspends or resumes.
+    Suspend(bool),
+    /// The user cancels.
+    Cancel,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        10 => (replies(), any::<u64>()).prop_map(|(reply, chance)| Event::Answer(reply, chance)),
+        2 => any::<bool>().prop_map(Event::Crash),
+        8 => (0i64..700).prop_map(Event::Pass),
+        1 => any::<bool>().prop_map(Event::Suspend),
+        1 => Just(Event::Cancel),
+    ];
+    proptest::collection::vec(event, 1..40)
+}
+
+/// The rules that the API server enforces, checked on every write of a history.
+fn assert_lawful(old: &FunctionInvocationStatus, new: &FunctionInvocationStatus, policy: DeliveryPolicy) {
+    if let Some(outcome) = old.outcome {
+        assert!(new.outcome == Some(outcome) || outcome == Outcome::Unknown && new.outcome.is_some());
+    }
+    if let Some(before) = &old.attempt {
+        let after = new.attempt.as_ref().expect("an attempt is never removed");
+        if before.number == after.number {
+            assert_eq!(before.holder, after.holder);
+        } else {
+            assert_eq!(after.number, before.number.map(|n| n + 1));
+            let certain = matches!(before.state, Some(AttemptState::Rejected | AttemptState::NotSent));
+            let doubtful = before.state == Some(AttemptState::Ambiguous);
+            assert!(certain || doubtful && policy == DeliveryPolicy::AtLeastOnce, "{before:?} -> {after:?}");
+        }
+    }
+}
+
+/// What every status says, whatever led to it.
+fn assert_coherent(object: &Object, now: Timestamp) {
+    let status = &object.status;
+    for type_ in [ConditionType::Ready, ConditionType::Accepted, ConditionType::Finished] {
+        assert!(object.condition(type_).is_some(), "{type_:?} is always there");
+    }
+    let finished = object.condition(ConditionType::Finished) == Some(ConditionStatus::True);
+    assert_eq!(finished, status.outcome.is_some());
+    assert_eq!(finished, status.completion_time.is_some());
+    let ready = object.condition(ConditionType::Ready);
+    assert_eq!(ready == Some(ConditionStatus::True), status.outcome == Some(Outcome::Accepted));
+    assert_eq!(object.condition(ConditionType::Stalled).is_some(), ready == Some(ConditionStatus::False));
+    assert_eq!(status.observed_generation, Some(1));
+    assert!(status.conditions.iter().all(|c| c.message.len() <= 2048));
+    if finished {
+        assert_eq!(status.next_attempt_time, None);
+    }
+    // While it is suspended there is no deadline.
+    let running = object.condition(ConditionType::Suspended).is_none();
+    if let Some(next) = status.next_attempt_time.filter(|_| running) {
+        assert!(next <= object.view().deadline(now), "no attempt is planned beyond the deadline");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_history_leads_to_a_second_acceptance_or_a_stuck_object(
+        at_least_once: bool, limit in 0i64..4, events in events(),
+    ) {
+        let policy = if at_least_once { DeliveryPolicy::AtLeastOnce } else { DeliveryPolicy::AtMostOnce };
+        let mut object = Object::new(spec(policy));
+        object.spec.retry_policy.backoff_limit = limit;
+        let (mut now, mut possibly_accepted, mut process) = (0, 0, 0);
+        let write = |object: &mut Object, status: FunctionInvocationStatus, now| {
+            assert_lawful(&object.status, &status, policy);
+            object.status = status;
+            assert_coherent(object, now);
+        };
+        // Carries out one step as the shell would, with `what` as the end of an attempt.
+        let mut act = |object: &mut Object, what: Option<&Event>, now: Timestamp, process: &mut i32| -> bool {
+            let holder = format!("process {process}");
+            let moment = Moment { now, holder: &holder, memory: Memory::Nothing, unchanged_for: TAKEOVER };
+            let status = match decide(&object.view(), &moment) {
+                Step::Invoke { number } => {
+                    let Some(what) = what else { return false };
+                    write(object, record::claimed(&object.view(), number, &holder, now), now);
+                    match what {
+                        Event::Answer(reply, chance) => {
+                            let maybe = matches!(reply, Reply::Accepted { .. })
+                                || matches!(reply, Reply::Trouble(t) if t.class == ErrorClass::Ambiguous);
+                            possibly_accepted += i32::from(maybe);
+                            record::answered(&object.view(), reply, now, *chance)
+                        }
+                        Event::Crash(was_sent) => {
+                            possibly_accepted += i32::from(*was_sent);
+                            *process += 1;
+                            return true;
+                        }
+                        Event::Pass(_) | Event::Suspend(_) | Event::Cancel => return true,
+                    }
+                }
+                Step::HandBack => record::handed_back(&object.view(), now),
+                Step::TakeOver => record::in_doubt(&object.view(), "why", now, 7),
+                Step::Conclude(conclusion) => record::concluded(&object.view(), &conclusion, now),
+                Step::Suspend => record::suspended(&object.view(), now),
+                Step::Resume => record::resumed(&object.view(), now),
+                Step::Save | Step::GiveUpOwn | Step::Observe(_) | Step::Wait(_) | Step::Delete | Step::Rest => {
+                    return false;
+                }
+            };
+            write(object, status, now);
+            true
+        };
+        for event in &events {
+            match event {
+                Event::Pass(seconds) => now += seconds,
+                Event::Suspend(suspend) => object.spec.suspend = *suspend,
+                Event::Cancel => object.spec.cancel = true,
+                Event::Answer(..) | Event::Crash(_) => {}
+            }
+            act(&mut object, Some(event), at(now), &mut process);
+        }
+        // Left alone, with nobody suspending it, it ends by its deadline.
+        object.spec.suspend = false;
+        for _ in 0..6 {
+            act(&mut object, None, at(now), &mut process);
+            now += 4000;
+        }
+        prop_assert!(object.status.outcome.is_some(), "stuck: {:?}", object.status);
+        let outcome = object.status.outcome;
+        if policy == DeliveryPolicy::AtMostOnce {
+            prop_assert!(possibly_accepted <= 1);
+        }
+        if possibly_accepted > 0 {
+            prop_assert!(matches!(outcome, Some(Outcome::Accepted | Outcome::Unknown)), "{outcome:?}");
+        }
+    }
+
+    #[test]
+    fn any_status_that_json_can_hold_is_read_and_acted_upon(text in "\\PC*", number: i64, seconds: i64) {
+        let odd = serde_json::json!({
+            "observedGeneration": text, "outcome": text, "startTime": seconds, "attempts": number,
+            "failedAttempts": number, "nextAttemptTime": text, "conditions": [text, {"type": text}, null],
+            "attempt": {"number": number, "holder": text, "state": text, "claimTime": text},
+            "error": [text],
+        });
+        let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+        object.status = serde_json::from_value(odd).unwrap();
+        for memory in [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved] {
+            let _ = object.decide(at(seconds.clamp(0, 9_999_999)), memory, Duration::from_secs(seconds.unsigned_abs()));
+        }
+        object.status = record::claimed(&object.view(), number, ME, at(1));
+        object.status = record::answered(&object.view(), &accepted(), at(2), 3);
+        prop_assert_eq!(object.status.outcome, Some(Outcome::Accepted));
+    }
+}

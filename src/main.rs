@@ -1,0 +1,26 @@
+//! Parses the command line, then `run` or `crd`; nothing else.
+
+use clap::Parser;
+use functiongraph_operator::args::{Cli, Command};
+use functiongraph_operator::{controller, definitions};
+use std::error::Error;
+use std::process::ExitCode;
+
+// glibc keeps the peak of every burst; this allocator gives it back.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let result: Result<(), Box<dyn Error>> = match Cli::parse().command {
+        Command::Run(args) => controller::run(*args).await.map_err(Into::into),
+        Command::Crd(args) => definitions::write(args.output_dir.as_deref()).map_err(Into::into),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            definitions::complain(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}

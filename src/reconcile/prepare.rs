@@ -1,0 +1,153 @@
+//! Everything that can keep an invocation from being sent, found out before anything is claimed.
+
+use super::Error;
+use super::exchange::Prepared;
+use crate::api::{FunctionInvocation, Reason};
+use crate::clock;
+use crate::context::Context;
+use crate::context::providers::{Access, Key, Standing};
+use crate::kubernetes::payload::{self, Found};
+use functiongraph::{FunctionUrn, Qualifier};
+use kube::ResourceExt;
+use std::time::Duration;
+
+/// A credential is read again when it is used and older than this, so that a rotated Secret is picked up.
+const CREDENTIAL_AGE: Duration = Duration::from_mins(1);
+
+/// What keeps an object from being sent.
+pub enum Hindrance {
+    /// The provider has just turned away: the next look says why.
+    Moment,
+    /// It may go away.
+    NotYet(Reason, String),
+    /// It will not.
+    Never(Reason, String),
+}
+
+/// Everything that can fail without a trace, before anything is claimed.
+pub async fn prepare(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+) -> Result<Result<Prepared, Hindrance>, Error> {
+    let Standing::Ready(access) = context.providers.standing(provider) else {
+        return Ok(Err(Hindrance::Moment));
+    };
+    if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_AGE {
+        context.providers.ask_to_renew(provider);
+    }
+    let urn = match urn_of(object, &access) {
+        Ok(urn) => urn,
+        Err(hindrance) => return Ok(Err(hindrance)),
+    };
+    let mut event = None;
+    if let Some(source) = &object.spec.payload_from {
+        let namespace = object.namespace().unwrap_or_default();
+        let Some(source) = &source.config_map_key_ref else {
+            let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
+            return Ok(Err(Hindrance::Never(Reason::Unsupported, message.into())));
+        };
+        let found = match payload::from_config_map(&context.clients.calls, &namespace, source).await {
+            Err(error) if error.is_forbidden() => Found::Missing(format!(
+                "The operator may not read ConfigMap {} in namespace {namespace}: grant it get on configmaps",
+                source.name
+            )),
+            result => result?,
+        };
+        match found {
+            Found::Event(bytes) => event = Some(bytes),
+            Found::Missing(what) => {
+                return Ok(Err(Hindrance::NotYet(Reason::WaitingForPayload, format!("{what}."))));
+            }
+            Found::Unfit(why) => {
+                let message = format!(
+                    "The payload cannot be sent: {why}. Mend it and create a new FunctionInvocation."
+                );
+                return Ok(Err(Hindrance::Never(Reason::InvalidPayload, message)));
+            }
+        }
+    }
+    Ok(Ok(Prepared { access, urn, event }))
+}
+
+/// The function, if the provider may be used for it.
+fn urn_of(object: &FunctionInvocation, access: &Access) -> Result<FunctionUrn, Hindrance> {
+    let function = &object.spec.function;
+    let denied = |message: String| Hindrance::Never(Reason::AccessDenied, message);
+    let or = |field: &Option<String>, default: &str| field.clone().unwrap_or_else(|| default.into());
+    let urn = if let Some(text) = &function.urn {
+        text.parse::<FunctionUrn>()
+    } else {
+        or(&function.qualifier, "latest").parse::<Qualifier>().and_then(|qualifier| {
+            let (package, name) = (or(&function.package, "default"), or(&function.name, ""));
+            FunctionUrn::new(&access.region, &access.project_id, &package, &name, qualifier)
+        })
+    };
+    let urn = urn.map_err(|error| denied(format!("spec.function: {error}.")))?;
+    if urn.region() != access.region || urn.project_id() != access.project_id {
+        return Err(denied(format!(
+            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
+            urn.region(),
+            urn.project_id(),
+            access.region,
+            access.project_id
+        )));
+    }
+    let short = urn.short();
+    let patterns = &access.allowed_functions;
+    if !patterns.is_empty() && !patterns.iter().any(|pattern| matches(pattern, &short)) {
+        return Err(denied(format!(
+            "The provider does not allow the function {short}: ask its owner to add it to spec.allowedFunctions."
+        )));
+    }
+    Ok(urn)
+}
+
+/// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
+    let mut rest = rest;
+    let mut last = None;
+    for part in parts {
+        if let Some(previous) = last.replace(part) {
+            let Some(at) = rest.find(previous) else { return false };
+            rest = &rest[at + previous.len()..];
+        }
+    }
+    match last {
+        None => rest.is_empty(),
+        Some(end) => rest.ends_with(end),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::matches;
+
+    #[test]
+    fn a_star_stands_for_any_run_of_characters() {
+        for (pattern, text) in [
+            ("*", "default:resize:latest"),
+            ("default:*", "default:resize:latest"),
+            ("default:resize:*", "default:resize:!prod"),
+            ("*:resize:*", "default:resize:latest"),
+            ("default:re*ze:latest", "default:resize:latest"),
+            ("a*b*a", "abba"),
+            ("exact", "exact"),
+        ] {
+            assert!(matches(pattern, text), "{pattern} {text}");
+        }
+        for (pattern, text) in [
+            ("", "default:resize:latest"),
+            ("default", "default:resize:latest"),
+            ("default:resize", "default:resize:latest"),
+            ("*:resize", "default:resize:latest"),
+            ("a*ba", "aba "),
+            ("ab*ba", "aba"),
+            ("exact", "exactly"),
+        ] {
+            assert!(!matches(pattern, text), "{pattern} {text}");
+        }
+    }
+}

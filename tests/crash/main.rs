@@ -1,0 +1,24 @@
+//! At most once, whatever breaks: the real operator against a real API server and the emulator, while
+//! processes are killed, stopped and replaced, the API server goes away, and every single write and request
+//! in turn meets every fault.
+//!
+//! The emulator's ledger is the judge: the tag in each event is the object's name. Tests that have to outlive
+//! the takeover time (two minutes, a constant of the protocol) share the wait and begin first; everything else
+//! waits for conditions.
+//!
+//! `CRASH_SEED=<number>` repeats the moments of the random kills; each run prints its own.
+
+#![cfg(test)]
+
+mod api_writes;
+mod judge;
+mod killed;
+mod late;
+mod outage;
+mod posts;
+mod process;
+mod proxy;
+mod replicas;
+#[expect(dead_code, reason = "the harness of the other integration tests; some of it is theirs alone")]
+#[path = "../it/world.rs"]
+mod world;

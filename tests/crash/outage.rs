@@ -1,0 +1,42 @@
+//! The API server goes away in the middle of the work and comes back.
+
+use crate::judge::{accepted, at_most_once, invoke_many, settled, sound};
+use crate::process::Process;
+use crate::world::{PATIENCE, World};
+use control_plane::{ADMIN, ControlPlane, Options};
+use functiongraph_emulator::Function;
+use functiongraph_operator::definitions;
+use std::time::Duration;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_api_server_that_goes_away_in_the_middle_of_the_work_costs_time_only() {
+    // The others go on using theirs.
+    let plane = ControlPlane::start(Options::default()).await.expect("a control plane of its own");
+    let function = Function { answer_latency: Duration::from_millis(100), ..Function::named("hello") };
+    let mut world = World::with(|config| config.functions = vec![function]).await;
+    world.client = plane.client().expect("a client");
+    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}", world.namespace);
+    for (_, definition) in definitions::files().expect("the definitions") {
+        plane.apply_yaml(&definition).await.expect("a definition is accepted");
+    }
+    plane.apply_yaml(&namespace).await.expect("a namespace");
+    world.secret(crate::world::KEY.1).await;
+    world.provider_with(serde_json::json!({"limits": {"maxInFlight": 8}})).await;
+    invoke_many(&world, 100).await;
+    let operator = Process::spawn(&world, &plane.kubeconfig(ADMIN).expect("a kubeconfig"));
+    accepted(&world, 30).await;
+
+    plane.stop_apiserver();
+    let meanwhile = world.emulator.ledger().len();
+    assert!(meanwhile < 100, "the outage came too late: {meanwhile} were accepted");
+    // The length of the outage: every claim and record on its way fails at least once.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    plane.start_apiserver().await.expect("it comes back");
+
+    let objects = settled(&world, PATIENCE * 2).await;
+    assert_eq!(objects.len(), 100);
+    assert_eq!(at_most_once(&world, &objects), 0, "none is unknown");
+    assert_eq!(world.emulator.ledger().len(), 100);
+    sound(&operator);
+    assert!(operator.stop().await.success());
+}

@@ -1,0 +1,172 @@
+//! Every request of a small piece of work meets every fault on its way to FunctionGraph and back.
+
+use crate::judge::sound;
+use crate::process::Process;
+use crate::world::{KEY, World};
+use functiongraph_emulator::{AccessKey, Action, Config, Emulator, ErrorAnswer, Fault, Function, When};
+use functiongraph_operator::api::FunctionGraphProvider;
+use functiongraph_operator::api::invocation::Outcome;
+use futures::StreamExt;
+use http::StatusCode;
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// The work: a request for each.
+const OBJECTS: [&str; 3] = ["a", "b", "c"];
+
+/// Cases under way at once.
+const AT_ONCE: usize = 12;
+
+/// What a fault says about the request that it hits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// It was certainly not accepted: it is sent again.
+    NotAccepted,
+    /// It was accepted, and the answer says so.
+    Accepted,
+    /// The answer leaves it open; `accepted` is the truth.
+    Doubt { accepted: bool },
+}
+
+fn faults() -> Vec<(Action, Meaning)> {
+    let status = |status| Action::Status(ErrorAnswer::of(status));
+    vec![
+        (Action::DropBefore, Meaning::Doubt { accepted: false }),
+        (Action::DropAfter, Meaning::Doubt { accepted: true }),
+        (Action::AcceptThen { status: StatusCode::GATEWAY_TIMEOUT }, Meaning::Doubt { accepted: true }),
+        (status(StatusCode::INTERNAL_SERVER_ERROR), Meaning::Doubt { accepted: false }),
+        (status(StatusCode::BAD_GATEWAY), Meaning::Doubt { accepted: false }),
+        (status(StatusCode::SERVICE_UNAVAILABLE), Meaning::NotAccepted),
+        (status(StatusCode::TOO_MANY_REQUESTS), Meaning::NotAccepted),
+        (status(StatusCode::UNAUTHORIZED), Meaning::NotAccepted),
+        (Action::Hang { accept: false }, Meaning::Doubt { accepted: false }),
+        (Action::Hang { accept: true }, Meaning::Doubt { accepted: true }),
+        (Action::TruncatedBody, Meaning::Accepted),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_request_survives_every_fault() {
+    let world = World::new().await;
+    let operator = Process::start(&world).await;
+    let mut cases = Vec::new();
+    for policy in ["AtMostOnce", "AtLeastOnce"] {
+        for (action, meaning) in faults() {
+            for at in 1..=OBJECTS.len() as u64 {
+                cases.push(Case { number: cases.len(), policy, action: action.clone(), meaning, at });
+            }
+        }
+    }
+    let count = cases.len();
+    let running = cases.iter().map(|case| case.run(&world));
+    futures::stream::iter(running).buffer_unordered(AT_ONCE).collect::<()>().await;
+    println!("{count} cases");
+    sound(&operator);
+    assert!(operator.stop().await.success());
+}
+
+/// One fault at one request, with a provider and an emulator of its own.
+#[derive(Debug)]
+struct Case {
+    number: usize,
+    policy: &'static str,
+    action: Action,
+    meaning: Meaning,
+    /// The number of the request to meet it, counted from one.
+    at: u64,
+}
+
+// === impl Case ===
+
+impl Case {
+    async fn run(&self, world: &World) {
+        let emulator = self.emulator().await;
+        let provider = format!("p-{}", self.number);
+        self.provider(world, &emulator, &provider).await;
+        let hangs = matches!(self.action, Action::Hang { .. });
+        for name in OBJECTS {
+            let spec = json!({
+                "function": {"name": "hello"}, "payload": {"tag": name},
+                "providerRef": {"name": provider}, "deliveryPolicy": self.policy,
+                "requestTimeoutSeconds": if hangs { 1 } else { 30 },
+            });
+            world.invoke(&format!("{provider}-{name}"), spec).await;
+        }
+        self.fired(&emulator).await;
+        if matches!(&self.action, Action::Status(answer) if answer.status == StatusCode::UNAUTHORIZED) {
+            // A credential that was refused is not used again before its Secret changes.
+            world.change::<Secret>(&provider, json!({"metadata": {"labels": {"turned": "over"}}})).await;
+        }
+        let mut outcomes = BTreeMap::new();
+        for name in OBJECTS {
+            let object = world.finished(&format!("{provider}-{name}")).await;
+            outcomes.insert(name, object.status.unwrap().outcome.unwrap());
+        }
+        self.judge(&emulator, &outcomes);
+        emulator.stop().await;
+    }
+
+    /// Requests before the one to hit meet a fault that does nothing.
+    async fn emulator(&self) -> Emulator {
+        let emulator = Emulator::start(Config {
+            functions: vec![Function::named("hello")],
+            access_keys: vec![AccessKey { id: KEY.0.into(), secret: KEY.1.into(), security_token: None }],
+            ..Config::default()
+        });
+        let emulator = emulator.await.expect("the emulator starts");
+        let harmless = Action::Delay { ms: 0 };
+        emulator.add_fault(Fault { when: When::Next(self.at - 1), function: None, action: harmless });
+        emulator.add_fault(Fault { when: When::Next(1), function: None, action: self.action.clone() });
+        emulator
+    }
+
+    async fn provider(&self, world: &World, emulator: &Emulator, name: &str) {
+        let data = json!({"stringData": {"accessKeyID": KEY.0, "secretAccessKey": KEY.1}});
+        world.create::<Secret>(name, data).await.expect("a secret");
+        let spec = json!({
+            "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
+            "endpoint": emulator.url(), "caBundle": emulator.ca_pem(),
+            "credentials": {"accessKey": {"secretRef": {"name": name}}},
+        });
+        world.create::<FunctionGraphProvider>(name, json!({"spec": spec})).await.expect("a provider");
+    }
+
+    async fn fired(&self, emulator: &Emulator) {
+        let fired = async {
+            while emulator.faults().iter().any(|fault| fault.fault.action == self.action && fault.fired == 0)
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await; // polls a value: nothing to await
+            }
+        };
+        crate::world::within(fired).await;
+    }
+
+    fn judge(&self, emulator: &Emulator, outcomes: &BTreeMap<&str, Outcome>) {
+        let mut accepted: BTreeMap<String, usize> = BTreeMap::new();
+        for entry in emulator.ledger() {
+            *accepted.entry(entry.tag.expect("every event has a tag")).or_default() += 1;
+        }
+        let about = format!("{self:?}: {outcomes:?}, {accepted:?}");
+        let total: usize = accepted.values().sum();
+        let unknown = outcomes.values().filter(|outcome| **outcome == Outcome::Unknown).count();
+        let rest = outcomes.values().filter(|outcome| **outcome == Outcome::Accepted).count();
+        assert_eq!(unknown + rest, OBJECTS.len(), "{about}");
+        match (self.policy, self.meaning) {
+            ("AtMostOnce", Meaning::Doubt { accepted: truth }) => {
+                assert_eq!(unknown, 1, "{about}");
+                assert_eq!(total, rest + usize::from(truth), "{about}");
+            }
+            (_, Meaning::NotAccepted | Meaning::Accepted) => {
+                assert_eq!((unknown, total), (0, OBJECTS.len()), "{about}");
+            }
+            (_, Meaning::Doubt { accepted: truth }) => {
+                assert_eq!((unknown, total), (0, OBJECTS.len() + usize::from(truth)), "{about}");
+            }
+        }
+        if self.policy == "AtMostOnce" {
+            assert!(accepted.values().all(|count| *count <= 1), "{about}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! One operator process that can be killed, stopped and replaced, with any kubeconfig.
+
+use crate::world::{World, plane, within};
+use serde_json::Value;
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::Mutex;
+
+/// A running operator. It ends with this value.
+pub struct Process {
+    child: Mutex<Child>,
+    pid: u32,
+    log: tempfile::NamedTempFile,
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Starts one for the namespace of `world` and waits until it works.
+    pub async fn start(world: &World) -> Self {
+        let kubeconfig = plane().await.kubeconfig(control_plane::ADMIN).expect("a kubeconfig");
+        let process = Self::spawn(world, &kubeconfig);
+        process.ready().await;
+        process
+    }
+
+    /// Starts one that finds its API server through `kubeconfig`.
+    pub fn spawn(world: &World, kubeconfig: &Path) -> Self {
+        let log = tempfile::NamedTempFile::new().expect("a log");
+        let child = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
+            .args(["--secret-poll-seconds=1", "--namespace", &world.namespace, "--kubeconfig"])
+            .arg(kubeconfig)
+            .stderr(log.reopen().expect("the log"))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the operator starts");
+        let pid = child.id().expect("it runs");
+        Self { child: Mutex::new(child), pid, log }
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.log.path()).expect("the log")
+    }
+
+    /// Waits until it works.
+    pub async fn ready(&self) {
+        self.logged("working").await;
+    }
+
+    /// Waits until it has logged `message`.
+    pub async fn logged(&self, message: &str) {
+        let told = async {
+            while !self.lines().any(|line| line["message"] == message) {
+                tokio::time::sleep(Duration::from_millis(10)).await; // polls a file: nothing to await
+            }
+        };
+        within(told).await;
+    }
+
+    fn lines(&self) -> impl Iterator<Item = Value> {
+        let lines: Vec<_> = self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        lines.into_iter()
+    }
+
+    /// Its number in the system.
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Sends it a signal by name, as in `KILL`, `TERM`, `STOP`, `CONT`.
+    pub fn signal(&self, name: &str) {
+        signal(self.pid, name);
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> ExitStatus {
+        within(self.child.lock().await.wait()).await.expect("it ends")
+    }
+
+    /// Ends it as `kill -9` does.
+    pub async fn kill(&self) {
+        self.signal("KILL");
+        self.ended().await;
+    }
+
+    /// Stops it as a rolling update does, and waits for its end.
+    pub async fn stop(&self) -> ExitStatus {
+        self.signal("TERM");
+        self.ended().await
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- operator {}\n{}", self.pid, self.log());
+        }
+    }
+}
+
+/// Sends a signal to a process of ours.
+pub fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
+    assert!(sent.expect("kill is there").success());
+}

@@ -1,0 +1,378 @@
+//! A proxy in front of the API server that lets chosen status writes of invocations meet a fault.
+//!
+//! TLS on both sides, HTTP/1.1, one connection to the API server for each from the operator. Everything else
+//! passes as it is, watches included, unless the operator is to be deaf.
+
+use crate::process;
+use crate::world::plane;
+use control_plane::ADMIN;
+use functiongraph_operator::api::invocation::AttemptState;
+use futures::StreamExt;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::client::conn::http1::SendRequest;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use kube::config::Kubeconfig;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// The file's name in the proxy's folder.
+const KUBECONFIG: &str = "kubeconfig";
+
+/// What a chosen write meets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The operator is killed; the write does not arrive.
+    KilledBefore,
+    /// The write arrives, and the operator is killed before the answer.
+    KilledAfter,
+    /// The write arrives; the connection is cut instead of the answer.
+    AnswerLost,
+    /// The write arrives, and the answer so many seconds later.
+    AnswerLate(u64),
+    /// The write arrives so many seconds later, whether or not anybody still waits for its answer.
+    ArrivesLate(u64),
+    /// Another answer, and the write does not arrive.
+    Refused(u16),
+    /// The write arrives, and is answered like this.
+    Committed(u16),
+    /// Neither arrives; the connection stays open.
+    Hang,
+    /// Neither arrives; the connection is cut.
+    Reset,
+}
+
+/// What a status write says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A claim.
+    Claim,
+    /// Anything else: with one attempt and no other fault, the record.
+    Record,
+}
+
+/// The write that met the fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hit {
+    /// Its object.
+    pub name: String,
+    /// What it said.
+    pub kind: Kind,
+}
+
+/// What the proxy has seen and what it is to do.
+#[derive(Debug)]
+struct Plan {
+    /// Which write meets what, counted from one over all objects.
+    faults: BTreeMap<usize, Fault>,
+    seen: usize,
+    /// The first write that met a fault.
+    hit: Option<Hit>,
+    /// Whether the first fault makes the operator deaf.
+    deafening: bool,
+    /// Whether what changes is kept from the operator.
+    deaf: watch::Sender<bool>,
+    /// Status writes of each object, those included that did not arrive.
+    writes: BTreeMap<String, usize>,
+    /// The operator to kill.
+    victim: Option<u32>,
+}
+
+/// A running proxy. It ends with this value.
+pub struct Proxy {
+    plan: Arc<Mutex<Plan>>,
+    folder: tempfile::TempDir,
+    accepting: JoinHandle<()>,
+}
+
+/// The connection is to be cut.
+#[derive(Debug, thiserror::Error)]
+#[error("cut on purpose, or because the other side was")]
+struct Cut;
+
+type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+
+// === impl Proxy ===
+
+impl Proxy {
+    /// Starts one in which status writes, by their number from one on, meet faults.
+    pub async fn start(faults: &[(usize, Fault)]) -> Self {
+        let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certified.cert.der().clone()], key)
+            .expect("the certificate can be served");
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let plan = Plan {
+            faults: faults.iter().copied().collect(),
+            seen: 0,
+            hit: None,
+            deafening: false,
+            deaf: watch::Sender::new(false),
+            writes: BTreeMap::new(),
+            victim: None,
+        };
+        let plan = Arc::new(Mutex::new(plan));
+        let accepting =
+            tokio::spawn(accept(listener, Arc::new(server).into(), Upstream::new().await, Arc::clone(&plan)));
+        let folder = tempfile::tempdir().expect("a folder for the kubeconfig");
+        write_kubeconfig(folder.path(), port, &certified.cert.pem()).await;
+        Self { plan, folder, accepting }
+    }
+
+    /// The way to the API server through this proxy, as admin.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join(KUBECONFIG)
+    }
+
+    /// The process to kill where the fault says so.
+    pub fn aim(&self, pid: u32) {
+        self.plan.lock().unwrap().victim = Some(pid);
+    }
+
+    /// From the first fault on, the operator's watches stay silent: it believes what it has seen last.
+    pub fn deafen(&self) {
+        self.plan.lock().unwrap().deafening = true;
+    }
+
+    /// The watches speak again, and tell what was kept back.
+    pub fn undeafen(&self) {
+        let mut plan = self.plan.lock().unwrap();
+        plan.deafening = false;
+        plan.deaf.send_replace(false);
+    }
+
+    /// The first write that met a fault, once one has.
+    pub fn hit(&self) -> Option<Hit> {
+        self.plan.lock().unwrap().hit.clone()
+    }
+
+    /// How many status writes each object has taken.
+    pub fn writes(&self) -> BTreeMap<String, usize> {
+        self.plan.lock().unwrap().writes.clone()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+/// The admin's own kubeconfig, but for the address and the authority.
+async fn write_kubeconfig(folder: &Path, port: u16, ca_pem: &str) {
+    let real = plane().await.kubeconfig(ADMIN).expect("a kubeconfig");
+    let mut config = Kubeconfig::read_from(real).expect("it can be read");
+    let ca = folder.join("ca.crt");
+    for cluster in config.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
+        cluster.server = Some(format!("https://localhost:{port}"));
+        cluster.certificate_authority = Some(ca.to_str().expect("a plain path").to_owned());
+    }
+    std::fs::write(ca, ca_pem).expect("a file");
+    let text = serde_json::to_string(&config).expect("it can be written");
+    std::fs::write(folder.join(KUBECONFIG), text).expect("a file");
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, upstream: Upstream, plan: Arc<Mutex<Plan>>) {
+    // Dropped with this task, and all connections with it.
+    let mut connections = tokio::task::JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let (tls, upstream, plan) = (tls.clone(), upstream.clone(), Arc::clone(&plan));
+        connections.spawn(async move {
+            let _ = stream.set_nodelay(true);
+            let (Ok(stream), Some(server)) = tokio::join!(tls.accept(stream), upstream.connect()) else {
+                return;
+            };
+            let server = Arc::new(tokio::sync::Mutex::new(server));
+            let service = service_fn(|request| exchange(Arc::clone(&plan), Arc::clone(&server), request));
+            // Ends with an error when the fault cuts it.
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+        });
+    }
+}
+
+/// The way on to the API server.
+#[derive(Clone)]
+struct Upstream {
+    address: SocketAddr,
+    tls: TlsConnector,
+}
+
+// === impl Upstream ===
+
+impl Upstream {
+    async fn new() -> Self {
+        let config = plane().await.kube_config();
+        let mut roots = RootCertStore::empty();
+        for certificate in config.root_cert.expect("its authority") {
+            roots.add(CertificateDer::from(certificate)).expect("a certificate");
+        }
+        let tls = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let port = config.cluster_url.port_u16().expect("a port");
+        Self { address: ([127, 0, 0, 1], port).into(), tls: Arc::new(tls).into() }
+    }
+
+    /// A connection; none while the API server is away.
+    async fn connect(&self) -> Option<SendRequest<Full<Bytes>>> {
+        let stream = TcpStream::connect(self.address).await.ok()?;
+        let _ = stream.set_nodelay(true);
+        let name = ServerName::try_from("localhost").expect("a name");
+        let stream = self.tls.connect(name, stream).await.ok()?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(sender)
+    }
+}
+
+type Server = Arc<tokio::sync::Mutex<SendRequest<Full<Bytes>>>>;
+
+async fn exchange(
+    plan: Arc<Mutex<Plan>>,
+    server: Server,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Cut> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    let met = written(&head.method, head.uri.path(), &body).and_then(|hit| meet(&plan, hit));
+    let watches = head.uri.query().is_some_and(|query| query.contains("watch="));
+    let request = Request::from_parts(head, Full::new(body));
+    let forward = async move || {
+        let answer = server.lock().await.send_request(request).await.map_err(|_| Cut)?;
+        Ok::<_, Cut>(answer.map(BodyExt::boxed_unsync))
+    };
+    let Some((fault, victim)) = met else {
+        let answer = forward().await?;
+        let deaf = plan.lock().unwrap().deaf.subscribe();
+        return Ok(if watches { muffled(answer, &deaf) } else { answer });
+    };
+    match fault {
+        Fault::KilledBefore => {
+            process::signal(victim.expect("somebody to kill"), "KILL");
+            Err(Cut)
+        }
+        Fault::KilledAfter => {
+            read(forward().await?).await?;
+            process::signal(victim.expect("somebody to kill"), "KILL");
+            Err(Cut)
+        }
+        Fault::AnswerLost => {
+            read(forward().await?).await?;
+            Err(Cut)
+        }
+        Fault::AnswerLate(seconds) => {
+            let answer = read(forward().await?).await?;
+            // The lateness is the fault.
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            Ok(answer)
+        }
+        Fault::ArrivesLate(seconds) => {
+            // On its own: this exchange ends when the operator gives up on it.
+            let arrival = tokio::spawn(async move {
+                // The lateness is the fault.
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                collected(forward().await?).await
+            });
+            arrival.await.map_err(|_| Cut)?
+        }
+        Fault::Refused(status) => Ok(refusal(status)),
+        Fault::Committed(status) => {
+            read(forward().await?).await?;
+            Ok(refusal(status))
+        }
+        Fault::Hang => std::future::pending().await,
+        Fault::Reset => Err(Cut),
+    }
+}
+
+/// The status write that a request is.
+fn written(method: &Method, path: &str, body: &[u8]) -> Option<Hit> {
+    let (_, name) = path.strip_suffix("/status")?.split_once("/functioninvocations/")?;
+    (method == Method::PATCH).then_some(())?;
+    let object: Value = serde_json::from_slice(body).expect("JSON");
+    let state = serde_json::from_value(object["status"]["attempt"]["state"].clone()).ok();
+    let kind = if state == Some(AttemptState::Claimed) { Kind::Claim } else { Kind::Record };
+    Some(Hit { name: name.to_owned(), kind })
+}
+
+/// Counts a write; if it is the one, says what it meets.
+fn meet(plan: &Mutex<Plan>, hit: Hit) -> Option<(Fault, Option<u32>)> {
+    let mut plan = plan.lock().unwrap();
+    *plan.writes.entry(hit.name.clone()).or_default() += 1;
+    plan.seen += 1;
+    let fault = plan.faults.get(&plan.seen).copied()?;
+    plan.hit.get_or_insert(hit);
+    if plan.deafening {
+        plan.deaf.send_replace(true);
+    }
+    Some((fault, plan.victim))
+}
+
+/// The whole of an answer.
+async fn collected(answer: Response<Body>) -> Result<Response<Body>, Cut> {
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
+    Ok(Response::from_parts(head, whole(body)))
+}
+
+/// The same of an answer that must be a good one: then the API server has done what was asked.
+async fn read(answer: Response<Body>) -> Result<Response<Body>, Cut> {
+    assert!(answer.status().is_success(), "the API server refused it: {}", answer.status());
+    collected(answer).await
+}
+
+fn whole(body: Bytes) -> Body {
+    Full::new(body).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// The answer to a watch, in pieces that are kept back while the operator is deaf.
+fn muffled(answer: Response<Body>, deaf: &watch::Receiver<bool>) -> Response<Body> {
+    answer.map(|body| {
+        let deaf = deaf.clone();
+        let pieces = body.into_data_stream().then(move |piece| {
+            let mut deaf = deaf.clone();
+            async move {
+                // It fails when the proxy has ended, and then nobody listens.
+                let _ = deaf.wait_for(|deaf| !deaf).await;
+                piece.map(Frame::data)
+            }
+        });
+        StreamBody::new(pieces).boxed_unsync()
+    })
+}
+
+/// What the API server says in its own shape.
+fn refusal(code: u16) -> Response<Body> {
+    let reason = match code {
+        409 => "Conflict",
+        410 => "Gone",
+        429 => "TooManyRequests",
+        504 => "Timeout",
+        503 => "ServiceUnavailable",
+        _ => "InternalError",
+    };
+    let status = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+        "message": "a fault of the test", "reason": reason, "code": code,
+    });
+    let mut answer = Response::new(whole(Bytes::from(status.to_string())));
+    *answer.status_mut() = StatusCode::from_u16(code).expect("a status");
+    let json = hyper::header::HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(hyper::header::CONTENT_TYPE, json);
+    answer
+}

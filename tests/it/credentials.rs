@@ -1,0 +1,139 @@
+//! Providers, Secrets and keys that are missing or wrong: invocations wait, and nobody locks a key.
+
+use crate::looks::{condition, message, ready};
+use crate::world::{KEY, World};
+use functiongraph_operator::api::invocation::{ErrorClass, Outcome};
+use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
+use serde_json::json;
+
+#[tokio::test]
+async fn an_invocation_waits_for_its_provider_and_says_what_to_create() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.invoke("early", json!({"function": {"name": "hello"}, "payload": {"tag": "early"}})).await;
+
+    let status = world.says("early", Reason::WaitingForProvider).await;
+    let expected =
+        format!("FunctionGraphProvider default does not exist in namespace {}: create it.", world.namespace);
+    assert_eq!(message(&status), expected);
+    assert_eq!(ready(&status).0, Some(ConditionStatus::Unknown));
+    assert_eq!(condition(&status, ConditionType::Finished).0, Some(ConditionStatus::False));
+    let reconciling = condition(&status, ConditionType::Reconciling);
+    assert_eq!(reconciling, (Some(ConditionStatus::True), Some(Reason::WaitingForProvider)));
+    assert_eq!((status.attempts, status.outcome), (None, None));
+
+    world.provider().await;
+    assert_eq!(world.end("early").await.outcome, Some(Outcome::Accepted));
+    assert_eq!(world.accepted("early").len(), 1);
+}
+
+#[tokio::test]
+async fn a_provider_waits_for_its_secret_and_then_for_all_of_its_keys() {
+    let world = World::new().await;
+    world.provider_with(json!({})).await;
+    let _operator = world.operator().await;
+    world.invoke("waits", json!({"function": {"name": "hello"}})).await;
+
+    let said = world.provider_says(Reason::SecretNotFound).await;
+    assert_eq!(said.status, ConditionStatus::False);
+    let missing = format!("Secret key does not exist in namespace {}: create it.", world.namespace);
+    assert_eq!(said.message, missing);
+    let event = world.event("default", "SecretNotFound").await;
+    assert_eq!(event.type_.as_deref(), Some("Warning"));
+    world.tells("waits", "is not ready (SecretNotFound): kubectl describe fgp default").await;
+
+    world.create::<Secret>("key", json!({"stringData": {"accessKeyID": KEY.0}})).await.unwrap();
+    let said = world.provider_says(Reason::CredentialsInvalid).await;
+    assert_eq!(said.message, "Secret key has no key secretAccessKey: add it.");
+
+    world.secret(KEY.1).await;
+    assert_eq!(world.provider_says(Reason::ProviderReady).await.status, ConditionStatus::True);
+    assert_eq!(world.end("waits").await.outcome, Some(Outcome::Accepted));
+    assert_eq!((world.seen(), world.emulator.requests().failed_authentications), (1, 0));
+}
+
+#[tokio::test]
+async fn twenty_invocations_with_a_wrong_key_wait_without_locking_it_until_the_secret_is_corrected() {
+    let world = World::new().await;
+    world.secret("wrong-secret-key-00000000000000000000001").await;
+    world.provider_with(json!({})).await;
+    let _operator = world.operator().await;
+    let names: Vec<String> = (0..20).map(|n| format!("waits-{n}")).collect();
+    for name in &names {
+        world.invoke(name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
+    }
+
+    let said = world.provider_says(Reason::CredentialsInvalid).await;
+    assert_eq!(said.status, ConditionStatus::False);
+    assert!(said.message.contains("verify aksk signature fail"), "{}", said.message);
+    let mut refused = 0;
+    for name in &names {
+        let status = world.says(name, Reason::WaitingForProvider).await;
+        assert_eq!(status.outcome, None, "{name}");
+        let error = status.error.as_ref().and_then(|error| error.class);
+        refused += u64::from(error == Some(ErrorClass::Unauthenticated));
+    }
+    let failures = world.emulator.requests().failed_authentications;
+    assert!((1..=3).contains(&failures), "{failures} failed authentications");
+    assert_eq!(refused, failures);
+
+    world.secret(KEY.1).await;
+    for name in &names {
+        let status = world.end(name).await;
+        assert_eq!(status.outcome, Some(Outcome::Accepted), "{name}");
+        assert_eq!((status.failed_attempts, status.throttled_attempts), (None, None), "{name}");
+        assert_eq!(world.accepted(name).len(), 1, "{name}");
+    }
+    assert_eq!(world.provider_says(Reason::ProviderReady).await.status, ConditionStatus::True);
+    let requests = world.emulator.requests();
+    assert!(requests.failed_authentications <= 3, "{requests:?}");
+    assert_eq!(requests.seen, 20 + requests.failed_authentications);
+}
+
+#[tokio::test]
+async fn a_token_opens_the_door_and_a_wrong_one_waits_to_be_replaced() {
+    let world = World::new().await;
+    let token = |value: &str| json!({"stringData": {"token": value}});
+    world.create::<Secret>("token", token("expired-token")).await.unwrap();
+    world.provider_with(json!({"credentials": {"token": {"secretRef": {"name": "token"}}}})).await;
+    let operator = world.operator().await;
+    world.invoke("with-token", json!({"function": {"name": "hello"}})).await;
+
+    let said = world.provider_says(Reason::CredentialsInvalid).await;
+    assert!(said.message.contains("Secret token"), "{}", said.message);
+
+    world.change::<Secret>("token", token("test-token")).await;
+    assert_eq!(world.end("with-token").await.outcome, Some(Outcome::Accepted));
+    assert_eq!(world.emulator.ledger().len(), 1);
+    assert!(world.emulator.requests().failed_authentications <= 3);
+    operator.stop().await;
+    let logs = world.logs();
+    assert!(!logs.contains("expired-token") && !logs.contains("test-token"));
+}
+
+#[tokio::test]
+async fn invocations_outlive_their_provider_and_go_on_with_the_next_of_its_name() {
+    let world = World::new().await;
+    world.provider_with(json!({})).await;
+    let _operator = world.operator().await;
+    let names = ["orphan-1", "orphan-2", "orphan-3"];
+    for name in names {
+        world.invoke(name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
+    }
+    for name in names {
+        world.tells(name, "is not ready (SecretNotFound)").await;
+    }
+
+    world.api::<FunctionGraphProvider>().delete("default", &DeleteParams::default()).await.unwrap();
+    for name in names {
+        world.tells(name, "FunctionGraphProvider default does not exist").await;
+    }
+
+    world.provider().await;
+    for name in names {
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
+        assert_eq!(world.accepted(name).len(), 1, "{name}");
+    }
+}

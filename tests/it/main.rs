@@ -1,0 +1,27 @@
+//! The operator's promises, held on a real API server and against the emulator over TLS.
+//!
+//! One control plane serves the whole binary. Each test has a namespace, an emulator and operator processes
+//! of its own, so that tests run side by side. Nothing sleeps: every wait is for a condition.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test stops at what must not happen, and shows the operator's log"
+)]
+
+mod accepted;
+mod bounds;
+mod cel;
+mod credentials;
+mod definitions;
+mod doubt;
+mod endpoints;
+mod hostile;
+mod lifecycle;
+mod looks;
+mod metrics;
+mod payload;
+mod preflight;
+mod refusals;
+mod world;

@@ -1,0 +1,201 @@
+//! Numbers for machines and lines for people: the documented names, true counts, and nothing that is private.
+
+use crate::looks::output;
+use crate::world::{KEY, World, plane};
+use functiongraph_emulator::AccessKey;
+use functiongraph_operator::api::{FunctionGraphProvider, Reason};
+use k8s_openapi::api::core::v1::Secret;
+use serde_json::json;
+use std::collections::BTreeSet;
+use tokio::process::Command;
+
+const DOCUMENTED: [&str; 14] = [
+    "invocations_total",
+    "attempts_total",
+    "request_duration_seconds_count",
+    "in_flight",
+    "waiting",
+    "throttled",
+    "rate",
+    "pending_oldest_seconds",
+    "status_write_conflicts_total",
+    "lost_answers_total",
+    "reconcile_duration_seconds_count",
+    "reconcile_errors_total",
+    "watch_errors_total",
+    "request_duration_seconds_bucket",
+];
+
+/// Name, labels and value.
+type Sample = (String, Vec<(String, String)>, f64);
+
+/// The samples of an OpenMetrics text; every line has to be one, or a comment.
+fn samples(text: &str) -> Vec<Sample> {
+    let (body, end) = text.rsplit_once("# EOF").expect("it ends with EOF");
+    assert_eq!(end.trim(), "");
+    let lines = body.lines().filter(|line| !line.starts_with("# "));
+    lines.map(|line| sample(line).unwrap_or_else(|| panic!("not a sample: {line}"))).collect()
+}
+
+fn sample(line: &str) -> Option<Sample> {
+    let (name_and_labels, value) = line.rsplit_once(' ')?;
+    let (name, labels) = match name_and_labels.split_once('{') {
+        None => (name_and_labels, ""),
+        Some((name, labels)) => (name, labels.strip_suffix('}')?),
+    };
+    let is_name = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
+        let (key, value) = label.split_once('=')?;
+        Some((key.to_owned(), value.strip_prefix('"')?.strip_suffix('"')?.to_owned()))
+    });
+    Some((is_name.then(|| name.to_owned())?, labels.collect::<Option<_>>()?, value.parse().ok()?))
+}
+
+#[tokio::test]
+async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
+    let world = World::new().await;
+    world.provider().await;
+    let operator = world.operator().await;
+    let names = ["private-good-1", "private-good-2", "private-good-3", "private-bad", "private-doubt"];
+    world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 429}}}));
+    for name in &names[..3] {
+        world.invoke(name, json!({"function": {"name": "hello"}})).await;
+        world.end(name).await;
+    }
+    world.invoke("private-bad", json!({"function": {"name": "nowhere"}})).await;
+    world.end("private-bad").await;
+    world.fault(json!({"when": "forever", "action": "dropAfter"}));
+    world.invoke("private-doubt", json!({"function": {"name": "hello"}})).await;
+    world.end("private-doubt").await;
+    world.invoke("private-held", json!({"function": {"name": "hello"}, "suspend": true})).await;
+    world.says("private-held", Reason::Suspended).await;
+
+    let url = format!("{}/metrics", operator.admin().await);
+    let answer = reqwest::get(url).await.unwrap();
+    let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
+    let text = answer.text().await.unwrap();
+    let samples = samples(&text);
+
+    let found: BTreeSet<_> = samples.iter().map(|(name, _, _)| name.as_str()).collect();
+    for name in DOCUMENTED {
+        assert!(found.contains(format!("functiongraph_operator_{name}").as_str()), "{name} in {found:?}");
+    }
+    let labels: BTreeSet<_> =
+        samples.iter().flat_map(|(_, labels, _)| labels).map(|(key, _)| key.as_str()).collect();
+    assert_eq!(labels, BTreeSet::from(["class", "code_class", "le", "outcome", "provider"]));
+    let provider = format!("{}/default", world.namespace);
+    let count = |name: &str, key: &str, value: &str| -> f64 {
+        let name = format!("functiongraph_operator_{name}");
+        let fitting = samples.iter().filter(|(found, labels, _)| {
+            let label = |key: &str| labels.iter().find(|(found, _)| found == key).map(|(_, value)| value);
+            *found == name
+                && label("provider") == Some(&provider)
+                && (key.is_empty() || label(key).map(String::as_str) == Some(value))
+        });
+        fitting.map(|(_, _, value)| value).sum()
+    };
+    for (name, key, value, expected) in [
+        ("invocations_total", "outcome", "Accepted", 3.0),
+        ("invocations_total", "outcome", "Failed", 1.0),
+        ("invocations_total", "outcome", "Unknown", 1.0),
+        ("invocations_total", "", "", 5.0),
+        ("attempts_total", "class", "Accepted", 3.0),
+        ("attempts_total", "class", "Throttled", 1.0),
+        ("attempts_total", "class", "Rejected", 1.0),
+        ("attempts_total", "class", "Ambiguous", 1.0),
+        ("attempts_total", "", "", 6.0),
+        ("request_duration_seconds_count", "code_class", "2xx", 3.0),
+        ("request_duration_seconds_count", "code_class", "4xx", 2.0),
+        ("request_duration_seconds_count", "code_class", "none", 1.0),
+        ("in_flight", "", "", 0.0),
+        ("waiting", "", "", 0.0),
+        ("throttled", "", "", 0.0),
+    ] {
+        let counted = count(name, key, value);
+        assert!((counted - expected).abs() < 0.1, "{name} {value}: {counted}, not {expected}");
+    }
+    assert!(count("rate", "", "") >= 1.0);
+    assert!(count("pending_oldest_seconds", "", "") > 0.0);
+    assert!(count("request_duration_seconds_sum", "code_class", "2xx") > 0.0);
+    for entry in world.emulator.ledger() {
+        assert!(!text.contains(&entry.request_id));
+    }
+    for private in ["private-", "urn:", "hello", "nowhere"] {
+        assert!(!text.contains(private), "{private} in {text}");
+    }
+}
+
+#[tokio::test]
+async fn health_is_told_apart_from_readiness_and_nothing_else_is_served() {
+    let world = World::new().await;
+    let operator = world.operator().await;
+    assert_eq!(operator.ask("/healthz").await, (200, "ok\n".into()));
+    assert_eq!(operator.ask("/readyz").await, (200, "ok\n".into()));
+    assert_eq!(operator.ask("/").await.0, 404);
+    assert_eq!(operator.ask("/debug/pprof").await.0, 404);
+}
+
+#[tokio::test]
+async fn no_payload_and_no_secret_is_ever_logged_not_even_at_the_highest_level() {
+    let security_token = "canary-security-token-1c55";
+    let temporary = ("TEMPORARYKEY00000001", "canary-secret-key-0000000000000000000002");
+    let world = World::with(|config| {
+        config.access_keys.push(AccessKey {
+            id: temporary.0.into(),
+            secret: temporary.1.into(),
+            security_token: Some(security_token.into()),
+        });
+    })
+    .await;
+    world.provider().await;
+    let secret = json!({"stringData": {
+        "accessKeyID": temporary.0, "secretAccessKey": temporary.1, "securityToken": security_token,
+    }});
+    world.create::<Secret>("temporary", secret).await.unwrap();
+    world.create::<Secret>("token", json!({"stringData": {"token": "test-token"}})).await.unwrap();
+    let credentials = [
+        ("temporary", json!({"accessKey": {"secretRef": {"name": "temporary"}}})),
+        ("token", json!({"token": {"secretRef": {"name": "token"}}})),
+    ];
+    for (name, credentials) in credentials {
+        let spec = json!({
+            "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
+            "endpoint": world.emulator.url(), "caBundle": world.emulator.ca_pem(), "credentials": credentials,
+        });
+        world.create::<FunctionGraphProvider>(name, json!({"spec": spec})).await.unwrap();
+    }
+    world.config_map("event", "event", r#"{"from": "canary-config-map-77aa"}"#).await;
+    let operator = world.operator_with(&["--log=trace"]).await;
+    let payload = json!({"text": "canary-payload-90fe"});
+    for provider in ["default", "temporary", "token"] {
+        let reference = json!({"name": provider});
+        let source = json!({"configMapKeyRef": {"name": "event", "key": "event"}});
+        for (name, function, more) in [
+            ("inline", "hello", json!({"payload": payload})),
+            ("from", "hello", json!({"payloadFrom": source})),
+            ("bad", "nowhere", json!({"payload": payload})),
+        ] {
+            let name = format!("{name}-{provider}");
+            let mut spec = json!({"function": {"name": function}, "providerRef": reference});
+            spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            world.invoke(&name, spec).await;
+            world.end(&name).await;
+        }
+    }
+    assert_eq!(world.emulator.ledger().len(), 6);
+    assert!(operator.stop().await.success());
+
+    let logs = world.logs();
+    assert!(logs.contains("TRACE") && logs.contains("answer"), "the log is at its highest level");
+    let mut config = Command::from(plane().await.kubectl());
+    config.args(["config", "view", "--raw", "-o", "jsonpath={.users[0].user.token}"]);
+    let own_token = String::from_utf8(output(config, "").await.stdout).unwrap();
+    let canaries =
+        [KEY.1, temporary.1, security_token, "test-token", "canary-payload", "canary-config-map", &own_token];
+    for canary in canaries {
+        assert!(!canary.is_empty());
+        let line = logs.lines().find(|line| line.contains(canary));
+        assert_eq!(line, None, "{canary} is in the log");
+    }
+}

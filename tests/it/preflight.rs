@@ -1,0 +1,162 @@
+//! Before any work: definitions and permissions that are missing are named, and waited for.
+
+use crate::looks::{output, text};
+use crate::world::{KEY, NOBODY, World, plane};
+use control_plane::{ControlPlane, Options};
+use functiongraph_operator::api::invocation::Outcome;
+use functiongraph_operator::api::{self, FunctionGraphProvider, GROUP};
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// A control plane without our definitions, for the one test that installs them step by step.
+static BARE: OnceCell<ControlPlane> = OnceCell::const_new();
+
+#[tokio::test]
+async fn without_its_definitions_it_says_what_to_install_and_begins_when_they_are_there() {
+    let bare = BARE.get_or_init(async || ControlPlane::start(Options::default()).await.unwrap()).await;
+    let world = World::on(bare, |_| {}).await;
+    let operator = world.operator_starting(&[]).await;
+    let said = operator.lacks(|said| said.contains("kubectl apply -f crds/")).await;
+    for name in ["functioninvocations.functiongraph.io", "functiongraphproviders.functiongraph.io"] {
+        assert!(said.contains(&format!("custom resource definition {name} is not installed")), "{said}");
+    }
+    assert_eq!(said.lines().count(), 2, "{said}");
+    assert_eq!(operator.ask("/healthz").await.0, 200);
+
+    // Definitions of somebody who thought that rules are for others.
+    let [mut invocations, providers] = api::definitions().try_into().unwrap();
+    let schema = invocations.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
+    let status = schema.properties.as_mut().unwrap().get_mut("status").unwrap();
+    let rules = status.x_kubernetes_validations.take().unwrap();
+    for definition in [&invocations, &providers] {
+        Api::all(world.client.clone()).create(&PostParams::default(), definition).await.unwrap();
+    }
+    let said = operator.lacks(|said| said.contains("the rule")).await;
+    assert_eq!(said.lines().count(), rules.len(), "{said}");
+    for rule in rules {
+        assert!(said.contains(&rule.rule), "{said}");
+    }
+    assert!(said.lines().all(|line| line.ends_with("apply crds/ anew")), "{said}");
+
+    let kubectl = async |arguments: &[&str]| {
+        let mut command = Command::from(bare.kubectl());
+        command.args(arguments).args(["-f", concat!(env!("CARGO_MANIFEST_DIR"), "/crds")]);
+        output(command, "").await
+    };
+    let said = kubectl(&["apply", "--server-side", "--force-conflicts"]).await;
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert_eq!(text(&said.stderr), "", "the API server warns");
+    operator.ready().await;
+    world.provider().await;
+    world.invoke("at-last", json!({"function": {"name": "hello"}})).await;
+    assert_eq!(world.end("at-last").await.outcome, Some(Outcome::Accepted));
+}
+
+/// A role of the test's namespace for [`NOBODY`], with a role of the cluster beside it to read the definitions.
+async fn grant(world: &World, rules: &[Value]) {
+    let namespace = &world.namespace;
+    let subjects = json!([{"kind": "User", "name": NOBODY, "apiGroup": "rbac.authorization.k8s.io"}]);
+    let object = |kind: &str, more: Value| {
+        let mut object = json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
+            "metadata": {"name": "operator-under-test"},
+        });
+        if !kind.starts_with("Cluster") {
+            object["metadata"]["namespace"] = namespace.as_str().into();
+        }
+        object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        object
+    };
+    let definitions = json!({
+        "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get"],
+        "resourceNames": [format!("functioninvocations.{GROUP}"), format!("functiongraphproviders.{GROUP}")],
+    });
+    let reference =
+        |kind| json!({"kind": kind, "name": "operator-under-test", "apiGroup": "rbac.authorization.k8s.io"});
+    let binding = |kind| json!({"subjects": subjects, "roleRef": reference(kind)});
+    let items = [
+        object("ClusterRole", json!({"rules": [definitions]})),
+        object("ClusterRoleBinding", binding("ClusterRole")),
+        object("Role", json!({"rules": rules})),
+        object("RoleBinding", binding("Role")),
+    ];
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
+    plane().await.apply_yaml(&list.to_string()).await.unwrap();
+}
+
+#[tokio::test]
+async fn without_its_permissions_it_names_them_and_with_them_it_needs_no_more() {
+    let world = World::new().await;
+    world.provider().await;
+    world.invoke("permitted", json!({"function": {"name": "hello"}})).await;
+    let operator = world.operator_as(NOBODY, &[]);
+    let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
+    let ours = [
+        rule(GROUP, &["functioninvocations"], &["get", "list", "watch", "delete"]),
+        rule(GROUP, &["functiongraphproviders"], &["get", "list", "watch"]),
+        rule(GROUP, &["functioninvocations/status", "functiongraphproviders/status"], &["patch"]),
+        rule("", &["configmaps"], &["get"]),
+    ];
+    let secrets = rule("", &["secrets"], &["get"]);
+
+    let said = operator.lacks(|said| said.contains("permission to get customresourcedefinitions")).await;
+    for what in [
+        "get functioninvocations",
+        "list functioninvocations",
+        "watch functioninvocations",
+        "delete functioninvocations",
+        "patch functioninvocations/status",
+        "get functiongraphproviders",
+        "list functiongraphproviders",
+        "watch functiongraphproviders",
+        "patch functiongraphproviders/status",
+        "get secrets",
+        "get configmaps",
+    ] {
+        let line = format!("permission to {what} in namespace {}: see deploy/rbac.yaml", world.namespace);
+        assert!(said.lines().any(|said| said == line), "{what}: {said}");
+    }
+    assert_eq!(said.lines().count(), 13, "{said}");
+
+    grant(&world, &ours).await;
+    let expected =
+        format!("permission to get secrets in namespace {}: see deploy/rbac.yaml\n", world.namespace);
+    operator.lacks(|said| said == expected).await;
+    assert_eq!(world.get("permitted").await.status.unwrap().observed_generation, Some(-1));
+
+    // Not even Events: they are a courtesy.
+    grant(&world, &[ours.as_slice(), &[secrets]].concat()).await;
+    operator.ready().await;
+    assert_eq!(world.end("permitted").await.outcome, Some(Outcome::Accepted));
+    world.invoke("refused", json!({"function": {"name": "nowhere"}})).await;
+    assert_eq!(world.end("refused").await.outcome, Some(Outcome::Failed));
+    world.config_map("event", "event", "{}").await;
+    let source = json!({"configMapKeyRef": {"name": "event", "key": "event"}});
+    let spec = json!({"function": {"name": "hello"}, "payloadFrom": source, "ttlSecondsAfterFinished": 0});
+    world.invoke("gone", spec).await;
+    world.disappears("gone").await;
+    assert_eq!(world.emulator.ledger().len(), 2);
+    assert!(operator.stop().await.success());
+}
+
+#[tokio::test]
+async fn told_to_stop_while_it_still_reads_the_objects_it_ends_and_does_not_wait_for_them() {
+    let world = World::new().await;
+    world.secret(KEY.1).await;
+    // Each is looked at before any invocation: that takes long enough to be met in the middle of it.
+    let spec = json!({
+        "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
+        "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
+    });
+    for number in 0..100 {
+        let name = format!("provider-{number}");
+        world.create::<FunctionGraphProvider>(&name, json!({"spec": spec})).await.unwrap();
+    }
+    let operator = world.operator_starting(&[]).await;
+    operator.lacks(|said| said.contains("reading the objects")).await;
+
+    assert!(operator.stop().await.success());
+}

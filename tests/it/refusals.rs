@@ -1,0 +1,265 @@
+//! Answers that say for certain "not accepted": what fails at once, what is tried again, and when.
+
+use crate::looks::{condition, message, ready};
+use crate::world::{KEY, World};
+use functiongraph_emulator::Function;
+use functiongraph_operator::api::invocation::{AttemptState, ErrorClass, Outcome};
+use functiongraph_operator::api::{ConditionStatus, ConditionType, Reason};
+use functiongraph_operator::clock;
+use jiff::fmt::rfc2822::DateTimePrinter;
+use jiff::{SignedDuration, ToSpan};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// A spec for `hello` that calls a 404 a reason to try again.
+fn patient() -> Value {
+    let rules = json!([{"httpStatuses": [404], "action": "Retry"}]);
+    json!({"function": {"name": "hello"}, "retryPolicy": {"rules": rules}})
+}
+
+#[tokio::test]
+async fn a_refusal_for_good_fails_once_and_says_what_the_service_said() {
+    let functions = ["bad", "forbidden", "conflict"];
+    let world = World::with(|config| config.functions.extend(functions.map(Function::named))).await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    for (function, status) in functions.into_iter().zip([400, 403, 409]) {
+        let action = json!({"status": {"status": status}});
+        world.fault(json!({"when": "forever", "function": function, "action": action}));
+        world.invoke(function, json!({"function": {"name": function}})).await;
+    }
+    world.invoke("missing", json!({"function": {"name": "nowhere"}})).await;
+    world.invoke("no-version", json!({"function": {"name": "hello", "qualifier": "v9"}})).await;
+    let large = json!({"fill": "x".repeat(262_144)});
+    world.invoke("large", json!({"function": {"name": "hello"}, "payload": large})).await;
+
+    let expected = [
+        ("bad", 400, "FSS.0400", "Invalid parameter."),
+        ("forbidden", 403, "FSS.0403", "Forbidden"),
+        ("conflict", 409, "FSS.0409", "The specified resource already exists."),
+        ("missing", 404, "FSS.0404", "function 'nowhere' not exist"),
+        ("no-version", 404, "FSS.1052", "Not found the function version"),
+        ("large", 413, "FSS.0413", "The request body is too large."),
+    ];
+    for (name, http_status, code, words) in expected {
+        let status = world.end(name).await;
+        assert_eq!(status.outcome, Some(Outcome::Failed), "{name}");
+        assert_eq!((status.attempts, status.failed_attempts), (Some(1), None), "{name}");
+        assert_eq!(status.attempt.as_ref().unwrap().state, Some(AttemptState::Rejected), "{name}");
+        assert!(status.completion_time.is_some() && status.next_attempt_time.is_none(), "{name}");
+        let error = status.error.as_ref().unwrap();
+        assert_eq!(error.class, Some(ErrorClass::Rejected), "{name}");
+        assert_eq!(error.http_status, Some(http_status), "{name}");
+        assert_eq!(error.code.as_deref(), Some(code), "{name}");
+        assert_eq!(error.message.as_deref(), Some(words), "{name}");
+        assert!(error.gateway_request_id.is_some(), "{name}");
+        let (accepted, finished) = (ConditionStatus::False, ConditionStatus::True);
+        for (type_, expected) in [
+            (ConditionType::Ready, ConditionStatus::False),
+            (ConditionType::Accepted, accepted),
+            (ConditionType::Finished, finished),
+            (ConditionType::Stalled, ConditionStatus::True),
+        ] {
+            assert_eq!(condition(&status, type_), (Some(expected), Some(Reason::Rejected)), "{name}");
+        }
+        let label = format!("{http_status} {code}");
+        assert!(message(&status).contains(&label), "{name}: {}", message(&status));
+    }
+    assert_eq!(world.seen(), 6);
+    assert!(world.emulator.ledger().is_empty());
+}
+
+#[tokio::test]
+async fn too_many_requests_are_tried_again_at_the_stored_time_and_do_not_count_as_failures() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.fault(json!({"when": {"next": 2}, "action": {"status": {"status": 429}}}));
+    let spec = json!({"function": {"name": "hello"}, "retryPolicy": {"backoffLimit": 0}});
+    world.invoke("throttled", spec).await;
+
+    let between = world.scheduled("throttled").await;
+    assert_eq!(between.throttled_attempts, Some(1));
+    assert_eq!(between.failed_attempts, None);
+    assert_eq!(ready(&between), (Some(ConditionStatus::Unknown), Some(Reason::Throttled)));
+    let reconciling = condition(&between, ConditionType::Reconciling);
+    assert_eq!(reconciling, (Some(ConditionStatus::True), Some(Reason::Throttled)));
+    assert_eq!(between.error.unwrap().class, Some(ErrorClass::Throttled));
+
+    let status = world.end("throttled").await;
+    assert_eq!(status.outcome, Some(Outcome::Accepted));
+    assert_eq!(
+        (status.attempts, status.throttled_attempts, status.failed_attempts),
+        (Some(3), Some(2), None)
+    );
+    assert!(status.accepted_time >= between.next_attempt_time);
+    assert_eq!((world.seen(), world.emulator.ledger().len()), (3, 1));
+}
+
+#[tokio::test]
+async fn a_busy_service_says_in_seconds_or_as_a_date_when_to_come_back() {
+    for form in ["seconds", "date"] {
+        let world = World::new().await;
+        world.provider().await;
+        let _operator = world.operator().await;
+        let asked = match form {
+            "seconds" => "3".to_owned(),
+            _ => DateTimePrinter::new().timestamp_to_rfc9110_string(&(clock::now() + 4.seconds())).unwrap(),
+        };
+        let action = json!({"status": {"status": 503, "retryAfter": asked}});
+        world.fault(json!({"when": {"next": 1}, "action": action}));
+        world.invoke("busy", json!({"function": {"name": "hello"}})).await;
+
+        let between = world.scheduled("busy").await;
+        let (error, next) = (between.error.unwrap(), between.next_attempt_time.unwrap());
+        assert_eq!((error.class, error.http_status), (Some(ErrorClass::Unavailable), Some(503)));
+        let wait = next.duration_since(error.time.unwrap());
+        let (least, most) = match form {
+            "seconds" => (SignedDuration::from_secs(3), SignedDuration::from_millis(3300)),
+            // The date knows whole seconds, and the operator took a moment to come to it.
+            _ => (SignedDuration::from_secs(1), SignedDuration::from_millis(4400)),
+        };
+        assert!(least <= wait && wait <= most, "{form}: {wait}");
+
+        let status = world.end("busy").await;
+        assert_eq!(status.outcome, Some(Outcome::Accepted));
+        assert!(status.accepted_time.unwrap() >= next);
+        assert_eq!((status.throttled_attempts, world.seen()), (Some(1), 2));
+    }
+}
+
+#[tokio::test]
+async fn a_rule_of_the_user_turns_a_refusal_into_another_attempt() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.fault(json!({"when": {"next": 1}, "function": "hello", "action": {"status": {"status": 404}}}));
+    world.invoke("deploying", patient()).await;
+
+    let status = world.end("deploying").await;
+
+    assert_eq!(status.outcome, Some(Outcome::Accepted));
+    assert_eq!(
+        (status.attempts, status.failed_attempts, status.throttled_attempts),
+        (Some(2), Some(1), None)
+    );
+    assert_eq!((world.seen(), world.emulator.ledger().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn more_failures_than_the_limit_end_it() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.fault(json!({"when": "forever", "action": {"status": {"status": 404}}}));
+    let mut spec = patient();
+    spec["retryPolicy"]["backoffLimit"] = 1.into();
+    world.invoke("hopeless", spec).await;
+
+    let status = world.end("hopeless").await;
+
+    assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::BackoffLimitExceeded)));
+    assert_eq!(status.outcome, Some(Outcome::Failed));
+    assert_eq!((status.attempts, status.failed_attempts), (Some(2), Some(2)));
+    assert!(message(&status).contains("FSS.0404"), "{}", message(&status));
+    assert_eq!(world.seen(), 2);
+}
+
+#[tokio::test]
+async fn the_deadline_ends_what_is_throttled_all_the_time() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.fault(json!({"when": "forever", "action": {"status": {"status": 429}}}));
+    let spec = json!({
+        "function": {"name": "hello"},
+        "activeDeadlineSeconds": 3, "requestTimeoutSeconds": 1,
+        "retryPolicy": {"initialDelaySeconds": 1, "maxDelaySeconds": 1},
+    });
+    world.invoke("late", spec).await;
+
+    let status = world.end("late").await;
+
+    assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::DeadlineExceeded)));
+    assert_eq!(status.outcome, Some(Outcome::Failed));
+    let took = status.completion_time.unwrap().duration_since(status.start_time.unwrap());
+    assert!(took <= SignedDuration::from_secs(5), "{took}");
+    assert!(message(&status).contains("429"), "{}", message(&status));
+    assert_eq!(i64::try_from(world.seen()).ok(), status.attempts);
+}
+
+#[tokio::test]
+async fn a_disabled_function_is_asked_again_after_five_minutes_and_not_before() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.invoke("off", json!({"function": {"name": "disabled"}})).await;
+
+    let status = world.scheduled("off").await;
+
+    assert_eq!(ready(&status), (Some(ConditionStatus::Unknown), Some(Reason::FunctionDisabled)));
+    let wait = status.next_attempt_time.unwrap().duration_since(status.error.as_ref().unwrap().time.unwrap());
+    assert!(wait >= SignedDuration::from_mins(5), "{wait}");
+    assert_eq!((status.throttled_attempts, status.failed_attempts), (None, None));
+    let event = world.event("off", "FunctionDisabled").await;
+    assert_eq!(event.type_.as_deref(), Some("Warning"));
+    // Enabled meanwhile, and others go through: it keeps to its own time.
+    assert!(world.emulator.set_disabled("disabled", false));
+    world.invoke("on", json!({"function": {"name": "disabled"}})).await;
+    world.end("on").await;
+    assert_eq!(world.get("off").await.status.unwrap(), status);
+    assert_eq!(world.seen(), 2);
+}
+
+#[tokio::test]
+async fn a_redirect_is_refused_and_the_other_host_sees_nothing() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let location = format!("https://localhost:{}/", elsewhere.local_addr().unwrap().port());
+    world.fault(json!({"when": {"next": 1}, "action": {"redirect": {"location": location}}}));
+    world.invoke("redirected", json!({"function": {"name": "hello"}})).await;
+
+    let status = world.end("redirected").await;
+
+    assert_eq!(status.outcome, Some(Outcome::Failed));
+    assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::RedirectRefused)));
+    let error = status.error.unwrap();
+    assert_eq!((error.class, error.http_status), (Some(ErrorClass::Redirected), Some(307)));
+    world.invoke("after", json!({"function": {"name": "hello"}})).await;
+    world.end("after").await;
+    let knock = std::future::poll_fn(|cx| std::task::Poll::Ready(elsewhere.poll_accept(cx).is_ready()));
+    assert!(!knock.await, "somebody knocked at the other host");
+}
+
+#[tokio::test]
+async fn a_server_that_echoes_the_secret_does_not_get_it_into_the_status_or_the_log() {
+    let world =
+        World::with(|config| config.functions.extend(["json", "html", "code"].map(Function::named))).await;
+    world.provider().await;
+    let operator = world.operator().await;
+    let secret = KEY.1;
+    let json = json!({"error_code": "FSS.0400", "error_msg": format!("bad key {secret}!")}).to_string();
+    let answers = [
+        ("json", json!({"body": json, "contentType": "application/json"})),
+        ("html", json!({"body": format!("<html>{}{secret}</html>", "x".repeat(1000))})),
+        ("code", json!({"errorCode": secret, "errorMsg": "see the code"})),
+    ];
+    for (function, mut answer) in answers {
+        answer["status"] = 400.into();
+        world.fault(json!({"when": "forever", "function": function, "action": {"status": answer}}));
+        world.invoke(function, json!({"function": {"name": function}})).await;
+        let status = world.end(function).await;
+        assert_eq!(status.error.as_ref().unwrap().http_status, Some(400));
+        let words = serde_json::to_string(&world.get(function).await).unwrap();
+        // Not even the part of it that a cut would leave.
+        assert!(!words.contains(&secret[..12]), "{function}: {words}");
+        let event = world.event(function, "Rejected").await;
+        assert!(!serde_json::to_string(&event).unwrap().contains(&secret[..12]), "{function}");
+    }
+    let kept = world.end("json").await.error.unwrap().message.unwrap();
+    assert!(kept.starts_with("bad key "), "the rest of the text stays: {kept}");
+    operator.stop().await;
+    assert!(!world.logs().contains(&secret[..12]));
+}

@@ -1,0 +1,321 @@
+//! What a test stands on: a namespace of the shared control plane, an emulator, and operator processes.
+
+use control_plane::{ADMIN, ControlPlane, Options, User};
+use functiongraph_emulator::{AccessKey, Config, Emulator, Function, LedgerEntry};
+use functiongraph_operator::api::{self, FunctionGraphProvider, FunctionInvocation};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::runtime::wait::{Condition, await_condition, conditions};
+use kube::{Api, Client, CustomResourceExt, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+
+/// Longer than any wait that succeeds, on a machine that is busy with other tests. The longest is for a
+/// breaker to close, half a minute and more.
+pub const PATIENCE: Duration = Duration::from_mins(2);
+
+/// The access key that the emulators know.
+pub const KEY: (&str, &str) = ("TESTACCESSKEY0000001", "test-secret-key-000000000000000000000001");
+
+/// A user of the control plane without any rights at first.
+pub const NOBODY: &str = "nobody";
+
+static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
+
+/// The control plane of this binary, with the definitions installed.
+pub async fn plane() -> &'static ControlPlane {
+    PLANE
+        .get_or_init(async || {
+            let options = Options { users: vec![User::new(NOBODY, &[])], ..Options::default() };
+            let plane = ControlPlane::start(options).await.expect("the control plane starts");
+            let client = plane.client().expect("its client");
+            let definitions: Api<_> = Api::all(client);
+            for definition in api::definitions() {
+                definitions
+                    .create(&PostParams::default(), &definition)
+                    .await
+                    .expect("a definition is accepted");
+            }
+            for name in [FunctionInvocation::crd_name(), FunctionGraphProvider::crd_name()] {
+                let established =
+                    await_condition(definitions.clone(), name, conditions::is_crd_established());
+                within(established).await.expect("a definition is established");
+            }
+            plane
+        })
+        .await
+}
+
+/// Waits for what must happen soon.
+pub async fn within<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("it happens in time")
+}
+
+/// What a test stands on.
+pub struct World {
+    /// The test's own namespace.
+    pub namespace: String,
+    /// The test's own FunctionGraph.
+    pub emulator: Emulator,
+    /// The API server, as admin.
+    pub client: Client,
+    plane: &'static ControlPlane,
+    /// Where the operators' logs go.
+    logs: tempfile::TempDir,
+    operators: AtomicU32,
+}
+
+// === impl World ===
+
+impl World {
+    /// A fresh namespace, and an emulator with the functions `hello` and `disabled`.
+    pub async fn new() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// The same, with changes to the emulator's configuration.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        Self::on(plane().await, change).await
+    }
+
+    /// The same, on another control plane.
+    pub async fn on(plane: &'static ControlPlane, change: impl FnOnce(&mut Config)) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let client = plane.client().expect("a client");
+        let namespace = format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let object = serde_json::from_value::<Namespace>(json!({"metadata": {"name": namespace}})).unwrap();
+        Api::all(client.clone()).create(&PostParams::default(), &object).await.expect("a namespace");
+        let mut config = Config {
+            functions: vec![
+                Function::named("hello"),
+                Function { disabled: true, ..Function::named("disabled") },
+            ],
+            access_keys: vec![AccessKey { id: KEY.0.into(), secret: KEY.1.into(), security_token: None }],
+            tokens: vec!["test-token".into()],
+            ..Config::default()
+        };
+        change(&mut config);
+        let emulator = Emulator::start(config).await.expect("the emulator starts");
+        let logs = tempfile::tempdir().expect("a folder for logs");
+        Self { namespace, emulator, client, plane, logs, operators: AtomicU32::new(0) }
+    }
+
+    /// The objects of a kind in the test's namespace.
+    pub fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates an object from JSON.
+    ///
+    /// # Errors
+    /// What the API server says against it.
+    pub async fn create<K>(&self, name: &str, mut value: Value) -> Result<K, kube::Error>
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + Serialize + DeserializeOwned,
+    {
+        value["metadata"]["name"] = name.into();
+        value["apiVersion"] = K::api_version(&()).into();
+        value["kind"] = K::kind(&()).into();
+        self.api().create(&PostParams::default(), &serde_json::from_value(value).unwrap()).await
+    }
+
+    /// Merges JSON into an object.
+    pub async fn change<K>(&self, name: &str, value: Value) -> K
+    where
+        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
+        K: Clone + Debug + DeserializeOwned,
+    {
+        let patch = Patch::Merge(value);
+        self.api().patch(name, &PatchParams::default(), &patch).await.expect("the change is accepted")
+    }
+
+    /// The Secret `key` with the right access key, and the provider `default` that uses it.
+    pub async fn provider(&self) {
+        self.secret(KEY.1).await;
+        self.provider_with(json!({})).await;
+    }
+
+    /// The Secret `key` with this secret access key, made or replaced.
+    pub async fn secret(&self, secret_access_key: &str) {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "key"},
+            "stringData": {"accessKeyID": KEY.0, "secretAccessKey": secret_access_key},
+        });
+        let parameters = PatchParams::apply("test").force();
+        self.api::<Secret>().patch("key", &parameters, &Patch::Apply(secret)).await.expect("a secret");
+    }
+
+    /// The provider `default`, with `more` merged into its spec.
+    pub async fn provider_with(&self, more: Value) {
+        let mut spec = json!({
+            "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
+            "endpoint": self.emulator.url(), "caBundle": self.emulator.ca_pem(),
+            "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
+        });
+        for (field, value) in more.as_object().cloned().unwrap_or_default() {
+            spec[field] = value;
+        }
+        self.create::<FunctionGraphProvider>("default", json!({"spec": spec})).await.expect("a provider");
+    }
+
+    /// A ConfigMap with one key.
+    pub async fn config_map(&self, name: &str, key: &str, text: &str) {
+        self.create::<ConfigMap>(name, json!({"data": {key: text}})).await.expect("a config map");
+    }
+
+    /// Creates an invocation.
+    pub async fn invoke(&self, name: &str, spec: Value) -> FunctionInvocation {
+        self.create(name, json!({"spec": spec})).await.expect("the invocation is accepted by the API server")
+    }
+
+    /// The invocation once `condition` holds.
+    pub async fn until(
+        &self,
+        name: &str,
+        condition: impl Condition<FunctionInvocation>,
+    ) -> FunctionInvocation {
+        let waiting = tokio::time::timeout(PATIENCE, await_condition(self.api(), name, condition));
+        if let Ok(object) = waiting.await {
+            return object.expect("the watch works").expect("the object is there");
+        }
+        let object: FunctionInvocation = self.api().get(name).await.expect("the object is there");
+        panic!("{name} did not get there; its status: {:#?}", object.status);
+    }
+
+    /// The invocation once it has an outcome.
+    pub async fn finished(&self, name: &str) -> FunctionInvocation {
+        self.until(name, |object: Option<&FunctionInvocation>| {
+            object.and_then(|o| o.status.as_ref()).is_some_and(|s| s.outcome.is_some())
+        })
+        .await
+    }
+
+    /// What the emulator accepted with this `tag` in the event.
+    pub fn accepted(&self, tag: &str) -> Vec<LedgerEntry> {
+        self.emulator.ledger().into_iter().filter(|entry| entry.tag.as_deref() == Some(tag)).collect()
+    }
+
+    /// Starts an operator for this namespace, and waits until it works.
+    pub async fn operator(&self) -> Operator {
+        self.operator_with(&[]).await
+    }
+
+    /// The same, with more flags.
+    pub async fn operator_with(&self, flags: &[&str]) -> Operator {
+        let operator = self.operator_starting(flags).await;
+        operator.ready().await;
+        operator
+    }
+
+    /// The same, without waiting until it works.
+    #[expect(clippy::unused_async, reason = "awaited like its siblings")]
+    pub async fn operator_starting(&self, flags: &[&str]) -> Operator {
+        self.operator_as(ADMIN, flags)
+    }
+
+    /// The same, with the rights of a user of the control plane.
+    pub fn operator_as(&self, user: &str, flags: &[&str]) -> Operator {
+        let number = self.operators.fetch_add(1, Ordering::Relaxed);
+        let log = self.logs.path().join(format!("operator-{number}.log"));
+        let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
+        let process = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
+            .args(["--secret-poll-seconds=1", "--namespace", &self.namespace, "--kubeconfig"])
+            .arg(kubeconfig)
+            .args(flags)
+            .stderr(std::fs::File::create(&log).expect("a log"))
+            .stdout(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the operator starts");
+        Operator { process, log }
+    }
+
+    /// What all operators of this test logged.
+    pub fn logs(&self) -> String {
+        let mut paths: Vec<_> =
+            std::fs::read_dir(self.logs.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        paths.sort();
+        paths.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- operators of {}\n{}", self.namespace, self.logs());
+        }
+    }
+}
+
+/// One operator process.
+pub struct Operator {
+    process: Child,
+    log: PathBuf,
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// The address of its admin server, once it has logged it.
+    pub async fn admin(&self) -> String {
+        let told = async {
+            loop {
+                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+                if let Some(admin) = lines.find_map(|line| line["admin"].as_str().map(ToOwned::to_owned)) {
+                    return format!("http://{admin}");
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await; // polls a file: nothing to await
+            }
+        };
+        within(told).await
+    }
+
+    /// The answer of its admin server: status and text.
+    pub async fn ask(&self, path: &str) -> (u16, String) {
+        let url = format!("{}{path}", self.admin().await);
+        let answer = reqwest::get(url).await.expect("the admin server answers");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
+    }
+
+    /// Waits until it works.
+    pub async fn ready(&self) {
+        let works = async {
+            while self.ask("/readyz").await.0 != 200 {
+                tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
+            }
+        };
+        within(works).await;
+    }
+
+    /// Ends it as `kill -9` does.
+    pub async fn kill(mut self) {
+        self.process.kill().await.expect("it can be killed");
+    }
+
+    /// Sends it a signal by name, as in `TERM`, `STOP`, `CONT`.
+    pub async fn signal(&self, name: &str) {
+        let pid = self.process.id().expect("it runs").to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().await.expect("kill is there");
+        assert!(sent.success());
+    }
+
+    /// Stops it as a rolling update does, and waits for its end.
+    pub async fn stop(mut self) -> ExitStatus {
+        self.signal("TERM").await;
+        within(self.process.wait()).await.expect("it ends")
+    }
+}
