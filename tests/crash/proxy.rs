@@ -200,7 +200,9 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, upstream: Upstream, pla
                 return;
             };
             let server = Arc::new(tokio::sync::Mutex::new(server));
-            let service = service_fn(|request| exchange(Arc::clone(&plan), Arc::clone(&server), request));
+            let service = service_fn(|request| {
+                exchange(Arc::clone(&plan), upstream.clone(), Arc::clone(&server), request)
+            });
             // Ends with an error when the fault cuts it.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
         });
@@ -244,6 +246,7 @@ type Server = Arc<tokio::sync::Mutex<SendRequest<Full<Bytes>>>>;
 
 async fn exchange(
     plan: Arc<Mutex<Plan>>,
+    upstream: Upstream,
     server: Server,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Cut> {
@@ -252,12 +255,8 @@ async fn exchange(
     let met = written(&head.method, head.uri.path(), &body).and_then(|hit| meet(&plan, hit));
     let watches = head.uri.query().is_some_and(|query| query.contains("watch="));
     let request = Request::from_parts(head, Full::new(body));
-    let forward = async move || {
-        let answer = server.lock().await.send_request(request).await.map_err(|_| Cut)?;
-        Ok::<_, Cut>(answer.map(BodyExt::boxed_unsync))
-    };
     let Some((fault, victim)) = met else {
-        let answer = forward().await?;
+        let answer = forward(server, request).await?;
         let deaf = plan.lock().unwrap().deaf.subscribe();
         return Ok(if watches { muffled(answer, &deaf) } else { answer });
     };
@@ -267,16 +266,16 @@ async fn exchange(
             Err(Cut)
         }
         Fault::KilledAfter => {
-            read(forward().await?).await?;
+            read(forward(server, request).await?).await?;
             process::signal(victim.expect("somebody to kill"), "KILL");
             Err(Cut)
         }
         Fault::AnswerLost => {
-            read(forward().await?).await?;
+            read(forward(server, request).await?).await?;
             Err(Cut)
         }
         Fault::AnswerLate(seconds) => {
-            let answer = read(forward().await?).await?;
+            let answer = read(forward(server, request).await?).await?;
             // The lateness is the fault.
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok(answer)
@@ -286,18 +285,27 @@ async fn exchange(
             let arrival = tokio::spawn(async move {
                 // The lateness is the fault.
                 tokio::time::sleep(Duration::from_secs(seconds)).await;
-                collected(forward().await?).await
+                // A connection that has not been used for half a minute would be closed by the API server.
+                let fresh = upstream.connect().await.ok_or(Cut)?;
+                collected(forward(Arc::new(fresh.into()), request).await?).await
             });
             arrival.await.map_err(|_| Cut)?
         }
         Fault::Refused(status) => Ok(refusal(status)),
         Fault::Committed(status) => {
-            read(forward().await?).await?;
+            read(forward(server, request).await?).await?;
             Ok(refusal(status))
         }
         Fault::Hang => std::future::pending().await,
         Fault::Reset => Err(Cut),
     }
+}
+
+async fn forward(server: Server, request: Request<Full<Bytes>>) -> Result<Response<Body>, Cut> {
+    let mut server = server.lock().await;
+    server.ready().await.map_err(|_| Cut)?;
+    let answer = server.send_request(request).await.map_err(|_| Cut)?;
+    Ok(answer.map(BodyExt::boxed_unsync))
 }
 
 /// The status write that a request is.
