@@ -15,6 +15,7 @@ mod percent;
 mod request;
 mod text;
 mod tls;
+mod transport;
 
 pub use answer::{Answer, Verdict};
 pub use client::{Client, ClientOptions};
