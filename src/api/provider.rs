@@ -1,11 +1,16 @@
 //! `FunctionGraphProvider`: where invocations go and as whom.
 
 use super::{Condition, lenient, lenient_list};
+use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod credentials;
+
+pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
+
 /// Where invocations of this namespace go, and with which credential.
-#[expect(clippy::duplicated_attributes, reason = "columns have types and paths in common")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(
     group = "functiongraph.io",
@@ -28,14 +33,15 @@ use serde::{Deserialize, Serialize};
         json_path = r#".status.conditions[?(@.type=="Ready")].reason"#
     ),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Project", type_ = "string", json_path = ".spec.projectID", priority = 1),
+    printcolumn(name = "Project", type_ = "string", json_path = ".status.projectID", priority = 1),
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint", priority = 1),
     printcolumn(
         name = "Message",
         type_ = "string",
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = 1
-    )
+    ),
+    validation = Rule::new("!has(self.spec.credentials.oidc) || !has(self.spec.credentials.oidc.projectedTokenFile)").message("oidc.projectedTokenFile is for cluster providers only: use oidc.serviceAccountRef")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionGraphProviderSpec {
@@ -43,16 +49,31 @@ pub struct FunctionGraphProviderSpec {
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z0-9-]+$"))]
     pub region: String,
 
-    /// The project id of that region: 32 hexadecimal digits in most accounts.
-    #[serde(rename = "projectID")]
+    /// The project id of that region: 32 hexadecimal digits in most accounts. If absent, it is taken from the
+    /// token, or looked up by the region's name.
+    #[serde(default, rename = "projectID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
-    pub project_id: String,
+    pub project_id: Option<String>,
+
+    /// The version of the invocation API: `v2`, or `v1.0` where an endpoint knows no other.
+    #[serde(default)]
+    pub protocol_version: ProtocolVersion,
 
     /// Another endpoint than the region's: an https URL with nothing but host and port. The host must be
     /// on the operator's list of allowed hosts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https://"))]
     pub endpoint: Option<String>,
+
+    /// Another endpoint of the identity service (IAM) than the region's, under the same rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    pub iam_endpoint: Option<String>,
+
+    /// Another endpoint of the security token service (STS) than the region's, under the same rules.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    pub sts_endpoint: Option<String>,
 
     /// Certificate authorities (PEM) that are trusted beside the public ones. Verification itself cannot
     /// be switched off.
@@ -72,36 +93,45 @@ pub struct FunctionGraphProviderSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 200)))]
     pub allowed_functions: Vec<String>,
+
+    /// Whether invocations may be cancelled in FunctionGraph after they were accepted. Cancelling ends the
+    /// instance, and with it whatever else runs on it where the function allows several at a time.
+    #[serde(default)]
+    pub allow_cancel: bool,
+
+    /// Whether FunctionGraph may be asked what it accepted.
+    #[serde(default)]
+    pub lookup: Lookup,
 }
 
-/// The credential: exactly one of its fields.
-#[derive(KubeSchema, Clone, Debug, Serialize, Deserialize)]
+/// A version of the invocation API.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ProtocolVersion {
+    /// `/v2/{project}/fgs/…`.
+    #[default]
+    #[serde(rename = "v2")]
+    V2,
+    /// `/v1.0/{project}/fss/…`.
+    #[serde(rename = "v1.0")]
+    V1,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// Whether FunctionGraph may be asked what it accepted.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.accessKey) != has(self.token)").message("give exactly one kind of credential: accessKey or token"))]
-pub struct Credentials {
-    /// An access key: the Secret's keys `accessKeyID`, `secretAccessKey` and, if temporary, `securityToken`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub access_key: Option<SecretSource>,
+#[x_kube(validation = Rule::new("!self.exclusiveInvoker || self.enabled").message("lookup.exclusiveInvoker needs lookup.enabled"))]
+pub struct Lookup {
+    /// The list of asynchronous invocations may be read to find out what became of a request in doubt.
+    #[serde(default)]
+    pub enabled: bool,
 
-    /// An IAM token of the project: the Secret's key `token`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub token: Option<SecretSource>,
-}
-
-/// Where a secret value comes from.
-#[derive(KubeSchema, Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct SecretSource {
-    /// A Secret in the provider's own namespace.
-    pub secret_ref: SecretRef,
-}
-
-/// A Secret of the same namespace.
-#[derive(KubeSchema, Clone, Debug, Serialize, Deserialize)]
-pub struct SecretRef {
-    /// The Secret's name.
-    #[schemars(length(min = 1, max = 253))]
-    pub name: String,
+    /// Nobody else invokes these functions, so that the only invocation found in the right moment is ours.
+    #[serde(default)]
+    pub exclusive_invoker: bool,
 }
 
 /// How much a provider may be used, by each replica of the operator.
@@ -146,6 +176,15 @@ pub struct FunctionGraphProviderStatus {
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 512))]
     pub endpoint: Option<String>,
+
+    /// The project in use.
+    #[serde(default, rename = "projectID", deserialize_with = "lenient")]
+    #[schemars(length(max = 64))]
+    pub project_id: Option<String>,
+
+    /// When the credential in use ends, if that is known. It is renewed before.
+    #[serde(default, deserialize_with = "lenient")]
+    pub credential_expiration_time: Option<Timestamp>,
 
     /// `Ready`, and `Reconciling` or `Stalled` while they hold.
     #[serde(default, deserialize_with = "lenient_list")]

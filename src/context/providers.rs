@@ -1,6 +1,7 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
 use crate::api::Reason;
+use crate::api::provider::ProtocolVersion;
 use crate::clock;
 use crate::gate::{Entry, Gate, GateLimits, GateState, Signal, Ticket};
 use functiongraph::{Client, Credential};
@@ -35,6 +36,14 @@ pub struct Access {
     pub project_id: String,
     /// Patterns of functions that may be invoked; empty: all.
     pub allowed_functions: Vec<String>,
+    /// The version of the invocation API; never `Other`.
+    pub protocol: ProtocolVersion,
+    /// Whether accepted invocations may be cancelled.
+    pub allow_cancel: bool,
+    /// Whether the list of invocations may be read to resolve doubt.
+    pub lookup_enabled: bool,
+    /// Whether nobody else invokes these functions.
+    pub exclusive_invoker: bool,
 }
 
 /// Whether a provider can be used.

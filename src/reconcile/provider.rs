@@ -2,7 +2,7 @@
 
 use super::{Error, guarded};
 use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType};
-use crate::api::provider::{Credentials, FunctionGraphProviderSpec, SecretSource};
+use crate::api::provider::{Credentials, FunctionGraphProviderSpec, ProtocolVersion, SecretSource};
 use crate::api::{FunctionGraphProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
@@ -107,9 +107,19 @@ async fn access(
     destination: Destination,
 ) -> Result<Result<Access, Obstacle>, Error> {
     let spec = &provider.spec;
+    let unsupported = |what: &str| {
+        let why = format!("This version of the operator does not know {what}: upgrade the operator.");
+        Ok(Err(Obstacle(Reason::Unsupported, why)))
+    };
+    if spec.protocol_version == ProtocolVersion::Other {
+        return unsupported("the protocolVersion in spec");
+    }
     let Some((name, kind)) = secret_of(&spec.credentials) else {
-        let why = "spec.credentials names no kind of credential.".into();
-        return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+        return unsupported("the kind of credential in spec.credentials");
+    };
+    let Some(project_id) = spec.project_id.clone() else {
+        let why = "spec.projectID is missing: add it.".into();
+        return Ok(Err(Obstacle(Reason::Unsupported, why)));
     };
     let values = match secrets::read(&context.clients.calls, namespace, name).await {
         Ok(Some(values)) => values,
@@ -180,8 +190,12 @@ async fn access(
             made_for,
             generation: provider.meta().generation.unwrap_or_default(),
             region: spec.region.clone(),
-            project_id: spec.project_id.clone(),
+            project_id,
             allowed_functions: spec.allowed_functions.clone(),
+            protocol: spec.protocol_version,
+            allow_cancel: spec.allow_cancel,
+            lookup_enabled: spec.lookup.enabled,
+            exclusive_invoker: spec.lookup.exclusive_invoker,
         })
     }))
 }
@@ -196,11 +210,10 @@ fn secret_of(credentials: &Credentials) -> Option<(&str, Kind)> {
     fn name(source: &SecretSource) -> &str {
         &source.secret_ref.name
     }
-    match credentials {
-        Credentials { access_key: Some(source), token: None } => Some((name(source), Kind::AccessKey)),
-        Credentials { access_key: None, token: Some(source) } => Some((name(source), Kind::Token)),
-        Credentials { access_key: None, token: None }
-        | Credentials { access_key: Some(_), token: Some(_) } => None,
+    match (&credentials.access_key, &credentials.token) {
+        (Some(source), None) => Some((name(source), Kind::AccessKey)),
+        (None, Some(source)) => Some((name(source), Kind::Token)),
+        (None, None) | (Some(_), Some(_)) => None,
     }
 }
 
@@ -254,6 +267,11 @@ async fn report(provider: &FunctionGraphProvider, context: &Context, key: &Key) 
     let next = FunctionGraphProviderStatus {
         observed_generation: Some(generation),
         endpoint: Some(spec.endpoint.clone().unwrap_or_else(|| regions::endpoint(&spec.region))),
+        project_id: match context.providers.standing(key) {
+            Standing::Ready(access) => Some(access.project_id.clone()),
+            Standing::NotReady(..) | Standing::Unseen => spec.project_id.clone(),
+        },
+        credential_expiration_time: None,
         conditions: Condition::put(&previous.conditions, claims, generation, clock::now()),
     };
     let current = previous.observed_generation == Some(generation);

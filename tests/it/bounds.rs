@@ -151,14 +151,29 @@ async fn a_new_provider_is_held_to_every_bound_and_rule() {
     let token = with(&base, "/credentials", json!({"token": secret}));
     let limits = json!({"maxRequestsPerSecond": 10_000, "maxInFlight": 1000});
     let full = with(&with(&token, "/limits", limits), "/allowedFunctions", json!(vec!["*"; 100]));
-    for spec in [&base, &token, &with(&full, "/endpoint", json!("https://localhost:8443"))] {
+    let account = json!({"name": "robot"});
+    let oidc = |fields: Value| json!({"oidc": fields});
+    let sts = json!({"providerURN": "iam::p", "agencyURN": "iam::a"});
+    let credentials = [
+        json!({"password": secret}),
+        json!({"podIdentity": {}}),
+        json!({"instanceMetadata": {}}),
+        oidc(json!({"serviceAccountRef": account, "idpID": "idp"})),
+        oidc(json!({"serviceAccountRef": account, "idpID": "idp", "mode": "Token"})),
+        oidc(json!({"serviceAccountRef": account, "sts": sts, "durationSeconds": 900})),
+    ];
+    let mut accepted = vec![base.clone(), token, with(&full, "/endpoint", json!("https://localhost:8443"))];
+    accepted.extend(credentials.into_iter().map(|kind| with(&base, "/credentials", kind)));
+    accepted.push(with(&base, "/projectID", Value::Null));
+    accepted.push(with(&base, "/protocolVersion", json!("v1.0")));
+    accepted.push(with(&base, "/lookup", json!({"enabled": true, "exclusiveInvoker": true})));
+    for spec in &accepted {
         assert_said(spec, on_creation::<FunctionGraphProvider>(&world, spec).await, None);
     }
     let refused = [
         ("/region", Value::Null, "spec.region"),
         ("/region", json!("EU"), "should match"),
         ("/region", json!("x".repeat(33)), "Too long"),
-        ("/projectID", Value::Null, "spec.projectID"),
         ("/projectID", json!("a/b"), "should match"),
         ("/projectID", json!("x".repeat(65)), "Too long"),
         ("/endpoint", json!("http://localhost"), "should match"),
@@ -169,6 +184,44 @@ async fn a_new_provider_is_held_to_every_bound_and_rule() {
         ("/credentials", json!({"accessKey": secret, "token": secret}), "exactly one kind of credential"),
         ("/credentials", json!({"token": {"secretRef": {"name": ""}}}), "secretRef.name"),
         ("/credentials", json!({"token": {}}), "secretRef"),
+        (
+            "/credentials",
+            json!({"podIdentity": {}, "instanceMetadata": {}}),
+            "exactly one kind of credential",
+        ),
+        ("/credentials", oidc(json!({"idpID": "idp"})), "exactly one of oidc.serviceAccountRef"),
+        ("/credentials", oidc(json!({"serviceAccountRef": account})), "exactly one of oidc.idpID"),
+        (
+            "/credentials",
+            oidc(json!({"serviceAccountRef": account, "idpID": "idp", "sts": sts})),
+            "exactly one of oidc.idpID",
+        ),
+        (
+            "/credentials",
+            oidc(json!({"serviceAccountRef": account, "sts": sts, "mode": "Token"})),
+            "oidc.mode belongs to oidc.idpID",
+        ),
+        (
+            "/credentials",
+            oidc(
+                json!({"serviceAccountRef": account, "idpID": "idp", "mode": "Token", "durationSeconds": 900}),
+            ),
+            "oidc.durationSeconds is for keys",
+        ),
+        (
+            "/credentials",
+            oidc(json!({"serviceAccountRef": account, "idpID": "idp", "durationSeconds": 899})),
+            "greater than or equal to 900",
+        ),
+        (
+            "/credentials",
+            oidc(json!({"projectedTokenFile": "token", "idpID": "idp"})),
+            "projectedTokenFile is for cluster providers only",
+        ),
+        ("/protocolVersion", json!("v3"), "Unsupported value"),
+        ("/iamEndpoint", json!("http://localhost"), "should match"),
+        ("/stsEndpoint", json!("http://localhost"), "should match"),
+        ("/lookup", json!({"exclusiveInvoker": true}), "exclusiveInvoker needs lookup.enabled"),
         ("/limits", json!({"maxRequestsPerSecond": 0}), "greater than or equal to 1"),
         ("/limits", json!({"maxRequestsPerSecond": 10_001}), "less than or equal to 10000"),
         ("/limits", json!({"maxInFlight": 0}), "greater than or equal to 1"),

@@ -1,0 +1,135 @@
+//! The kinds of credential that a provider may name, each with where its parts come from.
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The credential: exactly one of its fields.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("[has(self.accessKey), has(self.token), has(self.password), has(self.oidc), has(self.podIdentity), has(self.instanceMetadata)].exists_one(given, given)").message("give exactly one kind of credential: accessKey, token, password, oidc, podIdentity or instanceMetadata"))]
+pub struct Credentials {
+    /// An access key: the Secret's keys `accessKeyID`, `secretAccessKey` and, if temporary, `securityToken`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<SecretSource>,
+
+    /// An IAM token of the project: the Secret's key `token`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<SecretSource>,
+
+    /// An IAM user, exchanged for tokens of the project: the Secret's keys `domainName` (the account),
+    /// `userName` and `password`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<SecretSource>,
+
+    /// A ServiceAccount token of this cluster, exchanged at an identity provider of IAM. Nothing secret is
+    /// stored anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oidc: Option<Oidc>,
+
+    /// The operator's own identity as a Pod of CCE. Only where the platform team allows it, because every
+    /// provider that names it acts as the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod_identity: Option<OwnIdentity>,
+
+    /// The agency of the node that the operator runs on, from the metadata service. Only where the platform
+    /// team allows it, because every provider that names it acts as that node.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_metadata: Option<OwnIdentity>,
+}
+
+/// Where a secret value comes from.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretSource {
+    /// A Secret in the provider's own namespace; for a cluster provider, in the operator's.
+    pub secret_ref: ObjectName,
+}
+
+/// An object of the same namespace; for a cluster provider, of the operator's.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectName {
+    /// The object's name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// An identity that needs no fields: it is the operator's own.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OwnIdentity {}
+
+/// An OIDC token of this cluster, and where it is exchanged.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("has(self.serviceAccountRef) != has(self.projectedTokenFile)").message("give exactly one of oidc.serviceAccountRef and oidc.projectedTokenFile"))]
+#[x_kube(validation = Rule::new("has(self.idpID) != has(self.sts)").message("give exactly one of oidc.idpID and oidc.sts"))]
+#[x_kube(validation = Rule::new("!has(self.mode) || has(self.idpID)").message("oidc.mode belongs to oidc.idpID"))]
+#[x_kube(validation = Rule::new("!has(self.durationSeconds) || !has(self.mode) || self.mode == 'Keys'").message("oidc.durationSeconds is for keys: IAM decides how long a token lives"))]
+pub struct Oidc {
+    /// The ServiceAccount whose tokens are exchanged, of the provider's own namespace; for a cluster provider,
+    /// of the operator's. Its tokens are made for the audience that the operator was told, and live ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service_account_ref: Option<ObjectName>,
+
+    /// The name of a file in the operator's folder for tokens, such as a projected volume; only for cluster
+    /// providers. It is read anew for every exchange.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
+    pub projected_token_file: Option<String>,
+
+    /// The id of the identity provider in IAM.
+    #[serde(default, rename = "idpID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    pub idp_id: Option<String>,
+
+    /// What the identity provider's token is exchanged for; `Keys` if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<OidcMode>,
+
+    /// The trust agency to assume through the security token service (IAM 5), instead of `idpID`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sts: Option<Sts>,
+
+    /// How long the temporary keys live. They are renewed early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 900, max = 86_400))]
+    pub duration_seconds: Option<i64>,
+}
+
+/// What an identity provider's token is exchanged for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum OidcMode {
+    /// Temporary access keys, which sign requests.
+    #[default]
+    Keys,
+    /// A token of the project, which requests carry.
+    Token,
+    /// One that this version does not know; the schema refuses it.
+    #[serde(other)]
+    #[schemars(skip)]
+    Other,
+}
+
+/// A trust agency of the security token service.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sts {
+    /// The URN of the OIDC identity provider.
+    #[serde(rename = "providerURN")]
+    #[schemars(length(min = 1, max = 1500))]
+    pub provider_urn: String,
+
+    /// The URN of the trust agency.
+    #[serde(rename = "agencyURN")]
+    #[schemars(length(min = 1, max = 1500))]
+    pub agency_urn: String,
+
+    /// The name of the session, as audit logs show it.
+    #[serde(default = "session_name")]
+    #[schemars(length(min = 2, max = 64), regex(pattern = "^[A-Za-z0-9_=,.@-]+$"))]
+    pub session_name: String,
+}
+
+fn session_name() -> String {
+    "functiongraph-operator".into()
+}
