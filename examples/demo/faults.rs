@@ -21,5 +21,5 @@ pub fn all() -> Vec<Fault> {
 }
 
 fn on(function: &str, when: When, action: Action) -> Fault {
-    Fault { when, function: Some(function.into()), action }
+    Fault::new(when, action).on(function)
 }

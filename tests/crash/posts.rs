@@ -117,8 +117,8 @@ impl Case {
         });
         let emulator = emulator.await.expect("the emulator starts");
         let harmless = Action::Delay { ms: 0 };
-        emulator.add_fault(Fault { when: When::Next(self.at - 1), function: None, action: harmless });
-        emulator.add_fault(Fault { when: When::Next(1), function: None, action: self.action.clone() });
+        emulator.add_fault(Fault::new(When::Next(self.at - 1), harmless));
+        emulator.add_fault(Fault::new(When::Next(1), self.action.clone()));
         emulator
     }
 

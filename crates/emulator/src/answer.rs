@@ -11,6 +11,24 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// The id of the invocation.
 pub(crate) const X_CFF_REQUEST_ID: HeaderName = HeaderName::from_static("x-cff-request-id");
 
+/// Key figures of an execution, as JSON.
+pub(crate) const X_CFF_INVOKE_SUMMARY: HeaderName = HeaderName::from_static("x-cff-invoke-summary");
+
+/// The end of the function's log, in base64.
+pub(crate) const X_CFF_FUNCTION_LOG: HeaderName = HeaderName::from_static("x-cff-function-log");
+
+/// Milliseconds that are billed.
+pub(crate) const X_CFF_BILLING_DURATION: HeaderName = HeaderName::from_static("x-cff-billing-duration");
+
+/// The form of the body: `v0` text, `v1` an envelope.
+pub(crate) const X_CFF_RESPONSE_VERSION: HeaderName = HeaderName::from_static("x-cff-response-version");
+
+/// How the function failed; 0 if it did not.
+pub(crate) const X_FUNC_ERR_CODE: HeaderName = HeaderName::from_static("x-func-err-code");
+
+/// Whether the function failed.
+pub(crate) const X_IS_FUNC_ERR: HeaderName = HeaderName::from_static("x-is-func-err");
+
 /// How an exchange ends.
 #[derive(Debug)]
 pub(crate) enum Reply {
@@ -85,6 +103,11 @@ impl Answer {
     /// The status.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
+    }
+
+    /// A header that was added.
+    pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
+        self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
 
     /// The error code, for the log; empty if the answer has none.

@@ -1,6 +1,6 @@
 //! The one place where time and chance enter the emulator.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -14,6 +14,13 @@ pub(crate) fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the monotonic clock")]
 pub(crate) fn instant() -> Instant {
     Instant::now()
+}
+
+/// Waits. A timer has a resolution of a millisecond: no time at all must not cost one.
+pub(crate) async fn sleep(time: Duration) {
+    if !time.is_zero() {
+        tokio::time::sleep(time).await;
+    }
 }
 
 /// The id of an accepted invocation, in the hyphenated form that the service documents.

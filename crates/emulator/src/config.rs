@@ -1,14 +1,16 @@
 //! What the emulator is told before it starts: functions, credentials, limits, addresses.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use functiongraph::urn::{FunctionUrn, Qualifier};
 use serde::{Deserialize, Serialize};
 
 use crate::rate_limit::RateLimit;
+
+mod function;
+pub use function::{Failure, Function};
 
 /// The configuration that the binary serves when it is given none; also the documented example.
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
@@ -45,6 +47,11 @@ pub struct Config {
     pub rate_limit: Option<RateLimit>,
     /// Largest event of an asynchronous invocation, in bytes.
     pub max_body_bytes: usize,
+    /// Largest event of a synchronous invocation, in bytes.
+    pub max_sync_body_bytes: usize,
+    /// How long the gateway waits for the answer of a synchronous invocation before it answers 504 itself.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub gateway_timeout: Duration,
     /// Where the certificates come from.
     pub tls: Tls,
 }
@@ -64,6 +71,9 @@ impl Default for Config {
             rate_limit: None,
             // The documented 256 KB of an asynchronous event, read as KiB.
             max_body_bytes: 256 * 1024,
+            // The documented 6 MB, read as MiB.
+            max_sync_body_bytes: 6 * 1024 * 1024,
+            gateway_timeout: Duration::from_secs(90),
             tls: Tls::default(),
         }
     }
@@ -104,90 +114,6 @@ pub enum AuthMode {
     Required,
     /// Every request is let in, with or without credentials.
     None,
-}
-
-/// One function, as it is declared and as it behaves.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Function {
-    /// Its name; letters, digits, `_`, `-`.
-    pub name: String,
-    /// The package (group) it belongs to.
-    #[serde(default = "default_package")]
-    pub package: String,
-    /// Its published versions, beside `latest`, which always exists.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub versions: Vec<String>,
-    /// Its aliases and the version each one points at.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub aliases: BTreeMap<String, String>,
-    /// How long an accepted event waits (`WAIT`) before it runs.
-    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    pub queue_latency: Duration,
-    /// How long an execution takes (`RUNNING`).
-    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    pub latency: Duration,
-    /// How long the HTTP answer to a submission is held back, after the event was accepted.
-    #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
-    pub answer_latency: Duration,
-    /// What an execution returns. An asynchronous caller never sees it: no API answers with it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub result: Option<serde_json::Value>,
-    /// If set, every execution ends in `FAIL` with this.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failure: Option<Failure>,
-    /// Refuses every invocation with 429 `Function Disabled`.
-    #[serde(default)]
-    pub disabled: bool,
-}
-
-fn default_package() -> String {
-    "default".to_owned()
-}
-
-impl Function {
-    /// A function of the default package that succeeds at once.
-    #[must_use]
-    pub fn named(name: &str) -> Self {
-        Self {
-            name: name.to_owned(),
-            package: default_package(),
-            versions: Vec::new(),
-            aliases: BTreeMap::new(),
-            queue_latency: Duration::ZERO,
-            latency: Duration::ZERO,
-            answer_latency: Duration::ZERO,
-            result: None,
-            failure: None,
-            disabled: false,
-        }
-    }
-
-    /// Says what makes this function impossible to call.
-    pub(crate) fn check(&self, region: &str, project_id: &str) -> Result<(), ConfigError> {
-        FunctionUrn::new(region, project_id, &self.package, &self.name, Qualifier::Latest)
-            .map_err(|error| ConfigError::Name { name: self.name.clone(), source: error })?;
-        for (alias, version) in &self.aliases {
-            if version != "latest" && !self.versions.contains(version) {
-                return Err(ConfigError::Alias {
-                    function: self.name.clone(),
-                    alias: alias.clone(),
-                    version: version.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How an execution fails, as the listing shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Failure {
-    /// `error_code` of the record, a number such as 4002.
-    pub code: i64,
-    /// `error_message` of the record.
-    pub message: String,
 }
 
 /// An access key pair that may sign requests.

@@ -1,10 +1,14 @@
-//! Faults on submissions: what can go wrong, for which requests, and how often it has.
+//! Faults: what can go wrong, for which calls, and how often it has.
 
 use http::StatusCode;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// Something that goes wrong with submissions (`invocations-async`).
+use crate::api::Api;
+
+/// Something that goes wrong with calls: all that submit an event, or those of one API.
+///
+/// "Accepted" below means that the call has done its work: for other APIs than the invocations read "carried out".
 ///
 /// Faults are asked in the order in which they were added; the first that fires is the only one
 /// that acts, and those behind it do not see the request. A request that fails authentication or
@@ -14,11 +18,40 @@ use serde::{Deserialize, Serialize};
 pub struct Fault {
     /// Which of the matching requests it hits.
     pub when: When,
+    /// The API it is confined to; absent: every API that submits an event, and no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
     /// Name of the function it is confined to; absent: all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
     /// What happens.
     pub action: Action,
+}
+
+impl Fault {
+    /// A fault of every invocation.
+    #[must_use]
+    pub fn new(when: When, action: Action) -> Self {
+        Self { when, api: None, function: None, action }
+    }
+
+    /// Confines it to one API.
+    #[must_use]
+    pub fn of(self, api: Api) -> Self {
+        Self { api: Some(api), ..self }
+    }
+
+    /// Confines it to one function.
+    #[must_use]
+    pub fn on(self, function: &str) -> Self {
+        Self { function: Some(function.to_owned()), ..self }
+    }
+
+    /// Whether it is about this call.
+    fn matches(&self, api: Api, function: &str) -> bool {
+        self.api.map_or(api.invokes(), |wanted| wanted == api)
+            && self.function.as_deref().is_none_or(|name| name == function)
+    }
 }
 
 /// Which of the matching requests a fault hits.
@@ -65,9 +98,9 @@ pub enum Action {
         #[serde(with = "status")]
         status: StatusCode,
     },
-    /// Accepted: the 202 announces its whole length and breaks off in the middle of the body.
+    /// Accepted: the answer announces its whole length and breaks off in the middle of the body.
     TruncatedBody,
-    /// Accepted: a 202 whose body is not what the documents promise.
+    /// Accepted: the usual status with a body that is not what the documents promise.
     OddBody {
         /// In which way.
         kind: OddBody,
@@ -132,7 +165,7 @@ impl ErrorAnswer {
     }
 }
 
-/// In which way the body of a 202 is odd. Only where it says so is an id to be found.
+/// In which way a body is odd. Only where it says so is an id to be found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OddBody {
@@ -181,12 +214,11 @@ impl FaultPlan {
         self.0.lock().clone()
     }
 
-    /// What goes wrong with a submission to `function`; `valid` if it would be accepted without.
-    pub(crate) fn pick(&self, function: &str, valid: bool) -> Option<Action> {
+    /// What goes wrong with a call about `function`; `valid` if it would be accepted without.
+    pub(crate) fn pick(&self, api: Api, function: &str, valid: bool) -> Option<Action> {
         self.0.lock().iter_mut().find_map(|planned| {
             let fault = &planned.fault;
-            let here = fault.function.as_deref().is_none_or(|name| name == function);
-            if !here || (fault.action.accepts() && !valid) {
+            if !fault.matches(api, function) || (fault.action.accepts() && !valid) {
                 return None;
             }
             planned.seen += 1;
@@ -221,12 +253,12 @@ mod tests {
     use super::*;
 
     fn fired(plan: &FaultPlan, function: &str, requests: usize) -> Vec<usize> {
-        (1..=requests).filter(|_| plan.pick(function, true).is_some()).collect()
+        (1..=requests).filter(|_| plan.pick(Api::InvokeAsync, function, true).is_some()).collect()
     }
 
     fn plan(when: When, function: Option<&str>) -> FaultPlan {
         let plan = FaultPlan::default();
-        plan.add(Fault { when, function: function.map(Into::into), action: Action::DropBefore });
+        plan.add(Fault { function: function.map(Into::into), ..Fault::new(when, Action::DropBefore) });
         plan
     }
 
@@ -241,16 +273,28 @@ mod tests {
     #[test]
     fn a_fault_of_one_function_leaves_the_others_alone() {
         let plan = plan(When::Next(1), Some("f"));
-        assert_eq!(plan.pick("g", true), None);
-        assert_eq!(plan.pick("f", true), Some(Action::DropBefore));
+        assert_eq!(plan.pick(Api::InvokeAsync, "g", true), None);
+        assert_eq!(plan.pick(Api::InvokeAsync, "f", true), Some(Action::DropBefore));
+    }
+
+    #[test]
+    fn a_fault_hits_every_invocation_or_the_one_api_it_is_made_for() {
+        let hits = |fault: Fault| {
+            let plan = FaultPlan::default();
+            plan.add(fault);
+            Api::ALL.into_iter().filter(|api| plan.pick(*api, "f", true).is_some()).collect::<Vec<_>>()
+        };
+        let fault = || Fault::new(When::Forever, Action::DropBefore);
+        assert_eq!(hits(fault()), Api::ALL.into_iter().filter(|api| api.invokes()).collect::<Vec<_>>());
+        assert_eq!(hits(fault().of(Api::ListAsync)), [Api::ListAsync]);
     }
 
     #[test]
     fn a_refused_request_does_not_use_up_a_fault_that_accepts() {
         let plan = FaultPlan::default();
-        plan.add(Fault { when: When::Next(1), function: None, action: Action::DropAfter });
-        assert_eq!(plan.pick("f", false), None);
-        assert_eq!(plan.pick("f", true), Some(Action::DropAfter));
+        plan.add(Fault::new(When::Next(1), Action::DropAfter));
+        assert_eq!(plan.pick(Api::InvokeAsync, "f", false), None);
+        assert_eq!(plan.pick(Api::InvokeAsync, "f", true), Some(Action::DropAfter));
         assert_eq!(plan.list()[0].seen, 1);
     }
 
@@ -259,7 +303,9 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Fault>(text);
         let fault = read(r#"{"when":{"next":3},"function":"f","action":{"status":{"status":503}}}"#);
         let action = Action::Status(ErrorAnswer::of(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(fault.unwrap(), Fault { when: When::Next(3), function: Some("f".into()), action });
+        assert_eq!(fault.unwrap(), Fault::new(When::Next(3), action).on("f"));
+        let listing = read(r#"{"when":"forever","api":"v2/async-invocations","action":"dropBefore"}"#);
+        assert_eq!(listing.unwrap().api, Some(Api::ListAsync));
         for action in [
             r#"{"delay":{"ms":5}}"#,
             r#""dropBefore""#,

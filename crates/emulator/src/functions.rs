@@ -6,9 +6,17 @@ use std::sync::Arc;
 use functiongraph::urn::{DEFAULT_PACKAGE, FunctionUrn, Qualifier, UrnError};
 use parking_lot::RwLock;
 
+use crate::api::Route;
 use crate::config::{Config, ConfigError, Function};
 use crate::refusal::Refusal;
-use crate::request::Route;
+
+/// A function that was found.
+#[derive(Debug)]
+pub(crate) struct Target {
+    /// Its full URN, with the qualifier as it was called.
+    pub(crate) urn: FunctionUrn,
+    pub(crate) function: Arc<Function>,
+}
 
 /// The functions of the one project in the one region.
 #[derive(Debug)]
@@ -56,8 +64,8 @@ impl Functions {
         }
     }
 
-    /// The function that a path names, and its full URN with the qualifier as it was called.
-    pub(crate) fn resolve(&self, route: &Route) -> Result<(FunctionUrn, Arc<Function>), Refusal> {
+    /// The function that a path names.
+    pub(crate) fn resolve(&self, route: &Route) -> Result<Target, Refusal> {
         let urn = self.urn(&route.function)?;
         if route.project_id != self.project_id || urn.project_id() != self.project_id {
             return Err(Refusal::OtherProject);
@@ -72,7 +80,7 @@ impl Functions {
                 Err(Refusal::UnknownVersion)
             }
             Qualifier::Alias(alias) if !function.aliases.contains_key(alias) => Err(Refusal::UnknownAlias),
-            _ => Ok((urn, function)),
+            _ => Ok(Target { urn, function }),
         }
     }
 
@@ -109,7 +117,7 @@ fn full_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::Api;
+    use crate::api::Api;
 
     fn functions() -> Functions {
         let mut f = Function::named("f");
@@ -123,7 +131,7 @@ mod tests {
 
     fn resolve(function: &str) -> Result<String, Refusal> {
         let route = Route { api: Api::InvokeAsync, project_id: "p".into(), function: function.into() };
-        functions().resolve(&route).map(|(urn, _)| urn.to_string())
+        functions().resolve(&route).map(|target| target.urn.to_string())
     }
 
     #[test]

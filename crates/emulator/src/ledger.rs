@@ -6,15 +6,25 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::api::Api;
+
 /// A submission that was accepted, whatever its caller was told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LedgerEntry {
     /// When it was accepted.
     pub time: Timestamp,
+    /// The API that took it.
+    pub api: Api,
     /// Full URN of the function, with the qualifier that was called.
     pub function: String,
-    /// The id that the caller was given, or would have been.
+    /// The id that the caller was given, or would have been; a reserved invocation gives another, see `instance_id`.
     pub request_id: String,
+    /// The id of the reserved instance that the caller of `reserved-invocations` was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// `X-Cff-Instance-Memory` as it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_memory: Option<String>,
     /// SHA-256 of the event, in hexadecimal; the event itself is not kept.
     pub body_sha256: String,
     /// Length of the event.
@@ -26,11 +36,14 @@ pub struct LedgerEntry {
 
 impl LedgerEntry {
     /// The entry of an event that is accepted now.
-    pub(crate) fn of(time: Timestamp, function: String, request_id: String, event: &[u8]) -> Self {
+    pub(crate) fn of(time: Timestamp, api: Api, function: String, request_id: String, event: &[u8]) -> Self {
         Self {
             time,
+            api,
             function,
             request_id,
+            instance_id: None,
+            instance_memory: None,
             body_sha256: format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(event))),
             body_bytes: event.len(),
             tag: tag(event),
@@ -82,7 +95,7 @@ mod tests {
 
     #[test]
     fn an_entry_keeps_the_digest_and_not_the_event() {
-        let entry = LedgerEntry::of(Timestamp::UNIX_EPOCH, "f".into(), "i".into(), b"{}");
+        let entry = LedgerEntry::of(Timestamp::UNIX_EPOCH, Api::Invoke, "f".into(), "i".into(), b"{}");
         assert_eq!(entry.body_sha256, "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a");
         assert_eq!(entry.body_bytes, 2);
     }

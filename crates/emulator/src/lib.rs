@@ -11,11 +11,12 @@
 //! | the APIs | `service`, one file per API |
 //! | what connections share | `state` |
 //! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer` |
-//! | what happens | `request`, `fault`, `ledger`, `executions`, `stats` |
+//! | what happens | `fault`, `ledger`, `executions`, `stats`, then `api`, then `request` |
 //! | what is given | `tls`, then `config`, then `rate_limit`, then `clock` |
 
 mod admin;
 mod answer;
+mod api;
 mod auth;
 mod clock;
 mod config;
@@ -33,6 +34,7 @@ mod state;
 mod stats;
 mod tls;
 
+pub use api::Api;
 pub use config::{AccessKey, AuthMode, Config, ConfigError, DEFAULT_CONFIG, Failure, Function, Tls};
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};

@@ -15,7 +15,7 @@ use tracing_subscriber::EnvFilter;
 /// Where the authority is kept if nobody says where.
 const DEFAULT_TLS_DIR: &str = ".functiongraph-emulator";
 
-/// A local FunctionGraph: takes asynchronous invocations over TLS, without a cloud account.
+/// A local FunctionGraph: takes invocations over TLS, without a cloud account.
 ///
 /// Without --config it serves the configuration that --print-default-config prints: three functions, one token, one
 /// access key. Point curl, an SDK or the operator at the address it prints, and let them trust its ca.crt.

@@ -28,6 +28,8 @@ pub(crate) enum Refusal {
     UnknownFunction,
     /// The same, as the listing puts it.
     CannotFind,
+    /// The same, as the synchronous invocation of v1.0 puts it.
+    UnknownResource,
     /// The function has no such version.
     UnknownVersion,
     /// The function has no such alias.
@@ -40,8 +42,10 @@ pub(crate) enum Refusal {
     NotJson,
     /// `X-Cff-Instance-Memory` is none of the sizes there are.
     InvalidMemory,
-    /// The event is larger than an asynchronous one may be.
+    /// The event is larger than one of its kind may be.
     EventTooLarge,
+    /// The function did not answer in the time that the gateway allows.
+    BackendTimeout,
     /// A query parameter cannot be understood.
     InvalidParameter,
 }
@@ -81,6 +85,9 @@ impl Refusal {
             }
             Self::UnknownFunction => Answer::service(S::NOT_FOUND, "FSS.1051", "Not found the function"),
             Self::CannotFind => Answer::service(S::NOT_FOUND, "FSS.0404", "can not find function"),
+            Self::UnknownResource => {
+                Answer::service(S::NOT_FOUND, "FSS.0404", "Not found the specified resource")
+            }
             Self::UnknownVersion => {
                 Answer::service(S::NOT_FOUND, "FSS.1052", "Not found the function version")
             }
@@ -94,6 +101,7 @@ impl Refusal {
             Self::EventTooLarge => {
                 Answer::service(S::PAYLOAD_TOO_LARGE, "FSS.0413", "The request body is too large.")
             }
+            Self::BackendTimeout => Answer::gateway(S::GATEWAY_TIMEOUT, "APIG.0201", "Backend timeout."),
             Self::InvalidParameter => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid parameter."),
         }
     }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Reply;
+use crate::api::Route;
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -100,13 +101,12 @@ async fn exchange(
     let gateway_id = clock::gateway_id();
     state.stats.seen();
     let (head, body) = request.into_parts();
-    let mut line =
-        LogLine { method: head.method.to_string(), function: String::new(), status: 0, code: String::new() };
+    let mut line = LogLine { method: head.method.to_string(), route: None, status: 0, code: String::new() };
     let reply = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => {
             let request = Request::new(head.method, &head.uri, head.headers, body.to_bytes());
-            let (reply, function) = service::serve(&state, &request).await;
-            line.function = function;
+            let (reply, route) = service::serve(&state, &request).await;
+            line.route = route;
             reply
         }
         Err(error) if error.is::<LengthLimitError>() => {
@@ -131,15 +131,17 @@ async fn exchange(
 /// One line in the log per request, also if the client goes away before the end: then without a status.
 struct LogLine {
     method: String,
-    function: String,
+    route: Option<Route>,
     status: u16,
     code: String,
 }
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let Self { method, function, status, code } = self;
-        tracing::info!(method, function, status, code, "request");
+        let Self { method, route, status, code } = self;
+        let (api, function) =
+            route.as_ref().map_or(("", ""), |route| (route.api.name(), route.function.as_str()));
+        tracing::info!(method, api, function, status, code, "request");
     }
 }
 

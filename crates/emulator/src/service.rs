@@ -1,30 +1,48 @@
 //! One request from the gateway to its reply: route, authenticate, limit the rate, then the API itself.
 
+use std::pin::Pin;
+
 use jiff::Timestamp;
 
-use crate::answer::Reply;
+use crate::answer::{Answer, Reply};
+use crate::api::{Api, Route};
 use crate::clock;
+use crate::functions::Target;
 use crate::refusal::Refusal;
-use crate::request::{Api, Request, Route};
+use crate::request::Request;
 use crate::state::State;
 
+mod disguise;
+mod event;
 mod invoke_async;
+mod invoke_sync;
 mod list_async;
 
-/// The reply to a request, and the function it named as far as that is known (for the log).
-pub(crate) async fn serve(state: &State, request: &Request) -> (Reply, String) {
+/// A request that was let in, and all that an API needs to answer it.
+struct Call<'a> {
+    state: &'a State,
+    route: &'a Route,
+    request: &'a Request,
+    now: Timestamp,
+    target: Result<Target, Refusal>,
+}
+
+/// What a call does once nothing speaks against it: it has no effect before it is awaited.
+type Work<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+/// The reply to a request, and where it led to as far as that is known (for the log).
+pub(crate) async fn serve(state: &State, request: &Request) -> (Reply, Option<Route>) {
     let now = clock::now();
     let Some(route) = Route::of(&request.method, &request.path) else {
-        return (Reply::Answer(Refusal::NoSuchApi.answer(now)), String::new());
+        return (Reply::Answer(Refusal::NoSuchApi.answer(now)), None);
     };
-    let reply = match admit(state, request, now) {
-        Err(refusal) => Reply::Answer(refusal.answer(now)),
-        Ok(()) => match route.api {
-            Api::InvokeAsync => invoke_async::serve(state, &route, request, now).await,
-            Api::ListAsync => Reply::Answer(list_async::serve(state, &route, request, now)),
-        },
-    };
-    (reply, route.function)
+    state.stats.called(route.api);
+    if let Err(refusal) = admit(state, request, now) {
+        return (Reply::Answer(refusal.answer(now)), Some(route));
+    }
+    let target = state.functions.resolve(&route);
+    let reply = reply(&Call { state, route: &route, request, now, target }).await;
+    (reply, Some(route))
 }
 
 /// What the gateway checks before any API.
@@ -37,4 +55,55 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<(), Refusal
         Some(bucket) => bucket.take(clock::instant()).map_err(Refusal::Throttled),
         None => Ok(()),
     }
+}
+
+/// Lets the API answer, or a fault.
+async fn reply(call: &Call<'_>) -> Reply {
+    let work = plan(call);
+    let fault = call.state.faults.pick(call.route.api, call.function_name(), work.is_ok());
+    if let Some(reply) = fault.as_ref().and_then(disguise::instead) {
+        return reply;
+    }
+    let answer = match work {
+        Ok(work) => work.await,
+        Err(refusal) => return Reply::Answer(refusal.answer(call.now)),
+    };
+    match fault {
+        Some(fault) => disguise::after(fault, answer).await,
+        None => Reply::Answer(answer),
+    }
+}
+
+/// Everything an API checks, in the order in which the service would notice, and what is left to do then.
+fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    match call.route.api {
+        Api::InvokeAsync | Api::InvokeAsyncV1 | Api::InvokeReserved => invoke_async::plan(call),
+        Api::Invoke | Api::InvokeV1 => invoke_sync::plan(call),
+        Api::ListAsync => list_async::plan(call),
+    }
+}
+
+impl Call<'_> {
+    /// The function, or how this API says that there is none.
+    fn target(&self) -> Result<&Target, Refusal> {
+        self.target.as_ref().map_err(|refusal| match (refusal, self.route.api) {
+            (Refusal::UnknownName(_), Api::InvokeReserved) => Refusal::UnknownFunction,
+            (Refusal::UnknownName(_), Api::InvokeV1) => Refusal::UnknownResource,
+            (Refusal::UnknownName(_), Api::ListAsync) => Refusal::CannotFind,
+            (other, _) => other.clone(),
+        })
+    }
+
+    /// The name of the function. One that does not exist is known by what the path says.
+    fn function_name(&self) -> &str {
+        match &self.target {
+            Ok(target) => &target.function.name,
+            Err(_) => &self.route.function,
+        }
+    }
+}
+
+/// Work that is done already.
+fn done(answer: Answer) -> Work<'static> {
+    Box::pin(std::future::ready(answer))
 }

@@ -1,5 +1,7 @@
 //! What all connections of one emulator share.
 
+use std::time::Duration;
+
 use parking_lot::Mutex;
 
 use crate::auth::Auth;
@@ -18,6 +20,8 @@ pub(crate) struct State {
     pub(crate) auth: Auth,
     pub(crate) functions: Functions,
     pub(crate) max_body_bytes: usize,
+    pub(crate) max_sync_body_bytes: usize,
+    pub(crate) gateway_timeout: Duration,
     pub(crate) rate_limit: Mutex<Option<Bucket>>,
     pub(crate) faults: FaultPlan,
     pub(crate) ledger: Ledger,
@@ -31,6 +35,8 @@ impl State {
             auth: Auth::new(config),
             functions: Functions::new(config),
             max_body_bytes: config.max_body_bytes,
+            max_sync_body_bytes: config.max_sync_body_bytes,
+            gateway_timeout: config.gateway_timeout,
             rate_limit: Mutex::default(),
             faults: FaultPlan::default(),
             ledger: Ledger::default(),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use parking_lot::Mutex;
 use serde::Serialize;
 
+use crate::api::Api;
+
 /// How many requests the emulated API has seen, and what became of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -13,6 +15,8 @@ pub struct Requests {
     pub seen: u64,
     /// Submissions that were accepted; the length of the ledger if it was never cleared.
     pub accepted: u64,
+    /// Calls per API, refused ones included; requests that lead to no API are only in `seen`.
+    pub calls: BTreeMap<Api, u64>,
     /// Answers per HTTP status; what is missing to `seen` was cut, is hanging or under way.
     pub answered: BTreeMap<u16, u64>,
     /// Requests refused because of their credential, locked keys included.
@@ -26,6 +30,10 @@ pub(crate) struct Stats(Mutex<Requests>);
 impl Stats {
     pub(crate) fn seen(&self) {
         self.0.lock().seen += 1;
+    }
+
+    pub(crate) fn called(&self, api: Api) {
+        *self.0.lock().calls.entry(api).or_default() += 1;
     }
 
     pub(crate) fn accepted(&self) {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::answer::Answer;
 use crate::executions::{Execution, State as Progress};
 use crate::refusal::Refusal;
-use crate::request::{Request, Route};
-use crate::state::State;
+use crate::request::Request;
+use crate::service::{Call, Work, done};
 
 /// How far back the window reaches if the caller does not say.
 const DEFAULT_WINDOW: SignedDuration = SignedDuration::from_hours(1);
@@ -25,17 +25,15 @@ const TIME: &str = "%Y-%m-%dT%H:%M:%S";
 /// The statuses that can be asked for. Nothing is ever discarded here, so `DISCARD` finds nothing.
 const STATUSES: [&str; 5] = ["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"];
 
-pub(super) fn serve(state: &State, route: &Route, request: &Request, now: Timestamp) -> Answer {
-    page(state, route, request, now).unwrap_or_else(|refusal| refusal.answer(now))
+pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    page(call).map(done)
 }
 
-fn page(state: &State, route: &Route, request: &Request, now: Timestamp) -> Result<Answer, Refusal> {
-    let (urn, _) = state.functions.resolve(route).map_err(|refusal| match refusal {
-        Refusal::UnknownName(_) => Refusal::CannotFind,
-        other => other,
-    })?;
+fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
+    let Call { state, request, now, .. } = *call;
+    let target = call.target()?;
     let asked = Asked::read(request, now)?;
-    let found = state.executions.select(&urn.to_string(), |execution| asked.wants(execution, now));
+    let found = state.executions.select(&target.urn.to_string(), |execution| asked.wants(execution, now));
     let next = asked.marker.saturating_add(asked.limit);
     let records: Vec<Value> =
         (found.iter().skip(asked.marker).take(asked.limit)).map(|execution| record(execution, now)).collect();

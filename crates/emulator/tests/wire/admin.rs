@@ -109,6 +109,12 @@ async fn the_statistics_count_by_status() {
     Seen::of(place.http.post(place.url("hello", "invocations-async"))).await;
     assert_eq!(
         place.admin_get("stats").await,
-        json!({"seen": 2, "accepted": 1, "answered": {"202": 1, "401": 1}, "failedAuthentications": 1})
+        json!({
+            "seen": 2,
+            "accepted": 1,
+            "calls": {"v2/invocations-async": 2},
+            "answered": {"202": 1, "401": 1},
+            "failedAuthentications": 1,
+        })
     );
 }

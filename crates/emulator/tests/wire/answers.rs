@@ -121,6 +121,10 @@ async fn a_size_of_memory_that_does_not_exist_is_not_acceptable() {
     let with = |size| place.submission("hello", "{}").header("X-Cff-Instance-Memory", size);
     assert_eq!(Seen::of(with("512")).await.status, 202);
     Seen::of(with("513")).await.assert_error(406, "FSS.0406", "Not acceptable.");
+    assert_eq!(place.emulator.ledger()[0].instance_memory.as_deref(), Some("512"));
+    assert!(place.emulator.set_disabled("off", false));
+    let ignored = place.submission("off", "{}").header("X-Cff-Instance-Memory", "513");
+    assert_eq!(Seen::of(ignored).await.status, 202, "without dynamic memory nobody reads it");
 }
 
 #[tokio::test]

@@ -179,8 +179,7 @@ async fn every_odd_answer_is_a_202_to_an_accepted_event() {
 async fn a_fault_of_one_function_hits_only_that_one() {
     let place = Place::new().await;
     assert!(place.emulator.set_disabled("off", false));
-    let function = Some("off".into());
-    place.emulator.add_fault(Fault { when: When::Forever, function, action: Action::DropBefore });
+    place.emulator.add_fault(Fault::new(When::Forever, Action::DropBefore).on("off"));
     assert_eq!(place.submit("hello", "{}").await.status, 202);
     place.submission("off", "{}").send().await.unwrap_err();
     place.emulator.clear_faults();

@@ -30,11 +30,12 @@ pub struct Seen {
     pub text: String,
 }
 
-/// Functions `hello` (version v1, alias prod) and `off` (disabled), a token, a key and a temporary key.
+/// Functions `hello` (version v1, alias prod, dynamic memory) and `off` (disabled), a token, a key and a temporary key.
 pub fn config() -> Config {
     let mut hello = Function::named("hello");
     hello.versions = vec!["v1".into()];
     hello.aliases.insert("prod".into(), "v1".into());
+    hello.dynamic_memory = true;
     let mut off = Function::named("off");
     off.disabled = true;
     Config {
@@ -49,7 +50,7 @@ pub fn config() -> Config {
 }
 
 pub fn fault(when: When, action: Action) -> Fault {
-    Fault { when, function: None, action }
+    Fault::new(when, action)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the emulator compares with the real clock")]
@@ -92,8 +93,18 @@ impl Place {
 
     /// A submission with the good token.
     pub fn submission(&self, function: &str, event: &str) -> RequestBuilder {
-        let request = self.http.post(self.url(function, "invocations-async"));
-        request.header("X-Auth-Token", TOKEN).body(event.to_owned())
+        self.post(function, "invocations-async", event)
+    }
+
+    /// A call of any API that takes an event, with the good token.
+    pub fn post(&self, function: &str, api: &str, event: &str) -> RequestBuilder {
+        self.http.post(self.url(function, api)).header("X-Auth-Token", TOKEN).body(event.to_owned())
+    }
+
+    /// The same in API v1.0.
+    pub fn post_v1(&self, function: &str, api: &str, event: &str) -> RequestBuilder {
+        let url = format!("{}/v1.0/{PROJECT}/fss/functions/{function}/{api}", self.emulator.url());
+        self.http.post(url).header("X-Auth-Token", TOKEN).body(event.to_owned())
     }
 
     /// Submits an event with the good token.

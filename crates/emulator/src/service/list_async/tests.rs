@@ -6,8 +6,9 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::*;
+use crate::api::{Api, Route};
 use crate::config::{Config, Failure, Function};
-use crate::request::Api;
+use crate::state::State;
 
 const URN: &str = "urn:fss:eu-de:p:function:default:f:latest";
 
@@ -37,7 +38,9 @@ fn ask(state: &State, function: &str, query: &str, now: Timestamp) -> (u16, Valu
     let route = Route { api: Api::ListAsync, project_id: "p".into(), function: function.into() };
     let uri = format!("/?{query}").parse().unwrap();
     let request = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new());
-    let response = serve(state, &route, &request, now).into_response("gateway");
+    let target = state.functions.resolve(&route);
+    let call = Call { state, route: &route, request: &request, now, target };
+    let response = page(&call).unwrap_or_else(|refusal| refusal.answer(now)).into_response("gateway");
     (response.status().as_u16(), serde_json::from_slice(response.body()).unwrap())
 }
 

@@ -1,0 +1,157 @@
+//! The APIs that are emulated, and which of them a method and a path lead to.
+
+use std::fmt;
+
+use http::Method;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+use crate::request::decode;
+
+/// One API. Ledger, statistics and faults know it by [`Api::name`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Api {
+    /// `POST /v2/{project_id}/fgs/functions/{function_urn}/invocations-async`
+    InvokeAsync,
+    /// `POST /v2/{project_id}/fgs/functions/{function_urn}/invocations`
+    Invoke,
+    /// `POST /v2/{project_id}/fgs/functions/{function_urn}/reserved-invocations`
+    InvokeReserved,
+    /// `POST /v1.0/{project_id}/fss/functions/{function_urn}/invocations-async`
+    InvokeAsyncV1,
+    /// `POST /v1.0/{project_id}/fss/functions/{function_urn}/invocations`
+    InvokeV1,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/async-invocations`
+    ListAsync,
+}
+
+impl Api {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::InvokeAsync,
+        Self::Invoke,
+        Self::InvokeReserved,
+        Self::InvokeAsyncV1,
+        Self::InvokeV1,
+        Self::ListAsync,
+    ];
+
+    /// The version and the last word of the path, such as `v2/invocations-async`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::InvokeAsync => "v2/invocations-async",
+            Self::Invoke => "v2/invocations",
+            Self::InvokeReserved => "v2/reserved-invocations",
+            Self::InvokeAsyncV1 => "v1.0/invocations-async",
+            Self::InvokeV1 => "v1.0/invocations",
+            Self::ListAsync => "v2/async-invocations",
+        }
+    }
+
+    /// Whether a call submits an event.
+    #[must_use]
+    pub fn invokes(self) -> bool {
+        match self {
+            Self::InvokeAsync
+            | Self::Invoke
+            | Self::InvokeReserved
+            | Self::InvokeAsyncV1
+            | Self::InvokeV1 => true,
+            Self::ListAsync => false,
+        }
+    }
+}
+
+impl fmt::Display for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Serialize for Api {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Api {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(from)?;
+        let known = || Self::ALL.map(Self::name).join(", ");
+        let api = Self::ALL.into_iter().find(|api| api.name() == name);
+        api.ok_or_else(|| D::Error::custom(format!("no API is called {name:?}; there are {}", known())))
+    }
+}
+
+/// An API and what its path names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Route {
+    pub(crate) api: Api,
+    pub(crate) project_id: String,
+    /// The function as it was named: a URN or one of its short forms, decoded.
+    pub(crate) function: String,
+}
+
+impl Route {
+    /// The API that a method and a path on the wire lead to; each API is one line here and has a file in `service`.
+    pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
+        let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
+        let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+        let [version, project_id, service, "functions", function, last] = *segments.as_slice() else {
+            return None;
+        };
+        let api = match (method.as_str(), version, service, last) {
+            ("POST", "v2", "fgs", "invocations-async") => Api::InvokeAsync,
+            ("POST", "v2", "fgs", "invocations") => Api::Invoke,
+            ("POST", "v2", "fgs", "reserved-invocations") => Api::InvokeReserved,
+            ("POST", "v1.0", "fss", "invocations-async") => Api::InvokeAsyncV1,
+            ("POST", "v1.0", "fss", "invocations") => Api::InvokeV1,
+            ("GET", "v2", "fgs", "async-invocations") => Api::ListAsync,
+            _ => return None,
+        };
+        Some(Self { api, project_id: project_id.to_owned(), function: function.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_raw_and_an_encoded_urn_lead_to_the_same_function() {
+        let raw =
+            Route::of(&Method::POST, "/v2/p/fgs/functions/urn:fss:r:p:function:d:f:!a/invocations-async");
+        let encoded = "/v2/p/fgs/functions/urn%3Afss%3Ar%3Ap%3Afunction%3Ad%3Af%3A%21a/invocations-async";
+        assert_eq!(raw.as_ref().unwrap().function, "urn:fss:r:p:function:d:f:!a");
+        assert_eq!(raw, Route::of(&Method::POST, encoded));
+    }
+
+    #[test]
+    fn a_version_has_its_own_service_and_its_own_apis() {
+        let post = |path| Route::of(&Method::POST, path).map(|route| route.api);
+        assert_eq!(post("/v1.0/p/fss/functions/f/invocations"), Some(Api::InvokeV1));
+        assert_eq!(post("/v1.0/p/fgs/functions/f/invocations"), None);
+        assert_eq!(post("/v2/p/fss/functions/f/invocations"), None);
+        assert_eq!(post("/v1.0/p/fss/functions/f/reserved-invocations"), None);
+    }
+
+    #[test]
+    fn another_path_or_method_leads_nowhere() {
+        let post = |path| Route::of(&Method::POST, path);
+        assert_eq!(post("/v2/p/fgs/functions/f/async-invocations"), None);
+        assert_eq!(post("/v2/p/fgs/functions/f/invocations-async/"), None);
+        assert_eq!(post("/v3/p/fgs/functions/f/invocations-async"), None);
+        assert_eq!(post("/"), None);
+        assert_eq!(Route::of(&Method::GET, "/v2/p/fgs/functions/f/invocations-async"), None);
+    }
+
+    #[test]
+    fn every_api_is_read_by_the_name_it_is_written_with() {
+        for api in Api::ALL {
+            let written = serde_json::to_string(&api).unwrap();
+            assert_eq!(serde_json::from_str::<Api>(&written).unwrap(), api);
+        }
+        let error = serde_json::from_str::<Api>("\"v2/nope\"").unwrap_err().to_string();
+        assert!(error.contains("v2/nope") && error.contains("v2/async-invocations"), "{error}");
+    }
+}

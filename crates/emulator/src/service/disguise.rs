@@ -1,0 +1,83 @@
+//! What a caller sees of an exchange through a fault.
+
+use std::time::Duration;
+
+use http::{StatusCode, header};
+use serde_json::json;
+
+use crate::answer::{Answer, Reply, X_CFF_REQUEST_ID};
+use crate::clock::sleep;
+use crate::fault::{Action, ErrorAnswer, OddBody};
+use crate::refusal::usual_message;
+
+/// Bytes of padding in [`OddBody::Huge`]: more than any client should read of an answer that holds one id.
+const HUGE: usize = 1024 * 1024;
+
+/// The reply of a fault that keeps the call from being carried out.
+pub(super) fn instead(fault: &Action) -> Option<Reply> {
+    match fault {
+        Action::Status(error) => Some(Reply::Answer(error_answer(error.clone()))),
+        Action::DropBefore => Some(Reply::Cut),
+        Action::Redirect { location } => {
+            let answer = Answer::raw(StatusCode::TEMPORARY_REDIRECT, None, "");
+            Some(Reply::Answer(answer.with(header::LOCATION, location)))
+        }
+        Action::Hang { accept: false } => Some(Reply::Silence),
+        Action::Hang { accept: true }
+        | Action::Delay { .. }
+        | Action::DropAfter
+        | Action::AcceptThen { .. }
+        | Action::TruncatedBody
+        | Action::OddBody { .. } => None,
+    }
+}
+
+/// What becomes of the answer to a call that was carried out.
+pub(super) async fn after(fault: Action, answer: Answer) -> Reply {
+    match fault {
+        Action::Delay { ms } => {
+            sleep(Duration::from_millis(ms)).await;
+            Reply::Answer(answer)
+        }
+        Action::AcceptThen { status } => Reply::Answer(error_answer(ErrorAnswer::of(status))),
+        Action::TruncatedBody => Reply::Truncated(answer),
+        Action::OddBody { kind } => Reply::Answer(odd_answer(kind, &answer)),
+        Action::Hang { .. } => Reply::Silence,
+        // Only the first gets here: `instead` has a reply for the others.
+        Action::DropAfter | Action::DropBefore | Action::Status(_) | Action::Redirect { .. } => Reply::Cut,
+    }
+}
+
+fn odd_answer(kind: OddBody, answer: &Answer) -> Answer {
+    let status = answer.status();
+    let id = answer.header(&X_CFF_REQUEST_ID).unwrap_or_default();
+    let json = |value| Answer::json(status, &value);
+    match kind {
+        OddBody::NoId => json(json!({})),
+        OddBody::BothIds => json(json!({ "request_id": id, "request-id": id })).with(X_CFF_REQUEST_ID, id),
+        OddBody::IdAsNumber => json(json!({ "request_id": 1_167_870_430 })),
+        OddBody::Empty => Answer::raw(status, None, ""),
+        OddBody::Html => Answer::raw(status, Some("text/html"), "<html><body>Accepted</body></html>"),
+        OddBody::Huge => {
+            let padding = "x".repeat(HUGE);
+            let body = format!(r#"{{"padding":"{padding}","request_id":"{id}"}}"#);
+            Answer::raw(status, Some("application/json"), body)
+        }
+        OddBody::IdInHeaderOnly => json(json!({})).with(X_CFF_REQUEST_ID, id),
+    }
+}
+
+fn error_answer(error: ErrorAnswer) -> Answer {
+    let ErrorAnswer { status, error_code, error_msg, retry_after, body, content_type } = error;
+    let answer = if let Some(body) = body {
+        Answer::raw(status, Some(content_type.as_deref().unwrap_or("text/html")), body)
+    } else {
+        let code = error_code.unwrap_or_else(|| format!("FSS.0{}", status.as_u16()));
+        let message = error_msg.unwrap_or_else(|| usual_message(status).to_owned());
+        Answer::service(status, &code, message)
+    };
+    match retry_after {
+        Some(retry_after) => answer.with(header::RETRY_AFTER, retry_after),
+        None => answer,
+    }
+}

@@ -1,0 +1,71 @@
+//! The event of an invocation: what every invocation checks, and the one place where it is accepted.
+
+use crate::api::Api;
+use crate::clock;
+use crate::functions::Target;
+use crate::ledger::LedgerEntry;
+use crate::refusal::Refusal;
+use crate::service::Call;
+
+/// The sizes of memory, in MB, that `X-Cff-Instance-Memory` may name.
+const MEMORY_SIZES: [&str; 15] = [
+    "128", "256", "512", "768", "1024", "1280", "1536", "1792", "2048", "2560", "3072", "3584", "4096",
+    "8192", "10240",
+];
+
+/// The function that an invocation is for, if it can be accepted with an event of at most `max_bytes`.
+pub(super) fn check<'a>(call: &'a Call<'_>, max_bytes: usize) -> Result<&'a Target, Refusal> {
+    let Call { request, route, .. } = call;
+    if request.body.len() > max_bytes {
+        return Err(Refusal::EventTooLarge);
+    }
+    let target = call.target()?;
+    if route.api == Api::InvokeReserved && !target.function.reserved {
+        return Err(Refusal::UnknownFunction);
+    }
+    if target.function.disabled {
+        return Err(Refusal::Disabled);
+    }
+    if request.body.is_empty() {
+        return Err(Refusal::EmptyEvent);
+    }
+    // The documents speak of an object; whether other JSON is taken is not known, so it is.
+    let text = std::str::from_utf8(&request.body).map_err(|_| Refusal::NotJson)?;
+    serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| Refusal::NotJson)?;
+    let size = memory_header(call).filter(|_| target.function.dynamic_memory);
+    if size.is_some_and(|size| !MEMORY_SIZES.contains(&size)) {
+        return Err(Refusal::InvalidMemory);
+    }
+    Ok(target)
+}
+
+/// The memory in MB that an execution gets.
+pub(super) fn memory(call: &Call<'_>, target: &Target) -> u32 {
+    let asked = memory_header(call).filter(|_| target.function.dynamic_memory);
+    asked.and_then(|size| size.parse().ok()).unwrap_or(target.function.memory)
+}
+
+fn memory_header<'a>(call: &'a Call<'_>) -> Option<&'a str> {
+    call.request.header("x-cff-instance-memory")
+}
+
+/// The ids of an accepted event.
+pub(super) struct Accepted {
+    pub(super) request_id: String,
+    /// Of a reserved invocation.
+    pub(super) instance_id: Option<String>,
+}
+
+/// Accepts an event. From here on it is in the ledger, whatever the caller hears.
+pub(super) fn accept(call: &Call<'_>, target: &Target) -> Accepted {
+    let Call { state, route, request, now, .. } = call;
+    let request_id = clock::invocation_id();
+    let instance_id = (route.api == Api::InvokeReserved).then(clock::invocation_id);
+    state.ledger.add(LedgerEntry {
+        instance_id: instance_id.clone(),
+        instance_memory: memory_header(call).map(str::to_owned),
+        ..LedgerEntry::of(*now, route.api, target.urn.to_string(), request_id.clone(), &request.body)
+    });
+    state.stats.accepted();
+    Accepted { request_id, instance_id }
+}

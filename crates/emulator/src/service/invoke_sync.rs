@@ -1,0 +1,126 @@
+//! `POST …/invocations`: takes an event, waits for its execution and answers with what the function returns.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use functiongraph::urn::Qualifier;
+use http::StatusCode;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::answer::{self, Answer};
+use crate::api::Api;
+use crate::clock;
+use crate::functions::Target;
+use crate::refusal::Refusal;
+use crate::service::{Call, Work, event};
+
+/// How much of the log is given, counted from its end.
+const LOG_TAIL: usize = 4 * 1024;
+
+pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let target = event::check(call, call.state.max_sync_body_bytes)?;
+    Ok(Box::pin(async move {
+        let request_id = event::accept(call, target).request_id;
+        let patience = call.state.gateway_timeout;
+        let latency = target.function.latency.saturating_add(target.function.answer_latency);
+        if latency > patience {
+            clock::sleep(patience).await;
+            return Refusal::BackendTimeout.answer(call.now);
+        }
+        clock::sleep(latency).await;
+        let memory = event::memory(call, target);
+        let execution = Done { request_id, began: call.now, took: target.function.latency, memory };
+        answer(call, target, &execution)
+    }))
+}
+
+/// An execution that has ended.
+struct Done {
+    request_id: String,
+    began: Timestamp,
+    took: Duration,
+    /// Configured for this execution, in MB.
+    memory: u32,
+}
+
+fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
+    let function = &target.function;
+    let failure = function.failure.as_ref();
+    let returned = match failure {
+        Some(failure) => json!({ "errorMessage": failure.message, "stackTrace": [] }).to_string(),
+        None => match &function.result {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => Value::Null.to_string(),
+        },
+    };
+    let tail = (call.request.header("x-cff-log-type") == Some("tail")).then(|| tail(log(target, done)));
+    let envelope =
+        call.route.api == Api::Invoke && call.request.header("x-cff-request-version") == Some("v1");
+    let answer = if envelope {
+        let log = tail.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        // Only the status of a success is documented.
+        let status = if failure.is_some() { 500 } else { 200 };
+        let body = json!({ "request_id": done.request_id, "result": returned, "log": log, "status": status });
+        Answer::json(StatusCode::OK, &body)
+    } else {
+        let content_type = if call.route.api == Api::InvokeV1 { "application/json" } else { "text/plain" };
+        Answer::raw(StatusCode::OK, Some(content_type), returned)
+    };
+    let summary = json!({
+        "duration": milliseconds(done.took),
+        "billingDuration": billed(done.took),
+        "memorySize": done.memory,
+        "memoryUsed": function.memory_used,
+    });
+    let answer = answer
+        .with(answer::X_CFF_REQUEST_ID, &done.request_id)
+        .with(answer::X_CFF_INVOKE_SUMMARY, summary.to_string())
+        .with(answer::X_CFF_BILLING_DURATION, billed(done.took).to_string())
+        .with(answer::X_CFF_RESPONSE_VERSION, if envelope { "v1" } else { "v0" })
+        .with(answer::X_FUNC_ERR_CODE, failure.map_or(0, |failure| failure.code).to_string())
+        .with(answer::X_IS_FUNC_ERR, failure.is_some().to_string());
+    match tail {
+        Some(tail) => answer.with(answer::X_CFF_FUNCTION_LOG, STANDARD.encode(tail)),
+        None => answer,
+    }
+}
+
+/// The log of an execution: what the function writes, between the lines of the runtime.
+fn log(target: &Target, done: &Done) -> String {
+    let version = match target.urn.qualifier() {
+        Qualifier::Latest => "latest",
+        Qualifier::Version(version) => version,
+        Qualifier::Alias(alias) => target.function.aliases.get(alias).map_or(&**alias, String::as_str),
+    };
+    let Done { request_id, began, took, memory } = done;
+    let ended = began.saturating_add(*took).unwrap_or(Timestamp::MAX);
+    let failed = if target.function.failure.is_some() { "(invoke Failed)" } else { "" };
+    format!(
+        "{began:.0} Start invoke request '{request_id}', version: {version}\n{log}\n{ended:.0} Finish invoke \
+         request '{request_id}'{failed}, duration: {duration:.3}ms, billing duration: {billed}ms, memory used: \
+         {used:.3}MB, billing memory: {memory}MB",
+        log = target.function.log,
+        duration = milliseconds(*took),
+        billed = billed(*took),
+        used = target.function.memory_used,
+    )
+}
+
+/// The end of a log, which may begin in the middle of a character.
+fn tail(log: String) -> Vec<u8> {
+    let mut log = log.into_bytes();
+    log.drain(..log.len().saturating_sub(LOG_TAIL));
+    log
+}
+
+fn milliseconds(took: Duration) -> f64 {
+    took.as_secs_f64() * 1000.0
+}
+
+/// Milliseconds, every one that has begun.
+fn billed(took: Duration) -> u128 {
+    took.as_nanos().div_ceil(1_000_000)
+}
