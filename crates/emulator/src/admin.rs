@@ -113,7 +113,7 @@ async fn put_function(
         None => declared.remove("package"),
     };
     let function: Function = serde_json::from_value(Value::Object(declared))?;
-    state.functions.put(function.clone())?;
+    state.put_function(function.clone())?;
     Ok(json(&function))
 }
 

@@ -22,17 +22,23 @@ pub enum Api {
     InvokeV1,
     /// `GET /v2/{project_id}/fgs/functions/{function_urn}/async-invocations`
     ListAsync,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/active-async-invocations`
+    ListActive,
+    /// `POST /v2/{project_id}/fgs/functions/{function_urn}/cancel`
+    Cancel,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
         Self::InvokeAsyncV1,
         Self::InvokeV1,
         Self::ListAsync,
+        Self::ListActive,
+        Self::Cancel,
     ];
 
     /// The version and the last word of the path, such as `v2/invocations-async`.
@@ -45,6 +51,8 @@ impl Api {
             Self::InvokeAsyncV1 => "v1.0/invocations-async",
             Self::InvokeV1 => "v1.0/invocations",
             Self::ListAsync => "v2/async-invocations",
+            Self::ListActive => "v2/active-async-invocations",
+            Self::Cancel => "v2/cancel",
         }
     }
 
@@ -57,7 +65,7 @@ impl Api {
             | Self::InvokeReserved
             | Self::InvokeAsyncV1
             | Self::InvokeV1 => true,
-            Self::ListAsync => false,
+            Self::ListAsync | Self::ListActive | Self::Cancel => false,
         }
     }
 }
@@ -107,6 +115,8 @@ impl Route {
             ("POST", "v1.0", "fss", "invocations-async") => Api::InvokeAsyncV1,
             ("POST", "v1.0", "fss", "invocations") => Api::InvokeV1,
             ("GET", "v2", "fgs", "async-invocations") => Api::ListAsync,
+            ("GET", "v2", "fgs", "active-async-invocations") => Api::ListActive,
+            ("POST", "v2", "fgs", "cancel") => Api::Cancel,
             _ => return None,
         };
         Some(Self { api, project_id: project_id.to_owned(), function: function.to_owned() })

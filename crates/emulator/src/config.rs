@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::rate_limit::RateLimit;
 
+mod async_invoke;
 mod function;
+pub use async_invoke::{AsyncInvokeConfig, AsyncInvokeError, Destination, DestinationConfig, Receiver};
+pub(crate) use function::Limits;
 pub use function::{Failure, Function};
 
 /// The configuration that the binary serves when it is given none; also the documented example.
@@ -52,6 +55,8 @@ pub struct Config {
     /// How long the gateway waits for the answer of a synchronous invocation before it answers 504 itself.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub gateway_timeout: Duration,
+    /// How the records of asynchronous invocations are listed.
+    pub listing: Listing,
     /// Where the certificates come from.
     pub tls: Tls,
 }
@@ -74,6 +79,7 @@ impl Default for Config {
             // The documented 6 MB, read as MiB.
             max_sync_body_bytes: 6 * 1024 * 1024,
             gateway_timeout: Duration::from_secs(90),
+            listing: Listing::default(),
             tls: Tls::default(),
         }
     }
@@ -116,6 +122,22 @@ pub enum AuthMode {
     None,
 }
 
+/// How the records of asynchronous invocations are listed, where the documents leave it open.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Listing {
+    /// How long after its end an execution is remembered; absent: for ever.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::optional")]
+    pub retention: Option<Duration>,
+    /// How long after its acceptance an event is not listed yet.
+    #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+    pub lag: Duration,
+    /// `next_marker` is a string instead of a number.
+    pub text_markers: bool,
+    /// There is no `count`.
+    pub no_count: bool,
+}
+
 /// An access key pair that may sign requests.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -144,6 +166,22 @@ pub struct Tls {
 /// What is wrong with a configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
+    /// No such concurrency.
+    #[error("function {function:?} has concurrency {concurrency}, not -1 (any number) to 1000")]
+    Concurrency {
+        /// The function.
+        function: String,
+        /// What it has.
+        concurrency: i32,
+    },
+    /// Settings that the API would refuse.
+    #[error("function {function:?} has settings of asynchronous invocations that are out of range")]
+    AsyncInvoke {
+        /// The function.
+        function: String,
+        /// Which of them.
+        source: AsyncInvokeError,
+    },
     /// Not the YAML that was expected.
     #[error("not a configuration of the emulator: {0}")]
     Yaml(String),

@@ -142,7 +142,7 @@ impl Emulator {
     /// # Errors
     /// A function that nobody could call.
     pub fn add_function(&self, function: Function) -> Result<(), ConfigError> {
-        self.state.functions.put(function)
+        self.state.put_function(function)
     }
 
     /// Switches a function off or on. `name` is a function of the default package, or `package:name`; false if there

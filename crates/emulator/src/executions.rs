@@ -1,125 +1,142 @@
-//! What became of the accepted events: records that move with the clock, WAIT to RUNNING to an end.
+//! What becomes of the accepted events: they wait, run on instances, end, and are remembered for a while.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
-use crate::config::{Failure, Function};
+use crate::clock;
+use crate::config::{Function, Listing};
 
-/// One execution; its state is a question of time only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Execution {
-    pub(crate) request_id: String,
-    pub(crate) accepted: Timestamp,
-    pub(crate) start: Timestamp,
-    pub(crate) end: Timestamp,
-    pub(crate) failure: Option<Failure>,
+mod execution;
+mod pool;
+pub(crate) use execution::{Event, Execution, Outcome, Progress, later};
+use pool::{Look, Pool};
+
+/// All executions, by function.
+#[derive(Debug)]
+pub(crate) struct Executions {
+    pools: Mutex<HashMap<String, Pool>>,
+    /// Rings when something ended before its time.
+    stopped: Notify,
+    retention: Option<Duration>,
+    lag: Duration,
 }
-
-/// Where an execution stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Accepted, not started.
-    Wait,
-    /// Started, not ended.
-    Running,
-    /// Ended well.
-    Success,
-    /// Ended with a failure.
-    Fail,
-}
-
-impl State {
-    /// As the API spells it.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Wait => "WAIT",
-            Self::Running => "RUNNING",
-            Self::Success => "SUCCESS",
-            Self::Fail => "FAIL",
-        }
-    }
-}
-
-impl Execution {
-    /// The execution of an event that is accepted now, as the function declares it.
-    pub(crate) fn of(function: &Function, request_id: String, accepted: Timestamp) -> Self {
-        let later = |time: Timestamp, wait| {
-            // Only a latency of thousands of years does not fit: such an execution never ends.
-            let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
-            time.saturating_add(wait).unwrap_or(Timestamp::MAX)
-        };
-        let start = later(accepted, function.queue_latency);
-        let end = later(start, function.latency);
-        Self { request_id, accepted, start, end, failure: function.failure.clone() }
-    }
-
-    pub(crate) fn state(&self, now: Timestamp) -> State {
-        if now < self.start {
-            State::Wait
-        } else if now < self.end {
-            State::Running
-        } else if self.failure.is_none() {
-            State::Success
-        } else {
-            State::Fail
-        }
-    }
-}
-
-/// All executions by the URN that was called, each list in the order of acceptance.
-#[derive(Debug, Default)]
-pub(crate) struct Executions(Mutex<HashMap<String, Vec<Execution>>>);
 
 impl Executions {
-    pub(crate) fn add(&self, function: &str, execution: Execution) {
-        let mut all = self.0.lock();
-        match all.get_mut(function) {
-            Some(list) => list.push(execution),
-            None => {
-                all.insert(function.to_owned(), vec![execution]);
+    pub(crate) fn new(listing: &Listing) -> Self {
+        let Listing { retention, lag, .. } = *listing;
+        Self { pools: Mutex::default(), stopped: Notify::new(), retention, lag }
+    }
+
+    /// What `act` makes of a function's pool, as it stands now.
+    fn with<T>(&self, function: &Function, now: Timestamp, act: impl FnOnce(&mut Pool) -> T) -> T {
+        let mut pools = self.pools.lock();
+        let limits = function.limits();
+        let pool = pools.entry(function.key()).or_insert_with(|| Pool::new(now, limits, self.retention));
+        pool.resize(limits);
+        pool.advance(now);
+        act(pool)
+    }
+
+    /// Puts an event into the queue.
+    pub(crate) fn queue(&self, function: &Function, event: Event) {
+        self.with(function, event.accepted, |pool| pool.queue(event));
+    }
+
+    /// Runs an event at once, on an instance of its own beside those of the pool.
+    pub(crate) fn run_apart(&self, function: &Function, event: Event) {
+        self.with(function, event.accepted, |pool| pool.run_apart(event));
+    }
+
+    /// Whether an event could run at once.
+    pub(crate) fn has_room(&self, function: &Function, now: Timestamp) -> bool {
+        self.with(function, now, |pool| pool.has_room())
+    }
+
+    /// Runs an event at once, for a caller who waits; none if every instance is busy.
+    pub(crate) fn run<'a>(&'a self, function: &'a Function, event: Event) -> Option<Run<'a>> {
+        let number = self.with(function, event.accepted, |pool| pool.run(event))?;
+        Some(Run { executions: self, function, number })
+    }
+
+    /// Whether an asynchronous request waits or runs.
+    pub(crate) fn is_alive(&self, function: &Function, urn: &str, request_id: &str, now: Timestamp) -> bool {
+        self.with(function, now, |pool| pool.alive(urn, request_id).is_some())
+    }
+
+    /// Ends a request early, and with `force` everything that runs on the same instance; false if it neither waits nor
+    /// runs.
+    pub(crate) fn cancel(
+        &self,
+        function: &Function,
+        urn: &str,
+        request_id: &str,
+        force: bool,
+        now: Timestamp,
+    ) -> bool {
+        let found = self.with(function, now, |pool| {
+            let number = pool.alive(urn, request_id)?;
+            pool.cancel(number, force);
+            Some(number)
+        });
+        self.stopped.notify_waiters();
+        found.is_some()
+    }
+
+    /// The asynchronous executions filed under a URN that `wanted` says yes to, in the order of acceptance. Those that
+    /// are too young to be seen or too old to be remembered are not asked about.
+    pub(crate) fn select(
+        &self,
+        function: &Function,
+        urn: &str,
+        now: Timestamp,
+        wanted: impl Fn(&Execution) -> bool,
+    ) -> Vec<Execution> {
+        self.with(function, now, |pool| {
+            let seen = |execution: &&Execution| {
+                execution.event.urn == urn
+                    && execution.event.listed
+                    && later(execution.event.accepted, self.lag) <= now
+                    && wanted(execution)
+            };
+            pool.remembered().filter(seen).cloned().collect()
+        })
+    }
+}
+
+/// An execution whose end a caller waits for. Dropped, it runs on, but nobody remembers it.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    executions: &'a Executions,
+    function: &'a Function,
+    number: u64,
+}
+
+impl Run<'_> {
+    /// When it started, when and how it ended.
+    pub(crate) async fn ended(&self) -> (Timestamp, Timestamp, Outcome) {
+        loop {
+            let stopped = self.executions.stopped.notified();
+            let now = clock::now();
+            match self.executions.with(self.function, now, |pool| pool.look(self.number)) {
+                Look::Ended(start, end, outcome) => return (start, end, outcome),
+                Look::Until(end) => {
+                    let wait = Duration::try_from(end.duration_since(now)).unwrap_or_default();
+                    tokio::select! {
+                        () = tokio::time::sleep(wait) => {}
+                        () = stopped => {}
+                    }
+                }
             }
         }
     }
-
-    /// The executions of one function that `wanted` says yes to.
-    pub(crate) fn select(&self, function: &str, wanted: impl Fn(&Execution) -> bool) -> Vec<Execution> {
-        let all = self.0.lock();
-        let list = all.get(function).map(Vec::as_slice).unwrap_or_default();
-        list.iter().filter(|execution| wanted(execution)).cloned().collect()
-    }
 }
 
-#[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-
-    #[test]
-    fn an_execution_waits_runs_and_ends_as_declared() {
-        let mut function = Function::named("f");
-        function.queue_latency = Duration::from_secs(1);
-        function.latency = Duration::from_secs(2);
-        let accepted: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let at =
-            |execution: &Execution, seconds| execution.state(accepted + SignedDuration::from_secs(seconds));
-        let good = Execution::of(&function, "a".into(), accepted);
-        function.failure = Some(Failure { code: 4002, message: "raised".into() });
-        let bad = Execution::of(&function, "b".into(), accepted);
-        assert_eq!(
-            [0, 1, 2, 3].map(|s| at(&good, s)),
-            [State::Wait, State::Running, State::Running, State::Success]
-        );
-        assert_eq!(at(&bad, 3), State::Fail);
-    }
-
-    #[test]
-    fn an_absurd_latency_never_ends_instead_of_failing() {
-        let mut function = Function::named("f");
-        function.latency = Duration::MAX;
-        let execution = Execution::of(&function, "a".into(), Timestamp::UNIX_EPOCH);
-        assert_eq!(execution.end, Timestamp::MAX);
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.executions.with(self.function, clock::now(), |pool| pool.abandon(self.number));
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Functions {
 
 impl Functions {
     pub(crate) fn new(config: &Config) -> Self {
-        let all = config.functions.iter().map(|function| (key(function), Arc::new(function.clone())));
+        let all = config.functions.iter().map(|function| (function.key(), Arc::new(function.clone())));
         Self {
             region: config.region.clone(),
             project_id: config.project_id.clone(),
@@ -44,8 +44,14 @@ impl Functions {
     /// Adds a function, or replaces the one with the same package and name.
     pub(crate) fn put(&self, function: Function) -> Result<(), ConfigError> {
         function.check(&self.region, &self.project_id)?;
-        self.all.write().insert(key(&function), Arc::new(function));
+        self.all.write().insert(function.key(), Arc::new(function));
         Ok(())
+    }
+
+    /// The URN of a function with any qualifier, such as `latest` or `!prod`.
+    pub(crate) fn urn_of(&self, function: &Function, qualifier: &str) -> String {
+        let Self { region, project_id, .. } = self;
+        format!("urn:fss:{region}:{project_id}:function:{}:{qualifier}", function.key())
     }
 
     /// Finds a function by `name` (of the default package) or `package:name`.
@@ -104,10 +110,6 @@ impl Functions {
         };
         urn.map_err(|_| Refusal::InvalidUrn)
     }
-}
-
-fn key(function: &Function) -> String {
-    format!("{}:{}", function.package, function.name)
 }
 
 fn full_name(name: &str) -> String {

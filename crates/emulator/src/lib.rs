@@ -11,7 +11,7 @@
 //! | the APIs | `service`, one file per API |
 //! | what connections share | `state` |
 //! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer` |
-//! | what happens | `fault`, `ledger`, `executions`, `stats`, then `api`, then `request` |
+//! | what happens | `fault`, `ledger`, `executions`, `settings`, `stats`, then `api`, then `request` |
 //! | what is given | `tls`, then `config`, then `rate_limit`, then `clock` |
 
 mod admin;
@@ -30,12 +30,16 @@ mod refusal;
 mod request;
 mod server;
 mod service;
+mod settings;
 mod state;
 mod stats;
 mod tls;
 
 pub use api::Api;
-pub use config::{AccessKey, AuthMode, Config, ConfigError, DEFAULT_CONFIG, Failure, Function, Tls};
+pub use config::{
+    AccessKey, AsyncInvokeConfig, AsyncInvokeError, AuthMode, Config, ConfigError, DEFAULT_CONFIG,
+    Destination, DestinationConfig, Failure, Function, Listing, Receiver, Tls,
+};
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};
 pub use ledger::LedgerEntry;

@@ -46,8 +46,12 @@ pub(crate) enum Refusal {
     EventTooLarge,
     /// The function did not answer in the time that the gateway allows.
     BackendTimeout,
-    /// A query parameter cannot be understood.
+    /// A parameter of query or body cannot be understood.
     InvalidParameter,
+    /// No such request waits or runs.
+    InvalidRequestId,
+    /// Every instance is busy.
+    Busy,
 }
 
 impl Refusal {
@@ -102,6 +106,8 @@ impl Refusal {
                 Answer::service(S::PAYLOAD_TOO_LARGE, "FSS.0413", "The request body is too large.")
             }
             Self::BackendTimeout => Answer::gateway(S::GATEWAY_TIMEOUT, "APIG.0201", "Backend timeout."),
+            Self::InvalidRequestId => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid RequestId"),
+            Self::Busy => Answer::service(S::TOO_MANY_REQUESTS, "FSS.0429", "Too many requests."),
             Self::InvalidParameter => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid parameter."),
         }
     }

@@ -12,6 +12,7 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::State;
 
+mod cancel;
 mod disguise;
 mod event;
 mod invoke_async;
@@ -79,7 +80,8 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     match call.route.api {
         Api::InvokeAsync | Api::InvokeAsyncV1 | Api::InvokeReserved => invoke_async::plan(call),
         Api::Invoke | Api::InvokeV1 => invoke_sync::plan(call),
-        Api::ListAsync => list_async::plan(call),
+        Api::ListAsync | Api::ListActive => list_async::plan(call),
+        Api::Cancel => cancel::plan(call),
     }
 }
 
@@ -89,7 +91,7 @@ impl Call<'_> {
         self.target.as_ref().map_err(|refusal| match (refusal, self.route.api) {
             (Refusal::UnknownName(_), Api::InvokeReserved) => Refusal::UnknownFunction,
             (Refusal::UnknownName(_), Api::InvokeV1) => Refusal::UnknownResource,
-            (Refusal::UnknownName(_), Api::ListAsync) => Refusal::CannotFind,
+            (Refusal::UnknownName(_), Api::ListAsync | Api::ListActive | Api::Cancel) => Refusal::CannotFind,
             (other, _) => other.clone(),
         })
     }

@@ -6,12 +6,13 @@ use parking_lot::Mutex;
 
 use crate::auth::Auth;
 use crate::clock;
-use crate::config::Config;
+use crate::config::{AsyncInvokeConfig, Config, ConfigError, Function, Listing};
 use crate::executions::Executions;
 use crate::fault::FaultPlan;
 use crate::functions::Functions;
 use crate::ledger::Ledger;
 use crate::rate_limit::{Bucket, RateLimit};
+use crate::settings::Settings;
 use crate::stats::Stats;
 
 /// Everything that is known and everything that has happened.
@@ -26,6 +27,8 @@ pub(crate) struct State {
     pub(crate) faults: FaultPlan,
     pub(crate) ledger: Ledger,
     pub(crate) executions: Executions,
+    pub(crate) settings: Settings,
+    pub(crate) listing: Listing,
     pub(crate) stats: Stats,
 }
 
@@ -40,11 +43,35 @@ impl State {
             rate_limit: Mutex::default(),
             faults: FaultPlan::default(),
             ledger: Ledger::default(),
-            executions: Executions::default(),
+            executions: Executions::new(&config.listing),
+            settings: Settings::default(),
+            listing: config.listing.clone(),
             stats: Stats::default(),
         };
         state.set_rate_limit(config.rate_limit);
+        for (urn, setting) in config.functions.iter().filter_map(|function| state.declared(function)) {
+            state.settings.put(urn, setting, clock::now());
+        }
         state
+    }
+
+    /// Adds a function, or replaces the one with the same package and name.
+    pub(crate) fn put_function(&self, function: Function) -> Result<(), ConfigError> {
+        // What the API has changed since stays as it is, unless other settings are declared now.
+        let known = self.functions.get(&function.key());
+        let news = known.is_none_or(|known| known.async_invoke_config != function.async_invoke_config);
+        let setting = self.declared(&function).filter(|_| news);
+        self.functions.put(function)?;
+        if let Some((urn, config)) = setting {
+            self.settings.put(urn, config, clock::now());
+        }
+        Ok(())
+    }
+
+    /// The settings of asynchronous invocations that are declared of a function, and the URN they are for.
+    fn declared(&self, function: &Function) -> Option<(String, AsyncInvokeConfig)> {
+        let config = function.async_invoke_config.clone()?;
+        Some((self.functions.urn_of(function, "latest"), config))
     }
 
     /// Starts a new rate limit with a full bucket, or lifts the present one.

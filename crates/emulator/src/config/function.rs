@@ -1,12 +1,13 @@
 //! A function: what is declared of it, and how it behaves.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use functiongraph::urn::{FunctionUrn, Qualifier};
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{AsyncInvokeConfig, ConfigError};
 
 /// One function, as it is declared and as it behaves.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,16 +52,43 @@ pub struct Function {
     /// Whether `reserved-invocations` finds it, which the service offers to chosen customers only.
     #[serde(default)]
     pub reserved: bool,
-    /// If set, every execution ends in failure with this.
+    /// Instances that may run at the same time; -1: any number, 0: none, which means that it is switched off.
+    #[serde(default = "unlimited")]
+    pub concurrency: i32,
+    /// Events that an instance runs at the same time.
+    #[serde(default = "one")]
+    pub concurrent_num: NonZeroU32,
+    /// If set, executions end in failure with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Refuses every invocation with 429 `Function Disabled`.
+    /// Refuses every invocation with 429 `Function Disabled`; the same as a `concurrency` of 0.
     #[serde(default)]
     pub disabled: bool,
+    /// The settings of its asynchronous invocations at the start, under the names that the API gives them; they are
+    /// for the version `latest`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub async_invoke_config: Option<AsyncInvokeConfig>,
+}
+
+/// How much of a function runs at the same time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// Instances; none is no limit.
+    pub(crate) instances: Option<u64>,
+    /// Events on each of them.
+    pub(crate) events_each: u32,
 }
 
 fn default_package() -> String {
     "default".to_owned()
+}
+
+fn unlimited() -> i32 {
+    -1
+}
+
+fn one() -> NonZeroU32 {
+    NonZeroU32::MIN
 }
 
 /// The smallest size that functions can have.
@@ -86,15 +114,43 @@ impl Function {
             memory_used: 0.0,
             dynamic_memory: false,
             reserved: false,
+            concurrency: unlimited(),
+            concurrent_num: one(),
             failure: None,
             disabled: false,
+            async_invoke_config: None,
         }
+    }
+
+    /// What tells it from other functions: `package:name`.
+    pub(crate) fn key(&self) -> String {
+        format!("{}:{}", self.package, self.name)
+    }
+
+    /// Whether it is switched off, in one way or the other.
+    pub(crate) fn is_disabled(&self) -> bool {
+        self.disabled || self.concurrency == 0
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        let instances = if self.is_disabled() { Some(0) } else { u64::try_from(self.concurrency).ok() };
+        Limits { instances, events_each: self.concurrent_num.get() }
     }
 
     /// Says what makes this function impossible to call.
     pub(crate) fn check(&self, region: &str, project_id: &str) -> Result<(), ConfigError> {
         FunctionUrn::new(region, project_id, &self.package, &self.name, Qualifier::Latest)
             .map_err(|error| ConfigError::Name { name: self.name.clone(), source: error })?;
+        if !(-1..=1000).contains(&self.concurrency) {
+            return Err(ConfigError::Concurrency {
+                function: self.name.clone(),
+                concurrency: self.concurrency,
+            });
+        }
+        if let Some(config) = &self.async_invoke_config {
+            let error = |source| ConfigError::AsyncInvoke { function: self.name.clone(), source };
+            config.check().map_err(error)?;
+        }
         for (alias, version) in &self.aliases {
             if version != "latest" && !self.versions.contains(version) {
                 return Err(ConfigError::Alias {
@@ -116,4 +172,19 @@ pub struct Failure {
     pub code: i64,
     /// `error_message` of the record, and `errorMessage` of what is returned.
     pub message: String,
+    /// How many runs of an event fail before one succeeds; absent: all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// Whether it is an error of the service, not of the user's code. After one the service runs an asynchronous event
+    /// again by itself, as often as `max_async_retry_attempts` says.
+    #[serde(default)]
+    pub system: bool,
+}
+
+impl Failure {
+    /// A failure of the user's code in every run.
+    #[must_use]
+    pub fn new(code: i64, message: &str) -> Self {
+        Self { code, message: message.to_owned(), times: None, system: false }
+    }
 }

@@ -1,7 +1,6 @@
 //! The event of an invocation: what every invocation checks, and the one place where it is accepted.
 
 use crate::api::Api;
-use crate::clock;
 use crate::functions::Target;
 use crate::ledger::LedgerEntry;
 use crate::refusal::Refusal;
@@ -23,7 +22,7 @@ pub(super) fn check<'a>(call: &'a Call<'_>, max_bytes: usize) -> Result<&'a Targ
     if route.api == Api::InvokeReserved && !target.function.reserved {
         return Err(Refusal::UnknownFunction);
     }
-    if target.function.disabled {
+    if target.function.is_disabled() {
         return Err(Refusal::Disabled);
     }
     if request.body.is_empty() {
@@ -49,23 +48,14 @@ fn memory_header<'a>(call: &'a Call<'_>) -> Option<&'a str> {
     call.request.header("x-cff-instance-memory")
 }
 
-/// The ids of an accepted event.
-pub(super) struct Accepted {
-    pub(super) request_id: String,
-    /// Of a reserved invocation.
-    pub(super) instance_id: Option<String>,
-}
-
-/// Accepts an event. From here on it is in the ledger, whatever the caller hears.
-pub(super) fn accept(call: &Call<'_>, target: &Target) -> Accepted {
+/// Accepts an event under its id, and with an instance's if it runs on a reserved one. From here on it is in the
+/// ledger, whatever the caller hears.
+pub(super) fn accept(call: &Call<'_>, target: &Target, request_id: &str, instance_id: Option<&str>) {
     let Call { state, route, request, now, .. } = call;
-    let request_id = clock::invocation_id();
-    let instance_id = (route.api == Api::InvokeReserved).then(clock::invocation_id);
     state.ledger.add(LedgerEntry {
-        instance_id: instance_id.clone(),
+        instance_id: instance_id.map(str::to_owned),
         instance_memory: memory_header(call).map(str::to_owned),
-        ..LedgerEntry::of(*now, route.api, target.urn.to_string(), request_id.clone(), &request.body)
+        ..LedgerEntry::of(*now, route.api, target.urn.to_string(), request_id.to_owned(), &request.body)
     });
     state.stats.accepted();
-    Accepted { request_id, instance_id }
 }

@@ -6,31 +6,46 @@ use serde_json::json;
 use crate::answer::{Answer, X_CFF_REQUEST_ID};
 use crate::api::Api;
 use crate::clock;
-use crate::executions::Execution;
+use crate::executions::{Event, later};
+use crate::functions::Target;
 use crate::refusal::Refusal;
-use crate::service::event::{self, Accepted};
-use crate::service::{Call, Work};
+use crate::service::{Call, Work, event};
 
 pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = event::check(call, call.state.max_body_bytes)?;
     Ok(Box::pin(async move {
-        let accepted = event::accept(call, target);
-        let execution = Execution::of(&target.function, accepted.request_id.clone(), call.now);
-        call.state.executions.add(&target.urn.to_string(), execution);
+        let request_id = clock::invocation_id();
+        let instance_id = (call.route.api == Api::InvokeReserved).then(clock::invocation_id);
+        event::accept(call, target, &request_id, instance_id.as_deref());
+        execute(call, target, request_id.clone(), instance_id.is_some());
         clock::sleep(target.function.answer_latency).await;
-        answer(call.route.api, &accepted)
+        match instance_id {
+            Some(id) => Answer::json(StatusCode::ACCEPTED, &json!({ "instance_id": id })),
+            None => accepted(call.route.api, &request_id),
+        }
     }))
 }
 
-/// The 202 with the one id that this API gives.
-fn answer(api: Api, accepted: &Accepted) -> Answer {
-    let Accepted { request_id, instance_id } = accepted;
-    let json = |value| Answer::json(StatusCode::ACCEPTED, &value);
-    match (api, instance_id) {
-        (_, Some(instance_id)) => json(json!({ "instance_id": instance_id })),
-        (Api::InvokeAsyncV1, None) => {
-            json(json!({ "request-id": request_id })).with(X_CFF_REQUEST_ID, request_id)
-        }
-        _ => json(json!({ "request_id": request_id })).with(X_CFF_REQUEST_ID, request_id),
+/// Hands the event over, with the settings that hold for the URN that was called.
+fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool) {
+    let Call { state, now, .. } = *call;
+    let Target { urn, function } = target;
+    let urn = urn.to_string();
+    let settings = state.settings.get(&urn).map(|setting| setting.config).unwrap_or_default();
+    let event = Event {
+        retries: settings.retries(),
+        deadline: later(now, settings.event_age()),
+        ..Event::of(function, urn, request_id, now)
+    };
+    if reserved {
+        state.executions.run_apart(function, event);
+    } else {
+        state.executions.queue(function, event);
     }
+}
+
+/// The 202 with the id as this API spells it.
+fn accepted(api: Api, request_id: &str) -> Answer {
+    let key = if api == Api::InvokeAsyncV1 { "request-id" } else { "request_id" };
+    Answer::json(StatusCode::ACCEPTED, &json!({ key: request_id })).with(X_CFF_REQUEST_ID, request_id)
 }

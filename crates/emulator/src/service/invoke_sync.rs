@@ -12,6 +12,8 @@ use serde_json::{Value, json};
 use crate::answer::{self, Answer};
 use crate::api::Api;
 use crate::clock;
+use crate::config::Failure;
+use crate::executions::{Event, Outcome};
 use crate::functions::Target;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, event};
@@ -21,33 +23,52 @@ const LOG_TAIL: usize = 4 * 1024;
 
 pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = event::check(call, call.state.max_sync_body_bytes)?;
-    Ok(Box::pin(async move {
-        let request_id = event::accept(call, target).request_id;
-        let patience = call.state.gateway_timeout;
-        let latency = target.function.latency.saturating_add(target.function.answer_latency);
-        if latency > patience {
-            clock::sleep(patience).await;
-            return Refusal::BackendTimeout.answer(call.now);
-        }
-        clock::sleep(latency).await;
-        let memory = event::memory(call, target);
-        let execution = Done { request_id, began: call.now, took: target.function.latency, memory };
-        answer(call, target, &execution)
-    }))
+    if !call.state.executions.has_room(&target.function, call.now) {
+        return Err(Refusal::Busy);
+    }
+    Ok(Box::pin(
+        async move { execute(call, target).await.unwrap_or_else(|refusal| refusal.answer(call.now)) },
+    ))
+}
+
+async fn execute(call: &Call<'_>, target: &Target) -> Result<Answer, Refusal> {
+    let Call { state, now, .. } = *call;
+    let Target { urn, function } = target;
+    let request_id = clock::invocation_id();
+    let event = Event { listed: false, ..Event::of(function, urn.to_string(), request_id.clone(), now) };
+    // Another may have taken the last place in between.
+    let run = state.executions.run(function, event).ok_or(Refusal::Busy)?;
+    event::accept(call, target, &request_id, None);
+    let end = async {
+        let end = run.ended().await;
+        clock::sleep(function.answer_latency).await;
+        end
+    };
+    let end = tokio::time::timeout(state.gateway_timeout, end).await;
+    let (start, end, outcome) = end.map_err(|_| Refusal::BackendTimeout)?;
+    let failure = match outcome {
+        Outcome::Success | Outcome::Discard => None,
+        Outcome::Fail(failure) => Some(failure),
+    };
+    let took = Duration::try_from(end.duration_since(start)).unwrap_or_default();
+    let memory = event::memory(call, target);
+    Ok(answer(call, target, &Done { request_id, start, end, took, failure, memory }))
 }
 
 /// An execution that has ended.
 struct Done {
     request_id: String,
-    began: Timestamp,
+    start: Timestamp,
+    end: Timestamp,
     took: Duration,
+    failure: Option<Failure>,
     /// Configured for this execution, in MB.
     memory: u32,
 }
 
 fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
     let function = &target.function;
-    let failure = function.failure.as_ref();
+    let failure = done.failure.as_ref();
     let returned = match failure {
         Some(failure) => json!({ "errorMessage": failure.message, "stackTrace": [] }).to_string(),
         None => match &function.result {
@@ -81,7 +102,7 @@ fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
         .with(answer::X_CFF_BILLING_DURATION, billed(done.took).to_string())
         .with(answer::X_CFF_RESPONSE_VERSION, if envelope { "v1" } else { "v0" })
         .with(answer::X_FUNC_ERR_CODE, failure.map_or(0, |failure| failure.code).to_string())
-        .with(answer::X_IS_FUNC_ERR, failure.is_some().to_string());
+        .with(answer::X_IS_FUNC_ERR, failure.is_some_and(|failure| !failure.system).to_string());
     match tail {
         Some(tail) => answer.with(answer::X_CFF_FUNCTION_LOG, STANDARD.encode(tail)),
         None => answer,
@@ -95,11 +116,10 @@ fn log(target: &Target, done: &Done) -> String {
         Qualifier::Version(version) => version,
         Qualifier::Alias(alias) => target.function.aliases.get(alias).map_or(&**alias, String::as_str),
     };
-    let Done { request_id, began, took, memory } = done;
-    let ended = began.saturating_add(*took).unwrap_or(Timestamp::MAX);
-    let failed = if target.function.failure.is_some() { "(invoke Failed)" } else { "" };
+    let Done { request_id, start, end, took, failure, memory } = done;
+    let failed = if failure.is_some() { "(invoke Failed)" } else { "" };
     format!(
-        "{began:.0} Start invoke request '{request_id}', version: {version}\n{log}\n{ended:.0} Finish invoke \
+        "{start:.0} Start invoke request '{request_id}', version: {version}\n{log}\n{end:.0} Finish invoke \
          request '{request_id}'{failed}, duration: {duration:.3}ms, billing duration: {billed}ms, memory used: \
          {used:.3}MB, billing memory: {memory}MB",
         log = target.function.log,

@@ -1,11 +1,14 @@
-//! `GET …/async-invocations`: the records of a function's asynchronous invocations, a window and a page at a time.
+//! `GET …/async-invocations` and `…/active-async-invocations`: the records of a function's asynchronous invocations, a
+//! window and a page at a time.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
-use crate::executions::{Execution, State as Progress};
+use crate::api::Api;
+use crate::executions::{Execution, Outcome, Progress};
+use crate::functions::Target;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::service::{Call, Work, done};
@@ -22,7 +25,13 @@ const MAX_LIMIT: usize = 500;
 /// How times are written: UTC, to the second, without a zone.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// The statuses that can be asked for. Nothing is ever discarded here, so `DISCARD` finds nothing.
+/// Ids that can be asked for at once.
+const MAX_IDS: usize = 10;
+
+/// Longest id that can be asked for.
+const MAX_ID: usize = 64;
+
+/// The statuses that can be asked for.
 const STATUSES: [&str; 5] = ["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"];
 
 pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
@@ -30,25 +39,31 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 }
 
 fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
-    let Call { state, request, now, .. } = *call;
-    let target = call.target()?;
-    let asked = Asked::read(request, now)?;
-    let found = state.executions.select(&target.urn.to_string(), |execution| asked.wants(execution, now));
+    let Call { state, route, request, now, .. } = *call;
+    let Target { urn, function } = call.target()?;
+    let asked = Asked::read(route.api, request, now)?;
+    let found = state.executions.select(function, &urn.to_string(), now, |execution| asked.wants(execution));
     let next = asked.marker.saturating_add(asked.limit);
-    let records: Vec<Value> =
-        (found.iter().skip(asked.marker).take(asked.limit)).map(|execution| record(execution, now)).collect();
-    let body = json!({
-        "invocations": records,
-        "count": found.len(),
+    let records: Vec<Value> = found.iter().skip(asked.marker).take(asked.limit).map(record).collect();
+    let mut body = json!({ "invocations": records });
+    // The listing of what is active has neither, as far as it is documented.
+    if route.api == Api::ListAsync {
         // Known clients page until this is zero.
-        "next_marker": if next < found.len() { next } else { 0 },
-    });
+        let next = if next < found.len() { next } else { 0 };
+        body["next_marker"] = if state.listing.text_markers { next.to_string().into() } else { next.into() };
+        if !state.listing.no_count {
+            body["count"] = found.len().into();
+        }
+    }
     Ok(Answer::json(StatusCode::OK, &body))
 }
 
 /// What the query asks for.
 struct Asked<'a> {
-    request_id: Option<&'a str>,
+    /// Only these; all if there is none.
+    ids: Vec<&'a str>,
+    /// Only what has not ended.
+    active: bool,
     status: Option<&'a str>,
     begin: Timestamp,
     end: Timestamp,
@@ -58,7 +73,7 @@ struct Asked<'a> {
 }
 
 impl<'a> Asked<'a> {
-    fn read(request: &'a Request, now: Timestamp) -> Result<Self, Refusal> {
+    fn read(api: Api, request: &'a Request, now: Timestamp) -> Result<Self, Refusal> {
         let number = |name, default| match request.parameter(name) {
             Some(value) => value.parse().map_err(|_| Refusal::InvalidParameter),
             None => Ok(default),
@@ -67,13 +82,22 @@ impl<'a> Asked<'a> {
             Some(value) => read_time(value).ok_or(Refusal::InvalidParameter),
             None => Ok(default),
         };
+        let active = api == Api::ListActive;
+        let ids: Vec<&str> = match request.parameter(if active { "requests" } else { "request_id" }) {
+            Some(ids) if active => ids.split(',').collect(),
+            id => id.into_iter().collect(),
+        };
         let status = request.parameter("status");
-        if status.is_some_and(|status| !STATUSES.contains(&status)) {
+        if status.is_some_and(|status| !STATUSES.contains(&status))
+            || ids.len() > MAX_IDS
+            || ids.iter().any(|id| id.len() > MAX_ID)
+        {
             return Err(Refusal::InvalidParameter);
         }
         let an_hour_ago = now.checked_sub(DEFAULT_WINDOW).unwrap_or(Timestamp::MIN);
         Ok(Self {
-            request_id: request.parameter("request_id"),
+            ids,
+            active,
             status,
             begin: time("query_begin_time", an_hour_ago)?,
             end: time("query_end_time", now)?,
@@ -86,11 +110,13 @@ impl<'a> Asked<'a> {
     }
 
     /// The window is compared to the second, because that is how precisely it can be given.
-    fn wants(&self, execution: &Execution, now: Timestamp) -> bool {
-        let second = execution.accepted.as_second();
+    fn wants(&self, execution: &Execution) -> bool {
+        let Execution { event, progress, .. } = execution;
+        let second = event.accepted.as_second();
         (self.begin.as_second()..=self.end.as_second()).contains(&second)
-            && self.request_id.is_none_or(|id| id == execution.request_id)
-            && self.status.is_none_or(|status| status == execution.state(now).as_str())
+            && (self.ids.is_empty() || self.ids.contains(&&*event.request_id))
+            && self.status.is_none_or(|status| status == execution.status())
+            && !(self.active && matches!(progress, Progress::Ended { .. }))
     }
 }
 
@@ -102,20 +128,27 @@ fn read_time(text: &str) -> Option<Timestamp> {
 }
 
 /// One record. Times that are not known yet are absent, as they are in the real service.
-fn record(execution: &Execution, now: Timestamp) -> Value {
-    let state = execution.state(now);
-    let failure = execution.failure.as_ref().filter(|_| state == Progress::Fail);
+fn record(execution: &Execution) -> Value {
+    let (start, end, failure) = match &execution.progress {
+        Progress::Wait { .. } => (None, None, None),
+        Progress::Running { start, .. } => (Some(*start), None, None),
+        Progress::Ended { start, end, outcome: Outcome::Fail(failure) } => {
+            (*start, Some(*end), Some(failure))
+        }
+        Progress::Ended { start, end, outcome: Outcome::Success | Outcome::Discard } => {
+            (*start, Some(*end), None)
+        }
+    };
     let mut record = json!({
-        "request_id": execution.request_id,
-        "status": state.as_str(),
+        "request_id": execution.event.request_id,
+        "status": execution.status(),
         "error_code": failure.map_or(0, |failure| failure.code),
         "error_message": failure.map_or("", |failure| &failure.message),
     });
-    if state != Progress::Wait {
-        record["start_time"] = execution.start.strftime(TIME).to_string().into();
-    }
-    if matches!(state, Progress::Success | Progress::Fail) {
-        record["end_time"] = execution.end.strftime(TIME).to_string().into();
+    for (name, time) in [("start_time", start), ("end_time", end)] {
+        if let Some(time) = time {
+            record[name] = time.strftime(TIME).to_string().into();
+        }
     }
     record
 }

@@ -28,7 +28,7 @@ async fn a_submission_is_listed_under_its_id_with_its_state() {
         (|function, hour| function.queue_latency = hour, "WAIT"),
         (|function, hour| function.latency = hour, "RUNNING"),
         (|_, _| {}, "SUCCESS"),
-        (|function, _| function.failure = Some(Failure { code: 4002, message: "raised".into() }), "FAIL"),
+        (|function, _| function.failure = Some(Failure::new(4002, "raised")), "FAIL"),
     ];
     for (change, status) in cases {
         let place = place(|function| change(function, hour)).await;

@@ -4,7 +4,9 @@
 mod admin;
 mod answers;
 mod binary;
+mod cancel;
 mod credentials;
+mod executions;
 mod faults;
 mod invocations;
 mod ledger;

@@ -83,7 +83,7 @@ async fn a_result_that_is_text_is_not_quoted() {
 
 #[tokio::test]
 async fn a_failing_function_is_a_success_whose_headers_say_otherwise() {
-    let failure = Failure { code: 4002, message: "division by zero".into() };
+    let failure = Failure::new(4002, "division by zero");
     let place = place(|function| function.failure = Some(failure)).await;
     let returned = json!({"errorMessage": "division by zero", "stackTrace": []});
     let seen = invoke(&place, &[("X-Cff-Log-Type", "tail")]).await;
@@ -119,7 +119,6 @@ async fn the_answer_comes_when_the_function_has_ended() {
     let place = place(|function| function.latency = Duration::from_millis(300)).await;
     let request = place.post("hello", "invocations", "{}").send();
     tokio::pin!(request);
-    // Accepted at once; a listing of what runs is not what this is about.
     while place.emulator.ledger().is_empty() {
         assert!(tokio::time::timeout(Duration::from_millis(5), &mut request).await.is_err());
     }

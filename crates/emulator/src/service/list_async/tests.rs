@@ -7,7 +7,8 @@ use http::{HeaderMap, Method};
 
 use super::*;
 use crate::api::{Api, Route};
-use crate::config::{Config, Failure, Function};
+use crate::config::{Config, Failure, Function, Listing};
+use crate::executions::Event;
 use crate::state::State;
 
 const URN: &str = "urn:fss:eu-de:p:function:default:f:latest";
@@ -22,20 +23,30 @@ fn noon() -> Timestamp {
 
 /// A function `f` that waits one second and runs two, with one record per time of acceptance.
 fn state(accepted: &[Timestamp], failure: Option<Failure>) -> State {
+    listed(accepted, failure, Listing::default())
+}
+
+fn listed(accepted: &[Timestamp], failure: Option<Failure>, listing: Listing) -> State {
     let mut function = Function::named("f");
     function.queue_latency = Duration::from_secs(1);
     function.latency = Duration::from_secs(2);
     function.failure = failure;
     let functions = vec![function.clone(), Function::named("g")];
-    let state = State::new(&Config { project_id: "p".into(), functions, ..Config::default() });
+    let config = Config { project_id: "p".into(), functions, listing, ..Config::default() };
+    let state = State::new(&config);
     for (number, time) in accepted.iter().enumerate() {
-        state.executions.add(URN, Execution::of(&function, format!("id-{number}"), *time));
+        let event = Event::of(&function, URN.into(), format!("id-{number}"), *time);
+        state.executions.queue(&function, event);
     }
     state
 }
 
 fn ask(state: &State, function: &str, query: &str, now: Timestamp) -> (u16, Value) {
-    let route = Route { api: Api::ListAsync, project_id: "p".into(), function: function.into() };
+    call(state, Api::ListAsync, function, query, now)
+}
+
+fn call(state: &State, api: Api, function: &str, query: &str, now: Timestamp) -> (u16, Value) {
+    let route = Route { api, project_id: "p".into(), function: function.into() };
     let uri = format!("/?{query}").parse().unwrap();
     let request = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new());
     let target = state.functions.resolve(&route);
@@ -66,7 +77,7 @@ fn a_record_shows_its_progress_and_no_time_that_is_not_known_yet() {
 
 #[test]
 fn a_failure_is_shown_when_the_execution_has_ended() {
-    let state = state(&[noon()], Some(Failure { code: 4002, message: "raised".into() }));
+    let state = state(&[noon()], Some(Failure::new(4002, "raised")));
     let record = |now| ask(&state, "f", "", now).1["invocations"][0].clone();
     assert_eq!(record(at("2026-03-01T12:00:02Z"))["error_code"], 0);
     let ended = record(at("2026-03-01T12:00:03Z"));
@@ -119,6 +130,47 @@ fn a_status_selects_and_an_unknown_id_finds_nothing() {
     assert_eq!(ids(&ask(&state, "f", "status=DISCARD", noon()).1), [] as [&str; 0]);
     let (status, body) = ask(&state, "f", "request_id=nope", noon());
     assert_eq!((status, ids(&body).len()), (200, 0));
+}
+
+#[test]
+fn markers_can_be_text_and_the_count_can_be_missing() {
+    let listing = Listing { text_markers: true, no_count: true, ..Listing::default() };
+    let state = listed(&[noon(); 3], None, listing);
+    let next = |query| {
+        let body = ask(&state, "f", query, noon()).1;
+        assert_eq!(body.get("count"), None);
+        body["next_marker"].clone()
+    };
+    assert_eq!((next("limit=2"), next("marker=2")), ("2".into(), "0".into()));
+}
+
+#[test]
+fn a_record_appears_late_and_vanishes_as_is_set() {
+    let listing = Listing {
+        lag: Duration::from_secs(2),
+        retention: Some(Duration::from_mins(1)),
+        ..Listing::default()
+    };
+    let state = listed(&[noon()], None, listing);
+    let status = |now| ask(&state, "f", "", at(now)).1["invocations"][0]["status"].clone();
+    assert_eq!(status("2026-03-01T12:00:01Z"), Value::Null);
+    assert_eq!(status("2026-03-01T12:00:02Z"), "RUNNING");
+    assert_eq!(status("2026-03-01T12:01:02Z"), "SUCCESS");
+    assert_eq!(status("2026-03-01T12:01:03Z"), Value::Null);
+}
+
+#[test]
+fn what_is_active_is_listed_by_up_to_ten_ids() {
+    let state = state(&[at("2026-03-01T11:59:00Z"), noon(), noon()], None);
+    let active = |query: &str| call(&state, Api::ListActive, "f", query, noon());
+    let (_, body) = active("");
+    assert_eq!(ids(&body), ["id-1", "id-2"]);
+    assert_eq!(body.as_object().unwrap().len(), 1, "neither count nor marker");
+    assert_eq!(ids(&active("requests=id-0,id-2,nope").1), ["id-2"]);
+    assert_eq!(ids(&active("limit=1&marker=1").1), ["id-2"]);
+    let many = |count: usize| format!("requests={}", vec!["id"; count].join(","));
+    assert_eq!((active(&many(10)).0, active(&many(11)).0), (200, 400));
+    assert_eq!(active(&format!("requests={}", "x".repeat(65))).0, 400);
 }
 
 #[test]

@@ -1,0 +1,110 @@
+//! The settings of a function's asynchronous invocations, under the names that the API gives them.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The settings of a function's asynchronous invocations: the body of `PUT …/async-invoke-config`.
+///
+/// Only the event age, the retries and whether they are set at all have an effect: nothing is sent to a destination,
+/// nothing is logged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AsyncInvokeConfig {
+    /// Seconds after which an event that still waits is discarded, 1 to 86,400; absent: 3,600.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_async_event_age_in_seconds: Option<i64>,
+    /// How often the service runs an event again after an error of its own, 0 to 3; absent: 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_async_retry_attempts: Option<i64>,
+    /// Who is told how executions end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destination_config: Option<DestinationConfig>,
+    /// Whether the states of invocations are logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enable_async_status_log: Option<bool>,
+    /// Where they are logged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_group_id: Option<String>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_group_name: Option<String>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_stream_id: Option<String>,
+    /// The same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_stream_name: Option<String>,
+}
+
+/// Who is told how executions end.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DestinationConfig {
+    /// Of a success.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_success: Option<Destination>,
+    /// Of a failure.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Destination>,
+}
+
+/// One receiver.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// Which service.
+    pub destination: Receiver,
+    /// JSON that the service understands.
+    #[serde(default)]
+    pub param: String,
+}
+
+/// The services that can be a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Receiver {
+    /// Object storage.
+    #[serde(rename = "OBS")]
+    Obs,
+    /// Notifications.
+    #[serde(rename = "SMN")]
+    Smn,
+    /// Streams.
+    #[serde(rename = "DIS")]
+    Dis,
+    /// Another function.
+    FunctionGraph,
+}
+
+/// A setting that is out of range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AsyncInvokeError {
+    /// Not an age.
+    #[error("max_async_event_age_in_seconds is {0}, not 1 to 86400")]
+    EventAge(i64),
+    /// Not a number of retries.
+    #[error("max_async_retry_attempts is {0}, not 0 to 3")]
+    Retries(i64),
+}
+
+impl AsyncInvokeConfig {
+    /// Says what is out of range.
+    pub(crate) fn check(&self) -> Result<(), AsyncInvokeError> {
+        match (self.max_async_event_age_in_seconds, self.max_async_retry_attempts) {
+            (Some(age), _) if !(1..=86_400).contains(&age) => Err(AsyncInvokeError::EventAge(age)),
+            (_, Some(retries)) if !(0..=3).contains(&retries) => Err(AsyncInvokeError::Retries(retries)),
+            _ => Ok(()),
+        }
+    }
+
+    /// For how long an event may wait.
+    pub(crate) fn event_age(&self) -> Duration {
+        let seconds = self.max_async_event_age_in_seconds.and_then(|seconds| seconds.try_into().ok());
+        Duration::from_secs(seconds.unwrap_or(3600))
+    }
+
+    /// How often an event is run again.
+    pub(crate) fn retries(&self) -> u32 {
+        self.max_async_retry_attempts.and_then(|retries| retries.try_into().ok()).unwrap_or(1)
+    }
+}
