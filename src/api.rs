@@ -14,7 +14,10 @@ pub mod provider;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use invocation::{FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus};
-pub use provider::{FunctionGraphProvider, FunctionGraphProviderSpec, FunctionGraphProviderStatus};
+pub use provider::{
+    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
+    FunctionGraphProviderStatus,
+};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "functiongraph.io";
@@ -22,7 +25,7 @@ pub const GROUP: &str = "functiongraph.io";
 /// The definitions of all kinds, as `crds/` holds them.
 #[must_use]
 pub fn definitions() -> Vec<CustomResourceDefinition> {
-    vec![FunctionInvocation::crd(), FunctionGraphProvider::crd()]
+    vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()]
 }
 
 /// Reads a value if it is what we expect, and treats anything else as absent.

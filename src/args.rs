@@ -43,9 +43,15 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Watch this namespace only. Set it where the operator may have no rights in the whole cluster.
+    /// Serve this namespace only, without cluster providers. Set it where the operator may have no rights in the
+    /// whole cluster.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE")]
     pub namespace: Option<String>,
+
+    /// The operator's own namespace: the Secrets of cluster providers are read from it. Leave it out in a Pod;
+    /// elsewhere it is that of the current context.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
+    pub own_namespace: Option<String>,
 
     /// Hosts that the endpoint of a provider may name: exact names, or suffixes with a leading dot. Change
     /// it for a partner cloud, or for an emulator, as in `localhost`.

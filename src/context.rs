@@ -1,16 +1,19 @@
 //! What the shell needs to do its work, in one place: clients, memory, providers, metrics.
 
+pub mod grants;
 pub mod journal;
 pub mod providers;
 
-use crate::api::{FunctionGraphProvider, Reason};
+use crate::api::invocation::ProviderKind;
+use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, Reason};
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::metrics::Metrics;
+use grants::Namespaces;
 use jiff::Timestamp;
 use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::runtime::reflector::Store;
+use kube::runtime::reflector::{ObjectRef, Store};
 use providers::Providers;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +35,10 @@ pub struct Context {
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
     pub provider_store: Store<FunctionGraphProvider>,
+    /// Those of the cluster; `None` where the operator serves a single namespace, and none of them.
+    pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
+    /// Which namespaces a provider of the cluster admits.
+    pub namespaces: Namespaces,
     /// Explanations for people.
     pub events: Events,
     /// Numbers for machines.
@@ -49,6 +56,8 @@ pub struct Context {
 pub struct Options {
     /// Hosts that a provider's endpoint may name: exact, or a suffix with a leading dot.
     pub allowed_endpoint_hosts: Vec<String>,
+    /// The operator's own namespace, where the Secrets of cluster providers are.
+    pub own_namespace: String,
     /// How often the Secret of a provider that is not ready is read again.
     pub secret_poll: Duration,
     /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
@@ -58,6 +67,19 @@ pub struct Options {
 }
 
 impl Context {
+    /// Whether there is such a provider.
+    pub fn knows_provider(&self, kind: ProviderKind, namespace: &str, name: &str) -> bool {
+        match kind {
+            ProviderKind::FunctionGraphProvider => {
+                self.provider_store.get(&ObjectRef::new(name).within(namespace)).is_some()
+            }
+            ProviderKind::ClusterFunctionGraphProvider => {
+                self.cluster_provider_store.as_ref().is_some_and(|s| s.get(&ObjectRef::new(name)).is_some())
+            }
+            ProviderKind::Other => false,
+        }
+    }
+
     /// Publishes an Event if the reason is one that a person should hear of. Throttling and waiting are not:
     /// under pressure an Event for each object would be pressure too.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {

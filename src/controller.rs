@@ -1,9 +1,13 @@
 //! Wires everything together: clients, watches, controllers, the admin server, and the way out.
 
-use crate::api::{FunctionGraphProvider, FunctionInvocation};
+mod providers;
+
+use crate::api::FunctionInvocation;
+use crate::api::invocation::ProviderRef;
 use crate::args::{LogFormat, Run};
+use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
-use crate::context::providers::Providers;
+use crate::context::providers::{Providers, key};
 use crate::context::{Context, Failures, Options};
 use crate::gate::Phase;
 use crate::kubernetes::events::Events;
@@ -16,6 +20,7 @@ use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config, Resource, ResourceExt};
+use providers::Shelf;
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,10 +34,6 @@ const PAGE: u32 = 200;
 
 /// How often it is checked again what was missing at the start.
 const PREFLIGHT: Duration = Duration::from_secs(5);
-
-/// How long the first look at all providers may hold back the invocations. Whatever is not ready by then
-/// is waited for like any other provider that is not ready.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
 
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +89,15 @@ pub async fn run(args: Run) -> Result<(), Error> {
     )?;
     // Another one may be installed already by a program that embeds us; then that one is used.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let clients = Clients::new(configuration(&args).await?).map_err(Error::Client)?;
+    let configuration = configuration(&args).await?;
+    let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
+    let clients = Clients::new(configuration).map_err(Error::Client)?;
     let holder = clock::holder().map_err(Error::Randomness)?;
     let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
 
     let (provider_store, provider_writer) = reflector::store();
+    let (cluster_provider_store, cluster_provider_writer) = reflector::store();
     let (invocation_store, invocation_writer) = reflector::store();
     let (inspect, to_inspect) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
@@ -104,15 +108,12 @@ pub async fn run(args: Run) -> Result<(), Error> {
         journal: Journal::default(),
         providers: Arc::new(Providers::new(inspect)),
         provider_store: provider_store.clone(),
+        cluster_provider_store: args.namespace.is_none().then(|| cluster_provider_store.clone()),
+        namespaces: Namespaces::default(),
         metrics: Metrics::default(),
         failures: Failures::default(),
         draining: draining.clone(),
-        options: Options {
-            allowed_endpoint_hosts: args.allowed_endpoint_hosts.clone(),
-            secret_poll: Duration::from_secs(args.secret_poll_seconds),
-            strict_503: args.strict_503,
-            events_on_success: args.events_on_success,
-        },
+        options: options(&args, own_namespace),
     });
     let listener =
         TcpListener::bind(args.admin_listen).await.map_err(|e| Error::Listen(args.admin_listen, e))?;
@@ -137,14 +138,16 @@ pub async fn run(args: Run) -> Result<(), Error> {
             return;
         }
         let watches = Watches { client: clients.watch.clone(), namespace: args.namespace.clone() };
-        let (providers_listed, invocations_listed) = (CancellationToken::new(), CancellationToken::new());
-        let providers = tokio::spawn(run_providers(
+        let invocations_listed = CancellationToken::new();
+        let (own_listed, cluster_listed) = (CancellationToken::new(), CancellationToken::new());
+        let providers = tokio::spawn(providers::run(
             watches.clone(),
-            (provider_writer, providers_listed.clone()),
+            Shelf { writer: provider_writer, listed: own_listed.clone() },
+            Shelf { writer: cluster_provider_writer, listed: cluster_listed.clone() },
             to_inspect,
             Arc::clone(&context),
         ));
-        first_look(&providers_listed, &context).await;
+        providers::first_look([&own_listed, &cluster_listed], &context).await;
         let expiry = tokio::spawn(run_expiry(watches.clone(), Arc::clone(&context)));
         let ready = async {
             invocations_listed.cancelled().await;
@@ -176,6 +179,16 @@ pub async fn run(args: Run) -> Result<(), Error> {
     let _ = admin.await;
     tracing::info!("stopped");
     Ok(())
+}
+
+fn options(args: &Run, own_namespace: String) -> Options {
+    Options {
+        allowed_endpoint_hosts: args.allowed_endpoint_hosts.clone(),
+        own_namespace,
+        secret_poll: Duration::from_secs(args.secret_poll_seconds),
+        strict_503: args.strict_503,
+        events_on_success: args.events_on_success,
+    }
 }
 
 async fn configuration(args: &Run) -> Result<Config, Error> {
@@ -238,25 +251,6 @@ async fn wait_for_preflight(
     }
 }
 
-/// Waits until each provider has been looked at once, so that a restart does not tell every waiting object
-/// that its provider is not ready.
-async fn first_look(listed: &CancellationToken, context: &Context) {
-    let looked = async {
-        listed.cancelled().await;
-        loop {
-            let unseen = context.provider_store.state().iter().any(|provider| {
-                let key = reconcile::key(&provider.namespace().unwrap_or_default(), &provider.name_any());
-                context.providers.is_unseen(&key)
-            });
-            if !unseen {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    let _ = tokio::time::timeout(FIRST_LOOK, context.draining.run_until_cancelled(looked)).await;
-}
-
 /// Where to watch.
 #[derive(Clone)]
 struct Watches {
@@ -277,15 +271,37 @@ impl Watches {
             Some(namespace) => Api::<K>::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        let config = watcher::Config::default().page_size(PAGE).fields(fields);
-        // Nothing that the decisions need is in there, and copies of the payload are.
-        watcher(api, config).default_backoff().modify(|object| {
-            let metadata = object.meta_mut();
-            metadata.managed_fields = None;
-            metadata.annotations = None;
-            metadata.labels = None;
-        })
+        slim(api, fields)
     }
+
+    /// The same for a kind of the cluster; `None` where a single namespace is served.
+    fn cluster_stream<K>(
+        &self,
+    ) -> Option<impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static>
+    where
+        K: Resource<Scope = kube::core::ClusterResourceScope, DynamicType = ()>,
+        K: Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
+    {
+        self.namespace.is_none().then(|| slim(Api::<K>::all(self.client.clone()), ""))
+    }
+}
+
+/// A watch that keeps what the decisions need.
+fn slim<K>(
+    api: Api<K>,
+    fields: &str,
+) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
+{
+    let config = watcher::Config::default().page_size(PAGE).fields(fields);
+    // Nothing that the decisions need is in there, and copies of the payload are.
+    watcher(api, config).default_backoff().modify(|object| {
+        let metadata = object.meta_mut();
+        metadata.managed_fields = None;
+        metadata.annotations = None;
+        metadata.labels = None;
+    })
 }
 
 /// Looks at the events of a watch and cancels `listed` when the first list is in the store. The store's own
@@ -314,40 +330,6 @@ async fn until_drained(
     if listed.is_cancelled() {
         controller.await;
     }
-}
-
-async fn run_providers(
-    watches: Watches,
-    (writer, listed): (reflector::store::Writer<FunctionGraphProvider>, CancellationToken),
-    mut to_inspect: mpsc::UnboundedReceiver<crate::context::providers::Key>,
-    context: Arc<Context>,
-) {
-    let (reader, providers) = (writer.as_reader(), Arc::clone(&context.providers));
-    let stream = watches
-        .stream::<FunctionGraphProvider>("")
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(provider)) = event {
-                let namespace = provider.namespace().unwrap_or_default();
-                providers.gone(&reconcile::key(&namespace, &provider.name_any()));
-            }
-        })
-        .applied_objects();
-    let asked = futures::stream::poll_fn(move |cx| to_inspect.poll_recv(cx)).filter_map(|key| {
-        future::ready(key.split_once('/').map(|(namespace, name)| ObjectRef::new(name).within(namespace)))
-    });
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(16))
-        .reconcile_on(asked)
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            reconcile::inspect,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, result));
-    until_drained(controller, &listed, &context.draining).await;
 }
 
 async fn run_expiry(watches: Watches, context: Arc<Context>) {
@@ -451,8 +433,8 @@ fn numbers(context: &Context, unfinished: &Store<FunctionInvocation>) -> String 
     let now = clock::now();
     let mut oldest: HashMap<String, f64> = HashMap::new();
     for object in unfinished.state() {
-        let provider =
-            reconcile::key(&object.namespace().unwrap_or_default(), &object.spec.provider_ref.name);
+        let ProviderRef { kind, name } = &object.spec.provider_ref;
+        let provider = key(*kind, &object.namespace().unwrap_or_default(), name);
         let created = object.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
         let age = now.duration_since(created).as_secs_f64();
         let entry = oldest.entry(provider.to_string()).or_insert(age);

@@ -5,6 +5,7 @@ use kube::{Client, Config};
 use std::time::Duration;
 
 pub mod events;
+pub mod namespaces;
 pub mod payload;
 pub mod preflight;
 pub mod secrets;

@@ -11,7 +11,7 @@ mod provider;
 
 pub use expiry::expire;
 pub use invocation::reconcile;
-pub use provider::{inspect, key};
+pub use provider::{inspect, key_of};
 
 use crate::clock;
 use crate::context::Context;

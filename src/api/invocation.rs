@@ -219,7 +219,7 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// A provider of the same namespace.
+/// A provider of the same namespace, or one of the cluster.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRef {
     /// The provider's kind.
@@ -249,6 +249,8 @@ pub enum ProviderKind {
     /// A provider of the same namespace.
     #[default]
     FunctionGraphProvider,
+    /// A provider of the whole cluster, if it admits the namespace.
+    ClusterFunctionGraphProvider,
     /// One that this version does not know; the schema refuses it.
     #[serde(other)]
     #[schemars(skip)]

@@ -1,4 +1,4 @@
-//! `FunctionGraphProvider`: where invocations go and as whom.
+//! `FunctionGraphProvider`: where invocations go and as whom; and its sibling for several namespaces.
 
 use super::{Condition, lenient, lenient_list};
 use jiff::Timestamp;
@@ -6,9 +6,13 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod cluster;
 mod credentials;
+mod either;
 
+pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFunctionGraphProviderSpec};
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
+pub use either::AnyProvider;
 
 /// Where invocations of this namespace go, and with which credential.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]

@@ -1,6 +1,8 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
+use super::grants::Grant;
 use crate::api::Reason;
+use crate::api::invocation::ProviderKind;
 use crate::api::provider::ProtocolVersion;
 use crate::clock;
 use crate::gate::{Entry, Gate, GateLimits, GateState, Signal, Ticket};
@@ -13,8 +15,18 @@ use tokio::sync::{Notify, mpsc};
 /// The Secret of a provider in use is not read more often than this, even if it cannot be read.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
 
-/// A provider's name: `namespace/name`. Also its label in metrics.
+/// A provider's name: `namespace/name`, or `name` alone if it is one of the cluster. Also its label in metrics.
 pub type Key = Arc<str>;
+
+/// The name of the provider that an object of `namespace` means.
+#[must_use]
+pub fn key(kind: ProviderKind, namespace: &str, name: &str) -> Key {
+    match kind {
+        ProviderKind::ClusterFunctionGraphProvider => name.into(),
+        // A namespace has no slash in its name, so that the two kinds never meet.
+        ProviderKind::FunctionGraphProvider | ProviderKind::Other => format!("{namespace}/{name}").into(),
+    }
+}
 
 /// Everything needed to send through a provider.
 pub struct Access {
@@ -34,6 +46,8 @@ pub struct Access {
     pub region: String,
     /// The provider's project.
     pub project_id: String,
+    /// The namespaces that may use it.
+    pub grant: Grant,
     /// Patterns of functions that may be invoked; empty: all.
     pub allowed_functions: Vec<String>,
     /// The version of the invocation API; never `Other`.

@@ -15,14 +15,24 @@ use kube::api::PostParams;
 use kube::{Api, Client, ResourceExt};
 use std::collections::BTreeSet;
 
-/// What the operator does with the API: (group, resource, subresource, verbs).
-const NEEDS: [(&str, &str, &str, &[&str]); 6] = [
+/// A need of the operator: group, resource, subresource, verbs.
+type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
+
+/// What the operator does with the API wherever it works.
+const NEEDS: [Need; 6] = [
     (api::GROUP, "functioninvocations", "", &["get", "list", "watch", "delete"]),
     (api::GROUP, "functioninvocations", "status", &["patch"]),
     (api::GROUP, "functiongraphproviders", "", &["get", "list", "watch"]),
     (api::GROUP, "functiongraphproviders", "status", &["patch"]),
     ("", "secrets", "", &["get"]),
     ("", "configmaps", "", &["get"]),
+];
+
+/// What it needs besides where it serves the whole cluster.
+const CLUSTER_NEEDS: [Need; 3] = [
+    (api::GROUP, "clusterfunctiongraphproviders", "", &["get", "list", "watch"]),
+    (api::GROUP, "clusterfunctiongraphproviders", "status", &["patch"]),
+    ("", "namespaces", "", &["get"]),
 ];
 
 /// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any.
@@ -32,7 +42,9 @@ const NEEDS: [(&str, &str, &str, &[&str]); 6] = [
 pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for ours in api::definitions() {
+    // Where a single namespace is served, nothing of the cluster's is used.
+    let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
+    for ours in api::definitions().into_iter().filter(used) {
         let name = ours.name_any();
         match found(bounded(definitions.get(&name)).await) {
             Ok(None) => missing
@@ -43,7 +55,8 @@ pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<Str
             Err(error) => return Err(error),
         }
     }
-    for (group, resource, subresource, verbs) in NEEDS {
+    let cluster_needs = CLUSTER_NEEDS.into_iter().filter(|_| namespace.is_none());
+    for (group, resource, subresource, verbs) in NEEDS.into_iter().chain(cluster_needs) {
         for verb in verbs {
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");

@@ -5,9 +5,7 @@
 
 use super::{Error, answer, bounded, found};
 use crate::api::invocation::{Attempt, AttemptState};
-use crate::api::{
-    FunctionGraphProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus,
-};
+use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::NamespaceResourceScope;
@@ -128,7 +126,7 @@ pub async fn claim(
             && unsent()
     };
     let proof = |object| Claimed::Ours(Box::new(Claim { object, number, expires }));
-    match patch(client, object, status).await {
+    match patch(namespaced(client, object)?, object, status).await {
         Ok(fresh) if ours(&fresh) => Ok(proof(fresh)),
         // An older definition or an admission webhook has taken our attempt out of the write.
         Ok(_) => Ok(Claimed::Refused(
@@ -155,7 +153,7 @@ pub async fn write(
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
 ) -> Result<Written, Error> {
-    match patch(client, object, status).await {
+    match patch(namespaced(client, object)?, object, status).await {
         Ok(fresh) => Ok(Written::Done(Box::new(fresh))),
         Err(error) => match answer(&error).map(|s| (s.code, s.message.clone())) {
             Some((404, _)) => Ok(Written::Gone),
@@ -285,10 +283,13 @@ pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<(), 
 /// When the API server did not take it; a conflict is an error too, because the next look decides anew.
 pub async fn write_provider(
     client: &Client,
-    provider: &FunctionGraphProvider,
+    provider: &AnyProvider,
     status: &FunctionGraphProviderStatus,
 ) -> Result<(), Error> {
-    patch(client, provider, status).await.map(|_| ())
+    match provider {
+        AnyProvider::Namespaced(own) => patch(namespaced(client, &**own)?, &**own, status).await.map(drop),
+        AnyProvider::Cluster(shared) => patch(Api::all(client.clone()), &**shared, status).await.map(drop),
+    }
 }
 
 fn attempt(object: &FunctionInvocation) -> Option<&Attempt> {
@@ -304,9 +305,9 @@ where
 }
 
 /// The one way to write a status. Absent fields are written as null, which a merge patch removes.
-async fn patch<K, S>(client: &Client, object: &K, status: &S) -> Result<K, Error>
+async fn patch<K, S>(api: Api<K>, object: &K, status: &S) -> Result<K, Error>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
     S: Serialize + Debug,
 {
     #[derive(Debug, Serialize)]
@@ -322,6 +323,5 @@ where
     let resource_version =
         object.meta().resource_version.as_deref().ok_or(Error::Incomplete("resourceVersion"))?;
     let body = Body { metadata: Metadata { resource_version }, status };
-    let api: Api<K> = namespaced(client, object)?;
     bounded(api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(body))).await
 }

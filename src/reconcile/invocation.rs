@@ -2,13 +2,13 @@
 
 use super::exchange::{Exchange, send};
 use super::prepare::{Hindrance, prepare};
-use super::{Error, guarded, key};
+use super::{Error, guarded};
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::Outcome;
+use crate::api::invocation::{Outcome, ProviderKind, ProviderRef};
 use crate::api::{FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Place, Standing};
+use crate::context::providers::{self, Access, Key, Place, Standing};
 use crate::gate::{Signal, Ticket};
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
 use crate::lifecycle::decide::wake;
@@ -16,7 +16,6 @@ use crate::lifecycle::{
     Conclusion, Memory, Moment, Reply, State, Step, View, decide, display, later, record, until,
 };
 use kube::runtime::controller::Action;
-use kube::runtime::reflector::ObjectRef;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -354,12 +353,23 @@ fn after(fresh: &FunctionInvocation, context: &Context) -> Action {
 /// Stands in line. If the provider cannot be used, the object says so.
 async fn in_line(object: &FunctionInvocation, context: &Context, provider: &Key) -> Result<Action, Error> {
     let namespace = object.namespace().unwrap_or_default();
-    let name = &object.spec.provider_ref.name;
+    let ProviderRef { kind, name } = &object.spec.provider_ref;
+    let of_the_cluster = *kind == ProviderKind::ClusterFunctionGraphProvider;
     let message = match context.providers.standing(provider) {
+        _ if of_the_cluster && context.cluster_provider_store.is_none() => {
+            "This operator serves a single namespace and uses no ClusterFunctionGraphProvider: use a FunctionGraphProvider.".to_owned()
+        }
+        _ if !provider_exists(object, context) && of_the_cluster => {
+            format!("ClusterFunctionGraphProvider {name} does not exist: create it.")
+        }
         _ if !provider_exists(object, context) => {
             format!("FunctionGraphProvider {name} does not exist in namespace {namespace}: create it.")
         }
         // The provider's own message may differ from replica to replica; here it would be written in turns.
+        Standing::NotReady(reason, _) if of_the_cluster => format!(
+            "ClusterFunctionGraphProvider {name} is not ready ({}): kubectl describe cfgp {name} says why.",
+            reason.as_str()
+        ),
         Standing::NotReady(reason, _) => format!(
             "FunctionGraphProvider {name} is not ready ({}): kubectl describe fgp {name} -n {namespace} says why.",
             reason.as_str()
@@ -397,12 +407,13 @@ fn look_again(object: &FunctionInvocation, context: &Context) -> Duration {
 
 fn provider_exists(object: &FunctionInvocation, context: &Context) -> bool {
     let namespace = object.namespace().unwrap_or_default();
-    let provider = ObjectRef::new(&object.spec.provider_ref.name).within(&namespace);
-    context.provider_store.get(&provider).is_some()
+    let ProviderRef { kind, name } = &object.spec.provider_ref;
+    context.knows_provider(*kind, &namespace, name)
 }
 
 fn provider_of(object: &FunctionInvocation) -> Key {
-    key(&object.namespace().unwrap_or_default(), &object.spec.provider_ref.name)
+    let ProviderRef { kind, name } = &object.spec.provider_ref;
+    providers::key(*kind, &object.namespace().unwrap_or_default(), name)
 }
 
 fn uid(object: &FunctionInvocation) -> String {

@@ -36,13 +36,20 @@ pub async fn prepare(
     if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_AGE {
         context.providers.ask_to_renew(provider);
     }
+    let namespace = object.namespace().unwrap_or_default();
+    if !context.namespaces.admitted(&context.clients.calls, &access.grant, &namespace).await? {
+        let message = format!(
+            "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}: ask its owner for a place in spec.allowedNamespaces, then create a new FunctionInvocation.",
+            object.spec.provider_ref.name
+        );
+        return Ok(Err(Hindrance::Never(Reason::AccessDenied, message)));
+    }
     let urn = match urn_of(object, &access) {
         Ok(urn) => urn,
         Err(hindrance) => return Ok(Err(hindrance)),
     };
     let mut event = None;
     if let Some(source) = &object.spec.payload_from {
-        let namespace = object.namespace().unwrap_or_default();
         let Some(source) = &source.config_map_key_ref else {
             let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
             return Ok(Err(Hindrance::Never(Reason::Unsupported, message.into())));

@@ -3,17 +3,17 @@
 use super::{Error, guarded};
 use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType};
 use crate::api::provider::{Credentials, FunctionGraphProviderSpec, ProtocolVersion, SecretSource};
-use crate::api::{FunctionGraphProvider, FunctionGraphProviderStatus, Reason};
+use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
+use crate::context::grants::Grant;
 pub use crate::context::providers::Access;
-use crate::context::providers::{Key, Standing};
+use crate::context::providers::{Key, Standing, key};
 use crate::gate::GateLimits;
 use crate::kubernetes::{secrets, status};
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
 use functiongraph::{Client, ClientOptions, Credential, Endpoint, regions};
 use kube::runtime::controller::Action;
-use kube::{Resource, ResourceExt};
 use secrecy::ExposeSecret;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,28 +22,37 @@ use std::time::Duration;
 /// locked for five minutes after more than five failed authentications in a row (API Gateway FAQ).
 const PROBE: Duration = Duration::from_secs(310);
 
-/// The name of a provider as this process uses it.
-#[must_use]
-pub fn key(namespace: &str, name: &str) -> Key {
-    format!("{namespace}/{name}").into()
-}
-
 /// One look at a provider.
 ///
 /// # Errors
 /// When the API server did not answer.
-pub async fn inspect(provider: Arc<FunctionGraphProvider>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn inspect(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
     guarded(&context, run(&provider, &context)).await
 }
 
 /// Why a provider cannot be used.
 struct Obstacle(Reason, String);
 
-async fn run(provider: &FunctionGraphProvider, context: &Context) -> Result<Action, Error> {
-    let namespace = provider.namespace().unwrap_or_default();
-    let key = key(&namespace, &provider.name_any());
-    let result = match destination(&provider.spec, &context.options.allowed_endpoint_hosts) {
-        Ok(destination) => match access(provider, context, &key, &namespace, destination).await {
+/// The name of a provider as this process uses it.
+#[must_use]
+pub fn key_of(provider: &AnyProvider) -> Key {
+    let meta = provider.meta();
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    key(provider.kind(), &text(&meta.namespace), &text(&meta.name))
+}
+
+/// The namespace in which its Secrets are.
+fn home<'a>(provider: &'a AnyProvider, context: &'a Context) -> &'a str {
+    match provider {
+        AnyProvider::Namespaced(own) => own.metadata.namespace.as_deref().unwrap_or_default(),
+        AnyProvider::Cluster(_) => &context.options.own_namespace,
+    }
+}
+
+async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error> {
+    let key = key_of(provider);
+    let result = match destination(provider.spec(), &context.options.allowed_endpoint_hosts) {
+        Ok(destination) => match access(provider, context, &key, destination).await {
             Ok(result) => result,
             Err(error) => {
                 outdated(provider, context, &key);
@@ -54,7 +63,7 @@ async fn run(provider: &FunctionGraphProvider, context: &Context) -> Result<Acti
     };
     let ready = result.is_ok();
     match result {
-        Ok(access) => context.providers.ready(&key, access, limits(&provider.spec)),
+        Ok(access) => context.providers.ready(&key, access, limits(provider.spec())),
         Err(Obstacle(reason, message)) => context.providers.not_ready(&key, reason, message),
     }
     report(provider, context, &key).await?;
@@ -64,7 +73,7 @@ async fn run(provider: &FunctionGraphProvider, context: &Context) -> Result<Acti
 
 /// The Secret could not be read, and nobody knows why. What was known goes on to be used, unless the spec has
 /// changed since: the owner's word counts at once.
-fn outdated(provider: &FunctionGraphProvider, context: &Context, key: &Key) {
+fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
     let generation = provider.meta().generation.unwrap_or_default();
     if matches!(context.providers.standing(key), Standing::Ready(access) if access.generation != generation) {
         let why = "The provider was changed, and its Secret cannot be read at the moment.".into();
@@ -100,13 +109,12 @@ fn destination(spec: &FunctionGraphProviderSpec, allowed: &[String]) -> Result<D
 
 /// The client and the credential.
 async fn access(
-    provider: &FunctionGraphProvider,
+    provider: &AnyProvider,
     context: &Context,
     key: &Key,
-    namespace: &str,
     destination: Destination,
 ) -> Result<Result<Access, Obstacle>, Error> {
-    let spec = &provider.spec;
+    let (spec, namespace) = (provider.spec(), home(provider, context));
     let unsupported = |what: &str| {
         let why = format!("This version of the operator does not know {what}: upgrade the operator.");
         Ok(Err(Obstacle(Reason::Unsupported, why)))
@@ -116,6 +124,13 @@ async fn access(
     }
     let Some((name, kind)) = secret_of(&spec.credentials) else {
         return unsupported("the kind of credential in spec.credentials");
+    };
+    let grant = match Grant::of(provider) {
+        Ok(grant) => grant,
+        Err(error) => {
+            let why = format!("spec.allowedNamespaces.selector cannot be used: {error}.");
+            return Ok(Err(Obstacle(Reason::Unsupported, why)));
+        }
     };
     let Some(project_id) = spec.project_id.clone() else {
         let why = "spec.projectID is missing: add it.".into();
@@ -162,25 +177,8 @@ async fn access(
                 .map_err(|error| Obstacle(Reason::CredentialsInvalid, format!("Secret {name}: {error}.")))
         }),
     };
-    let Destination { endpoint, refused_networks } = destination;
-    let made_for = (endpoint.to_string(), spec.ca_bundle.clone());
-    let client = match context.providers.standing(key) {
-        Standing::Ready(old) if old.made_for == made_for => Ok(old.client.clone()),
-        _ => Client::new(
-            endpoint,
-            ClientOptions {
-                ca_bundle_pem: spec.ca_bundle.clone(),
-                refused_networks,
-                ..ClientOptions::default()
-            },
-        )
-        .map_err(|error| {
-            Obstacle(
-                Reason::EndpointRefused,
-                format!("spec.endpoint or spec.caBundle cannot be used: {error}."),
-            )
-        }),
-    };
+    let made_for = (destination.endpoint.to_string(), spec.ca_bundle.clone());
+    let client = client(context, key, destination, &made_for);
     Ok(credential.and_then(|credential| {
         Ok(Access {
             client: client?,
@@ -191,6 +189,7 @@ async fn access(
             generation: provider.meta().generation.unwrap_or_default(),
             region: spec.region.clone(),
             project_id,
+            grant,
             allowed_functions: spec.allowed_functions.clone(),
             protocol: spec.protocol_version,
             allow_cancel: spec.allow_cancel,
@@ -198,6 +197,27 @@ async fn access(
             exclusive_invoker: spec.lookup.exclusive_invoker,
         })
     }))
+}
+
+/// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
+fn client(
+    context: &Context,
+    key: &Key,
+    destination: Destination,
+    made_for: &(String, Option<String>),
+) -> Result<Client, Obstacle> {
+    if let Standing::Ready(old) = context.providers.standing(key)
+        && old.made_for == *made_for
+    {
+        return Ok(old.client.clone());
+    }
+    let Destination { endpoint, refused_networks } = destination;
+    let ca_bundle_pem = made_for.1.clone();
+    Client::new(endpoint, ClientOptions { ca_bundle_pem, refused_networks, ..ClientOptions::default() })
+        .map_err(|error| {
+            let why = format!("spec.endpoint or spec.caBundle cannot be used: {error}.");
+            Obstacle(Reason::EndpointRefused, why)
+        })
 }
 
 /// The kinds of credential.
@@ -226,8 +246,8 @@ fn limits(spec: &FunctionGraphProviderSpec) -> GateLimits {
 }
 
 /// Writes what was found into the provider's status, if it is news.
-async fn report(provider: &FunctionGraphProvider, context: &Context, key: &Key) -> Result<(), Error> {
-    let spec = &provider.spec;
+async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+    let spec = provider.spec();
     let suspect = context.providers.is_suspect(key);
     let refused = |access: &Access| {
         context.providers.refusal(key).filter(|refusal| refusal.secret_version == access.secret_version)
@@ -262,7 +282,7 @@ async fn report(provider: &FunctionGraphProvider, context: &Context, key: &Key) 
         }
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
     }
-    let previous = provider.status.clone().unwrap_or_default();
+    let previous = provider.status().cloned().unwrap_or_default();
     let generation = provider.meta().generation.unwrap_or_default();
     let next = FunctionGraphProviderStatus {
         observed_generation: Some(generation),
@@ -287,7 +307,7 @@ async fn report(provider: &FunctionGraphProvider, context: &Context, key: &Key) 
     let turned =
         Condition::find(&previous.conditions, ConditionType::Ready).map(|c| c.reason) != Some(reason);
     if turned {
-        context.tell(|| provider.object_ref(&()), reason, &message);
+        context.tell(|| provider.object_ref(), reason, &message);
         tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
     }
     Ok(())

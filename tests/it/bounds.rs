@@ -87,7 +87,7 @@ async fn a_new_invocation_is_held_to_every_bound_and_rule() {
         ("/payloadFrom", source("n", ""), "configMapKeyRef.key"),
         ("/payloadFrom", source("n", &"x".repeat(254)), "Too long"),
         ("/providerRef", json!({"kind": "Other"}), "Unsupported value"),
-        ("/providerRef", json!({"kind": "ClusterFunctionGraphProvider"}), "Unsupported value"),
+        ("/providerRef", json!({"kind": "ElsewhereProvider"}), "Unsupported value"),
         ("/providerRef", json!({"name": ""}), "providerRef.name"),
         ("/providerRef", json!({"name": "x".repeat(254)}), "Too long"),
         ("/invocationType", json!("Sync"), "Unsupported value"),

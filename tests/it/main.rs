@@ -13,6 +13,7 @@
 mod accepted;
 mod bounds;
 mod cel;
+mod cluster;
 mod credentials;
 mod definitions;
 mod doubt;

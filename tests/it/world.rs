@@ -2,7 +2,9 @@
 
 use control_plane::{ADMIN, ControlPlane, Options, User};
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function, LedgerEntry};
-use functiongraph_operator::api::{self, FunctionGraphProvider, FunctionInvocation};
+use functiongraph_operator::api::{
+    self, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation,
+};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::runtime::wait::{Condition, await_condition, conditions};
@@ -32,26 +34,27 @@ static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
 
 /// The control plane of this binary, with the definitions installed.
 pub async fn plane() -> &'static ControlPlane {
-    PLANE
-        .get_or_init(async || {
-            let options = Options { users: vec![User::new(NOBODY, &[])], ..Options::default() };
-            let plane = ControlPlane::start(options).await.expect("the control plane starts");
-            let client = plane.client().expect("its client");
-            let definitions: Api<_> = Api::all(client);
-            for definition in api::definitions() {
-                definitions
-                    .create(&PostParams::default(), &definition)
-                    .await
-                    .expect("a definition is accepted");
-            }
-            for name in [FunctionInvocation::crd_name(), FunctionGraphProvider::crd_name()] {
-                let established =
-                    await_condition(definitions.clone(), name, conditions::is_crd_established());
-                within(established).await.expect("a definition is established");
-            }
-            plane
-        })
-        .await
+    PLANE.get_or_init(new_plane).await
+}
+
+/// A control plane with the definitions installed, and a user without rights.
+pub async fn new_plane() -> ControlPlane {
+    let options = Options { users: vec![User::new(NOBODY, &[])], ..Options::default() };
+    let plane = ControlPlane::start(options).await.expect("the control plane starts");
+    let client = plane.client().expect("its client");
+    let definitions: Api<_> = Api::all(client);
+    for definition in api::definitions() {
+        definitions.create(&PostParams::default(), &definition).await.expect("a definition is accepted");
+    }
+    for name in [
+        FunctionInvocation::crd_name(),
+        FunctionGraphProvider::crd_name(),
+        ClusterFunctionGraphProvider::crd_name(),
+    ] {
+        let established = await_condition(definitions.clone(), name, conditions::is_crd_established());
+        within(established).await.expect("a definition is established");
+    }
+    plane
 }
 
 /// Waits for what must happen soon.
@@ -227,13 +230,25 @@ impl World {
 
     /// The same, with the rights of a user of the control plane.
     pub fn operator_as(&self, user: &str, flags: &[&str]) -> Operator {
+        self.spawn(user, &["--namespace", &self.namespace], flags)
+    }
+
+    /// An operator for the whole cluster, at home in the test's namespace.
+    pub async fn operator_of_the_cluster(&self, user: &str, flags: &[&str]) -> Operator {
+        let operator = self.spawn(user, &["--own-namespace", &self.namespace], flags);
+        operator.ready().await;
+        operator
+    }
+
+    fn spawn(&self, user: &str, place: &[&str], flags: &[&str]) -> Operator {
         let number = self.operators.fetch_add(1, Ordering::Relaxed);
         let log = self.logs.path().join(format!("operator-{number}.log"));
         let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
         let process = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
             .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
-            .args(["--secret-poll-seconds=1", "--namespace", &self.namespace, "--kubeconfig"])
+            .args(["--secret-poll-seconds=1", "--kubeconfig"])
             .arg(kubeconfig)
+            .args(place)
             .args(flags)
             .stderr(std::fs::File::create(&log).expect("a log"))
             .stdout(Stdio::null())

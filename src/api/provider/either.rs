@@ -1,0 +1,76 @@
+//! A provider of either kind, for everybody who does not care which.
+
+use super::{
+    AllowedNamespaces, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
+    FunctionGraphProviderStatus,
+};
+use crate::api::invocation::ProviderKind;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::Resource;
+use std::sync::Arc;
+
+/// A provider of either kind.
+#[derive(Clone, Debug)]
+pub enum AnyProvider {
+    /// For its own namespace.
+    Namespaced(Arc<FunctionGraphProvider>),
+    /// For the namespaces that it admits.
+    Cluster(Arc<ClusterFunctionGraphProvider>),
+}
+
+impl AnyProvider {
+    /// Its kind.
+    #[must_use]
+    pub fn kind(&self) -> ProviderKind {
+        match self {
+            Self::Namespaced(_) => ProviderKind::FunctionGraphProvider,
+            Self::Cluster(_) => ProviderKind::ClusterFunctionGraphProvider,
+        }
+    }
+
+    /// Its metadata.
+    #[must_use]
+    pub fn meta(&self) -> &ObjectMeta {
+        match self {
+            Self::Namespaced(provider) => &provider.metadata,
+            Self::Cluster(provider) => &provider.metadata,
+        }
+    }
+
+    /// Where it leads and as whom.
+    #[must_use]
+    pub fn spec(&self) -> &FunctionGraphProviderSpec {
+        match self {
+            Self::Namespaced(provider) => &provider.spec,
+            Self::Cluster(provider) => &provider.spec.provider,
+        }
+    }
+
+    /// What was found last.
+    #[must_use]
+    pub fn status(&self) -> Option<&FunctionGraphProviderStatus> {
+        match self {
+            Self::Namespaced(provider) => provider.status.as_ref(),
+            Self::Cluster(provider) => provider.status.as_ref(),
+        }
+    }
+
+    /// The namespaces that it admits; `None` if it is for its own.
+    #[must_use]
+    pub fn allowed_namespaces(&self) -> Option<&AllowedNamespaces> {
+        match self {
+            Self::Namespaced(_) => None,
+            Self::Cluster(provider) => Some(&provider.spec.allowed_namespaces),
+        }
+    }
+
+    /// A reference to it, for Events.
+    #[must_use]
+    pub fn object_ref(&self) -> ObjectReference {
+        match self {
+            Self::Namespaced(provider) => provider.object_ref(&()),
+            Self::Cluster(provider) => provider.object_ref(&()),
+        }
+    }
+}
