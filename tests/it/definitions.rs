@@ -46,6 +46,43 @@ async fn every_example_is_accepted_by_the_api_server_without_a_warning() {
     }
 }
 
+/// The manifests of our kinds that stand in a text: what is fenced as YAML, document by document.
+fn manifests_in(text: &str) -> Vec<String> {
+    let fenced = text.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let documents = fenced.flat_map(|block| block.split("---\n").map(ToOwned::to_owned));
+    documents.filter(|document| document.contains("apiVersion: functiongraph.io")).collect()
+}
+
+#[tokio::test]
+async fn every_manifest_in_the_documents_is_accepted_by_the_api_server_without_a_warning() {
+    let world = World::new().await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut folders = vec![root.join("docs")];
+    let mut pages = vec![root.join("README.md")];
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    let mut kinds = BTreeMap::<String, u32>::new();
+    for page in pages {
+        for manifest in manifests_in(&fs::read_to_string(&page).unwrap()) {
+            let arguments = ["create", "--dry-run=server", "--validate=strict", "-f", "-"];
+            let said = world.kubectl_with(&arguments, &manifest).await;
+            let page = page.display();
+            assert!(said.status.success(), "{page}: {}\n{manifest}", text(&said.stderr));
+            assert_eq!(text(&said.stderr), "", "{page}");
+            let kind = manifest.lines().find_map(|line| line.strip_prefix("kind: ")).unwrap();
+            *kinds.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+    assert_eq!(kinds.len(), 3, "{kinds:?}");
+}
+
 #[tokio::test]
 async fn a_misspelt_field_is_refused_and_not_dropped() {
     let world = World::new().await;
