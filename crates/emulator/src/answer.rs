@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
+use jiff::Timestamp;
 use serde_json::json;
 
 /// The gateway's id of the request; never the id of an invocation.
@@ -28,6 +29,11 @@ pub(crate) const X_FUNC_ERR_CODE: HeaderName = HeaderName::from_static("x-func-e
 
 /// Whether the function failed.
 pub(crate) const X_IS_FUNC_ERR: HeaderName = HeaderName::from_static("x-is-func-err");
+
+/// A time with its zone, as settings and metadata spell it; here in UTC.
+pub(crate) fn zoned(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+}
 
 /// How an exchange ends.
 #[derive(Debug)]
@@ -71,6 +77,11 @@ impl Answer {
     /// JSON from the service.
     pub(crate) fn json(status: StatusCode, value: &serde_json::Value) -> Self {
         Self::raw(status, Some("application/json"), value.to_string())
+    }
+
+    /// Nothing to say.
+    pub(crate) fn no_content() -> Self {
+        Self::raw(StatusCode::NO_CONTENT, None, "")
     }
 
     /// Any body at all.

@@ -26,11 +26,21 @@ pub enum Api {
     ListActive,
     /// `POST /v2/{project_id}/fgs/functions/{function_urn}/cancel`
     Cancel,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/async-invoke-config`
+    ShowAsyncConfig,
+    /// `PUT /v2/{project_id}/fgs/functions/{function_urn}/async-invoke-config`
+    SetAsyncConfig,
+    /// `DELETE /v2/{project_id}/fgs/functions/{function_urn}/async-invoke-config`
+    DeleteAsyncConfig,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/async-invoke-configs`
+    ListAsyncConfigs,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/config`
+    ShowFunction,
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 13] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
@@ -39,9 +49,15 @@ impl Api {
         Self::ListAsync,
         Self::ListActive,
         Self::Cancel,
+        Self::ShowAsyncConfig,
+        Self::SetAsyncConfig,
+        Self::DeleteAsyncConfig,
+        Self::ListAsyncConfigs,
+        Self::ShowFunction,
     ];
 
-    /// The version and the last word of the path, such as `v2/invocations-async`.
+    /// The version and the last word of the path, such as `v2/invocations-async`; where several APIs have these in
+    /// common, after the method, such as `PUT v2/async-invoke-config`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,6 +69,11 @@ impl Api {
             Self::ListAsync => "v2/async-invocations",
             Self::ListActive => "v2/active-async-invocations",
             Self::Cancel => "v2/cancel",
+            Self::ShowAsyncConfig => "GET v2/async-invoke-config",
+            Self::SetAsyncConfig => "PUT v2/async-invoke-config",
+            Self::DeleteAsyncConfig => "DELETE v2/async-invoke-config",
+            Self::ListAsyncConfigs => "v2/async-invoke-configs",
+            Self::ShowFunction => "v2/config",
         }
     }
 
@@ -65,7 +86,14 @@ impl Api {
             | Self::InvokeReserved
             | Self::InvokeAsyncV1
             | Self::InvokeV1 => true,
-            Self::ListAsync | Self::ListActive | Self::Cancel => false,
+            Self::ListAsync
+            | Self::ListActive
+            | Self::Cancel
+            | Self::ShowAsyncConfig
+            | Self::SetAsyncConfig
+            | Self::DeleteAsyncConfig
+            | Self::ListAsyncConfigs
+            | Self::ShowFunction => false,
         }
     }
 }
@@ -117,6 +145,11 @@ impl Route {
             ("GET", "v2", "fgs", "async-invocations") => Api::ListAsync,
             ("GET", "v2", "fgs", "active-async-invocations") => Api::ListActive,
             ("POST", "v2", "fgs", "cancel") => Api::Cancel,
+            ("GET", "v2", "fgs", "async-invoke-config") => Api::ShowAsyncConfig,
+            ("PUT", "v2", "fgs", "async-invoke-config") => Api::SetAsyncConfig,
+            ("DELETE", "v2", "fgs", "async-invoke-config") => Api::DeleteAsyncConfig,
+            ("GET", "v2", "fgs", "async-invoke-configs") => Api::ListAsyncConfigs,
+            ("GET", "v2", "fgs", "config") => Api::ShowFunction,
             _ => return None,
         };
         Some(Self { api, project_id: project_id.to_owned(), function: function.to_owned() })

@@ -136,6 +136,8 @@ pub struct Listing {
     pub text_markers: bool,
     /// There is no `count`.
     pub no_count: bool,
+    /// An event is listed only if its function's settings had `enable_async_status_log` when it was accepted.
+    pub needs_status_log: bool,
 }
 
 /// An access key pair that may sign requests.
@@ -173,6 +175,14 @@ pub enum ConfigError {
         function: String,
         /// What it has.
         concurrency: i32,
+    },
+    /// No such timeout.
+    #[error("function {function:?} has a timeout of {timeout:?}, not 3 seconds to 3 days")]
+    Timeout {
+        /// The function.
+        function: String,
+        /// What it has.
+        timeout: Duration,
     },
     /// Settings that the API would refuse.
     #[error("function {function:?} has settings of asynchronous invocations that are out of range")]

@@ -23,12 +23,14 @@ pub(crate) struct Executions {
     stopped: Notify,
     retention: Option<Duration>,
     lag: Duration,
+    /// Whether only what is logged is listed.
+    needs_log: bool,
 }
 
 impl Executions {
     pub(crate) fn new(listing: &Listing) -> Self {
-        let Listing { retention, lag, .. } = *listing;
-        Self { pools: Mutex::default(), stopped: Notify::new(), retention, lag }
+        let Listing { retention, lag, needs_status_log: needs_log, .. } = *listing;
+        Self { pools: Mutex::default(), stopped: Notify::new(), retention, lag, needs_log }
     }
 
     /// What `act` makes of a function's pool, as it stands now.
@@ -99,6 +101,7 @@ impl Executions {
             let seen = |execution: &&Execution| {
                 execution.event.urn == urn
                     && execution.event.listed
+                    && (execution.event.logged || !self.needs_log)
                     && later(execution.event.accepted, self.lag) <= now
                     && wanted(execution)
             };

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use functiongraph::urn::{DEFAULT_PACKAGE, FunctionUrn, Qualifier, UrnError};
+use jiff::Timestamp;
 use parking_lot::RwLock;
 
 use crate::api::Route;
+use crate::clock;
 use crate::config::{Config, ConfigError, Function};
 use crate::refusal::Refusal;
+
+/// The version that every function has.
+pub(crate) const LATEST: &str = "latest";
 
 /// A function that was found.
 #[derive(Debug)]
@@ -16,6 +21,15 @@ pub(crate) struct Target {
     /// Its full URN, with the qualifier as it was called.
     pub(crate) urn: FunctionUrn,
     pub(crate) function: Arc<Function>,
+    /// When the function was declared, the last time.
+    pub(crate) modified: Timestamp,
+}
+
+/// A function that exists.
+#[derive(Debug)]
+struct Known {
+    function: Arc<Function>,
+    modified: Timestamp,
 }
 
 /// The functions of the one project in the one region.
@@ -24,12 +38,29 @@ pub(crate) struct Functions {
     region: String,
     project_id: String,
     /// By `package:name`.
-    all: RwLock<BTreeMap<String, Arc<Function>>>,
+    all: RwLock<BTreeMap<String, Known>>,
+}
+
+impl Target {
+    /// The version that is called: an alias stands for another.
+    pub(crate) fn version(&self) -> &str {
+        match self.urn.qualifier() {
+            Qualifier::Latest => LATEST,
+            Qualifier::Version(version) => version,
+            Qualifier::Alias(alias) => self.function.aliases.get(alias).map_or(&**alias, String::as_str),
+        }
+    }
+}
+
+impl Known {
+    fn now(function: Function) -> Self {
+        Self { function: Arc::new(function), modified: clock::now() }
+    }
 }
 
 impl Functions {
     pub(crate) fn new(config: &Config) -> Self {
-        let all = config.functions.iter().map(|function| (function.key(), Arc::new(function.clone())));
+        let all = config.functions.iter().map(|function| (function.key(), Known::now(function.clone())));
         Self {
             region: config.region.clone(),
             project_id: config.project_id.clone(),
@@ -38,14 +69,22 @@ impl Functions {
     }
 
     pub(crate) fn list(&self) -> Vec<Function> {
-        self.all.read().values().map(|function| Function::clone(function)).collect()
+        self.all.read().values().map(|known| Function::clone(&known.function)).collect()
     }
 
     /// Adds a function, or replaces the one with the same package and name.
     pub(crate) fn put(&self, function: Function) -> Result<(), ConfigError> {
         function.check(&self.region, &self.project_id)?;
-        self.all.write().insert(function.key(), Arc::new(function));
+        self.all.write().insert(function.key(), Known::now(function));
         Ok(())
+    }
+
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
+    pub(crate) fn project_id(&self) -> &str {
+        &self.project_id
     }
 
     /// The URN of a function with any qualifier, such as `latest` or `!prod`.
@@ -56,14 +95,15 @@ impl Functions {
 
     /// Finds a function by `name` (of the default package) or `package:name`.
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Function>> {
-        self.all.read().get(&full_name(name)).cloned()
+        self.all.read().get(&full_name(name)).map(|known| Arc::clone(&known.function))
     }
 
     /// Switches a function off or on; false if there is none of this name.
     pub(crate) fn set_disabled(&self, name: &str, disabled: bool) -> bool {
         match self.all.write().get_mut(&full_name(name)) {
-            Some(function) => {
-                Arc::make_mut(function).disabled = disabled;
+            Some(known) => {
+                Arc::make_mut(&mut known.function).disabled = disabled;
+                known.modified = clock::now();
                 true
             }
             None => false,
@@ -79,14 +119,16 @@ impl Functions {
         if urn.region() != self.region {
             return Err(Refusal::UnknownFunction);
         }
-        let found = self.get(&format!("{}:{}", urn.package(), urn.name()));
-        let function = found.ok_or_else(|| Refusal::UnknownName(urn.name().to_owned()))?;
+        let all = self.all.read();
+        let found = all.get(&format!("{}:{}", urn.package(), urn.name()));
+        let Known { function, modified } =
+            found.ok_or_else(|| Refusal::UnknownName(urn.name().to_owned()))?;
         match urn.qualifier() {
             Qualifier::Version(version) if !function.versions.contains(version) => {
                 Err(Refusal::UnknownVersion)
             }
             Qualifier::Alias(alias) if !function.aliases.contains_key(alias) => Err(Refusal::UnknownAlias),
-            _ => Ok(Target { urn, function }),
+            _ => Ok(Target { urn, function: Arc::clone(function), modified: *modified }),
         }
     }
 
@@ -100,11 +142,11 @@ impl Functions {
             // A single word that is no name is not a broken URN, but a function that nobody has: clients that
             // forget to fill in their template send `{function_urn}`.
             [name] => {
-                return new(&self.project_id, DEFAULT_PACKAGE, name, "latest")
+                return new(&self.project_id, DEFAULT_PACKAGE, name, LATEST)
                     .map_err(|_| Refusal::UnknownFunction);
             }
-            [package, name] => new(&self.project_id, package, name, "latest"),
-            [project_id, package, name] => new(project_id, package, name, "latest"),
+            [package, name] => new(&self.project_id, package, name, LATEST),
+            [project_id, package, name] => new(project_id, package, name, LATEST),
             [project_id, package, name, qualifier] => new(project_id, package, name, qualifier),
             _ => text.parse(),
         };

@@ -48,6 +48,8 @@ pub(crate) enum Refusal {
     BackendTimeout,
     /// A parameter of query or body cannot be understood.
     InvalidParameter,
+    /// There is nothing of this kind to be shown or removed.
+    NothingThere,
     /// No such request waits or runs.
     InvalidRequestId,
     /// Every instance is busy.
@@ -106,6 +108,7 @@ impl Refusal {
                 Answer::service(S::PAYLOAD_TOO_LARGE, "FSS.0413", "The request body is too large.")
             }
             Self::BackendTimeout => Answer::gateway(S::GATEWAY_TIMEOUT, "APIG.0201", "Backend timeout."),
+            Self::NothingThere => Answer::service(S::NOT_FOUND, "FSS.0404", "not found"),
             Self::InvalidRequestId => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid RequestId"),
             Self::Busy => Answer::service(S::TOO_MANY_REQUESTS, "FSS.0429", "Too many requests."),
             Self::InvalidParameter => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid parameter."),

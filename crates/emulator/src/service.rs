@@ -3,6 +3,8 @@
 use std::pin::Pin;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::answer::{Answer, Reply};
 use crate::api::{Api, Route};
@@ -12,12 +14,15 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::State;
 
+mod async_config;
 mod cancel;
 mod disguise;
 mod event;
 mod invoke_async;
 mod invoke_sync;
 mod list_async;
+mod metadata;
+mod page;
 
 /// A request that was let in, and all that an API needs to answer it.
 struct Call<'a> {
@@ -82,6 +87,11 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         Api::Invoke | Api::InvokeV1 => invoke_sync::plan(call),
         Api::ListAsync | Api::ListActive => list_async::plan(call),
         Api::Cancel => cancel::plan(call),
+        Api::ShowAsyncConfig => async_config::show(call),
+        Api::SetAsyncConfig => async_config::set(call),
+        Api::DeleteAsyncConfig => async_config::delete(call),
+        Api::ListAsyncConfigs => async_config::list(call),
+        Api::ShowFunction => metadata::show(call),
     }
 }
 
@@ -89,11 +99,19 @@ impl Call<'_> {
     /// The function, or how this API says that there is none.
     fn target(&self) -> Result<&Target, Refusal> {
         self.target.as_ref().map_err(|refusal| match (refusal, self.route.api) {
-            (Refusal::UnknownName(_), Api::InvokeReserved) => Refusal::UnknownFunction,
+            (Refusal::UnknownName(_), Api::InvokeAsync | Api::InvokeAsyncV1 | Api::Invoke) => refusal.clone(),
             (Refusal::UnknownName(_), Api::InvokeV1) => Refusal::UnknownResource,
             (Refusal::UnknownName(_), Api::ListAsync | Api::ListActive | Api::Cancel) => Refusal::CannotFind,
+            (Refusal::UnknownName(_), _) => Refusal::UnknownFunction,
             (other, _) => other.clone(),
         })
+    }
+
+    /// The body, which is an object. (From an array, too, a struct could be read.)
+    fn object<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        let body: Value = serde_json::from_slice(&self.request.body).map_err(|_| Refusal::NotJson)?;
+        let body = Some(body).filter(Value::is_object).ok_or(Refusal::InvalidParameter)?;
+        serde_json::from_value(body).map_err(|_| Refusal::InvalidParameter)
     }
 
     /// The name of the function. One that does not exist is known by what the path says.

@@ -32,4 +32,16 @@ impl Settings {
     pub(crate) fn get(&self, urn: &str) -> Option<Setting> {
         self.0.lock().get(urn).cloned()
     }
+
+    /// False if there were none.
+    pub(crate) fn remove(&self, urn: &str) -> bool {
+        self.0.lock().remove(urn).is_some()
+    }
+
+    /// The settings of all URNs that begin like this, in the order of the URNs.
+    pub(crate) fn list(&self, beginning: &str) -> Vec<(String, Setting)> {
+        let all = self.0.lock();
+        let found = all.iter().filter(|(urn, _)| urn.starts_with(beginning));
+        found.map(|(urn, setting)| (urn.clone(), setting.clone())).collect()
+    }
 }

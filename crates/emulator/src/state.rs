@@ -9,7 +9,7 @@ use crate::clock;
 use crate::config::{AsyncInvokeConfig, Config, ConfigError, Function, Listing};
 use crate::executions::Executions;
 use crate::fault::FaultPlan;
-use crate::functions::Functions;
+use crate::functions::{Functions, LATEST};
 use crate::ledger::Ledger;
 use crate::rate_limit::{Bucket, RateLimit};
 use crate::settings::Settings;
@@ -71,7 +71,7 @@ impl State {
     /// The settings of asynchronous invocations that are declared of a function, and the URN they are for.
     fn declared(&self, function: &Function) -> Option<(String, AsyncInvokeConfig)> {
         let config = function.async_invoke_config.clone()?;
-        Some((self.functions.urn_of(function, "latest"), config))
+        Some((self.functions.urn_of(function, LATEST), config))
     }
 
     /// Starts a new rate limit with a full bucket, or lifts the present one.

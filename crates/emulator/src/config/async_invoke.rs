@@ -103,6 +103,11 @@ impl AsyncInvokeConfig {
         Duration::from_secs(seconds.unwrap_or(3600))
     }
 
+    /// Whether the states of invocations are logged; not unless that is asked for.
+    pub(crate) fn logs_status(&self) -> bool {
+        self.enable_async_status_log.unwrap_or_default()
+    }
+
     /// How often an event is run again.
     pub(crate) fn retries(&self) -> u32 {
         self.max_async_retry_attempts.and_then(|retries| retries.try_into().ok()).unwrap_or(1)

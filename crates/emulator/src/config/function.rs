@@ -40,6 +40,15 @@ pub struct Function {
     /// What an execution writes into its log.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
+    /// The language it is said to be written in, such as `Python3.9`.
+    #[serde(default = "default_runtime")]
+    pub runtime: String,
+    /// How long a run may take, 3 seconds to 3 days; what would take longer ends then, with 4010.
+    #[serde(
+        default = "default_timeout",
+        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required"
+    )]
+    pub timeout: Duration,
     /// Configured memory, in MB.
     #[serde(default = "default_memory")]
     pub memory: u32,
@@ -70,6 +79,15 @@ pub struct Function {
     pub async_invoke_config: Option<AsyncInvokeConfig>,
 }
 
+/// The shortest time in which a run may be cut.
+const SHORTEST_RUN: Duration = Duration::from_secs(3);
+
+/// The longest time that a run may take: 259,200 seconds.
+const LONGEST_RUN: Duration = Duration::from_hours(72);
+
+/// What a run ends with that takes too long.
+const TIMED_OUT: (i64, &str) = (4010, "function invocation timeout");
+
 /// How much of a function runs at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
@@ -91,6 +109,15 @@ fn one() -> NonZeroU32 {
     NonZeroU32::MIN
 }
 
+fn default_runtime() -> String {
+    "Python3.9".to_owned()
+}
+
+/// The longest that functions can have.
+fn default_timeout() -> Duration {
+    LONGEST_RUN
+}
+
 /// The smallest size that functions can have.
 fn default_memory() -> u32 {
     128
@@ -110,6 +137,8 @@ impl Function {
             answer_latency: Duration::ZERO,
             result: None,
             log: String::new(),
+            runtime: default_runtime(),
+            timeout: default_timeout(),
             memory: default_memory(),
             memory_used: 0.0,
             dynamic_memory: false,
@@ -137,6 +166,16 @@ impl Function {
         Limits { instances, events_each: self.concurrent_num.get() }
     }
 
+    /// How long a run takes and how it fails, if it does.
+    pub(crate) fn run(&self) -> (Duration, Option<Failure>) {
+        if self.latency > self.timeout {
+            let (code, message) = TIMED_OUT;
+            (self.timeout, Some(Failure::new(code, message)))
+        } else {
+            (self.latency, self.failure.clone())
+        }
+    }
+
     /// Says what makes this function impossible to call.
     pub(crate) fn check(&self, region: &str, project_id: &str) -> Result<(), ConfigError> {
         FunctionUrn::new(region, project_id, &self.package, &self.name, Qualifier::Latest)
@@ -146,6 +185,9 @@ impl Function {
                 function: self.name.clone(),
                 concurrency: self.concurrency,
             });
+        }
+        if !(SHORTEST_RUN..=LONGEST_RUN).contains(&self.timeout) {
+            return Err(ConfigError::Timeout { function: self.name.clone(), timeout: self.timeout });
         }
         if let Some(config) = &self.async_invoke_config {
             let error = |source| ConfigError::AsyncInvoke { function: self.name.clone(), source };

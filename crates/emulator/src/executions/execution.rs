@@ -15,6 +15,8 @@ pub(crate) struct Event {
     pub(crate) accepted: Timestamp,
     /// Whether it is asynchronous, and so appears in listings.
     pub(crate) listed: bool,
+    /// Whether the state of it was to be logged.
+    pub(crate) logged: bool,
     /// How long it waits before each run, at the least.
     pub(crate) queue_latency: Duration,
     /// How long each run takes.
@@ -75,14 +77,16 @@ pub(crate) enum Outcome {
 impl Event {
     /// An event of a function as that is declared, accepted now.
     pub(crate) fn of(function: &Function, urn: String, request_id: String, accepted: Timestamp) -> Self {
+        let (latency, failure) = function.run();
         Self {
             request_id,
             urn,
             accepted,
             listed: true,
+            logged: false,
             queue_latency: function.queue_latency,
-            latency: function.latency,
-            failure: function.failure.clone(),
+            latency,
+            failure,
             retries: 0,
             deadline: Timestamp::MAX,
         }

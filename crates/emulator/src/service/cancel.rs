@@ -22,8 +22,7 @@ struct Asked {
 
 pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
-    let body: Value = serde_json::from_slice(&call.request.body).map_err(|_| Refusal::NotJson)?;
-    let Asked { request_id, kind } = serde_json::from_value(body).map_err(|_| Refusal::InvalidParameter)?;
+    let Asked { request_id, kind } = call.object()?;
     let force = match kind.as_deref() {
         Some("force") => true,
         // A function calls no other here, so there is no more to end than without it.

@@ -29,12 +29,13 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 /// Hands the event over, with the settings that hold for the URN that was called.
 fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool) {
     let Call { state, now, .. } = *call;
-    let Target { urn, function } = target;
+    let Target { urn, function, .. } = target;
     let urn = urn.to_string();
     let settings = state.settings.get(&urn).map(|setting| setting.config).unwrap_or_default();
     let event = Event {
         retries: settings.retries(),
         deadline: later(now, settings.event_age()),
+        logged: settings.logs_status(),
         ..Event::of(function, urn, request_id, now)
     };
     if reserved {

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use functiongraph::urn::Qualifier;
 use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -33,7 +32,7 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 
 async fn execute(call: &Call<'_>, target: &Target) -> Result<Answer, Refusal> {
     let Call { state, now, .. } = *call;
-    let Target { urn, function } = target;
+    let Target { urn, function, .. } = target;
     let request_id = clock::invocation_id();
     let event = Event { listed: false, ..Event::of(function, urn.to_string(), request_id.clone(), now) };
     // Another may have taken the last place in between.
@@ -111,11 +110,7 @@ fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
 
 /// The log of an execution: what the function writes, between the lines of the runtime.
 fn log(target: &Target, done: &Done) -> String {
-    let version = match target.urn.qualifier() {
-        Qualifier::Latest => "latest",
-        Qualifier::Version(version) => version,
-        Qualifier::Alias(alias) => target.function.aliases.get(alias).map_or(&**alias, String::as_str),
-    };
+    let version = target.version();
     let Done { request_id, start, end, took, failure, memory } = done;
     let failed = if failure.is_some() { "(invoke Failed)" } else { "" };
     format!(

@@ -11,6 +11,7 @@ use crate::executions::{Execution, Outcome, Progress};
 use crate::functions::Target;
 use crate::refusal::Refusal;
 use crate::request::Request;
+use crate::service::page::Page;
 use crate::service::{Call, Work, done};
 
 /// How far back the window reaches if the caller does not say.
@@ -40,11 +41,12 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 
 fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
     let Call { state, route, request, now, .. } = *call;
-    let Target { urn, function } = call.target()?;
+    let Target { urn, function, .. } = call.target()?;
     let asked = Asked::read(route.api, request, now)?;
     let found = state.executions.select(function, &urn.to_string(), now, |execution| asked.wants(execution));
-    let next = asked.marker.saturating_add(asked.limit);
-    let records: Vec<Value> = found.iter().skip(asked.marker).take(asked.limit).map(record).collect();
+    let shown = asked.page.of(&found);
+    let next = asked.page.next(shown.len());
+    let records: Vec<Value> = shown.iter().map(record).collect();
     let mut body = json!({ "invocations": records });
     // The listing of what is active has neither, as far as it is documented.
     if route.api == Api::ListAsync {
@@ -67,17 +69,11 @@ struct Asked<'a> {
     status: Option<&'a str>,
     begin: Timestamp,
     end: Timestamp,
-    /// Records to skip.
-    marker: usize,
-    limit: usize,
+    page: Page,
 }
 
 impl<'a> Asked<'a> {
     fn read(api: Api, request: &'a Request, now: Timestamp) -> Result<Self, Refusal> {
-        let number = |name, default| match request.parameter(name) {
-            Some(value) => value.parse().map_err(|_| Refusal::InvalidParameter),
-            None => Ok(default),
-        };
         let time = |name, default| match request.parameter(name) {
             Some(value) => read_time(value).ok_or(Refusal::InvalidParameter),
             None => Ok(default),
@@ -101,11 +97,7 @@ impl<'a> Asked<'a> {
             status,
             begin: time("query_begin_time", an_hour_ago)?,
             end: time("query_end_time", now)?,
-            marker: number("marker", 0)?,
-            limit: match number("limit", DEFAULT_LIMIT)? {
-                0 => DEFAULT_LIMIT,
-                limit => limit.min(MAX_LIMIT),
-            },
+            page: Page::read(request, "limit", DEFAULT_LIMIT, MAX_LIMIT)?,
         })
     }
 

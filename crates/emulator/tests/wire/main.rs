@@ -12,6 +12,8 @@ mod invocations;
 mod ledger;
 mod life;
 mod listing;
+mod metadata;
 mod rate_limit;
+mod settings;
 mod support;
 mod sync;

@@ -107,6 +107,11 @@ impl Place {
         self.http.post(url).header("X-Auth-Token", TOKEN).body(event.to_owned())
     }
 
+    /// Reads with the good token.
+    pub async fn get(&self, function: &str, api: &str) -> Seen {
+        Seen::of(self.http.get(self.url(function, api)).header("X-Auth-Token", TOKEN)).await
+    }
+
     /// Submits an event with the good token.
     pub async fn submit(&self, function: &str, event: &str) -> Seen {
         Seen::of(self.submission(function, event)).await

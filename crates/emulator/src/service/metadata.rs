@@ -1,0 +1,57 @@
+//! `GET …/config`: what there is to know of a function.
+
+use bytes::Bytes;
+use http::StatusCode;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha512};
+
+use crate::answer::{Answer, zoned};
+use crate::config::Function;
+use crate::functions::Target;
+use crate::refusal::Refusal;
+use crate::service::{Call, Work, done};
+
+/// Runs that may take longer than this are long ones: the limit of a synchronous run, in seconds.
+const LONG: u64 = 900;
+
+pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let target = call.target()?;
+    Ok(done(Answer::json(StatusCode::OK, &of(call, target, target.version()))))
+}
+
+/// The metadata of one version. What no part of the emulator knows is empty; there is no code, so its digest is that of
+/// nothing.
+fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
+    let functions = &call.state.functions;
+    let Target { function, modified, .. } = target;
+    let Function { name, package, runtime, timeout, memory, .. } = &**function;
+    let concurrency = if function.is_disabled() { 0 } else { function.concurrency };
+    json!({
+        "func_urn": functions.urn_of(function, version),
+        "func_name": name,
+        "package": package,
+        "version": version,
+        "namespace": functions.project_id(),
+        "project_name": functions.region(),
+        "domain_id": "",
+        "runtime": runtime,
+        "handler": "index.handler",
+        "timeout": timeout.as_secs(),
+        "long_time": timeout.as_secs() > LONG,
+        "memory_size": memory,
+        // A tenth of a core for the smallest size, and in proportion for the others.
+        "cpu": memory * 100 / 128,
+        "enable_dynamic_memory": function.dynamic_memory,
+        "strategy_config": { "concurrency": concurrency, "concurrent_num": function.concurrent_num },
+        "type": "v2",
+        "code_type": "inline",
+        "code_size": 0,
+        "digest": digest_of_nothing(),
+        "image_name": format!("{version}@emulator"),
+        "last_modified": zoned(*modified),
+    })
+}
+
+fn digest_of_nothing() -> String {
+    format!("{:x}", Bytes::copy_from_slice(&Sha512::digest([])))
+}

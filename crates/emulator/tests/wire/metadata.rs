@@ -1,0 +1,96 @@
+//! What the API tells of a function: its metadata.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use functiongraph_emulator::Function;
+use serde_json::json;
+
+use crate::support::{PROJECT, Place, TOKEN, config};
+
+#[tokio::test]
+async fn the_metadata_of_a_function_are_those_that_are_declared() {
+    let mut config = config();
+    let hello = &mut config.functions[0];
+    hello.memory = 768;
+    hello.runtime = "Node.js18.15".to_owned();
+    hello.timeout = Duration::from_secs(901);
+    hello.concurrency = 7;
+    hello.concurrent_num = NonZeroU32::new(3).unwrap();
+    let place = Place::with(config).await;
+    let seen = place.get("hello", "config").await;
+    assert_eq!((seen.status, seen.header("content-type")), (200, Some("application/json")));
+    let body = seen.json();
+    let urn = |qualifier: &str| format!("urn:fss:eu-de:{PROJECT}:function:default:hello:{qualifier}");
+    for (key, value) in [
+        ("func_urn", json!(urn("latest"))),
+        ("func_name", json!("hello")),
+        ("namespace", json!(PROJECT)),
+        ("project_name", json!("eu-de")),
+        ("package", json!("default")),
+        ("version", json!("latest")),
+        ("runtime", json!("Node.js18.15")),
+        ("memory_size", json!(768)),
+        ("cpu", json!(600)),
+        ("timeout", json!(901)),
+        ("long_time", json!(true)),
+        ("enable_dynamic_memory", json!(true)),
+        ("strategy_config", json!({"concurrency": 7, "concurrent_num": 3})),
+    ] {
+        assert_eq!(body[key], value, "{key}");
+    }
+    // Beside these the definitions require:
+    for key in ["code_size", "code_type", "digest", "domain_id", "handler", "image_name", "last_modified"] {
+        assert!(!body[key].is_null(), "{key}");
+    }
+    // An alias is told as the version that it stands for.
+    for qualifier in ["v1", "!prod"] {
+        let body = place.get(&urn(qualifier), "config").await.json();
+        assert_eq!((&body["func_urn"], &body["version"]), (&json!(urn("v1")), &json!("v1")));
+    }
+}
+
+#[tokio::test]
+async fn a_concurrency_of_zero_tells_that_a_function_is_switched_off() {
+    let place = Place::new().await;
+    let concurrency =
+        async || place.get("off", "config").await.json()["strategy_config"]["concurrency"].clone();
+    assert_eq!(concurrency().await, 0);
+    assert!(place.emulator.set_disabled("off", false));
+    assert_eq!(concurrency().await, -1);
+    place.emulator.add_function(Function { concurrency: 0, ..Function::named("off") }).unwrap();
+    assert_eq!(concurrency().await, 0);
+}
+
+#[tokio::test]
+async fn what_is_missing_is_named_with_its_own_code() {
+    let place = Place::new().await;
+    let refused = async |function: &str, code: &str, message: &str| {
+        place.get(function, "config").await.assert_error(404, code, message);
+    };
+    refused("nope", "FSS.1051", "Not found the function").await;
+    refused(&format!("{PROJECT}:default:hello:v9"), "FSS.1052", "Not found the function version").await;
+    refused(&format!("{PROJECT}:default:hello:!nope"), "FSS.1053", "Not found the function alias").await;
+    let bare = place.http.get(place.url("hello", "config")).send().await.unwrap();
+    assert_eq!(bare.status(), 401);
+    let other = place.url("hello", "config").replace(PROJECT, "0000");
+    let other = place.http.get(other).header("X-Auth-Token", TOKEN).send().await.unwrap();
+    assert_eq!(other.status(), 403);
+}
+
+#[tokio::test]
+async fn a_run_that_takes_too_long_is_cut() {
+    let mut config = config();
+    config.functions[0].timeout = Duration::from_secs(3);
+    config.functions[0].latency = Duration::from_hours(1);
+    let place = Place::with(config).await;
+    place.submit("hello", "{}").await;
+    let record = loop {
+        let record = place.get("hello", "async-invocations").await.json()["invocations"][0].clone();
+        if record["status"] != "RUNNING" {
+            break record;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert_eq!((&record["status"], &record["error_code"]), (&json!("FAIL"), &json!(4010)));
+}
