@@ -8,12 +8,15 @@ use crate::context::Context;
 use crate::gate::Signal;
 use crate::kubernetes::status::Claim;
 use crate::lifecycle::{Reply, Trouble, backoff};
-use functiongraph::{Answer, Credential, FunctionUrn, SendError, Verdict};
+use functiongraph::{Answer, Credential, FunctionUrn, Invocation, Kind, Protocol, SendError, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The longest pause of a whole provider that a `Retry-After` can cause.
 const GATE_PAUSE: Duration = Duration::from_mins(15);
+
+/// The one way in which events are sent.
+const KIND: Kind = Kind::Async;
 
 /// Everything about a request that could fail, done before the claim.
 pub struct Prepared {
@@ -49,10 +52,18 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
     let timeout = Duration::from_secs(object.spec.request_timeout_seconds.unsigned_abs());
     let Access { client, credential, .. } = &*prepared.access;
 
+    let invocation = Invocation {
+        urn: &prepared.urn,
+        kind: KIND,
+        protocol: Protocol::V2,
+        event: event.into(),
+        instance_memory_mb: None,
+    };
+
     let started = clock::monotonic();
     // From this line on a byte may have been written, and this attempt is never sent again.
     context.journal.sent(&uid, number);
-    let result = client.invoke_async(&prepared.urn, event.into(), credential, clock::now(), timeout).await;
+    let result = client.invoke(invocation, credential, clock::now(), timeout).await;
     let took = clock::monotonic().duration_since(started);
 
     let http_status = result.as_ref().ok().map(|answer| answer.status);
@@ -76,7 +87,7 @@ fn judge(
     let retry_after = answer.retry_after.map(|asked| backoff::clamp_retry_after(asked, policy));
     // One object's patience must not hold up its neighbours for longer than this.
     let throttled = Signal::Throttled { retry_after: retry_after.map(|asked| asked.min(GATE_PAUSE)) };
-    let (class, signal) = match answer.verdict(credential.kind()) {
+    let (class, signal) = match answer.verdict(KIND, credential.kind()) {
         Verdict::Accepted => {
             return (Reply::Accepted { request_id: answer.request_id.clone() }, Signal::Clean, false);
         }

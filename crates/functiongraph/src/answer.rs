@@ -1,21 +1,25 @@
-//! What the service answered to an asynchronous invocation, and what that means for the event.
+//! What the service answered to an invocation, and what that means for the event.
 //!
 //! [`Answer::from_parts`] is total: whatever bytes arrive, it reads what can be read and invents nothing.
 
 mod body;
 mod retry_after;
+mod sync;
 mod verdict;
 
 use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::invocation::{Kind, Protocol};
 use crate::text;
+use crate::transport::Seen;
 use body::Body;
 
+pub use sync::{MAX_RESULT, Summary, SyncResult};
 pub use verdict::Verdict;
 
-/// Bytes of a body that are looked at; the answers of the service have some hundred.
+/// Bytes of a body that are looked at; the answers of the service have some hundred. For results see [`MAX_RESULT`].
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// Characters of a message that are kept.
@@ -33,13 +37,15 @@ const GATEWAY_ID: &str = "x-request-id";
 /// An answer: the status, and whatever else could be read.
 ///
 /// All texts are on one line, without control characters, and short.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Id of the invocation: of a success from its body, else from the header `X-Cff-Request-Id`. At most 64
-    /// characters; an odd one is left out.
+    /// Id of the invocation: of a success from its body (of a synchronous one, from the envelope), else from the
+    /// header `X-Cff-Request-Id`. At most 64 characters; an odd one is left out.
     pub request_id: Option<String>,
+    /// Id of the reserved instance that will execute the event.
+    pub instance_id: Option<String>,
     /// The gateway's id of the exchange, for support requests: from `X-Request-Id`, else of a failure from its body.
     pub gateway_request_id: Option<String>,
     /// Code of the error, such as `FSS.1051`.
@@ -49,29 +55,71 @@ pub struct Answer {
     pub error_message: Option<String>,
     /// How long to wait before trying again, if the answer says so. As it was said: not limited in any way.
     pub retry_after: Option<Duration>,
+    /// What a synchronous invocation ended with: of a status of 200 to [`Kind::Sync`].
+    pub sync: Option<SyncResult>,
+}
+
+/// What the body of a success is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// Something about the request, such as an id.
+    Notice,
+    /// What the function returned, in the manner of an edition of the API.
+    Result(Protocol),
+}
+
+// === impl Form ===
+
+impl Form {
+    /// The form of the answer to an invocation.
+    pub(crate) fn of(kind: Kind, protocol: Protocol) -> Self {
+        match kind {
+            Kind::Async | Kind::Reserved => Self::Notice,
+            Kind::Sync { .. } => Self::Result(protocol),
+        }
+    }
+
+    /// Bytes of a body to read.
+    pub(crate) fn cap(self) -> usize {
+        match self {
+            Self::Notice => MAX_BODY,
+            Self::Result(_) => MAX_RESULT,
+        }
+    }
 }
 
 // === impl Answer ===
 
 impl Answer {
-    /// Reads an answer. Never fails: the status counts, everything else is optional.
+    /// Reads the answer to an invocation. Never fails: the status counts, everything else is optional.
     ///
     /// `body` may be cut, and need not be JSON.
     #[must_use]
-    pub fn from_parts(status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
-        Self::read(status, headers, body, str::to_owned)
+    pub fn from_parts(kind: Kind, protocol: Protocol, status: u16, headers: &HeaderMap, body: &[u8]) -> Self {
+        let form = Form::of(kind, protocol);
+        let kept = body.get(..form.cap()).unwrap_or(body);
+        let complete = kept.len() == body.len();
+        Self::read(
+            form,
+            &Seen { status, headers: headers.clone(), body: kept.into(), complete },
+            str::to_owned,
+        )
     }
 
-    /// As [`Self::from_parts`], with `redact` applied to every text before it is cut to its length: half a secret is
+    /// Reads what has been seen, with `redact` applied to every text before it is cut to its length: half a secret is
     /// not recognised any more.
-    pub(crate) fn read(
-        status: u16,
-        headers: &HeaderMap,
-        body: &[u8],
-        redact: impl Fn(&str) -> String,
-    ) -> Self {
-        let Body { id, code, message, raw } = Body::read(body.get(..MAX_BODY).unwrap_or(body));
-        let is_success = (200..300).contains(&status);
+    pub(crate) fn read(form: Form, seen: &Seen, redact: impl Fn(&str) -> String) -> Self {
+        let Seen { status, headers, body, complete } = seen;
+        let is_success = is_success(*status);
+        let (notice, result) = match form {
+            // The function's own words are not those of the service.
+            Form::Result(protocol) if *status == 200 => {
+                let read = sync::Read::from_parts(protocol, headers, body, *complete, &redact);
+                (Body { id: read.id, ..Body::default() }, Some(read.result))
+            }
+            Form::Result(_) | Form::Notice => (Body::read(body.get(..MAX_BODY).unwrap_or(body)), None),
+        };
+        let Body { id, instance, code, message, raw } = notice;
         let from_header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // The id of a failure's body is the gateway's.
         let (invocation, gateway) = if is_success { (id, None) } else { (None, id) };
@@ -80,16 +128,29 @@ impl Answer {
         let message =
             message.map(|message| text::cut(&redact(&text::clean(&message)), MAX_MESSAGE).to_owned());
         Self {
-            status,
+            status: *status,
             request_id: invocation.and_then(keep_id).or_else(|| from_header(INVOCATION_ID).and_then(keep_id)),
+            instance_id: instance.filter(|_| is_success).and_then(keep_id),
             gateway_request_id: from_header(GATEWAY_ID)
                 .and_then(keep_id)
                 .or_else(|| gateway.and_then(keep_id)),
             error_code: code.and_then(keep_id),
             error_message: message.filter(|message| !message.is_empty()),
             retry_after: retry_after::read(headers),
+            sync: result,
         }
     }
+
+    /// Whether the service did what it was asked, or began to: a status from 200 to 299. Of an invocation
+    /// [`verdict`](Self::verdict) says more.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        is_success(self.status)
+    }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 /// Whether a text looks like an id or an error code rather than like something that wants to be more.

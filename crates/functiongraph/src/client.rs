@@ -4,14 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::answer::{Answer, MAX_BODY};
+use crate::answer::{Answer, Form};
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
-use crate::request;
+use crate::invocation::Invocation;
+use crate::request::Draft;
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
@@ -22,8 +22,8 @@ pub use crate::transport::{BuildError, ClientOptions, TlsError};
 /// # Guarantees
 /// * A call writes its request at most once: no retries, no redirects, no proxy (whatever the environment says).
 /// * Once a status has been seen it is reported, even if the rest of the answer is cut, endless or late.
-/// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), [`MAX_BODY`] bytes of
-///   body, no decompression.
+/// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), 64 KiB of body (256 KiB
+///   of a function's result or of a page of records), no decompression.
 /// * TLS 1.2 or newer, verified; HTTP/1.1.
 #[derive(Clone)]
 pub struct Client {
@@ -47,7 +47,7 @@ impl Client {
         &self.endpoint
     }
 
-    /// Submits one event for asynchronous execution. An empty event is sent as `{}`.
+    /// Sends one event to a function.
     ///
     /// `signed_at` is the current time; the service refuses a signature more than 15 minutes old. `timeout` bounds the
     /// whole exchange; give more than the connect timeout, or a server that cannot be reached counts as interrupted.
@@ -57,18 +57,35 @@ impl Client {
     /// # Errors
     /// There is no status: [`SendError::NotSent`] if it is certain that no byte of the request was written,
     /// [`SendError::Interrupted`] otherwise. A refusal by the service is an [`Answer`].
-    pub async fn invoke_async(
+    pub async fn invoke(
         &self,
-        urn: &FunctionUrn,
-        event: Bytes,
+        invocation: Invocation<'_>,
         credential: &Credential,
         signed_at: Timestamp,
         timeout: Duration,
     ) -> Result<Answer, SendError> {
-        let request = request::invoke_async(&self.endpoint, urn, event, credential, signed_at);
-        let Seen { status, headers, body } = self.transport.send(request, timeout, MAX_BODY).await?;
-        Ok(Answer::read(status, &headers, &body, |text| credential.scrub(text)))
+        let form = Form::of(invocation.kind, invocation.protocol);
+        let urn = invocation.urn;
+        let call = Call { urn, credential, signed_at, timeout };
+        let seen = self.send(call, invocation.draft(), form.cap()).await?;
+        Ok(Answer::read(form, &seen, |text| credential.scrub(text)))
     }
+
+    /// Sends what a call asks for, and reads up to `cap` bytes of the answer's body.
+    async fn send(&self, call: Call<'_>, draft: Draft, cap: usize) -> Result<Seen, SendError> {
+        let Call { urn, credential, signed_at, timeout } = call;
+        let request = draft.finish(&self.endpoint, urn.project_id(), credential, signed_at);
+        self.transport.send(request, timeout, cap).await
+    }
+}
+
+/// What all calls have in common.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    urn: &'a FunctionUrn,
+    credential: &'a Credential,
+    signed_at: Timestamp,
+    timeout: Duration,
 }
 
 /// Says where it sends to, and nothing of what passed through it.

@@ -1,4 +1,4 @@
-//! Submits events to FunctionGraph, and tells acceptance, refusal and doubt apart.
+//! Calls functions of FunctionGraph, and tells acceptance, refusal and doubt apart.
 #![doc = include_str!("../README.md")]
 
 pub mod addresses;
@@ -7,6 +7,7 @@ pub mod client;
 pub mod credentials;
 pub mod endpoint;
 pub mod error;
+pub mod invocation;
 pub mod regions;
 pub mod sign;
 pub mod urn;
@@ -17,9 +18,10 @@ mod text;
 mod tls;
 mod transport;
 
-pub use answer::{Answer, Verdict};
+pub use answer::{Answer, Summary, SyncResult, Verdict};
 pub use client::{Client, ClientOptions};
 pub use credentials::{Credential, CredentialKind};
 pub use endpoint::Endpoint;
 pub use error::SendError;
+pub use invocation::{Invocation, Kind, Protocol};
 pub use urn::{FunctionUrn, Qualifier};

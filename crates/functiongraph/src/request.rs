@@ -9,61 +9,88 @@ use secrecy::ExposeSecret;
 use crate::credentials::{Credential, Parts};
 use crate::endpoint::Endpoint;
 use crate::sign::{self, SignedRequest};
-use crate::urn::FunctionUrn;
 
 /// Content type of every event.
 const JSON: &str = "application/json";
 
-/// What is sent for an event without content: the service refuses an empty body.
-const EMPTY_EVENT: Bytes = Bytes::from_static(b"{}");
-
 /// Header with a token.
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
-/// `POST …/invocations-async`, signed or with its token.
-///
-/// # Errors
-/// None is known: every part has been checked by its type. The error is that of the builder.
-pub(crate) fn invoke_async(
-    endpoint: &Endpoint,
-    urn: &FunctionUrn,
-    event: Bytes,
-    credential: &Credential,
-    signed_at: Timestamp,
-) -> Result<Request<Bytes>, http::Error> {
-    let host = endpoint.authority();
-    let path = format!("/v2/{}/fgs/functions/{}/invocations-async", urn.project_id(), urn.path_segment());
-    let body = if event.is_empty() { EMPTY_EVENT } else { event };
-    let mut request = Request::builder()
-        .method(Method::POST)
-        .uri(format!("{endpoint}{path}"))
-        // Given here and not left to the HTTP library, so that what is signed is what is sent.
-        .header(HOST, &host)
-        .header(CONTENT_TYPE, JSON)
-        // A compressed answer could be a bomb, and is never large enough to be worth it.
-        .header(ACCEPT_ENCODING, "identity");
-    match credential.parts() {
-        Parts::Token(token) => request = request.header(X_AUTH_TOKEN, secret_value(token.expose_secret())?),
-        Parts::AccessKey { id, secret, security_token } => {
-            let date = sign::format_date(signed_at);
-            // A small set: a proxy that rewrites other headers does no harm.
-            let mut headers = vec![
-                ("content-type", JSON),
-                ("host", host.as_str()),
-                (sign::X_PROJECT_ID, urn.project_id()),
-                (sign::X_SDK_DATE, date.as_str()),
-            ];
-            request = request.header(sign::X_PROJECT_ID, urn.project_id()).header(sign::X_SDK_DATE, &date);
-            if let Some(token) = security_token {
-                headers.push((sign::X_SECURITY_TOKEN, token.expose_secret()));
-                request = request.header(sign::X_SECURITY_TOKEN, secret_value(token.expose_secret())?);
-            }
-            let signed =
-                SignedRequest { method: "POST", path: &path, query: &[], headers: &headers, body: &body };
-            request = request.header(AUTHORIZATION, signed.authorization(id, secret.expose_secret(), &date));
+/// A request that says what it asks for, but not yet whom and in whose name.
+#[derive(Clone)]
+pub(crate) struct Draft {
+    pub method: Method,
+    /// Percent-encoded.
+    pub path: String,
+    /// Decoded pairs, in any order.
+    pub query: Vec<(String, String)>,
+    /// Headers beside those that every request has; signed with them.
+    pub headers: Vec<(HeaderName, String)>,
+    pub body: Bytes,
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// The request to `endpoint`, about a function of a project, signed or with its token.
+    ///
+    /// # Errors
+    /// None is known: every part has been checked by its type. The error is that of the builder.
+    pub(crate) fn finish(
+        self,
+        endpoint: &Endpoint,
+        project_id: &str,
+        credential: &Credential,
+        signed_at: Timestamp,
+    ) -> Result<Request<Bytes>, http::Error> {
+        let Self { method, path, query, headers: more, body } = self;
+        let host = endpoint.authority();
+        // The very text that is signed, as the official SDK does it.
+        let search =
+            if query.is_empty() { String::new() } else { format!("?{}", sign::canonical_query(&query)) };
+        let mut request = Request::builder()
+            .method(method.clone())
+            .uri(format!("{endpoint}{path}{search}"))
+            // Given here and not left to the HTTP library, so that what is signed is what is sent.
+            .header(HOST, &host)
+            .header(CONTENT_TYPE, JSON)
+            // A compressed answer could be a bomb, and is never large enough to be worth it.
+            .header(ACCEPT_ENCODING, "identity");
+        for (name, value) in &more {
+            request = request.header(name, value);
         }
+        match credential.parts() {
+            Parts::Token(token) => {
+                request = request.header(X_AUTH_TOKEN, secret_value(token.expose_secret())?);
+            }
+            Parts::AccessKey { id, secret, security_token } => {
+                let date = sign::format_date(signed_at);
+                // A small set: a proxy that rewrites other headers does no harm.
+                let mut headers = vec![
+                    ("content-type", JSON),
+                    ("host", host.as_str()),
+                    (sign::X_PROJECT_ID, project_id),
+                    (sign::X_SDK_DATE, date.as_str()),
+                ];
+                headers.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+                request = request.header(sign::X_PROJECT_ID, project_id).header(sign::X_SDK_DATE, &date);
+                if let Some(token) = security_token {
+                    headers.push((sign::X_SECURITY_TOKEN, token.expose_secret()));
+                    request = request.header(sign::X_SECURITY_TOKEN, secret_value(token.expose_secret())?);
+                }
+                let signed = SignedRequest {
+                    method: method.as_str(),
+                    path: &path,
+                    query: &query,
+                    headers: &headers,
+                    body: &body,
+                };
+                request =
+                    request.header(AUTHORIZATION, signed.authorization(id, secret.expose_secret(), &date));
+            }
+        }
+        request.body(body)
     }
-    request.body(body)
 }
 
 /// A value that the HTTP library does not show in its own `Debug`.
@@ -76,7 +103,7 @@ fn secret_value(text: &str) -> Result<HeaderValue, http::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::urn::Qualifier;
+    use crate::urn::{FunctionUrn, Qualifier};
 
     const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
     const KEY: &str = "AKEXAMPLE0000000TEST";
@@ -86,7 +113,14 @@ mod tests {
         let urn = FunctionUrn::new("eu-de", PROJECT, "default", "test", Qualifier::Latest).unwrap();
         let endpoint = "https://functiongraph.eu-de.otc.t-systems.com".parse().unwrap();
         let signed_at = "2024-01-02T03:04:05Z".parse().unwrap();
-        invoke_async(&endpoint, &urn, Bytes::from_static(event), credential, signed_at).unwrap()
+        let draft = Draft {
+            method: Method::POST,
+            path: format!("/v2/{PROJECT}/fgs/functions/{}/invocations-async", urn.path_segment()),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: Bytes::from_static(event),
+        };
+        draft.finish(&endpoint, PROJECT, credential, signed_at).unwrap()
     }
 
     fn header<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {
@@ -139,11 +173,5 @@ mod tests {
             assert_eq!(header(&request, name), None);
         }
         assert!(!format!("{request:?}").contains("my-token"), "the value is marked as sensitive");
-    }
-
-    #[test]
-    fn an_empty_event_is_an_empty_object() {
-        assert_eq!(build(&Credential::token("t").unwrap(), b"").body().as_ref(), b"{}");
-        assert_eq!(build(&Credential::token("t").unwrap(), b" ").body().as_ref(), b" ");
     }
 }

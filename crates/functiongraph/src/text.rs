@@ -7,9 +7,22 @@ pub(crate) fn clean(text: &str) -> String {
     words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// As [`clean`], line by line; lines without text are left out.
+pub(crate) fn clean_lines(text: &str) -> String {
+    text.lines().map(clean).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+}
+
 /// The first `limit` characters of `text`.
 pub(crate) fn cut(text: &str, limit: usize) -> &str {
     text.char_indices().nth(limit).map_or(text, |(end, _)| text.split_at(end).0)
+}
+
+/// The last `limit` characters of `text`.
+pub(crate) fn tail(text: &str, limit: usize) -> &str {
+    match limit.checked_sub(1) {
+        Some(last) => text.char_indices().nth_back(last).map_or(text, |(start, _)| text.split_at(start).1),
+        None => "",
+    }
 }
 
 /// Zero-width characters and those that change the direction of writing.
@@ -32,5 +45,19 @@ mod tests {
         assert_eq!(cut("aä", 2), "aä");
         assert_eq!(cut("", 0), "");
         assert_eq!(cut("ä", 0), "");
+    }
+
+    #[test]
+    fn lines_stay_lines() {
+        assert_eq!(clean_lines("a\u{1b}[1m  b\r\n\n \t\nc\u{2028}d\n"), "a [1m b\nc d");
+    }
+
+    #[test]
+    fn a_tail_never_splits_a_character() {
+        assert_eq!(tail("aäöü", 2), "öü");
+        assert_eq!(tail("aä", 2), "aä");
+        assert_eq!(tail("aä", 9), "aä");
+        assert_eq!(tail("ä", 0), "");
+        assert_eq!(tail("", 3), "");
     }
 }

@@ -66,6 +66,8 @@ pub(crate) struct Seen {
     pub headers: HeaderMap,
     /// The body, as far as it came and up to the cap.
     pub body: BytesMut,
+    /// Whether that is all of it.
+    pub complete: bool,
 }
 
 // === impl ClientOptions ===
@@ -142,14 +144,18 @@ impl Transport {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
             body: BytesMut::new(),
+            complete: false,
         });
         while let Some(chunk) = response.chunk().await? {
             let room = cap - seen.body.len();
-            seen.body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-            if seen.body.len() == cap {
-                break;
-            }
+            let Some(cut) = chunk.get(..room).filter(|cut| cut.len() < chunk.len()) else {
+                seen.body.extend_from_slice(&chunk);
+                continue;
+            };
+            seen.body.extend_from_slice(cut);
+            return Ok(());
         }
+        seen.complete = true;
         Ok(())
     }
 }

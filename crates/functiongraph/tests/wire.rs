@@ -13,7 +13,8 @@ use functiongraph::addresses::LOCAL_NETWORKS;
 use functiongraph::client::BuildError;
 use functiongraph::sign::{SignedRequest, parse_authorization};
 use functiongraph::{
-    Answer, Client, ClientOptions, Credential, CredentialKind, FunctionUrn, SendError, Verdict,
+    Answer, Client, ClientOptions, Credential, CredentialKind, FunctionUrn, Invocation, Kind, Protocol,
+    SendError, Verdict,
 };
 use tokio::net::TcpListener;
 
@@ -44,9 +45,15 @@ async fn invoke_with(
     credential: &Credential,
     timeout: Duration,
 ) -> Result<Answer, SendError> {
-    let event = Bytes::from_static(br#"{"k":"v"}"#);
+    let invocation = Invocation {
+        urn: &urn(),
+        kind: Kind::Async,
+        protocol: Protocol::V2,
+        event: Bytes::from_static(br#"{"k":"v"}"#),
+        instance_memory_mb: None,
+    };
     let now = "2024-01-02T03:04:05Z".parse().unwrap();
-    client.invoke_async(&urn(), event, credential, now, timeout).await
+    client.invoke(invocation, credential, now, timeout).await
 }
 
 async fn invoke(client: &Client, timeout: Duration) -> Result<Answer, SendError> {
@@ -66,7 +73,7 @@ async fn play(script: Script, timeout: Duration) -> (Server, Result<Answer, Send
 }
 
 fn verdict(result: &Result<Answer, SendError>) -> Verdict {
-    result.as_ref().expect("an answer").verdict(CredentialKind::Token)
+    result.as_ref().expect("an answer").verdict(Kind::Async, CredentialKind::Token)
 }
 
 // === what is sent ===

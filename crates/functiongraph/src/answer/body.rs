@@ -7,6 +7,9 @@ use super::is_id;
 /// Names of the invocation's id: of API v2, of v1.0, and of the open-source kernel. Several may arrive at once.
 const IDS: [&str; 3] = ["request_id", "request-id", "requestId"];
 
+/// Names of the reserved instance's id: the documented one, and how other ids are spelled.
+const INSTANCES: [&str; 3] = ["instance_id", "instance-id", "instanceId"];
+
 /// Names of the error code; the last one is the identity service's.
 const CODES: [&str; 3] = ["error_code", "errorCode", "code"];
 
@@ -21,6 +24,8 @@ const MAX_DEPTH: usize = 4;
 pub(super) struct Body {
     /// An id, of the invocation or of the exchange.
     pub id: Option<String>,
+    /// Id of a reserved instance.
+    pub instance: Option<String>,
     /// Error code.
     pub code: Option<String>,
     /// Error message.
@@ -37,9 +42,11 @@ impl Body {
         let raw = String::from_utf8_lossy(bytes).into_owned();
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => {
-                let id = IDS.iter().filter_map(|name| text(&fields, name)).find(|id| is_id(id));
+                let id = |names: [&str; 3]| {
+                    names.iter().filter_map(|name| text(&fields, name)).find(|id| is_id(id))
+                };
                 let (code, message) = error(&fields, MAX_DEPTH);
-                Self { id, code, message, raw }
+                Self { id: id(IDS), instance: id(INSTANCES), code, message, raw }
             }
             _ => Self { raw, ..Self::default() },
         }
@@ -58,7 +65,7 @@ fn error(fields: &Map<String, Value>, depth: usize) -> (Option<String>, Option<S
 }
 
 /// A field that is a text, or a number written as one.
-fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+pub(super) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     match fields.get(name)? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),

@@ -13,7 +13,11 @@ fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
 }
 
 fn answer(status: u16, body: &str) -> Answer {
-    Answer::from_parts(status, &HeaderMap::new(), body.as_bytes())
+    from_parts(status, &HeaderMap::new(), body.as_bytes())
+}
+
+fn from_parts(status: u16, headers: &HeaderMap, body: &[u8]) -> Answer {
+    Answer::from_parts(Kind::Async, Protocol::V2, status, headers, body)
 }
 
 #[test]
@@ -34,13 +38,13 @@ fn the_id_is_found_in_every_spelling() {
 fn the_header_stands_in_for_a_missing_id_and_the_gateways_id_does_not() {
     let headers = headers(&[("x-cff-request-id", "from-header"), ("x-request-id", "gateway")]);
     for body in ["", "{}", "null", "[]", "<html>", r#"{"request_id":17.5e300}"#, r#"{"request_id":"a b"}"#] {
-        let read = Answer::from_parts(202, &headers, body.as_bytes());
+        let read = from_parts(202, &headers, body.as_bytes());
         assert_eq!(read.request_id.as_deref(), Some("from-header"), "{body}");
         assert_eq!(read.gateway_request_id.as_deref(), Some("gateway"), "{body}");
-        assert_eq!(read.verdict(Token), Verdict::Accepted);
+        assert_eq!(read.verdict(Kind::Async, Token), Verdict::Accepted);
     }
     let body = format!(r#"{{"request_id":"{ID}"}}"#);
-    assert_eq!(Answer::from_parts(202, &headers, body.as_bytes()).request_id.as_deref(), Some(ID));
+    assert_eq!(from_parts(202, &headers, body.as_bytes()).request_id.as_deref(), Some(ID));
     assert_eq!(answer(202, "").request_id, None);
 }
 
@@ -60,7 +64,7 @@ fn the_id_in_a_failure_is_the_gateways() {
     let read = answer(429, r#"{"error_msg":"m","error_code":"APIG.0308","request_id":"abc"}"#);
     assert_eq!((read.request_id.as_deref(), read.gateway_request_id.as_deref()), (None, Some("abc")));
     let headers = headers(&[("x-cff-request-id", "invocation"), ("x-request-id", "header")]);
-    let read = Answer::from_parts(500, &headers, br#"{"request_id":"abc"}"#);
+    let read = from_parts(500, &headers, br#"{"request_id":"abc"}"#);
     assert_eq!(read.request_id.as_deref(), Some("invocation"));
     assert_eq!(read.gateway_request_id.as_deref(), Some("header"));
 }
@@ -122,12 +126,14 @@ fn a_message_is_cleaned_and_cut() {
 #[test]
 fn a_secret_is_taken_out_before_the_message_is_cut() {
     let secret = "s3cr3t".repeat(300);
-    let read = Answer::read(
-        400,
-        &headers(&[("x-request-id", "s3cr3t")]),
-        format!("you sent {secret}").as_bytes(),
-        |text| text.replace(&secret, "***").replace("s3cr3t", "***"),
-    );
+    let seen = Seen {
+        status: 400,
+        headers: headers(&[("x-request-id", "s3cr3t")]),
+        body: format!("you sent {secret}").as_bytes().into(),
+        complete: true,
+    };
+    let read =
+        Answer::read(Form::Notice, &seen, |text| text.replace(&secret, "***").replace("s3cr3t", "***"));
     assert_eq!(read.error_message.as_deref(), Some("you sent ***"));
     assert_eq!(read.gateway_request_id, None);
 }
@@ -215,9 +221,43 @@ fn every_row_of_the_classification_holds() {
     rows.extend(plain(&[408, 500, 501, 502, 504, 505, 507, 511, 599, 600, 0, 999, u16::MAX], Ambiguous));
     for (status, body, with_key, with_token) in rows {
         let read = answer(status, body);
-        assert_eq!(read.verdict(AccessKey), with_key, "{status} {body}");
-        assert_eq!(read.verdict(Token), with_token, "{status} {body}");
+        assert_eq!(read.verdict(Kind::Async, AccessKey), with_key, "{status} {body}");
+        assert_eq!(read.verdict(Kind::Async, Token), with_token, "{status} {body}");
     }
+}
+
+#[test]
+fn every_kind_has_one_status_that_means_success() {
+    let sync = Kind::Sync { log_tail: false };
+    for (kind, expected) in [(Kind::Async, 202), (Kind::Reserved, 202), (sync, 200)] {
+        for status in 200..300 {
+            let read = Answer::from_parts(kind, Protocol::V1, status, &HeaderMap::new(), b"{}");
+            let verdict = if status == expected { Verdict::Accepted } else { Verdict::Ambiguous };
+            assert_eq!(read.verdict(kind, Token), verdict, "{kind:?} {status}");
+            assert!(read.is_success());
+            assert_eq!(read.verdict_of_call(Token), Verdict::Accepted);
+        }
+        for (status, verdict) in
+            [(429, Verdict::Throttled), (404, Verdict::Refused), (500, Verdict::Ambiguous)]
+        {
+            let read = Answer::from_parts(kind, Protocol::V1, status, &HeaderMap::new(), b"{}");
+            assert_eq!(read.verdict(kind, Token), verdict);
+            assert_eq!(read.verdict_of_call(Token), verdict);
+            assert!(!read.is_success());
+        }
+    }
+}
+
+#[test]
+fn a_reserved_invocation_answers_with_an_instance() {
+    for name in ["instance_id", "instance-id", "instanceId"] {
+        let read = answer(202, &format!(r#"{{"{name}":"{ID}"}}"#));
+        assert_eq!((read.instance_id.as_deref(), read.request_id), (Some(ID), None), "{name}");
+    }
+    let both = answer(202, r#"{"instance_id":"i","request_id":"r"}"#);
+    assert_eq!((both.instance_id.as_deref(), both.request_id.as_deref()), (Some("i"), Some("r")));
+    assert_eq!(answer(202, r#"{"instance_id":"a b"}"#).instance_id, None);
+    assert_eq!(answer(404, r#"{"instance_id":"i"}"#).instance_id, None);
 }
 
 proptest! {
@@ -231,8 +271,8 @@ proptest! {
         let headers = names.iter().zip(&values).filter_map(|(name, value)| {
             Some((HeaderName::from_static(name), HeaderValue::from_bytes(value).ok()?))
         });
-        let read = Answer::from_parts(status, &headers.collect(), &body);
-        let _ = read.verdict(AccessKey);
+        let read = from_parts(status, &headers.collect(), &body);
+        let _ = read.verdict(Kind::Async, AccessKey);
         prop_assert_eq!(read.status, status);
         for id in [&read.request_id, &read.gateway_request_id, &read.error_code].into_iter().flatten() {
             prop_assert!(is_id(id));
@@ -244,11 +284,11 @@ proptest! {
 
     #[test]
     fn no_json_makes_the_reader_panic(body in r#"(\{|\}|\[|\]|"error_code"|"error_msg"|"request_id"|"error"|:|,|"FSS.1"|1|null|\\u00){0,24}"#) {
-        let _ = answer(500, &body).verdict(Token);
+        let _ = answer(500, &body).verdict(Kind::Async, Token);
     }
 
     #[test]
     fn the_status_202_is_accepted_whatever_else_arrives(body in prop::collection::vec(any::<u8>(), 0..512)) {
-        prop_assert_eq!(Answer::from_parts(202, &HeaderMap::new(), &body).verdict(Token), Verdict::Accepted);
+        prop_assert_eq!(from_parts(202, &HeaderMap::new(), &body).verdict(Kind::Async, Token), Verdict::Accepted);
     }
 }

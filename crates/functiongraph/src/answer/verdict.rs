@@ -2,6 +2,10 @@
 
 use super::Answer;
 use crate::credentials::CredentialKind;
+use crate::invocation::Kind;
+
+/// "Access denied", said to a user who is not on the list of those who may make a call.
+const NOT_ON_THE_LIST: &str = "FSS.1118";
 
 /// The meaning of an answer.
 ///
@@ -10,7 +14,8 @@ use crate::credentials::CredentialKind;
 /// that does not come from the service itself, so [`Verdict::Unavailable`] says which it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// The event is queued. The id may be unknown; sending again would run the function twice.
+    /// The event is queued, or has been executed (how that ended is said by [`Answer::sync`]). The id may be unknown;
+    /// sending again would run the function twice.
     Accepted,
     /// Too many requests; the event was not queued. Slow down, try later.
     Throttled,
@@ -24,7 +29,8 @@ pub enum Verdict {
     /// The credential was not accepted, or is locked; the event was not queued. More than five failures in a row lock
     /// an access key for five minutes.
     Unauthenticated,
-    /// The request is wrong or forbidden and will stay so; the event was not queued.
+    /// The request is wrong or forbidden and will stay so; the event was not queued. A user who is not on the list of
+    /// those who may make a call is refused (`FSS.1118`), though the status is that of a wrong credential.
     Refused,
     /// The answer points elsewhere. Nothing in the service's documents does, and the redirect was not followed.
     Redirected,
@@ -33,14 +39,30 @@ pub enum Verdict {
 }
 
 impl Answer {
-    /// What this answer means, when it was given to a request with such a credential.
+    /// What this answer means, when it was given to an invocation of such a kind with such a credential.
     #[must_use]
-    pub fn verdict(&self, credential: CredentialKind) -> Verdict {
+    pub fn verdict(&self, kind: Kind, credential: CredentialKind) -> Verdict {
+        let expected = match kind {
+            Kind::Async | Kind::Reserved => 202,
+            Kind::Sync { .. } => 200,
+        };
+        if self.status == expected { Verdict::Accepted } else { self.failure(credential) }
+    }
+
+    /// What this answer means, when it was given to a call that is not an invocation: every success is
+    /// [`Verdict::Accepted`], and "the event" stands for whatever the call was to do.
+    #[must_use]
+    pub fn verdict_of_call(&self, credential: CredentialKind) -> Verdict {
+        if self.is_success() { Verdict::Accepted } else { self.failure(credential) }
+    }
+
+    /// The meaning of everything that is not the success one waits for.
+    fn failure(&self, credential: CredentialKind) -> Verdict {
         match self.status {
-            202 => Verdict::Accepted,
             300..=399 => Verdict::Redirected,
             // The gateway's own rate limit comes before everything else, whatever status it is dressed in.
             400..=599 if self.has_gateway_code(&["0308"]) => Verdict::Throttled,
+            401 if self.error_code.as_deref() == Some(NOT_ON_THE_LIST) => Verdict::Refused,
             401 => Verdict::Unauthenticated,
             408 => Verdict::Ambiguous,
             429 if self.says("disabled") => Verdict::FunctionDisabled,
@@ -49,7 +71,7 @@ impl Answer {
             400..=499 => Verdict::Refused,
             503 => Verdict::Unavailable { by_the_service: self.is_from_the_service() },
             // Of 5xx: the event may have been queued before things went wrong. Of 1xx and 2xx: the one answer that
-            // means "queued" is 202.
+            // means success is another.
             _ => Verdict::Ambiguous,
         }
     }

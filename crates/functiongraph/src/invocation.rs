@@ -1,0 +1,213 @@
+//! One invocation: what is asked for, by which of the API's ways, and how it can be ended.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderName, Method};
+
+use crate::request::Draft;
+use crate::urn::FunctionUrn;
+
+/// What is sent for an event without content: the service refuses an empty body.
+const EMPTY_EVENT: Bytes = Bytes::from_static(b"{}");
+
+/// Header with the memory of the instance, in MB.
+const X_CFF_INSTANCE_MEMORY: HeaderName = HeaderName::from_static("x-cff-instance-memory");
+
+/// Header that asks for the end of the function's log.
+const X_CFF_LOG_TYPE: HeaderName = HeaderName::from_static("x-cff-log-type");
+
+/// Header that asks for the result in an envelope: bare, a result and what is said about it look alike.
+const X_CFF_REQUEST_VERSION: HeaderName = HeaderName::from_static("x-cff-request-version");
+
+/// One of the two editions of the API, which differ in paths and spellings.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// `/v2/{project}/fgs/…`, the current one; knows every call.
+    #[default]
+    V2,
+    /// `/v1.0/{project}/fss/…`; knows asynchronous and synchronous invocations and nothing else.
+    V1,
+}
+
+/// How an event is to be executed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// It is queued, and the answer is a request id. At most 256 KB.
+    Async,
+    /// It is executed at once, and the answer is what the function returns. At most 6 MB; the gateway gives no answer
+    /// after 90 seconds.
+    Sync {
+        /// Whether the end of the function's log comes with the answer.
+        log_tail: bool,
+    },
+    /// It is queued on a reserved instance, and the answer is the id of that instance. The call is withdrawn for all
+    /// users but those on a list, and is one of API v2 whatever the [`Protocol`].
+    Reserved,
+}
+
+/// An event for a function.
+#[derive(Clone)]
+pub struct Invocation<'a> {
+    /// The function.
+    pub urn: &'a FunctionUrn,
+    /// How it is to be executed.
+    pub kind: Kind,
+    /// The edition of the API.
+    pub protocol: Protocol,
+    /// The event, sent as it is; an empty one is sent as `{}`. Only JSON objects are documented.
+    pub event: Bytes,
+    /// Memory of the instance in MB, one of 128 256 512 768 1024 1280 1536 1792 2048 2560 3072 3584 4096 8192 10240.
+    /// Counts only for functions with dynamic memory; the service refuses other numbers.
+    pub instance_memory_mb: Option<u32>,
+}
+
+// === impl Protocol ===
+
+impl Protocol {
+    /// The path of a call of a function.
+    pub(crate) fn path(self, urn: &FunctionUrn, call: &str) -> String {
+        let (edition, service) = match self {
+            Self::V2 => ("v2", "fgs"),
+            Self::V1 => ("v1.0", "fss"),
+        };
+        format!("/{edition}/{}/{service}/functions/{}/{call}", urn.project_id(), urn.path_segment())
+    }
+}
+
+// === impl Invocation ===
+
+impl Invocation<'_> {
+    /// The request, unsigned.
+    pub(crate) fn draft(self) -> Draft {
+        let Self { urn, kind, protocol, event, instance_memory_mb } = self;
+        let (protocol, call) = match kind {
+            Kind::Async => (protocol, "invocations-async"),
+            Kind::Sync { .. } => (protocol, "invocations"),
+            Kind::Reserved => (Protocol::V2, "reserved-invocations"),
+        };
+        let mut headers = Vec::new();
+        if let Some(memory) = instance_memory_mb {
+            headers.push((X_CFF_INSTANCE_MEMORY, memory.to_string()));
+        }
+        if let Kind::Sync { log_tail } = kind {
+            if log_tail {
+                headers.push((X_CFF_LOG_TYPE, "tail".to_owned()));
+            }
+            if protocol == Protocol::V2 {
+                headers.push((X_CFF_REQUEST_VERSION, "v1".to_owned()));
+            }
+        }
+        Draft {
+            method: Method::POST,
+            path: protocol.path(urn, call),
+            query: Vec::new(),
+            headers,
+            body: if event.is_empty() { EMPTY_EVENT } else { event },
+        }
+    }
+}
+
+/// Shows how long the event is, and nothing of it.
+impl fmt::Debug for Invocation<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { urn, kind, protocol, event, instance_memory_mb } = self;
+        f.debug_struct("Invocation")
+            .field("urn", &urn.to_string())
+            .field("kind", kind)
+            .field("protocol", protocol)
+            .field("event_bytes", &event.len())
+            .field("instance_memory_mb", instance_memory_mb)
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [Kind; 4] =
+        [Kind::Async, Kind::Sync { log_tail: false }, Kind::Sync { log_tail: true }, Kind::Reserved];
+
+    fn draft(kind: Kind, protocol: Protocol, event: &'static [u8], memory: Option<u32>) -> Draft {
+        let urn = "urn:fss:eu-de:p1:function:default:f:!prod".parse().unwrap();
+        let event = Bytes::from_static(event);
+        Invocation { urn: &urn, kind, protocol, event, instance_memory_mb: memory }.draft()
+    }
+
+    fn shown(draft: &Draft) -> Vec<String> {
+        draft.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    }
+
+    #[test]
+    fn every_kind_has_its_path_in_both_editions() {
+        let segment = "urn%3Afss%3Aeu-de%3Ap1%3Afunction%3Adefault%3Af%3A%21prod";
+        for (kind, v2, v1) in [
+            (
+                Kind::Async,
+                "/v2/p1/fgs/functions/U/invocations-async",
+                "/v1.0/p1/fss/functions/U/invocations-async",
+            ),
+            (
+                Kind::Sync { log_tail: true },
+                "/v2/p1/fgs/functions/U/invocations",
+                "/v1.0/p1/fss/functions/U/invocations",
+            ),
+            (
+                Kind::Reserved,
+                "/v2/p1/fgs/functions/U/reserved-invocations",
+                "/v2/p1/fgs/functions/U/reserved-invocations",
+            ),
+        ] {
+            for (protocol, path) in [(Protocol::V2, v2), (Protocol::V1, v1)] {
+                let draft = draft(kind, protocol, b"{}", None);
+                assert_eq!((draft.method, draft.path), (Method::POST, path.replace('U', segment)));
+                assert!(draft.query.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn only_a_synchronous_invocation_asks_for_a_log_and_only_in_v2_for_an_envelope() {
+        let headers = |kind, protocol| shown(&draft(kind, protocol, b"{}", None));
+        let (quiet, tail) = (Kind::Sync { log_tail: false }, Kind::Sync { log_tail: true });
+        assert_eq!(headers(quiet, Protocol::V2), ["x-cff-request-version: v1"]);
+        assert_eq!(headers(tail, Protocol::V2), ["x-cff-log-type: tail", "x-cff-request-version: v1"]);
+        assert_eq!(headers(quiet, Protocol::V1), [""; 0]);
+        assert_eq!(headers(tail, Protocol::V1), ["x-cff-log-type: tail"]);
+        for kind in [Kind::Async, Kind::Reserved] {
+            assert_eq!(headers(kind, Protocol::V2), [""; 0]);
+        }
+    }
+
+    #[test]
+    fn memory_is_asked_for_if_it_is_given() {
+        for kind in ALL {
+            let headers = shown(&draft(kind, Protocol::V2, b"{}", Some(256)));
+            assert!(headers.contains(&"x-cff-instance-memory: 256".to_owned()), "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn an_event_is_sent_as_it_is_and_an_empty_one_as_an_empty_object() {
+        for kind in ALL {
+            assert_eq!(draft(kind, Protocol::V2, b"", None).body.as_ref(), b"{}");
+            assert_eq!(draft(kind, Protocol::V1, b" [1,\n2]", None).body.as_ref(), b" [1,\n2]");
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_event() {
+        let urn = "urn:fss:eu-de:p1:function:default:f".parse().unwrap();
+        let event = Bytes::from_static(b"canary");
+        let invocation = Invocation {
+            urn: &urn,
+            kind: Kind::Async,
+            protocol: Protocol::V2,
+            event,
+            instance_memory_mb: None,
+        };
+        let shown = format!("{invocation:?}");
+        assert!(shown.contains("event_bytes: 6") && !shown.contains("canary"), "{shown}");
+    }
+}
