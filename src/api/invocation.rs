@@ -112,6 +112,14 @@ pub struct FunctionInvocationSpec {
     pub cancel: bool,
 }
 
+impl FunctionInvocationSpec {
+    /// Whether the event is from a Secret, so that nothing that may repeat it can be kept.
+    #[must_use]
+    pub fn has_secret_event(&self) -> bool {
+        self.payload_from.as_ref().is_some_and(|source| source.secret_key_ref.is_some())
+    }
+}
+
 fn thirty() -> i64 {
     30
 }
@@ -195,15 +203,20 @@ impl JsonSchema for Payload {
     }
 }
 
-/// An object that holds the event.
-#[derive(KubeSchema, Clone, Debug, Serialize, Deserialize)]
+/// An object that holds the event: exactly one of its fields.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-// In the schema only: a kind of source that a later version brings must not keep this one from reading a list.
-#[schemars(extend("required" = ["configMapKeyRef"]))]
+#[x_kube(validation = Rule::new("has(self.configMapKeyRef) != has(self.secretKeyRef)").message("give exactly one of payloadFrom.configMapKeyRef and payloadFrom.secretKeyRef"))]
+#[x_kube(validation = Rule::new("has(self.configMapKeyRef) == has(oldSelf.configMapKeyRef) && has(self.secretKeyRef) == has(oldSelf.secretKeyRef)").message("payloadFrom is immutable: create a new FunctionInvocation"))]
 pub struct PayloadSource {
     /// A key of a ConfigMap in this namespace: a JSON object of at most 262,144 bytes.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyRef>,
+
+    /// A key of a Secret in this namespace, under the same terms. Only of type `Opaque`, and only if its owner has
+    /// labelled it `functiongraph.io/allow-payload: "true"`: who may create invocations must not thereby read Secrets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key_ref: Option<KeyRef>,
 }
 
 /// A key of another object of this namespace.

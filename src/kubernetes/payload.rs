@@ -1,13 +1,16 @@
 //! Fetches an event that stands in another object, and checks what can be checked before it is sent.
 
 use super::{Error, bounded, found};
-use crate::api::invocation::KeyRef;
-use k8s_openapi::api::core::v1::ConfigMap;
+use crate::api::invocation::{KeyRef, PayloadSource};
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
 use serde_json::value::RawValue;
 
 /// The largest asynchronous event: 256 KB, read as 262,144 bytes (FunctionGraph, notes and constraints).
 pub const MOST: usize = 262_144;
+
+/// The label by which the owner of a Secret says that it may be sent as an event.
+const ALLOWED: &str = "functiongraph.io/allow-payload";
 
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
@@ -18,13 +21,34 @@ pub enum Found {
     Missing(String),
     /// Something that can never be sent; says why.
     Unfit(String),
+    /// A kind of source that only a newer version knows.
+    Unsupported,
 }
 
-/// Reads the key of a ConfigMap, byte for byte.
+/// Reads the event from where it stands, byte for byte. A source that the operator may not read counts as missing.
 ///
 /// # Errors
-/// When the API server did not answer, had trouble of its own, or does not allow it.
-pub async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
+/// When the API server did not answer or had trouble of its own.
+pub async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
+    let PayloadSource { config_map_key_ref, secret_key_ref } = source;
+    let (result, kind, resource, name) = match (config_map_key_ref, secret_key_ref) {
+        (Some(map), None) => {
+            (from_config_map(client, namespace, map).await, "ConfigMap", "configmaps", &map.name)
+        }
+        (None, Some(secret)) => {
+            (from_secret(client, namespace, secret).await, "Secret", "secrets", &secret.name)
+        }
+        (None, None) | (Some(_), Some(_)) => return Ok(Found::Unsupported),
+    };
+    match result {
+        Err(error) if error.is_forbidden() => Ok(Found::Missing(format!(
+            "The operator may not read {kind} {name} in namespace {namespace}: grant it get on {resource}"
+        ))),
+        result => result,
+    }
+}
+
+async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let KeyRef { name, key } = source;
     let Some(map) = found(bounded(api.get(name)).await)? else {
@@ -38,6 +62,36 @@ pub async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) 
         None => Found::Missing(format!("ConfigMap {name} has no key {key}: add it")),
         Some(bytes) => check(bytes, &format!("key {key} of ConfigMap {name}")),
     })
+}
+
+/// Whoever writes invocations need not be allowed to read Secrets. So one that is not meant for this looks the same
+/// as none at all, and nothing is told of what an allowed one holds: no size, no place in the text.
+async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
+    let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
+    let KeyRef { name, key } = source;
+    let secret = found(bounded(api.get(name)).await)?.filter(may_be_sent);
+    let Some(secret) = secret else {
+        return Ok(Found::Missing(format!(
+            "There is no Secret {name} in namespace {namespace} that may be sent: create it with type Opaque, and have its owner label it {ALLOWED}: \"true\""
+        )));
+    };
+    Ok(match secret.data.and_then(|mut data| data.remove(key)) {
+        None => Found::Missing(format!("Secret {name} has no key {key}: add it")),
+        Some(bytes) => match check(bytes.0, "") {
+            Found::Event(bytes) => Found::Event(bytes),
+            Found::Missing(_) | Found::Unfit(_) | Found::Unsupported => Found::Unfit(format!(
+                "key {key} of Secret {name} is not a JSON object of at most {MOST} bytes"
+            )),
+        },
+    })
+}
+
+/// Whether its owner has put it there to be sent.
+fn may_be_sent(secret: &Secret) -> bool {
+    let labels = secret.metadata.labels.as_ref();
+    // Of no type at all is what the API server calls Opaque.
+    secret.type_.as_deref().is_none_or(|type_| type_ == "Opaque")
+        && labels.and_then(|labels| labels.get(ALLOWED)).is_some_and(|value| value == "true")
 }
 
 /// Whether bytes can be sent as an event.

@@ -73,6 +73,7 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
         Err(error) => failed(&error),
     };
     let reply = scrub(reply, credential);
+    let reply = if object.spec.has_secret_event() { without_words(reply) } else { reply };
     context.journal.answered(&uid, number, reply.clone());
     context.metrics.attempted(provider, class_of(&reply));
     Exchange { object, number, reply, signal, unauthenticated }
@@ -146,5 +147,16 @@ fn scrub(reply: Reply, credential: &Credential) -> Reply {
             code: trouble.code.map(|code| credential.scrub(&code)),
             ..trouble
         }),
+    }
+}
+
+/// Leaves out what the service said, which may repeat the event.
+fn without_words(reply: Reply) -> Reply {
+    match reply {
+        Reply::Trouble(trouble) if trouble.http_status.is_some() => {
+            let message = "what the service said is left out, because the event is from a Secret".into();
+            Reply::Trouble(Trouble { message, ..trouble })
+        }
+        reply => reply,
     }
 }

@@ -50,18 +50,7 @@ pub async fn prepare(
     };
     let mut event = None;
     if let Some(source) = &object.spec.payload_from {
-        let Some(source) = &source.config_map_key_ref else {
-            let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
-            return Ok(Err(Hindrance::Never(Reason::Unsupported, message.into())));
-        };
-        let found = match payload::from_config_map(&context.clients.calls, &namespace, source).await {
-            Err(error) if error.is_forbidden() => Found::Missing(format!(
-                "The operator may not read ConfigMap {} in namespace {namespace}: grant it get on configmaps",
-                source.name
-            )),
-            result => result?,
-        };
-        match found {
+        match payload::fetch(&context.clients.calls, &namespace, source).await? {
             Found::Event(bytes) => event = Some(bytes),
             Found::Missing(what) => {
                 return Ok(Err(Hindrance::NotYet(Reason::WaitingForPayload, format!("{what}."))));
@@ -71,6 +60,10 @@ pub async fn prepare(
                     "The payload cannot be sent: {why}. Mend it and create a new FunctionInvocation."
                 );
                 return Ok(Err(Hindrance::Never(Reason::InvalidPayload, message)));
+            }
+            Found::Unsupported => {
+                let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
+                return Ok(Err(Hindrance::Never(Reason::Unsupported, message.into())));
             }
         }
     }

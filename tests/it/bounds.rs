@@ -28,12 +28,14 @@ async fn a_new_invocation_may_use_everything_up_to_the_bounds() {
     let world = World::new().await;
     let urn = format!("urn:fss:eu-de:{PROJECT}:function:default:hello");
     let map = json!({"configMapKeyRef": {"name": "map", "key": "event"}});
+    let secret = json!({"secretKeyRef": {"name": "secret", "key": "event"}});
     let allowed = [
         json!({"function": {"name": "hello"}}),
         json!({"function": {"name": "h", "package": "p.1_x-", "qualifier": "v1.0"}}),
         json!({"function": {"name": "hello", "qualifier": "!prod"}, "payload": {}}),
         json!({"function": {"urn": urn}, "payload": {"deep": {"er": [1, null, {"x": 1.5}]}}}),
         json!({"function": {"urn": format!("{urn}:!prod")}, "payloadFrom": map}),
+        json!({"function": {"name": "hello"}, "payloadFrom": secret}),
         json!({
             "function": {"name": "x".repeat(60), "package": "p".repeat(64), "qualifier": "q".repeat(65)},
             "providerRef": {"kind": "FunctionGraphProvider", "name": "p"},
@@ -60,6 +62,8 @@ async fn a_new_invocation_is_held_to_every_bound_and_rule() {
     let base = json!({"function": {"name": "hello"}, "retryPolicy": {}});
     let rule = |rule: Value| json!([rule]);
     let source = |name: &str, key: &str| json!({"configMapKeyRef": {"name": name, "key": key}});
+    let mut two = source("n", "k");
+    two["secretKeyRef"] = json!({"name": "n", "key": "k"});
     let refused = [
         ("/function", json!({}), "exactly one of function.urn and function.name"),
         ("/function", json!({"urn": urn, "name": "hello"}), "exactly one of function.urn and function.name"),
@@ -81,7 +85,13 @@ async fn a_new_invocation_is_held_to_every_bound_and_rule() {
         ("/payload", json!(["a"]), "must be of type object"),
         ("/payload", json!("text"), "must be of type object"),
         ("/payload", json!(1), "must be of type object"),
-        ("/payloadFrom", json!({}), "configMapKeyRef"),
+        (
+            "/payloadFrom",
+            json!({}),
+            "exactly one of payloadFrom.configMapKeyRef and payloadFrom.secretKeyRef",
+        ),
+        ("/payloadFrom", two, "exactly one of payloadFrom.configMapKeyRef and payloadFrom.secretKeyRef"),
+        ("/payloadFrom", json!({"secretKeyRef": {"name": "n"}}), "secretKeyRef.key"),
         ("/payloadFrom", source("", "k"), "configMapKeyRef.name"),
         ("/payloadFrom", source(&"x".repeat(254), "k"), "Too long"),
         ("/payloadFrom", source("n", ""), "configMapKeyRef.key"),

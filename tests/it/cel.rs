@@ -85,6 +85,11 @@ async fn what_an_invocation_is_about_never_changes_and_how_it_is_tried_may() {
             "payloadFrom is immutable",
         ),
         ("by-urn", json!({"payloadFrom": {"configMapKeyRef": {"key": "other"}}}), "payloadFrom is immutable"),
+        (
+            "by-urn",
+            json!({"payloadFrom": {"configMapKeyRef": null, "secretKeyRef": {"name": "map", "key": "event"}}}),
+            "payloadFrom is immutable",
+        ),
         ("named", json!({"providerRef": {"name": "other"}}), "providerRef is immutable"),
         ("named", json!({"providerRef": null}), "providerRef is immutable"),
         ("bare", json!({"deliveryPolicy": "AtLeastOnce"}), "deliveryPolicy is immutable"),

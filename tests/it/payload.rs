@@ -1,10 +1,15 @@
-//! Events that stand in a ConfigMap: waited for while missing, refused when they can never be sent.
+//! Events that stand in another object: waited for while missing, refused when they can never be sent, and taken from
+//! a Secret only where its owner says so.
 
 use crate::looks::{condition, message, ready};
 use crate::world::World;
+use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, ConditionType, Reason};
-use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::events::v1::Event;
+use kube::Api;
+use kube::api::{ListParams, PostParams};
 use serde_json::{Value, json};
 
 /// A spec for `hello` with the event from a ConfigMap.
@@ -86,4 +91,127 @@ async fn an_event_that_can_never_be_sent_fails_without_a_request_and_is_not_quot
     assert_eq!(world.seen(), 1);
     operator.stop().await;
     assert!(!world.logs().contains(canary));
+}
+
+/// A spec for `hello` with the event from a Secret.
+fn from_secret(name: &str, key: &str) -> Value {
+    json!({
+        "function": {"name": "hello"},
+        "payloadFrom": {"secretKeyRef": {"name": name, "key": key}},
+    })
+}
+
+#[tokio::test]
+async fn a_secret_is_sent_only_where_its_owner_says_so_and_looks_like_none_otherwise() {
+    let world = World::new().await;
+    world.provider().await;
+    let operator = world.operator().await;
+    let label = |value: &str| json!({"functiongraph.io/allow-payload": value});
+    let canary = "canary-77d0e2";
+    let data = json!({"event": format!("{{\"tag\": \"{canary}\"}}"), "username": canary, "password": canary});
+    let secret = async |name: &str, labels: Value, type_: &str| {
+        let secret = json!({"metadata": {"labels": labels}, "type": type_, "stringData": data});
+        world.create::<Secret>(name, secret).await.unwrap();
+    };
+    secret("plain", json!({}), "Opaque").await;
+    secret("closed", label("false"), "Opaque").await;
+    secret("shouted", label("True"), "Opaque").await;
+    secret("misspelt", json!({"functiongraph.io/allow-payloads": "true"}), "Opaque").await;
+    secret("typed", label("true"), "kubernetes.io/basic-auth").await;
+    secret("odd-type", label("true"), "example.com/odd").await;
+    let closed = ["plain", "closed", "shouted", "misspelt", "typed", "odd-type", "absent"];
+    for name in closed {
+        world.invoke(name, from_secret(name, "event")).await;
+    }
+    // One that may be sent, but stands in another namespace.
+    let elsewhere = format!("{}-elsewhere", world.namespace);
+    let namespace = serde_json::from_value(json!({"metadata": {"name": elsewhere}})).unwrap();
+    let namespaces: Api<k8s_openapi::api::core::v1::Namespace> = Api::all(world.client.clone());
+    namespaces.create(&PostParams::default(), &namespace).await.unwrap();
+    let foreign = json!({"metadata": {"name": "foreign", "labels": label("true")}, "stringData": data});
+    let foreign: Secret = serde_json::from_value(foreign).unwrap();
+    Api::namespaced(world.client.clone(), &elsewhere).create(&PostParams::default(), &foreign).await.unwrap();
+    world.invoke("foreign", from_secret("foreign", "event")).await;
+
+    for name in closed.into_iter().chain(["foreign"]) {
+        let status = world.says(name, Reason::WaitingForPayload).await;
+        let words = format!(
+            "There is no Secret {name} in namespace {} that may be sent: create it with type Opaque, and have its owner label it functiongraph.io/allow-payload: \"true\".",
+            world.namespace
+        );
+        assert_eq!(message(&status), words);
+        assert_eq!((status.attempts, status.outcome), (None, None), "{name}");
+    }
+    assert_eq!(world.seen(), 0);
+
+    // Once its owner says so, it is sent, byte for byte.
+    for name in ["plain", "closed", "misspelt"] {
+        world.change::<Secret>(name, json!({"metadata": {"labels": label("true")}})).await;
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
+    }
+    assert_eq!(world.accepted(canary).len(), 3);
+    assert_eq!(world.seen(), 3);
+    assert_nothing_of(&world, canary).await;
+    operator.stop().await;
+    assert!(!world.logs().contains(canary));
+}
+
+#[tokio::test]
+async fn nothing_is_told_of_what_a_secret_event_holds_even_if_the_service_repeats_it() {
+    let world = World::new().await;
+    world.provider().await;
+    let operator = world.operator().await;
+    let canary = "canary-19ab43";
+    let events = [
+        ("too-large", format!("{{\"a\":\"{canary}{}\"}}", "x".repeat(262_144))),
+        ("not-json", format!("{{\"{canary}\": {canary}}}")),
+        ("a-list", format!("[\"{canary}\"]")),
+        ("repeated", format!("{{\"a\": \"{canary}\"}}")),
+    ];
+    for (name, event) in &events {
+        let labels = json!({"functiongraph.io/allow-payload": "true"});
+        let secret = json!({"metadata": {"labels": labels}, "stringData": {"event": event}});
+        world.create::<Secret>(name, secret).await.unwrap();
+    }
+    let action =
+        json!({"status": {"status": 400, "errorCode": "FSS.0400", "errorMsg": format!("bad {canary}")}});
+    world.fault(json!({"when": "forever", "action": action}));
+    world.invoke("no-key", from_secret("repeated", "other")).await;
+    for (name, _) in &events {
+        world.invoke(name, from_secret(name, "event")).await;
+    }
+
+    assert_eq!(
+        message(&world.says("no-key", Reason::WaitingForPayload).await),
+        "Secret repeated has no key other: add it."
+    );
+    for name in ["too-large", "not-json", "a-list"] {
+        let status = world.end(name).await;
+        assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::InvalidPayload)), "{name}");
+        let words = format!(
+            "The payload cannot be sent: key event of Secret {name} is not a JSON object of at most 262144 bytes. Mend it and create a new FunctionInvocation."
+        );
+        assert_eq!(message(&status), words);
+    }
+    let status = world.end("repeated").await;
+    assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::Rejected)));
+    let error = status.error.unwrap();
+    assert_eq!((error.http_status, error.code.as_deref()), (Some(400), Some("FSS.0400")));
+    assert_eq!(
+        error.message.as_deref(),
+        Some("what the service said is left out, because the event is from a Secret")
+    );
+    assert_eq!(world.seen(), 1);
+    world.event("repeated", "Rejected").await;
+    assert_nothing_of(&world, canary).await;
+    operator.stop().await;
+    assert!(!world.logs().contains(canary));
+}
+
+/// Asserts that no invocation and no Event of the test's namespace holds this.
+async fn assert_nothing_of(world: &World, canary: &str) {
+    let objects = world.api::<FunctionInvocation>().list(&ListParams::default()).await.unwrap();
+    assert!(!serde_json::to_string(&objects.items).unwrap().contains(canary));
+    let events = world.api::<Event>().list(&ListParams::default()).await.unwrap();
+    assert!(!serde_json::to_string(&events.items).unwrap().contains(canary));
 }
