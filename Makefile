@@ -7,7 +7,7 @@ CARGO_DENY = $(CACHE)cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools demo test check lint generated supply-chain advisories chart bench generate fmt clean announce
+.PHONY: help tools sdks demo test check lint generated supply-chain advisories chart bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -15,14 +15,17 @@ help: ## List what there is
 tools: ## Build the Kubernetes programs that demo and tests stand on (once, about 5 minutes)
 	@tools/build.sh
 
+sdks: ## Install Huawei Cloud's Python and Go SDKs, which the emulator is tested with (once, under a minute)
+	@tools/sdks.sh
+
 demo: tools announce ## Show the operator at work on this machine, no cloud account needed; ONCE=1 ends by itself
 	cargo build --locked --bin functiongraph-operator --example demo
 	$${CARGO_TARGET_DIR:-target}/debug/examples/demo $(if $(ONCE),--once)
 
-test: tools announce ## Run all tests
+test: tools sdks announce ## Run all tests
 	cargo test --locked --workspace
 
-check: tools announce lint test generated supply-chain chart ## Everything that must hold before a merge
+check: tools sdks announce lint test generated supply-chain chart ## Everything that must hold before a merge
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check

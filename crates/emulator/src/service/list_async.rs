@@ -112,8 +112,9 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A time of exactly the documented form.
+/// A time of exactly the documented form, or that with a `Z` behind it, as the official Go SDK writes it.
 fn read_time(text: &str) -> Option<Timestamp> {
+    let text = text.strip_suffix('Z').unwrap_or(text);
     let time = civil::DateTime::strptime(TIME, text).ok()?;
     (time.strftime(TIME).to_string() == text).then_some(())?;
     Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())

@@ -191,7 +191,7 @@ fn a_parameter_that_cannot_be_understood_is_refused() {
         "marker=-1",
         "status=DONE",
         "query_begin_time=2026-03-01",
-        "query_begin_time=2026-03-01T12:00:00Z",
+        "query_begin_time=2026-03-01T12:00:00ZZ",
         "query_end_time=yesterday",
     ] {
         let (status, body) = ask(&state, "f", query, noon());

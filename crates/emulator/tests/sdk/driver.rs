@@ -1,0 +1,124 @@
+//! A running program that makes calls with one of the SDKs.
+
+use std::fmt;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// Where the programs are.
+const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
+
+/// One of the SDKs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    Python,
+    Go,
+}
+
+/// A running program. It ends when this is dropped.
+pub struct Sdk {
+    language: Language,
+    child: Child,
+    asked: Option<ChildStdin>,
+    said: BufReader<ChildStdout>,
+}
+
+/// What the SDK made of an answer.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(untagged)]
+pub enum Called {
+    /// The exception for an answer of the service, with the four parts that the SDK gives it.
+    Refused { status: u16, code: Option<String>, message: String, request_id: Option<String> },
+    /// The status and the fields that are set, under their names on the wire.
+    Done { status: u16, fields: Value },
+}
+
+impl Language {
+    pub const ALL: [Self; 2] = [Self::Python, Self::Go];
+
+    /// The program and its arguments; the folder is named by what it was made from, as in `tools/sdks.sh`.
+    fn command(self) -> Command {
+        let source = |name: &str| Path::new(SOURCES).join(name);
+        match self {
+            Self::Python => {
+                let mut command = Command::new(installed("python", &["requirements.txt"], "bin/python"));
+                command.arg(source("python/driver.py"));
+                command
+            }
+            Self::Go => Command::new(installed("go", &["go.mod", "go.sum", "main.go"], "driver")),
+        }
+    }
+}
+
+impl fmt::Display for Language {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self:?}")
+    }
+}
+
+/// The hash of some bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(bytes)))
+}
+
+/// A file that `make sdks` has put into the user's cache.
+fn installed(sdk: &str, made_from: &[&str], file: &str) -> PathBuf {
+    let source = |name: &&str| fs::read(Path::new(SOURCES).join(sdk).join(name)).unwrap();
+    let hash = sha256(&made_from.iter().flat_map(source).collect::<Vec<u8>>());
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").unwrap_or_else(|| set("HOME").unwrap().join(".cache"));
+    let path = cache.join("functiongraph-operator").join(format!("sdk-{sdk}-{}", &hash[..12])).join(file);
+    assert!(path.exists(), "{} is missing: run `make sdks`", path.display());
+    path
+}
+
+impl Sdk {
+    /// Starts a program with nothing in its environment but these variables and a home of its own: the SDKs write
+    /// there, and read settings from it and from the environment.
+    pub fn start(language: Language, home: &Path, environment: &[(&str, &str)]) -> Self {
+        let mut child = language
+            .command()
+            .env_clear()
+            .env("HOME", home)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        Self { language, asked: child.stdin.take(), said, child }
+    }
+
+    /// Makes a call. Parameters have the names that they have on the wire; that of the body is `body`.
+    pub fn call(&mut self, call: &str, parameters: &Value) -> Called {
+        let question = json!({"call": call, "parameters": parameters});
+        let asked = self.asked.as_mut().unwrap();
+        writeln!(asked, "{question}").unwrap();
+        let mut line = String::new();
+        self.said.read_line(&mut line).unwrap();
+        let read = serde_json::from_str(&line);
+        read.unwrap_or_else(|error| panic!("{}, {call}: {error}: {line:?}", self.language))
+    }
+
+    /// Makes a call that succeeds with this status, and gives its fields.
+    #[track_caller]
+    pub fn done(&mut self, status: u16, call: &str, parameters: &Value) -> Value {
+        match self.call(call, parameters) {
+            Called::Done { status: seen, fields } if seen == status => fields,
+            other => panic!("{}, {call}: {other:?}", self.language),
+        }
+    }
+}
+
+impl Drop for Sdk {
+    fn drop(&mut self) {
+        drop(self.asked.take());
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,69 @@
+//! An emulator with a function, and an SDK that knows where it is.
+
+use functiongraph_emulator::{AccessKey, Config, Emulator, Function};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::driver::{Language, Sdk};
+
+pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
+
+pub struct Place {
+    pub emulator: Emulator,
+    pub sdk: Sdk,
+    language: Language,
+    home: TempDir,
+}
+
+/// The URN of a function, and of one of its versions or aliases.
+pub fn urn(function: &str) -> String {
+    format!("urn:fss:eu-de:{PROJECT}:function:default:{function}")
+}
+
+/// Parameters of a call for the function `hello`.
+pub fn hello(mut parameters: Value) -> Value {
+    parameters["function_urn"] = urn("hello:latest").into();
+    parameters
+}
+
+/// The same as [`hello`] for a call that has no other parameters.
+pub fn only_hello() -> Value {
+    hello(json!({}))
+}
+
+impl Place {
+    /// With a function `hello` that has a version `v1` and an alias `prod`, and two access keys.
+    pub async fn new(language: Language, change: impl FnOnce(&mut Function)) -> Self {
+        let mut hello = Function::named("hello");
+        hello.versions = vec!["v1".into()];
+        hello.aliases.insert("prod".into(), "v1".into());
+        change(&mut hello);
+        let access_keys = vec![
+            AccessKey { id: "AK".into(), secret: "SK".into(), security_token: None },
+            AccessKey { id: "TEMPORARY".into(), secret: "SK".into(), security_token: Some("st".into()) },
+        ];
+        let config = Config { functions: vec![hello], access_keys, ..Config::default() };
+        let emulator = Emulator::start(config).await.unwrap();
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("ca.crt"), emulator.ca_pem()).unwrap();
+        let sdk = start(language, &home, &emulator.url(), &[("SDK_AK", "AK"), ("SDK_SK", "SK")]);
+        Self { emulator, sdk, language, home }
+    }
+
+    /// Another user of the same SDK, with these credentials.
+    pub fn other(&self, credentials: &[(&str, &str)]) -> Sdk {
+        start(self.language, &self.home, &self.emulator.url(), credentials)
+    }
+
+    /// Submits an event, and gives the id of the request.
+    pub fn submit(&mut self) -> String {
+        let fields = self.sdk.done(202, "AsyncInvokeFunction", &hello(json!({"body": {"k": "v"}})));
+        fields["request_id"].as_str().unwrap().to_owned()
+    }
+}
+
+fn start(language: Language, home: &TempDir, endpoint: &str, credentials: &[(&str, &str)]) -> Sdk {
+    let ca = home.path().join("ca.crt");
+    let place = [("SDK_CA", ca.to_str().unwrap()), ("SDK_ENDPOINT", endpoint), ("SDK_PROJECT", PROJECT)];
+    Sdk::start(language, home.path(), &[&place, credentials].concat())
+}
