@@ -2,8 +2,8 @@
 //!
 //! [`Answer::from_parts`] is total: whatever bytes arrive, it reads what can be read and invents nothing.
 
-mod body;
-mod retry_after;
+pub(crate) mod body;
+pub(crate) mod retry_after;
 mod sync;
 mod verdict;
 
@@ -23,7 +23,7 @@ pub use verdict::Verdict;
 pub const MAX_BODY: usize = 64 * 1024;
 
 /// Characters of a message that are kept.
-const MAX_MESSAGE: usize = 1024;
+pub(crate) const MAX_MESSAGE: usize = 1024;
 
 /// Longest id: the API's own limit for a request id as a parameter.
 const MAX_ID: usize = 64;
@@ -154,7 +154,7 @@ fn is_success(status: u16) -> bool {
 }
 
 /// Whether a text looks like an id or an error code rather than like something that wants to be more.
-fn is_id(text: &str) -> bool {
+pub(crate) fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }

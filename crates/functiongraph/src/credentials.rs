@@ -105,17 +105,20 @@ impl Credential {
     /// a secret.
     #[must_use]
     pub fn scrub(&self, text: &str) -> String {
-        let mut secrets: Vec<&str> = match &self.0 {
-            Parts::AccessKey { secret, security_token, .. } => [Some(secret), security_token.as_ref()]
-                .into_iter()
-                .flatten()
-                .map(ExposeSecret::expose_secret)
-                .collect(),
-            Parts::Token(token) => vec![token.expose_secret()],
-        };
+        let mut secrets: Vec<&str> = self.secrets().into_iter().map(ExposeSecret::expose_secret).collect();
         // The longest first: a secret inside another one must not leave the rest of it standing.
         secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
         secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED))
+    }
+
+    /// Its secret parts, in no order.
+    pub(crate) fn secrets(&self) -> Vec<&SecretString> {
+        match &self.0 {
+            Parts::AccessKey { secret, security_token, .. } => {
+                [Some(secret), security_token.as_ref()].into_iter().flatten().collect()
+            }
+            Parts::Token(token) => vec![token],
+        }
     }
 
     pub(crate) fn parts(&self) -> &Parts {

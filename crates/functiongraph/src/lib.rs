@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod endpoint;
 pub mod error;
 pub mod invocation;
+pub mod login;
 pub mod regions;
 pub mod sign;
 pub mod urn;

@@ -14,7 +14,7 @@ use crate::sign::{self, SignedRequest};
 const JSON: &str = "application/json";
 
 /// Header with a token.
-const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+pub(crate) const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// A request that says what it asks for, but not yet whom and in whose name.
 #[derive(Clone)]
@@ -94,7 +94,7 @@ impl Draft {
 }
 
 /// A value that the HTTP library does not show in its own `Debug`.
-fn secret_value(text: &str) -> Result<HeaderValue, http::Error> {
+pub(crate) fn secret_value(text: &str) -> Result<HeaderValue, http::Error> {
     let mut value = HeaderValue::from_str(text)?;
     value.set_sensitive(true);
     Ok(value)

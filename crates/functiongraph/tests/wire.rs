@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests may fail as tests may")]
 
+#[path = "wire/login.rs"]
+mod login;
 #[path = "wire/server.rs"]
 mod server;
 
@@ -61,7 +63,7 @@ async fn invoke(client: &Client, timeout: Duration) -> Result<Answer, SendError>
 }
 
 fn script(last: impl Into<Vec<u8>>, end: End) -> Script {
-    Script { polite: 0, last: last.into(), end }
+    Script { last: last.into(), end, ..Script::default() }
 }
 
 /// Runs one invocation against a server that follows a script.
@@ -275,7 +277,7 @@ async fn an_answer_that_is_not_http_is_an_interruption() {
 async fn a_request_lost_on_a_reused_connection_is_not_sent_again() {
     let authority = Authority::new();
     for end in [End::Close, End::Reset] {
-        let server = Server::start(&authority, Script { polite: 2, last: Vec::new(), end }).await;
+        let server = Server::start(&authority, Script { polite: 2, end, ..Script::default() }).await;
         let client = client(&server.url(), &authority);
         for _ in 0..2 {
             assert_eq!(verdict(&invoke(&client, PATIENT).await), Verdict::Accepted);
@@ -358,7 +360,7 @@ async fn a_refusal_or_a_retry_hint_is_not_obeyed_by_sending_again() {
         ["401 Unauthorized", "408 Request Timeout", "421 Misdirected", "425 Too Early", "429 Busy", "503 No"]
     {
         let answer = format!("HTTP/1.1 {head}\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n");
-        let (server, result) = play(Script { polite: 0, last: answer.into(), end: End::Hang }, PATIENT).await;
+        let (server, result) = play(script(answer, End::Hang), PATIENT).await;
         assert_eq!(result.unwrap().retry_after, Some(Duration::ZERO));
         assert_eq!(server.requests().len(), 1);
     }

@@ -21,7 +21,7 @@ const MAX_DEPTH: usize = 4;
 
 /// What a body says.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Body {
+pub(crate) struct Body {
     /// An id, of the invocation or of the exchange.
     pub id: Option<String>,
     /// Id of a reserved instance.
@@ -38,7 +38,7 @@ pub(super) struct Body {
 
 impl Body {
     /// Reads a body; what is not JSON is text. The JSON parser limits how deep it goes by itself.
-    pub(super) fn read(bytes: &[u8]) -> Self {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
         let raw = String::from_utf8_lossy(bytes).into_owned();
         match serde_json::from_slice(bytes) {
             Ok(Value::Object(fields)) => {

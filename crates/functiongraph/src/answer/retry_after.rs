@@ -10,7 +10,7 @@ use jiff::fmt::rfc2822::DateTimeParser;
 /// The wait that the headers ask for; `None` if they ask for none or cannot be understood.
 ///
 /// A date is measured against the answer's own `Date`: whose clock is right does not matter then.
-pub(super) fn read(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     let value = text(headers, &RETRY_AFTER)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
         return value.parse().ok().map(Duration::from_secs);

@@ -1,4 +1,4 @@
-//! A TLS server on loopback that follows a script and remembers what it was sent.
+//! A server on loopback, usually with TLS, that follows a script and remembers what it was sent.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
@@ -15,12 +15,14 @@ use tokio_rustls::server::TlsStream;
 /// A certificate authority of its own.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// What the server does on every connection: it answers `polite` requests with [`ACCEPTED`], and the next one as
-/// told.
+/// What the server does on every connection: it answers `polite` requests with [`ACCEPTED`], then some as told in
+/// `before`, and the next one as told in `last` and `end`.
 #[derive(Clone, Default)]
 pub struct Script {
     /// Requests answered with [`ACCEPTED`] before the one that matters.
     pub polite: usize,
+    /// Complete answers to the requests after those, one each.
+    pub before: Vec<Vec<u8>>,
     /// Bytes written to the request that matters.
     pub last: Vec<u8>,
     /// What happens after those bytes.
@@ -41,8 +43,15 @@ pub enum End {
     Flood,
 }
 
+/// A connection, with or without TLS.
+trait Wire: AsyncRead + AsyncWrite + Unpin {
+    /// Lets the connection end by a TCP reset.
+    fn reset(&self);
+}
+
 /// A running server; it stops with the runtime of its test.
 pub struct Server {
+    scheme: &'static str,
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
     connections: watch::Receiver<Connections>,
@@ -116,7 +125,12 @@ impl Server {
 
     /// A server whose certificate is for `name`, and perhaps expired.
     pub async fn start_as(authority: &Authority, name: &str, expired: bool, script: Script) -> Self {
-        let acceptor = TlsAcceptor::from(Arc::new(authority.config(name, expired)));
+        let config = authority.config(name, expired);
+        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), script).await
+    }
+
+    async fn listen(acceptor: Option<TlsAcceptor>, script: Script) -> Self {
+        let scheme = if acceptor.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -128,19 +142,24 @@ impl Server {
                 let (acceptor, script, seen, count) =
                     (acceptor.clone(), script.clone(), Arc::clone(&seen), count.clone());
                 tokio::spawn(async move {
-                    // A client that does not like the certificate ends the handshake; that is its right.
-                    if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, &script, &seen).await;
+                    match acceptor {
+                        None => serve(stream, &script, &seen).await,
+                        // A client that does not like the certificate ends the handshake; that is its right.
+                        Some(acceptor) => {
+                            if let Ok(stream) = acceptor.accept(stream).await {
+                                serve(stream, &script, &seen).await;
+                            }
+                        }
                     }
                     count.send_modify(|count| count.ended += 1);
                 });
             }
         });
-        Self { port, requests, connections }
+        Self { scheme, port, requests, connections }
     }
 
     pub fn url(&self) -> String {
-        format!("https://localhost:{}", self.port)
+        format!("{}://localhost:{}", self.scheme, self.port)
     }
 
     pub fn requests(&self) -> Vec<Request> {
@@ -157,13 +176,25 @@ impl Server {
     }
 }
 
-async fn serve(mut stream: TlsStream<TcpStream>, script: &Script, seen: &Mutex<Vec<Request>>) {
-    let mut polite = script.polite;
+impl Wire for TcpStream {
+    fn reset(&self) {
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl Wire for TlsStream<TcpStream> {
+    fn reset(&self) {
+        self.get_ref().0.reset();
+    }
+}
+
+async fn serve(mut stream: impl Wire, script: &Script, seen: &Mutex<Vec<Request>>) {
+    let polite = std::iter::repeat_n(ACCEPTED, script.polite);
+    let mut before = polite.chain(script.before.iter().map(Vec::as_slice));
     while let Some(request) = Request::read(&mut stream).await {
         seen.lock().unwrap_or_else(PoisonError::into_inner).push(request);
-        if polite > 0 {
-            polite -= 1;
-            let _ = stream.write_all(ACCEPTED).await;
+        if let Some(answer) = before.next() {
+            let _ = stream.write_all(answer).await;
             continue;
         }
         let _ = stream.write_all(&script.last).await;
@@ -172,9 +203,7 @@ async fn serve(mut stream: TlsStream<TcpStream>, script: &Script, seen: &Mutex<V
             End::Close => {
                 let _ = stream.shutdown().await;
             }
-            End::Reset => {
-                let _ = stream.get_ref().0.set_zero_linger();
-            }
+            End::Reset => stream.reset(),
             // Until the client goes away.
             End::Hang => while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {},
             End::Flood => while stream.write_all(&chunk()).await.is_ok() {},
@@ -190,7 +219,7 @@ fn chunk() -> Vec<u8> {
 // === impl Request ===
 
 impl Request {
-    async fn read(stream: &mut TlsStream<TcpStream>) -> Option<Self> {
+    async fn read(stream: &mut impl Wire) -> Option<Self> {
         let mut bytes = Vec::new();
         while !bytes.ends_with(b"\r\n\r\n") {
             bytes.push(stream.read_u8().await.ok()?);

@@ -1,0 +1,217 @@
+//! The identity service: passwords and OIDC tokens become IAM tokens or temporary keys.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
+use http::{HeaderName, Request};
+use jiff::Timestamp;
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::client::{BuildError, ClientOptions};
+use crate::credentials::Credential;
+use crate::endpoint::Endpoint;
+use crate::transport::{Seen, Transport};
+
+use super::{Login, LoginError, MAX_ANSWER, body, projects, read};
+
+/// Content type of every request, as the service's documents and its SDKs write it.
+pub(super) const JSON: &str = "application/json;charset=UTF-8";
+
+/// Header with the id of an identity provider.
+const X_IDP_ID: HeaderName = HeaderName::from_static("x-idp-id");
+
+/// The identity service of a region; [`regions::iam_endpoint`](crate::regions::iam_endpoint) knows where it is.
+/// Clones are cheap and share their connections.
+#[derive(Clone)]
+pub struct Iam {
+    transport: Transport,
+    endpoint: Arc<Endpoint>,
+}
+
+/// An IAM user. Main accounts of the newer kind (HUAWEI ID) cannot log in by password.
+#[derive(Debug, Clone, Copy)]
+pub struct User<'a> {
+    /// Name of the account, which the API calls a domain.
+    pub domain: &'a str,
+    /// Name of the user.
+    pub name: &'a str,
+    /// Password of the user.
+    pub password: &'a SecretString,
+}
+
+/// The project that a token is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Project<'a> {
+    /// By its id.
+    Id(&'a str),
+    /// By its name: that of the region, such as `eu-de`, for the project that every region has.
+    Name(&'a str),
+}
+
+// === impl Project ===
+
+impl<'a> Project<'a> {
+    /// Name and value of the field in a scope.
+    fn field(self) -> (&'static str, &'a str) {
+        match self {
+            Self::Id(id) => (r#""scope":{"project":{"id":"#, id),
+            Self::Name(name) => (r#""scope":{"project":{"name":"#, name),
+        }
+    }
+}
+
+// === impl Iam ===
+
+impl Iam {
+    /// A client of the identity service at `endpoint`.
+    ///
+    /// # Errors
+    /// As of [`Client::new`](crate::Client::new).
+    pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, BuildError> {
+        Ok(Self { transport: Transport::new(&endpoint, options)?, endpoint: Arc::new(endpoint) })
+    }
+
+    /// Where this client sends to.
+    #[must_use]
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// A token of `project` for a user. Such tokens live a day; one more does not end those before it.
+    ///
+    /// `timeout` bounds the exchange.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn password(
+        &self,
+        user: User<'_>,
+        project: Project<'_>,
+        timeout: Duration,
+    ) -> Result<Login, LoginError> {
+        let (scope, project) = project.field();
+        let User { domain, name, password } = user;
+        let body = body::json(&[
+            r#"{"auth":{"identity":{"methods":["password"],"password":{"user":{"name":"#,
+            name,
+            r#","password":"#,
+            password.expose_secret(),
+            r#","domain":{"name":"#,
+            domain,
+            &format!("}}}}}}}},{scope}"),
+            project,
+            "}}}}",
+        ]);
+        // Without its catalogue of services, which nobody here reads.
+        let request = self.post("/v3/auth/tokens?nocatalog=true", body, None);
+        read::token(self.send(request, &[password], timeout).await?)
+    }
+
+    /// A token of `project` for an OIDC token of an identity provider that IAM knows as `idp_id`.
+    ///
+    /// Give the OIDC token as it is now: those of a Pod change every hour. Space around it is left out. `timeout` bounds the
+    /// exchange.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn token_for_id_token(
+        &self,
+        idp_id: &str,
+        id_token: &SecretString,
+        project: Project<'_>,
+        timeout: Duration,
+    ) -> Result<Login, LoginError> {
+        read::token(self.federate(idp_id, id_token, Some(project), timeout).await?)
+    }
+
+    /// Temporary access keys for an OIDC token of an identity provider that IAM knows as `idp_id`, in two requests.
+    /// The token between them belongs to no project and is forgotten.
+    ///
+    /// The service takes a `lifetime` of 900 to 86,400 seconds. `timeout` bounds each of the two exchanges.
+    ///
+    /// # Errors
+    /// See [`LoginError`].
+    pub async fn keys_for_id_token(
+        &self,
+        idp_id: &str,
+        id_token: &SecretString,
+        lifetime: Duration,
+        timeout: Duration,
+    ) -> Result<Login, LoginError> {
+        let token = read::subject_token(&self.federate(idp_id, id_token, None, timeout).await?)?;
+        let body = body::json(&[
+            r#"{"auth":{"identity":{"methods":["token"],"token":{"id":"#,
+            token.expose_secret(),
+            &format!(r#","duration_seconds":{}}}}}}}}}"#, lifetime.as_secs()),
+        ]);
+        let request = self.post("/v3.0/OS-CREDENTIAL/securitytokens", body, None);
+        read::keys(self.send(request, &[&token], timeout).await?)
+    }
+
+    /// The id of the project that has the name of a region.
+    ///
+    /// `signed_at` is the current time, for access keys. `timeout` bounds the exchange.
+    ///
+    /// # Errors
+    /// [`LoginError::NoProject`] or [`LoginError::SeveralProjects`] if there is not exactly one; else see
+    /// [`LoginError`].
+    pub async fn project_id(
+        &self,
+        region: &str,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+    ) -> Result<String, LoginError> {
+        let request = projects::request(&self.endpoint, region, credential, signed_at);
+        let mut seen = self.send(request, &credential.secrets(), timeout).await?;
+        projects::only_one(read::object(&mut seen), region)
+    }
+
+    /// Exchanges an OIDC token for a token of IAM, of a project or of none.
+    async fn federate(
+        &self,
+        idp_id: &str,
+        id_token: &SecretString,
+        project: Option<Project<'_>>,
+        timeout: Duration,
+    ) -> Result<Seen, LoginError> {
+        const HEAD: &str = r#"{"auth":{"id_token":{"id":"#;
+        let token = id_token.expose_secret().trim();
+        let body = match project.map(Project::field) {
+            Some((scope, project)) => body::json(&[HEAD, token, &format!("}},{scope}"), project, "}}}}"]),
+            None => body::json(&[HEAD, token, "}}}"]),
+        };
+        let request = self.post("/v3.0/OS-AUTH/id-token/tokens", body, Some(idp_id));
+        self.send(request, &[id_token], timeout).await
+    }
+
+    fn post(&self, path: &str, body: Bytes, idp_id: Option<&str>) -> Result<Request<Bytes>, http::Error> {
+        let mut request = Request::post(format!("{}{path}", self.endpoint))
+            .header(HOST, self.endpoint.authority())
+            .header(CONTENT_TYPE, JSON)
+            .header(ACCEPT_ENCODING, "identity");
+        if let Some(idp_id) = idp_id {
+            request = request.header(X_IDP_ID, idp_id);
+        }
+        request.body(body)
+    }
+
+    async fn send(
+        &self,
+        request: Result<Request<Bytes>, http::Error>,
+        secrets: &[&SecretString],
+        timeout: Duration,
+    ) -> Result<Seen, LoginError> {
+        read::success(self.transport.send(request, timeout, MAX_ANSWER).await?, secrets)
+    }
+}
+
+/// Says where it sends to, and nothing of what passed through it.
+impl fmt::Debug for Iam {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Iam").field("endpoint", &self.endpoint).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,153 @@
+//! Reads what the identity services answer: tokens, keys and refusals, in every spelling that is known.
+
+use http::HeaderMap;
+use jiff::{Timestamp, civil, tz::TimeZone};
+use secrecy::zeroize::{Zeroize, Zeroizing};
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::{Map, Value};
+
+use crate::answer::{MAX_MESSAGE, body, is_id, retry_after};
+use crate::credentials::{Credential, CredentialError};
+use crate::text;
+use crate::transport::Seen;
+
+use super::{Login, LoginError};
+
+/// Header with a new token.
+const X_SUBJECT_TOKEN: &str = "x-subject-token";
+
+/// Headers with the id of the exchange: of IAM, and of the gateway before other services.
+const TRACE_IDS: [&str; 2] = ["x-iam-trace-id", "x-request-id"];
+
+/// Stands where a secret stood.
+const REDACTED: &str = "***";
+
+/// Objects that access keys may be wrapped in.
+const WRAPPERS: [&str; 2] = ["credential", "credentials"];
+
+/// Spellings of the parts of access keys, as the official SDKs accept them.
+const ACCESS: [&str; 3] = ["access", "accessKeyId", "access_key_id"];
+const SECRET: [&str; 3] = ["secret", "secretAccessKey", "secret_access_key"];
+const SECURITY_TOKEN: [&str; 3] = ["securitytoken", "securityToken", "security_token"];
+const EXPIRY: [&str; 2] = ["expires_at", "expiration"];
+
+/// The answer, if it is a success; else why not. Texts are kept without `secrets`.
+pub(super) fn success(seen: Seen, secrets: &[&SecretString]) -> Result<Seen, LoginError> {
+    if (200..300).contains(&seen.status) { Ok(seen) } else { Err(refused(&seen, secrets)) }
+}
+
+fn refused(seen: &Seen, secrets: &[&SecretString]) -> LoginError {
+    // A body that is not JSON is not repeated at all: it may be cut, and half a secret is not recognised.
+    let body::Body { id, code, message, .. } = body::Body::read(&seen.body);
+    let keep_id = |text: String| (is_id(&text) && redact(&text, secrets) == text).then_some(text);
+    let message = message.map(|text| text::cut(&redact(&text, secrets), MAX_MESSAGE).to_owned());
+    LoginError::Refused {
+        status: seen.status,
+        code: code.and_then(keep_id),
+        message: message.filter(|text| !text.is_empty()),
+        gateway_request_id: TRACE_IDS
+            .iter()
+            .filter_map(|name| header(&seen.headers, name).map(str::to_owned))
+            .chain(id)
+            .find_map(keep_id),
+        retry_after: retry_after::read(&seen.headers),
+    }
+}
+
+/// `text` on one line, with every occurrence of a secret replaced.
+fn redact(text: &str, secrets: &[&SecretString]) -> String {
+    // Secrets as they look on one line: a password may hold spaces.
+    let mut secrets: Vec<_> =
+        secrets.iter().map(|secret| Zeroizing::new(text::clean(secret.expose_secret()))).collect();
+    secrets.retain(|secret| !secret.is_empty());
+    // The longest first: a secret inside another one must not leave the rest of it standing.
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets.iter().fold(text::clean(text), |text, secret| text.replace(secret.as_str(), REDACTED))
+}
+
+/// Code and message, each with what separates it from the words before.
+pub(super) fn reason(code: Option<&str>, message: Option<&str>) -> String {
+    [code, message].into_iter().flatten().flat_map(|text| [": ", text]).collect()
+}
+
+/// A token that IAM has just made, and what its body says about it.
+pub(super) fn token(mut seen: Seen) -> Result<Login, LoginError> {
+    let token = subject_token(&seen)?;
+    // The header is what counts. A body that cannot be read takes nothing from it.
+    let mut about = match object(&mut seen).and_then(|mut fields| fields.remove("token")) {
+        Some(Value::Object(about)) => about,
+        _ => Map::new(),
+    };
+    let project_id = about.get_mut("project").and_then(Value::as_object_mut).and_then(|p| take(p, &["id"]));
+    Ok(Login {
+        credential: Credential::token(token).map_err(|error| unusable(&error))?,
+        expires_at: take(&mut about, &EXPIRY).and_then(|text| time(&text)),
+        project_id: project_id.filter(|id| is_id(id)),
+    })
+}
+
+/// The new token alone.
+pub(super) fn subject_token(seen: &Seen) -> Result<SecretString, LoginError> {
+    match header(&seen.headers, X_SUBJECT_TOKEN).map(str::trim) {
+        Some(token) if !token.is_empty() => Ok(token.into()),
+        _ => Err(LoginError::Malformed("there is no token in the header X-Subject-Token".into())),
+    }
+}
+
+/// Temporary access keys, bare or wrapped.
+pub(super) fn keys(mut seen: Seen) -> Result<Login, LoginError> {
+    let mut fields = object(&mut seen)
+        .ok_or_else(|| LoginError::Malformed("it is no JSON object, or not all of it".into()))?;
+    let wrapped = WRAPPERS.iter().find_map(|name| match fields.remove(*name) {
+        Some(Value::Object(inner)) => Some(inner),
+        _ => None,
+    });
+    let mut fields = wrapped.unwrap_or(fields);
+    let mut part = |names: &[&str]| {
+        take(&mut fields, names).ok_or_else(|| LoginError::Malformed(format!("it holds no {:?}", names[0])))
+    };
+    let (id, secret) = (part(&ACCESS)?, SecretString::from(part(&SECRET)?));
+    // Keys of a login are temporary, and worth nothing without it.
+    let security_token = SecretString::from(part(&SECURITY_TOKEN)?);
+    Ok(Login {
+        credential: Credential::access_key(id, secret, Some(security_token))
+            .map_err(|error| unusable(&error))?,
+        expires_at: take(&mut fields, &EXPIRY).and_then(|text| time(&text)),
+        project_id: None,
+    })
+}
+
+/// The body as a JSON object. The bytes of it are wiped.
+pub(super) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
+    let read = serde_json::from_slice(&seen.body);
+    seen.body.as_mut().zeroize();
+    match read {
+        Ok(Value::Object(fields)) => Some(fields),
+        _ => None,
+    }
+}
+
+/// Takes a text out, by the first of its names that has one. Answers may use several spellings at once.
+pub(super) fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Option<String> {
+    names.iter().find_map(|name| match fields.remove(*name) {
+        Some(Value::String(text)) if !text.is_empty() => Some(text),
+        _ => None,
+    })
+}
+
+/// A time as it is given; one without a zone is UTC, as elsewhere in the service.
+fn time(text: &str) -> Option<Timestamp> {
+    let in_utc = |time: civil::DateTime| time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
+    text.parse().ok().or_else(|| text.parse().ok().and_then(in_utc))
+}
+
+fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+fn unusable(error: &CredentialError) -> LoginError {
+    LoginError::Malformed(error.to_string())
+}
+
+#[cfg(test)]
+mod tests;
