@@ -85,7 +85,7 @@ fn each_world_is_known_to_its_own_rooms_only() {
         ("functiongraph::", ["context", "reconcile"].as_slice()),
         // Calls to the API server (the types of kube are for everybody above the ground).
         ("patch_status(", ["kubernetes"].as_slice()),
-        (".invoke_async(", ["reconcile"].as_slice()),
+        ("client.invoke(", ["reconcile"].as_slice()),
         ("Api::namespaced", ["kubernetes", "controller"].as_slice()),
     ]);
     for (room, file, text) in sources() {
@@ -122,7 +122,7 @@ fn a_request_leaves_from_one_file_and_a_status_is_written_in_one_file() {
         let named = sources().into_iter().filter(|(_, _, text)| text.contains(what));
         named.map(|(_, file, _)| file).collect::<Vec<_>>()
     };
-    assert_eq!(files_with(".invoke_async("), ["reconcile/exchange.rs"]);
+    assert_eq!(files_with("client.invoke("), ["reconcile/exchange.rs"]);
     assert_eq!(files_with("patch_status("), ["kubernetes/status.rs"]);
 }
 

@@ -2,7 +2,7 @@
 
 use crate::in_parallel;
 use control_plane::{ControlPlane, Options};
-use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn};
+use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn, Invocation, Kind, Protocol};
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function, RateLimit};
 use functiongraph_operator::api::{
     self, FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus,
@@ -168,8 +168,14 @@ impl Stage {
                 let claimed = self.patch(&object, &claim).await;
                 let event = claimed.spec.payload.as_ref().unwrap().as_str().as_bytes().to_vec();
                 let timeout = Duration::from_secs(30);
-                let answer =
-                    cloud.invoke_async(urn, event.into(), credential, Timestamp::now(), timeout).await;
+                let invocation = Invocation {
+                    urn,
+                    kind: Kind::Async,
+                    protocol: Protocol::V2,
+                    event: event.into(),
+                    instance_memory_mb: None,
+                };
+                let answer = cloud.invoke(invocation, credential, Timestamp::now(), timeout).await;
                 let request_id = answer.expect("an answer").request_id;
                 let reply = Reply::Accepted { request_id };
                 let status =
