@@ -16,6 +16,7 @@ use crate::text;
 use crate::transport::Seen;
 use body::Body;
 
+pub(crate) use body::text;
 pub use sync::{MAX_RESULT, Summary, SyncResult};
 pub use verdict::Verdict;
 
@@ -123,10 +124,8 @@ impl Answer {
         let from_header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // The id of a failure's body is the gateway's.
         let (invocation, gateway) = if is_success { (id, None) } else { (None, id) };
-        let keep_id = |text: String| is_id(&text).then(|| redact(&text)).filter(|kept| *kept == text);
+        let keep_id = |text| self::id(text, &redact);
         let message = if is_success || message.is_some() || code.is_some() { message } else { Some(raw) };
-        let message =
-            message.map(|message| text::cut(&redact(&text::clean(&message)), MAX_MESSAGE).to_owned());
         Self {
             status: *status,
             request_id: invocation.and_then(keep_id).or_else(|| from_header(INVOCATION_ID).and_then(keep_id)),
@@ -135,7 +134,7 @@ impl Answer {
                 .and_then(keep_id)
                 .or_else(|| gateway.and_then(keep_id)),
             error_code: code.and_then(keep_id),
-            error_message: message.filter(|message| !message.is_empty()),
+            error_message: message.and_then(|text| self::message(&text, &redact)),
             retry_after: retry_after::read(headers),
             sync: result,
         }
@@ -151,6 +150,17 @@ impl Answer {
 
 fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
+}
+
+/// A text that is an id or an error code, and no secret.
+pub(crate) fn id(text: String, redact: impl Fn(&str) -> String) -> Option<String> {
+    (is_id(&text) && redact(&text) == text).then_some(text)
+}
+
+/// A message, fit to be kept; `None` if nothing is left of it.
+pub(crate) fn message(text: &str, redact: impl Fn(&str) -> String) -> Option<String> {
+    let message = text::cut(&redact(&text::clean(text)), MAX_MESSAGE).to_owned();
+    (!message.is_empty()).then_some(message)
 }
 
 /// Whether a text looks like an id or an error code rather than like something that wants to be more.

@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::answer::{Answer, Form};
+use crate::answer::{Answer, Form, MAX_BODY};
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
-use crate::invocation::Invocation;
+use crate::invocation::{CancelType, Invocation};
+use crate::records::{ListQuery, Listed, MAX_PAGE, Page};
 use crate::request::Draft;
+use crate::settings::{AsyncInvokeConfig, Fetched, FunctionConfig, Settings};
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
@@ -69,6 +71,99 @@ impl Client {
         let call = Call { urn, credential, signed_at, timeout };
         let seen = self.send(call, invocation.draft(), form.cap()).await?;
         Ok(Answer::read(form, &seen, |text| credential.scrub(text)))
+    }
+
+    /// Lists records of asynchronous invocations of a function, newest or oldest first as the service likes.
+    ///
+    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    ///
+    /// # Caveats
+    /// No document says how long records are kept, nor how soon after the invocation they are there: a missing one
+    /// means nothing. Ask with the URN that was invoked.
+    ///
+    /// # Errors
+    /// There is no status; see [`invoke`](Self::invoke).
+    pub async fn list_async_invocations(
+        &self,
+        urn: &FunctionUrn,
+        query: &ListQuery,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Listed, SendError> {
+        let call = Call { urn, credential, signed_at, timeout };
+        let seen = self.send(call, query.draft(urn), MAX_PAGE).await?;
+        let redact = |text: &str| credential.scrub(text);
+        let page = (seen.status == 200).then(|| Page::read(&seen.body, query.marker.as_deref(), redact));
+        Ok(match page.flatten() {
+            Some(page) => Listed::Page(page),
+            None => Listed::Answer(Answer::read(Form::Notice, &seen, redact)),
+        })
+    }
+
+    /// Asks for the end of an asynchronous invocation. [`Answer::is_success`] says whether it was granted.
+    ///
+    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    ///
+    /// # Caveats
+    /// Other invocations may end with it; see [`CancelType`].
+    ///
+    /// # Errors
+    /// There is no status; see [`invoke`](Self::invoke).
+    pub async fn cancel(
+        &self,
+        urn: &FunctionUrn,
+        request_id: &str,
+        how: CancelType,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Answer, SendError> {
+        let call = Call { urn, credential, signed_at, timeout };
+        let seen = self.send(call, how.draft(urn, request_id), MAX_BODY).await?;
+        Ok(Answer::read(Form::Notice, &seen, |text| credential.scrub(text)))
+    }
+
+    /// Reads how the service treats asynchronous invocations of a function.
+    ///
+    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    ///
+    /// # Errors
+    /// There is no status; see [`invoke`](Self::invoke).
+    pub async fn async_invoke_config(
+        &self,
+        urn: &FunctionUrn,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Fetched<AsyncInvokeConfig>, SendError> {
+        self.fetch(Call { urn, credential, signed_at, timeout }).await
+    }
+
+    /// Reads what a function is allowed to take: among other things, whether it is switched off.
+    ///
+    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    ///
+    /// # Errors
+    /// There is no status; see [`invoke`](Self::invoke).
+    pub async fn function_config(
+        &self,
+        urn: &FunctionUrn,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Fetched<FunctionConfig>, SendError> {
+        self.fetch(Call { urn, credential, signed_at, timeout }).await
+    }
+
+    async fn fetch<T: Settings>(&self, call: Call<'_>) -> Result<Fetched<T>, SendError> {
+        let seen = self.send(call, T::draft(call.urn), MAX_BODY).await?;
+        let redact = |text: &str| call.credential.scrub(text);
+        let fields = (seen.status == 200).then(|| serde_json::from_slice(&seen.body).ok());
+        Ok(match fields.flatten() {
+            Some(fields) => Fetched::Settings(T::read(&fields, redact)),
+            None => Fetched::Answer(Answer::read(Form::Notice, &seen, redact)),
+        })
     }
 
     /// Sends what a call asks for, and reads up to `cap` bytes of the answer's body.

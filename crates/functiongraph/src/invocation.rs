@@ -4,6 +4,7 @@ use std::fmt;
 
 use bytes::Bytes;
 use http::{HeaderName, Method};
+use serde_json::Value;
 
 use crate::request::Draft;
 use crate::urn::FunctionUrn;
@@ -62,6 +63,22 @@ pub struct Invocation<'a> {
     pub instance_memory_mb: Option<u32>,
 }
 
+/// How an asynchronous invocation is ended.
+///
+/// # Caveats
+/// Where an instance executes several events at a time, all that run on it end with the one that is cancelled, with the
+/// error 4208.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum CancelType {
+    /// However the service does it when nothing is said.
+    #[default]
+    Default,
+    /// By ending the runtime; what the documents advise.
+    Force,
+    /// With the function that it is calling.
+    Recursive,
+}
+
 // === impl Protocol ===
 
 impl Protocol {
@@ -98,13 +115,8 @@ impl Invocation<'_> {
                 headers.push((X_CFF_REQUEST_VERSION, "v1".to_owned()));
             }
         }
-        Draft {
-            method: Method::POST,
-            path: protocol.path(urn, call),
-            query: Vec::new(),
-            headers,
-            body: if event.is_empty() { EMPTY_EVENT } else { event },
-        }
+        let body = if event.is_empty() { EMPTY_EVENT } else { event };
+        Draft { headers, body, ..Draft::new(Method::POST, protocol.path(urn, call)) }
     }
 }
 
@@ -119,6 +131,21 @@ impl fmt::Debug for Invocation<'_> {
             .field("event_bytes", &event.len())
             .field("instance_memory_mb", instance_memory_mb)
             .finish()
+    }
+}
+
+// === impl CancelType ===
+
+impl CancelType {
+    /// The request that ends an invocation, unsigned.
+    pub(crate) fn draft(self, urn: &FunctionUrn, request_id: &str) -> Draft {
+        let id = Value::from(request_id);
+        let body = match self {
+            Self::Default => format!(r#"{{"request_id":{id}}}"#),
+            Self::Force => format!(r#"{{"request_id":{id},"type":"force"}}"#),
+            Self::Recursive => format!(r#"{{"request_id":{id},"type":"recursive"}}"#),
+        };
+        Draft { body: body.into(), ..Draft::new(Method::POST, Protocol::V2.path(urn, "cancel")) }
     }
 }
 
@@ -194,6 +221,25 @@ mod tests {
             assert_eq!(draft(kind, Protocol::V2, b"", None).body.as_ref(), b"{}");
             assert_eq!(draft(kind, Protocol::V1, b" [1,\n2]", None).body.as_ref(), b" [1,\n2]");
         }
+    }
+
+    #[test]
+    fn a_cancellation_names_the_request_and_how() {
+        let urn = "urn:fss:eu-de:p1:function:default:f".parse().unwrap();
+        for (how, body) in [
+            (CancelType::Default, r#"{"request_id":"id-1"}"#),
+            (CancelType::Force, r#"{"request_id":"id-1","type":"force"}"#),
+            (CancelType::Recursive, r#"{"request_id":"id-1","type":"recursive"}"#),
+        ] {
+            let draft = how.draft(&urn, "id-1");
+            assert_eq!(draft.body, body);
+            assert_eq!(
+                draft.path,
+                "/v2/p1/fgs/functions/urn%3Afss%3Aeu-de%3Ap1%3Afunction%3Adefault%3Af%3Alatest/cancel"
+            );
+        }
+        let odd = CancelType::Default.draft(&urn, "a\"b\n");
+        assert_eq!(serde_json::from_slice::<Value>(&odd.body).unwrap()["request_id"], "a\"b\n");
     }
 
     #[test]

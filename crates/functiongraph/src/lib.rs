@@ -9,7 +9,9 @@ pub mod endpoint;
 pub mod error;
 pub mod invocation;
 pub mod login;
+pub mod records;
 pub mod regions;
+pub mod settings;
 pub mod sign;
 pub mod urn;
 
@@ -24,5 +26,7 @@ pub use client::{Client, ClientOptions};
 pub use credentials::{Credential, CredentialKind};
 pub use endpoint::Endpoint;
 pub use error::SendError;
-pub use invocation::{Invocation, Kind, Protocol};
+pub use invocation::{CancelType, Invocation, Kind, Protocol};
+pub use records::{ExecutionStatus, ListQuery, Listed, Page, Record};
+pub use settings::{AsyncInvokeConfig, Fetched, FunctionConfig};
 pub use urn::{FunctionUrn, Qualifier};

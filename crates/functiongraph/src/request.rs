@@ -32,6 +32,11 @@ pub(crate) struct Draft {
 // === impl Draft ===
 
 impl Draft {
+    /// A request without query and body.
+    pub(crate) fn new(method: Method, path: String) -> Self {
+        Self { method, path, query: Vec::new(), headers: Vec::new(), body: Bytes::new() }
+    }
+
     /// The request to `endpoint`, about a function of a project, signed or with its token.
     ///
     /// # Errors

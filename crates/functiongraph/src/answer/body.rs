@@ -65,7 +65,7 @@ fn error(fields: &Map<String, Value>, depth: usize) -> (Option<String>, Option<S
 }
 
 /// A field that is a text, or a number written as one.
-pub(super) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
+pub(crate) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     match fields.get(name)? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),
         Value::Number(number) => Some(number.to_string()),
