@@ -34,6 +34,11 @@ pub(crate) const X_IS_FUNC_ERR: HeaderName = HeaderName::from_static("x-is-func-
 pub(crate) fn zoned(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
+/// The token that was made.
+pub(crate) const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
+
+/// IAM's id of a request that it refuses.
+pub(crate) const X_IAM_TRACE_ID: HeaderName = HeaderName::from_static("x-iam-trace-id");
 
 /// How an exchange ends.
 #[derive(Debug)]
@@ -67,6 +72,10 @@ enum Content {
     Service { code: String, message: String },
     /// An error of the gateway in front of it, which adds its id of the request.
     Gateway { code: String, message: String },
+    /// An error of IAM, as Keystone writes it.
+    Keystone { message: String },
+    /// An error of IAM, in the form of its own APIs.
+    Iam { code: String, message: String },
 }
 
 impl Answer {
@@ -99,6 +108,16 @@ impl Answer {
         Self::new(status, Content::Gateway { code: code.to_owned(), message: message.into() })
     }
 
+    /// An error of IAM, as Keystone writes it: the code is the status.
+    pub(crate) fn keystone(status: StatusCode, message: impl Into<String>) -> Self {
+        Self::new(status, Content::Keystone { message: message.into() })
+    }
+
+    /// An error of IAM, in the form of its own APIs.
+    pub(crate) fn iam(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self::new(status, Content::Iam { code: code.to_owned(), message: message.into() })
+    }
+
     /// Adds a header; a value that cannot stand in one is left out when the answer is written.
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -124,22 +143,31 @@ impl Answer {
     /// The error code, for the log; empty if the answer has none.
     pub(crate) fn code(&self) -> &str {
         match &self.content {
-            Content::Raw(..) => "",
-            Content::Service { code, .. } | Content::Gateway { code, .. } => code,
+            Content::Raw(..) | Content::Keystone { .. } => "",
+            Content::Service { code, .. } | Content::Gateway { code, .. } | Content::Iam { code, .. } => code,
         }
     }
 
     /// The answer as it goes on the wire.
     pub(crate) fn into_response(self, gateway_id: &str) -> Response<Bytes> {
+        let id_header = match &self.content {
+            Content::Keystone { .. } | Content::Iam { .. } => X_IAM_TRACE_ID,
+            Content::Raw(..) | Content::Service { .. } | Content::Gateway { .. } => X_REQUEST_ID,
+        };
         let (content_type, body) = match self.content {
             Content::Raw(content_type, body) => (content_type, body),
-            Content::Service { code, message } => {
+            Content::Service { code, message } | Content::Iam { code, message } => {
                 let value = json!({ "error_code": code, "error_msg": message });
                 (Some("application/json".to_owned()), value.to_string().into())
             }
             Content::Gateway { code, message } => {
                 let value = json!({ "error_msg": message, "error_code": code, "request_id": gateway_id });
                 (Some("application/json".to_owned()), value.to_string().into())
+            }
+            Content::Keystone { message } => {
+                let title = self.status.canonical_reason().unwrap_or_default();
+                let error = json!({ "code": self.status.as_u16(), "message": message, "title": title });
+                (Some("application/json".to_owned()), json!({ "error": error }).to_string().into())
             }
         };
         let mut response = Response::new(body);
@@ -149,7 +177,7 @@ impl Answer {
         }
         let fixed = [
             (header::SERVER, Some("api-gateway".to_owned())),
-            (X_REQUEST_ID, Some(gateway_id.to_owned())),
+            (id_header, Some(gateway_id.to_owned())),
             (header::CONTENT_TYPE, content_type),
         ];
         let fixed = fixed.into_iter().filter_map(|(name, value)| Some((name, value?)));
@@ -181,6 +209,16 @@ mod tests {
             body(Answer::gateway(StatusCode::NOT_FOUND, "APIG.0101", "m")),
             json!({"error_code": "APIG.0101", "error_msg": "m", "request_id": "abc"})
         );
+    }
+
+    #[test]
+    fn iam_has_errors_and_an_id_of_its_own() {
+        let answer = Answer::keystone(StatusCode::UNAUTHORIZED, "m");
+        let response = answer.into_response("abc");
+        let body: serde_json::Value = serde_json::from_slice(response.body()).unwrap();
+        assert_eq!(body, json!({"error": {"code": 401, "message": "m", "title": "Unauthorized"}}));
+        assert_eq!(response.headers()[X_IAM_TRACE_ID], "abc");
+        assert!(!response.headers().contains_key(X_REQUEST_ID));
     }
 
     #[test]

@@ -7,6 +7,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 use crate::request::decode;
 
+mod identity;
+pub use identity::IdentityApi;
+pub(crate) use identity::Source;
+
 /// One API. Ledger, statistics and faults know it by [`Api::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
@@ -36,11 +40,13 @@ pub enum Api {
     ListAsyncConfigs,
     /// `GET /v2/{project_id}/fgs/functions/{function_urn}/config`
     ShowFunction,
+    /// One of the identity services.
+    Identity(IdentityApi),
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 16] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
@@ -54,6 +60,9 @@ impl Api {
         Self::DeleteAsyncConfig,
         Self::ListAsyncConfigs,
         Self::ShowFunction,
+        Self::Identity(IdentityApi::Password),
+        Self::Identity(IdentityApi::SecurityTokens),
+        Self::Identity(IdentityApi::Projects),
     ];
 
     /// The version and the last word of the path, such as `v2/invocations-async`; where several APIs have these in
@@ -74,6 +83,7 @@ impl Api {
             Self::DeleteAsyncConfig => "DELETE v2/async-invoke-config",
             Self::ListAsyncConfigs => "v2/async-invoke-configs",
             Self::ShowFunction => "v2/config",
+            Self::Identity(api) => api.name(),
         }
     }
 
@@ -93,8 +103,20 @@ impl Api {
             | Self::SetAsyncConfig
             | Self::DeleteAsyncConfig
             | Self::ListAsyncConfigs
-            | Self::ShowFunction => false,
+            | Self::ShowFunction
+            | Self::Identity(_) => false,
         }
+    }
+
+    /// The service it belongs to.
+    pub(crate) fn source(self) -> Source {
+        if let Self::Identity(api) = self { api.source() } else { Source::FunctionGraph }
+    }
+}
+
+impl From<IdentityApi> for Api {
+    fn from(api: IdentityApi) -> Self {
+        Self::Identity(api)
     }
 }
 
@@ -123,14 +145,18 @@ impl<'de> Deserialize<'de> for Api {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) api: Api,
+    /// Empty for the identity services.
     pub(crate) project_id: String,
-    /// The function as it was named: a URN or one of its short forms, decoded.
+    /// The function as it was named: a URN or one of its short forms, decoded. Empty for the identity services.
     pub(crate) function: String,
 }
 
 impl Route {
     /// The API that a method and a path on the wire lead to; each API is one line here and has a file in `service`.
     pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
+        if let Some(api) = IdentityApi::of(method, path) {
+            return Some(Self { api: api.into(), project_id: String::new(), function: String::new() });
+        }
         let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
         let [version, project_id, service, "functions", function, last] = *segments.as_slice() else {
@@ -186,6 +212,14 @@ mod tests {
         assert_eq!(post("/v3/p/fgs/functions/f/invocations-async"), None);
         assert_eq!(post("/"), None);
         assert_eq!(Route::of(&Method::GET, "/v2/p/fgs/functions/f/invocations-async"), None);
+    }
+
+    #[test]
+    fn the_identity_services_have_paths_without_a_project() {
+        let route = Route::of(&Method::GET, "/v3/projects").unwrap();
+        assert_eq!((route.api, route.function.as_str()), (IdentityApi::Projects.into(), ""));
+        assert_eq!(Route::of(&Method::GET, "/v3/auth/tokens"), None);
+        assert_eq!(Route::of(&Method::POST, "/v3/auth/tokens").unwrap().api.source(), Source::Keystone);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Who may call: tokens, signatures by access keys, and the lock on a key that keeps failing.
+//! Who may call, and for what: tokens, signatures by access keys, and the lock on a key that keeps failing.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::config::{AccessKey, AuthMode, Config};
+use crate::issued::{Issued, Scope};
 use crate::request::Request;
 
 /// How far the time of signing may be off, either way.
@@ -16,7 +17,8 @@ const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 /// Consecutive failures that a key may have; with one more it is locked.
 const FAILURES_ALLOWED: u32 = 5;
 
-const X_AUTH_TOKEN: &str = "x-auth-token";
+/// Header with a token.
+pub(crate) const X_AUTH_TOKEN: &str = "x-auth-token";
 
 /// The credentials that are known, and what has happened to them.
 #[derive(Debug)]
@@ -24,6 +26,8 @@ pub(crate) struct Auth {
     mode: AuthMode,
     tokens: HashSet<String>,
     keys: HashMap<String, AccessKey>,
+    /// What was made while it runs, beside what is configured.
+    pub(crate) issued: Issued,
     lockout: SignedDuration,
     records: Mutex<HashMap<String, Record>>,
 }
@@ -42,7 +46,11 @@ pub(crate) enum AuthFailure {
     NoCredential,
     /// The token is none of ours.
     UnknownToken,
-    /// No key has this id.
+    /// The token was good until this time.
+    TokenExpired(Timestamp),
+    /// The token is one of ours, but all of those were revoked.
+    TokenRevoked,
+    /// No key has this id; it may have been a temporary one.
     UnknownKey(String),
     /// The signature does not fit the request.
     BadSignature,
@@ -57,6 +65,8 @@ impl fmt::Display for AuthFailure {
         match self {
             Self::NoCredential => f.write_str("x-auth-token not found"),
             Self::UnknownToken => f.write_str("decrypt token fail"),
+            Self::TokenExpired(at) => write!(f, "token expires, expires_at: {at:.6}"),
+            Self::TokenRevoked => f.write_str("The token must be updated"),
             Self::UnknownKey(id) => write!(f, "Get secretKey failed,ak:{id},err:ak not exist"),
             Self::BadSignature => f.write_str("verify aksk signature fail"),
             Self::Expired => f.write_str("calc ak sk signature fail:signature expired"),
@@ -71,24 +81,42 @@ impl Auth {
             mode: config.auth,
             tokens: config.tokens.iter().cloned().collect(),
             keys: config.access_keys.iter().map(|key| (key.id.clone(), key.clone())).collect(),
+            issued: Issued::default(),
             lockout: SignedDuration::try_from(config.lockout).unwrap_or(SignedDuration::MAX),
             records: Mutex::default(),
         }
     }
 
-    /// Lets a request in or says why not. A token wins over a signature.
-    pub(crate) fn check(&self, request: &Request, now: Timestamp) -> Result<(), AuthFailure> {
+    /// Says what a request may be about, or why it is not let in. A token wins over a signature.
+    pub(crate) fn check(&self, request: &Request, now: Timestamp) -> Result<Scope, AuthFailure> {
         if self.mode == AuthMode::None {
-            return Ok(());
+            return Ok(Scope::All);
         }
         if let Some(token) = request.header(X_AUTH_TOKEN) {
-            return if self.tokens.contains(token) { Ok(()) } else { Err(AuthFailure::UnknownToken) };
+            return self.check_token(token, now);
         }
         let authorization = request.header(sign::AUTHORIZATION).ok_or(AuthFailure::NoCredential)?;
         let authorization = sign::parse_authorization(authorization).ok_or(AuthFailure::BadSignature)?;
         let id = &authorization.access_key;
-        let key = self.keys.get(id).ok_or_else(|| AuthFailure::UnknownKey(id.clone()))?;
-        self.guarded(id, now, || verify(key, &authorization, request, now))
+        let key = self.keys.get(id).cloned().or_else(|| self.issued.find_key(id, now));
+        let key = key.ok_or_else(|| AuthFailure::UnknownKey(id.clone()))?;
+        self.guarded(id, now, || verify(&key, &authorization, request, now))?;
+        Ok(Scope::All)
+    }
+
+    /// Says what a token is good for.
+    pub(crate) fn check_token(&self, token: &str, now: Timestamp) -> Result<Scope, AuthFailure> {
+        if self.tokens.contains(token) {
+            return Ok(Scope::All);
+        }
+        let token = self.issued.find_token(token).ok_or(AuthFailure::UnknownToken)?;
+        if token.revoked {
+            Err(AuthFailure::TokenRevoked)
+        } else if now >= token.expires {
+            Err(AuthFailure::TokenExpired(token.expires))
+        } else {
+            Ok(token.scope)
+        }
     }
 
     /// Counts the consecutive failures of a key and locks it. A locked key is not even looked at, and an attempt

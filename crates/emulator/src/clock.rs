@@ -34,6 +34,15 @@ pub(crate) fn gateway_id() -> String {
     format!("{:032x}", random())
 }
 
+/// Letters and digits that nobody can guess.
+pub(crate) fn secret(length: usize) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    let digits = std::iter::repeat_with(random).flat_map(u128::to_ne_bytes);
+    // The last bytes of the range are left out, so that every letter is as likely as any other.
+    let fair = digits.filter(|byte| usize::from(*byte) < 256 / LETTERS.len() * LETTERS.len());
+    fair.take(length).map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
 fn random() -> u128 {
     let mut bytes = [0; 16];

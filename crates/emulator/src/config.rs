@@ -11,9 +11,11 @@ use crate::rate_limit::RateLimit;
 
 mod async_invoke;
 mod function;
+mod identity;
 pub use async_invoke::{AsyncInvokeConfig, AsyncInvokeError, Destination, DestinationConfig, Receiver};
 pub(crate) use function::Limits;
 pub use function::{Failure, Function};
+pub use identity::{Identity, Project, User};
 
 /// The configuration that the binary serves when it is given none; also the documented example.
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
@@ -21,7 +23,7 @@ pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
 /// Everything the emulator is told before it starts; in a file it is YAML in camelCase.
 ///
 /// [`Config::default`] listens on a free loopback port, knows no function and has no credential:
-/// give it at least one token or access key, or say [`AuthMode::None`].
+/// give it at least one token, access key or user, or say [`AuthMode::None`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Config {
@@ -57,6 +59,8 @@ pub struct Config {
     pub gateway_timeout: Duration,
     /// How the records of asynchronous invocations are listed.
     pub listing: Listing,
+    /// What the identity services know.
+    pub identity: Identity,
     /// Where the certificates come from.
     pub tls: Tls,
 }
@@ -80,6 +84,7 @@ impl Default for Config {
             max_sync_body_bytes: 6 * 1024 * 1024,
             gateway_timeout: Duration::from_secs(90),
             listing: Listing::default(),
+            identity: Identity::default(),
             tls: Tls::default(),
         }
     }
@@ -97,7 +102,7 @@ impl Config {
 
     /// Says what makes this configuration impossible to serve.
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let none = self.tokens.is_empty() && self.access_keys.is_empty();
+        let none = self.tokens.is_empty() && self.access_keys.is_empty() && !self.identity.knows_anybody();
         if self.auth == AuthMode::Required && none {
             return Err(ConfigError::NoCredentials);
         }
@@ -196,7 +201,7 @@ pub enum ConfigError {
     #[error("not a configuration of the emulator: {0}")]
     Yaml(String),
     /// Nobody could call it.
-    #[error("no credential is configured: give `tokens` or `accessKeys`, or say `auth: none`")]
+    #[error("no credential is configured: give `tokens`, `accessKeys` or `identity`, or say `auth: none`")]
     NoCredentials,
     /// The name cannot be part of a URN.
     #[error("function {name:?} cannot be addressed")]

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError, Function};
 use crate::fault::{Fault, PlannedFault};
+use crate::issued::IssuedCount;
 use crate::ledger::LedgerEntry;
 use crate::rate_limit::RateLimit;
 use crate::state::State;
@@ -135,6 +136,18 @@ impl Emulator {
     /// Starts a new rate limit, or lifts the present one.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
         self.state.set_rate_limit(limit);
+    }
+
+    /// How many of the credentials that were made here are good now.
+    #[must_use]
+    pub fn issued(&self) -> IssuedCount {
+        self.state.auth.issued.count(clock::now())
+    }
+
+    /// Makes an end of every credential that was made here, as if the users had changed. What is configured stays as
+    /// it is.
+    pub fn revoke_issued(&self) {
+        self.state.auth.issued.revoke(clock::now());
     }
 
     /// Adds a function, or replaces the one with the same package and name.

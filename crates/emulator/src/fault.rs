@@ -37,8 +37,8 @@ impl Fault {
 
     /// Confines it to one API.
     #[must_use]
-    pub fn of(self, api: Api) -> Self {
-        Self { api: Some(api), ..self }
+    pub fn of(self, api: impl Into<Api>) -> Self {
+        Self { api: Some(api.into()), ..self }
     }
 
     /// Confines it to one function.

@@ -10,7 +10,7 @@
 //! | the doors | `server` (the API), `admin` |
 //! | the APIs | `service`, one file per API |
 //! | what connections share | `state` |
-//! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer` |
+//! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
 //! | what happens | `fault`, `ledger`, `executions`, `settings`, `stats`, then `api`, then `request` |
 //! | what is given | `tls`, then `config`, then `rate_limit`, then `clock` |
 
@@ -24,6 +24,7 @@ mod emulator;
 mod executions;
 mod fault;
 mod functions;
+mod issued;
 mod ledger;
 mod rate_limit;
 mod refusal;
@@ -35,13 +36,14 @@ mod state;
 mod stats;
 mod tls;
 
-pub use api::Api;
+pub use api::{Api, IdentityApi};
 pub use config::{
     AccessKey, AsyncInvokeConfig, AsyncInvokeError, AuthMode, Config, ConfigError, DEFAULT_CONFIG,
-    Destination, DestinationConfig, Failure, Function, Listing, Receiver, Tls,
+    Destination, DestinationConfig, Failure, Function, Identity, Listing, Project, Receiver, Tls, User,
 };
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};
+pub use issued::IssuedCount;
 pub use ledger::LedgerEntry;
 pub use rate_limit::{RateLimit, RetryAfter};
 pub use stats::Requests;

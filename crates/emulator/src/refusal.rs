@@ -4,8 +4,12 @@ use http::{StatusCode, header};
 use jiff::Timestamp;
 
 use crate::answer::Answer;
+use crate::api::Source;
 use crate::auth::AuthFailure;
 use crate::rate_limit::RateLimit;
+
+mod denied;
+pub(crate) use denied::Denied;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,10 @@ pub(crate) enum Refusal {
     InvalidRequestId,
     /// Every instance is busy.
     Busy,
+    /// The token is for no project.
+    NoProject,
+    /// An identity service refuses.
+    Denied(Source, Denied),
 }
 
 impl Refusal {
@@ -68,6 +76,10 @@ impl Refusal {
             ),
             Self::RequestTooLarge => {
                 Answer::gateway(S::PAYLOAD_TOO_LARGE, "APIG.0201", "Request entity too large")
+            }
+            // Somebody has changed what the token stands for: nothing is wrong with how it was sent.
+            Self::Unauthenticated(AuthFailure::TokenRevoked) => {
+                Answer::gateway(S::UNAUTHORIZED, "APIG.0307", AuthFailure::TokenRevoked.to_string())
             }
             Self::Unauthenticated(failure) => {
                 let message = format!("Incorrect IAM authentication information: {failure}");
@@ -111,6 +123,10 @@ impl Refusal {
             Self::NothingThere => Answer::service(S::NOT_FOUND, "FSS.0404", "not found"),
             Self::InvalidRequestId => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid RequestId"),
             Self::Busy => Answer::service(S::TOO_MANY_REQUESTS, "FSS.0429", "Too many requests."),
+            Self::NoProject => {
+                Answer::gateway(S::FORBIDDEN, "APIG.0302", "The IAM user is not authorized to access the API")
+            }
+            Self::Denied(source, denied) => denied.answer(*source),
             Self::InvalidParameter => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid parameter."),
         }
     }

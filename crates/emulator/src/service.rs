@@ -10,6 +10,7 @@ use crate::answer::{Answer, Reply};
 use crate::api::{Api, Route};
 use crate::clock;
 use crate::functions::Target;
+use crate::issued::Scope;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::State;
@@ -18,6 +19,7 @@ mod async_config;
 mod cancel;
 mod disguise;
 mod event;
+mod identity;
 mod invoke_async;
 mod invoke_sync;
 mod list_async;
@@ -43,20 +45,28 @@ pub(crate) async fn serve(state: &State, request: &Request) -> (Reply, Option<Ro
         return (Reply::Answer(Refusal::NoSuchApi.answer(now)), None);
     };
     state.stats.called(route.api);
-    if let Err(refusal) = admit(state, request, now) {
+    if let Api::Identity(api) = route.api {
+        let reply = identity::serve(state, api, request, now).await;
+        return (reply, Some(route));
+    }
+    if let Err(refusal) = admit(state, &route, request, now) {
         return (Reply::Answer(refusal.answer(now)), Some(route));
     }
     let target = state.functions.resolve(&route);
-    let reply = reply(&Call { state, route: &route, request, now, target }).await;
+    let call = Call { state, route: &route, request, now, target };
+    let reply = finish(state, route.api, call.function_name(), plan(&call), now).await;
     (reply, Some(route))
 }
 
 /// What the gateway checks before any API.
-fn admit(state: &State, request: &Request, now: Timestamp) -> Result<(), Refusal> {
-    state.auth.check(request, now).map_err(|failure| {
+fn admit(state: &State, route: &Route, request: &Request, now: Timestamp) -> Result<(), Refusal> {
+    let scope = state.auth.check(request, now).map_err(|failure| {
         state.stats.failed_authentication();
         Refusal::Unauthenticated(failure)
     })?;
+    if !scope.covers(&route.project_id) {
+        return Err(if scope == Scope::None { Refusal::NoProject } else { Refusal::OtherProject });
+    }
     match state.rate_limit.lock().as_mut() {
         Some(bucket) => bucket.take(clock::instant()).map_err(Refusal::Throttled),
         None => Ok(()),
@@ -64,18 +74,23 @@ fn admit(state: &State, request: &Request, now: Timestamp) -> Result<(), Refusal
 }
 
 /// Lets the API answer, or a fault.
-async fn reply(call: &Call<'_>) -> Reply {
-    let work = plan(call);
-    let fault = call.state.faults.pick(call.route.api, call.function_name(), work.is_ok());
-    if let Some(reply) = fault.as_ref().and_then(disguise::instead) {
+async fn finish(
+    state: &State,
+    api: Api,
+    function: &str,
+    work: Result<Work<'_>, Refusal>,
+    now: Timestamp,
+) -> Reply {
+    let fault = state.faults.pick(api, function, work.is_ok());
+    if let Some(reply) = fault.as_ref().and_then(|fault| disguise::instead(fault, api)) {
         return reply;
     }
     let answer = match work {
         Ok(work) => work.await,
-        Err(refusal) => return Reply::Answer(refusal.answer(call.now)),
+        Err(refusal) => return Reply::Answer(refusal.answer(now)),
     };
     match fault {
-        Some(fault) => disguise::after(fault, answer).await,
+        Some(fault) => disguise::after(fault, api, answer).await,
         None => Reply::Answer(answer),
     }
 }
@@ -92,6 +107,8 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         Api::DeleteAsyncConfig => async_config::delete(call),
         Api::ListAsyncConfigs => async_config::list(call),
         Api::ShowFunction => metadata::show(call),
+        // Those have another entrance.
+        Api::Identity(_) => Err(Refusal::NoSuchApi),
     }
 }
 

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 
 use crate::auth::Auth;
 use crate::clock;
-use crate::config::{AsyncInvokeConfig, Config, ConfigError, Function, Listing};
+use crate::config::{AsyncInvokeConfig, Config, ConfigError, Function, Identity, Listing};
 use crate::executions::Executions;
 use crate::fault::FaultPlan;
 use crate::functions::{Functions, LATEST};
@@ -29,6 +29,7 @@ pub(crate) struct State {
     pub(crate) executions: Executions,
     pub(crate) settings: Settings,
     pub(crate) listing: Listing,
+    pub(crate) identity: Identity,
     pub(crate) stats: Stats,
 }
 
@@ -46,6 +47,7 @@ impl State {
             executions: Executions::new(&config.listing),
             settings: Settings::default(),
             listing: config.listing.clone(),
+            identity: config.identity.with_project(&config.project_id, &config.region),
             stats: Stats::default(),
         };
         state.set_rate_limit(config.rate_limit);

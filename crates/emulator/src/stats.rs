@@ -17,6 +17,8 @@ pub struct Requests {
     pub accepted: u64,
     /// Calls per API, refused ones included; requests that lead to no API are only in `seen`.
     pub calls: BTreeMap<Api, u64>,
+    /// Credentials that were made, per API that made them.
+    pub issued: BTreeMap<Api, u64>,
     /// Answers per HTTP status; what is missing to `seen` was cut, is hanging or under way.
     pub answered: BTreeMap<u16, u64>,
     /// Requests refused because of their credential, locked keys included.
@@ -38,6 +40,10 @@ impl Stats {
 
     pub(crate) fn accepted(&self) {
         self.0.lock().accepted += 1;
+    }
+
+    pub(crate) fn issued(&self, api: Api) {
+        *self.0.lock().issued.entry(api).or_default() += 1;
     }
 
     pub(crate) fn answered(&self, status: u16) {

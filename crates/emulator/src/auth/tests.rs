@@ -47,7 +47,7 @@ fn signed(key: &str, secret: &str, at: Timestamp, more: &[(&str, &str)]) -> Requ
 #[test]
 fn a_known_token_is_let_in_and_another_is_not() {
     let auth = auth();
-    assert_eq!(auth.check(&request(&[(X_AUTH_TOKEN, "good-token")]), now()), Ok(()));
+    assert_eq!(auth.check(&request(&[(X_AUTH_TOKEN, "good-token")]), now()), Ok(Scope::All));
     let bad = auth.check(&request(&[(X_AUTH_TOKEN, "bad")]), now());
     assert_eq!(bad, Err(AuthFailure::UnknownToken));
     assert_eq!(auth.check(&request(&[]), now()), Err(AuthFailure::NoCredential));
@@ -56,7 +56,7 @@ fn a_known_token_is_let_in_and_another_is_not() {
 #[test]
 fn a_signature_is_good_for_exactly_the_request_it_was_made_for() {
     let auth = auth();
-    assert_eq!(auth.check(&signed("AK", "SK", now(), &[]), now()), Ok(()));
+    assert_eq!(auth.check(&signed("AK", "SK", now(), &[]), now()), Ok(Scope::All));
     let mut other_body = signed("AK", "SK", now(), &[]);
     other_body.body = Bytes::from_static(b"{ }");
     assert_eq!(auth.check(&other_body, now()), Err(AuthFailure::BadSignature));
@@ -89,8 +89,8 @@ fn the_clock_may_be_a_quarter_of_an_hour_off_and_no_more() {
     let auth = auth();
     let check =
         |seconds| auth.check(&signed("AK", "SK", now() + SignedDuration::from_secs(seconds), &[]), now());
-    assert_eq!(check(900), Ok(()));
-    assert_eq!(check(-900), Ok(()));
+    assert_eq!(check(900), Ok(Scope::All));
+    assert_eq!(check(-900), Ok(Scope::All));
     assert_eq!(check(901), Err(AuthFailure::Expired));
     assert_eq!(check(-901), Err(AuthFailure::Expired));
 }
@@ -101,7 +101,7 @@ fn a_temporary_key_needs_its_security_token() {
     let check = |more| auth.check(&signed("TEMPORARY", "SK", now(), more), now());
     assert_eq!(check(&[]), Err(AuthFailure::BadSignature));
     assert_eq!(check(&[(sign::X_SECURITY_TOKEN, "other")]), Err(AuthFailure::BadSignature));
-    assert_eq!(check(&[(sign::X_SECURITY_TOKEN, "st")]), Ok(()));
+    assert_eq!(check(&[(sign::X_SECURITY_TOKEN, "st")]), Ok(Scope::All));
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn the_sixth_failure_in_a_row_locks_the_key_for_a_while() {
     for _ in 0..FAILURES_ALLOWED {
         assert_eq!(bad(now()), Err(AuthFailure::BadSignature));
     }
-    assert_eq!(good(now()), Ok(()), "five failures are allowed, and a success forgives them");
+    assert_eq!(good(now()), Ok(Scope::All), "five failures are allowed, and a success forgives them");
     for _ in 0..=FAILURES_ALLOWED {
         assert_eq!(bad(now()), Err(AuthFailure::BadSignature));
     }
@@ -122,7 +122,7 @@ fn the_sixth_failure_in_a_row_locks_the_key_for_a_while() {
     assert_eq!(good(last_moment), Err(AuthFailure::Locked));
     let after = now() + SignedDuration::from_secs(300);
     assert_eq!(bad(after), Err(AuthFailure::BadSignature), "the count starts anew");
-    assert_eq!(good(after), Ok(()));
+    assert_eq!(good(after), Ok(Scope::All));
 }
 
 #[test]
@@ -132,6 +132,32 @@ fn a_locked_key_does_not_lock_another_nor_the_tokens() {
         let _ = auth.check(&signed("AK", "WRONG", now(), &[]), now());
     }
     let other = signed("TEMPORARY", "SK", now(), &[(sign::X_SECURITY_TOKEN, "st")]);
-    assert_eq!(auth.check(&other, now()), Ok(()));
-    assert_eq!(auth.check(&request(&[(X_AUTH_TOKEN, "good-token")]), now()), Ok(()));
+    assert_eq!(auth.check(&other, now()), Ok(Scope::All));
+    assert_eq!(auth.check(&request(&[(X_AUTH_TOKEN, "good-token")]), now()), Ok(Scope::All));
+}
+
+#[test]
+fn a_token_made_here_is_good_for_its_project_until_it_expires() {
+    let auth = auth();
+    let scope = Scope::Project("p".into());
+    let (token, expires) = auth.issued.token(scope.clone(), Duration::from_mins(1), now());
+    let check = |at| auth.check(&request(&[(X_AUTH_TOKEN, &token)]), at);
+    assert_eq!(check(expires - SignedDuration::from_secs(1)), Ok(scope));
+    assert_eq!(check(expires), Err(AuthFailure::TokenExpired(expires)));
+    let words = check(expires).unwrap_err().to_string();
+    assert_eq!(words, "token expires, expires_at: 2026-03-01T12:01:00.000000Z");
+    auth.issued.revoke(now());
+    assert_eq!(check(now()), Err(AuthFailure::TokenRevoked));
+}
+
+#[test]
+fn a_key_made_here_signs_until_it_expires_with_its_security_token_only() {
+    let auth = auth();
+    let (key, expires) = auth.issued.key(Duration::from_mins(1), now());
+    let security_token = key.security_token.clone().unwrap();
+    let check = |more: &[(&str, &str)], at| auth.check(&signed(&key.id, &key.secret, at, more), at);
+    let with: &[(&str, &str)] = &[(sign::X_SECURITY_TOKEN, &security_token)];
+    assert_eq!(check(with, now()), Ok(Scope::All));
+    assert_eq!(check(&[], now()), Err(AuthFailure::BadSignature));
+    assert_eq!(check(with, expires), Err(AuthFailure::UnknownKey(key.id.clone())));
 }

@@ -6,6 +6,7 @@ use http::{StatusCode, header};
 use serde_json::json;
 
 use crate::answer::{Answer, Reply, X_CFF_REQUEST_ID};
+use crate::api::{Api, Source};
 use crate::clock::sleep;
 use crate::fault::{Action, ErrorAnswer, OddBody};
 use crate::refusal::usual_message;
@@ -14,9 +15,9 @@ use crate::refusal::usual_message;
 const HUGE: usize = 1024 * 1024;
 
 /// The reply of a fault that keeps the call from being carried out.
-pub(super) fn instead(fault: &Action) -> Option<Reply> {
+pub(super) fn instead(fault: &Action, api: Api) -> Option<Reply> {
     match fault {
-        Action::Status(error) => Some(Reply::Answer(error_answer(error.clone()))),
+        Action::Status(error) => Some(Reply::Answer(error_answer(error.clone(), api))),
         Action::DropBefore => Some(Reply::Cut),
         Action::Redirect { location } => {
             let answer = Answer::raw(StatusCode::TEMPORARY_REDIRECT, None, "");
@@ -33,13 +34,13 @@ pub(super) fn instead(fault: &Action) -> Option<Reply> {
 }
 
 /// What becomes of the answer to a call that was carried out.
-pub(super) async fn after(fault: Action, answer: Answer) -> Reply {
+pub(super) async fn after(fault: Action, api: Api, answer: Answer) -> Reply {
     match fault {
         Action::Delay { ms } => {
             sleep(Duration::from_millis(ms)).await;
             Reply::Answer(answer)
         }
-        Action::AcceptThen { status } => Reply::Answer(error_answer(ErrorAnswer::of(status))),
+        Action::AcceptThen { status } => Reply::Answer(error_answer(ErrorAnswer::of(status), api)),
         Action::TruncatedBody => Reply::Truncated(answer),
         Action::OddBody { kind } => Reply::Answer(odd_answer(kind, &answer)),
         Action::Hang { .. } => Reply::Silence,
@@ -67,14 +68,20 @@ fn odd_answer(kind: OddBody, answer: &Answer) -> Answer {
     }
 }
 
-fn error_answer(error: ErrorAnswer) -> Answer {
+fn error_answer(error: ErrorAnswer, api: Api) -> Answer {
     let ErrorAnswer { status, error_code, error_msg, retry_after, body, content_type } = error;
     let answer = if let Some(body) = body {
         Answer::raw(status, Some(content_type.as_deref().unwrap_or("text/html")), body)
     } else {
-        let code = error_code.unwrap_or_else(|| format!("FSS.0{}", status.as_u16()));
         let message = error_msg.unwrap_or_else(|| usual_message(status).to_owned());
-        Answer::service(status, &code, message)
+        match api.source() {
+            Source::FunctionGraph => {
+                let code = error_code.unwrap_or_else(|| format!("FSS.0{}", status.as_u16()));
+                Answer::service(status, &code, message)
+            }
+            Source::Keystone => Answer::keystone(status, message),
+            Source::Iam => Answer::iam(status, error_code.as_deref().unwrap_or("IAM.0006"), message),
+        }
     };
     match retry_after {
         Some(retry_after) => answer.with(header::RETRY_AFTER, retry_after),

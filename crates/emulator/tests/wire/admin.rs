@@ -114,7 +114,7 @@ async fn the_statistics_count_by_status() {
             "accepted": 1,
             "calls": {"v2/invocations-async": 2},
             "answered": {"202": 1, "401": 1},
-            "failedAuthentications": 1,
+            "failedAuthentications": 1, "issued": {},
         })
     );
 }

@@ -1,6 +1,6 @@
 //! Tokens and signatures, with the client that the operator uses.
 
-use functiongraph::{Credential, Verdict};
+use functiongraph::{Credential, Kind, Verdict};
 use jiff::SignedDuration;
 
 use crate::support::{Place, Seen, now};
@@ -19,7 +19,7 @@ async fn the_client_is_accepted_with_a_token_a_key_and_a_temporary_key() {
     ] {
         let kind = credential.kind();
         let answer = place.submit_with(credential, now()).await.unwrap();
-        assert_eq!(answer.verdict(kind), Verdict::Accepted, "{answer:?}");
+        assert_eq!(answer.verdict(Kind::Async, kind), Verdict::Accepted, "{answer:?}");
         assert_eq!(answer.request_id.as_ref(), place.emulator.ledger().last().map(|e| &e.request_id));
     }
 }

@@ -8,6 +8,7 @@ mod cancel;
 mod credentials;
 mod executions;
 mod faults;
+mod identity;
 mod invocations;
 mod ledger;
 mod life;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use functiongraph::{Answer, Client, ClientOptions, Credential, SendError};
+use functiongraph::{Answer, Client, ClientOptions, Credential, Invocation, Kind, Protocol, SendError};
 use functiongraph_emulator::{AccessKey, Action, Config, Emulator, Fault, Function, When};
 use http::HeaderMap;
 use jiff::Timestamp;
@@ -123,7 +123,10 @@ impl Place {
         let options = ClientOptions { ca_bundle_pem, ..ClientOptions::default() };
         let client = Client::new(self.emulator.url().parse().unwrap(), options).unwrap();
         let urn = format!("urn:fss:eu-de:{PROJECT}:function:default:hello:!prod").parse().unwrap();
-        client.invoke_async(&urn, "{}".into(), &credential, at, std::time::Duration::from_secs(10)).await
+        let (kind, protocol) = (Kind::Async, Protocol::V2);
+        let event = "{}".into();
+        let invocation = Invocation { urn: &urn, kind, protocol, event, instance_memory_mb: None };
+        client.invoke(invocation, &credential, at, std::time::Duration::from_secs(10)).await
     }
 }
 

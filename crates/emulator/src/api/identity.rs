@@ -1,0 +1,54 @@
+//! The APIs of the identity services, each a way to a credential or to what is asked with one.
+
+use http::Method;
+
+/// One API of an identity service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum IdentityApi {
+    /// `POST /v3/auth/tokens`
+    Password,
+    /// `POST /v3.0/OS-CREDENTIAL/securitytokens`
+    SecurityTokens,
+    /// `GET /v3/projects`
+    Projects,
+}
+
+/// Which service an API belongs to: each has errors of its own shape.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// FunctionGraph.
+    FunctionGraph,
+    /// The part of IAM that is like Keystone.
+    Keystone,
+    /// The part of IAM that is its own.
+    Iam,
+}
+
+impl IdentityApi {
+    /// As in [`Api::name`](super::Api::name).
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Password => "v3/tokens",
+            Self::SecurityTokens => "v3.0/securitytokens",
+            Self::Projects => "v3/projects",
+        }
+    }
+
+    /// The service it belongs to.
+    pub(crate) fn source(self) -> Source {
+        match self {
+            Self::Password | Self::Projects => Source::Keystone,
+            Self::SecurityTokens => Source::Iam,
+        }
+    }
+
+    /// The API that a method and a path lead to.
+    pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
+        match (method.as_str(), path) {
+            ("POST", "/v3/auth/tokens") => Some(Self::Password),
+            ("POST", "/v3.0/OS-CREDENTIAL/securitytokens") => Some(Self::SecurityTokens),
+            ("GET", "/v3/projects") => Some(Self::Projects),
+            _ => None,
+        }
+    }
+}

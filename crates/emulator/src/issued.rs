@@ -1,0 +1,218 @@
+//! The credentials that were made here while it runs: what they are for, and until when.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use parking_lot::Mutex;
+use serde::Serialize;
+
+use crate::clock;
+use crate::config::AccessKey;
+
+/// Characters of a token; real ones are kilobytes long.
+const TOKEN_LENGTH: usize = 2048;
+
+/// Characters of a security token.
+const SECURITY_TOKEN_LENGTH: usize = 512;
+
+/// Characters of the id of an access key, as the STS documents it.
+const KEY_ID_LENGTH: usize = 20;
+
+/// Characters of a secret key, as the STS documents it.
+const SECRET_LENGTH: usize = 40;
+
+/// For how long what has expired is still known by its name.
+const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a credential is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Every project.
+    All,
+    /// One project.
+    Project(String),
+    /// No project at all: it can only be exchanged for another credential.
+    None,
+}
+
+/// How many credentials made here are good now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct IssuedCount {
+    /// Tokens.
+    pub tokens: usize,
+    /// Temporary access keys.
+    pub keys: usize,
+}
+
+/// What is known of a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct IssuedToken {
+    pub(crate) scope: Scope,
+    pub(crate) expires: Timestamp,
+    pub(crate) revoked: bool,
+}
+
+/// Everything that was made, without which nobody could tell a credential from noise. It never shows any of it.
+#[derive(Default)]
+pub(crate) struct Issued(Mutex<Credentials>);
+
+#[derive(Default)]
+struct Credentials {
+    tokens: HashMap<String, IssuedToken>,
+    keys: HashMap<String, (AccessKey, Timestamp)>,
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether it is good for a project.
+    pub(crate) fn covers(&self, project_id: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Project(id) => id == project_id,
+            Self::None => false,
+        }
+    }
+}
+
+// === impl Issued ===
+
+impl fmt::Debug for Issued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Credentials { tokens, keys } = &*self.0.lock();
+        f.debug_struct("Issued").field("tokens", &tokens.len()).field("keys", &keys.len()).finish()
+    }
+}
+
+impl Issued {
+    /// Makes a token, and says until when it is good.
+    pub(crate) fn token(&self, scope: Scope, life: Duration, now: Timestamp) -> (String, Timestamp) {
+        let (text, expires) = (clock::secret(TOKEN_LENGTH), end(now, life));
+        let mut credentials = self.0.lock();
+        credentials.forget(now);
+        credentials.tokens.insert(text.clone(), IssuedToken { scope, expires, revoked: false });
+        (text, expires)
+    }
+
+    /// Makes a temporary access key, and says until when it is good.
+    pub(crate) fn key(&self, life: Duration, now: Timestamp) -> (AccessKey, Timestamp) {
+        let key = AccessKey {
+            id: clock::secret(KEY_ID_LENGTH).to_ascii_uppercase(),
+            secret: clock::secret(SECRET_LENGTH),
+            security_token: Some(clock::secret(SECURITY_TOKEN_LENGTH)),
+        };
+        let expires = end(now, life);
+        let mut credentials = self.0.lock();
+        credentials.forget(now);
+        credentials.keys.insert(key.id.clone(), (key.clone(), expires));
+        (key, expires)
+    }
+
+    /// What is known of a token, expired and revoked ones included.
+    pub(crate) fn find_token(&self, token: &str) -> Option<IssuedToken> {
+        self.0.lock().tokens.get(token).cloned()
+    }
+
+    /// A key that is good now.
+    pub(crate) fn find_key(&self, id: &str, now: Timestamp) -> Option<AccessKey> {
+        let credentials = self.0.lock();
+        let (key, expires) = credentials.keys.get(id)?;
+        (now < *expires).then(|| key.clone())
+    }
+
+    /// How many are good now.
+    pub(crate) fn count(&self, now: Timestamp) -> IssuedCount {
+        self.0.lock().count(now)
+    }
+
+    /// Makes an end of everything at once; says how many were good until now.
+    pub(crate) fn revoke(&self, now: Timestamp) -> IssuedCount {
+        let mut credentials = self.0.lock();
+        let count = credentials.count(now);
+        credentials.tokens.values_mut().for_each(|token| token.revoked = true);
+        credentials.keys.clear();
+        count
+    }
+}
+
+impl Credentials {
+    fn count(&self, now: Timestamp) -> IssuedCount {
+        let good = |token: &&IssuedToken| !token.revoked && now < token.expires;
+        IssuedCount {
+            tokens: self.tokens.values().filter(good).count(),
+            keys: self.keys.values().filter(|(_, expires)| now < *expires).count(),
+        }
+    }
+
+    /// Forgets what has been over for long.
+    fn forget(&mut self, now: Timestamp) {
+        let Self { tokens, keys } = self;
+        let recent = |expires: Timestamp| now.duration_since(expires) < REMEMBERED;
+        tokens.retain(|_, token| recent(token.expires));
+        keys.retain(|_, (_, expires)| recent(*expires));
+    }
+}
+
+/// The end of a life, to the microsecond: as precisely as it is written.
+fn end(now: Timestamp, life: Duration) -> Timestamp {
+    let life = SignedDuration::try_from(life).unwrap_or(SignedDuration::MAX);
+    let end = now.saturating_add(life).unwrap_or(Timestamp::MAX);
+    Timestamp::from_microsecond(end.as_microsecond()).unwrap_or(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_mins(1);
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_found_until_it_expires() {
+        let issued = Issued::default();
+        let (key, expires) = issued.key(MINUTE, at(0));
+        assert_eq!((key.id.len(), key.secret.len(), expires), (20, 40, at(60)));
+        assert!(key.id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit()), "{}", key.id);
+        assert_eq!(issued.find_key(&key.id, at(59)), Some(key.clone()));
+        assert_eq!(issued.find_key(&key.id, at(60)), None);
+    }
+
+    #[test]
+    fn what_was_revoked_is_good_no_more_and_what_comes_after_is() {
+        let issued = Issued::default();
+        let (token, _) = issued.token(Scope::None, MINUTE, at(0));
+        let (key, _) = issued.key(MINUTE, at(0));
+        assert_eq!(issued.revoke(at(1)), IssuedCount { tokens: 1, keys: 1 });
+        assert!(issued.find_token(&token).unwrap().revoked);
+        assert_eq!(issued.find_key(&key.id, at(1)), None);
+        assert_eq!(issued.count(at(1)), IssuedCount::default());
+        let (new, _) = issued.token(Scope::None, MINUTE, at(2));
+        assert!(!issued.find_token(&new).unwrap().revoked);
+        assert_eq!(issued.count(at(2)), IssuedCount { tokens: 1, keys: 0 });
+    }
+
+    #[test]
+    fn what_expired_long_ago_is_forgotten() {
+        let issued = Issued::default();
+        let (token, _) = issued.token(Scope::All, MINUTE, at(0));
+        issued.key(MINUTE, at(60 + 3599));
+        assert!(issued.find_token(&token).is_some());
+        issued.key(MINUTE, at(60 + 3600));
+        assert!(issued.find_token(&token).is_none());
+    }
+
+    #[test]
+    fn nothing_that_was_made_is_shown() {
+        let issued = Issued::default();
+        let (token, _) = issued.token(Scope::All, MINUTE, at(0));
+        let (key, _) = issued.key(MINUTE, at(0));
+        let shown = format!("{issued:?}");
+        assert_eq!(shown, "Issued { tokens: 1, keys: 1 }");
+        assert!(!shown.contains(&token) && !shown.contains(&key.secret));
+    }
+}

@@ -1,0 +1,88 @@
+//! The identity services (IAM): ways to a credential, with faults like any other API.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+
+use crate::answer::Reply;
+use crate::api::IdentityApi;
+use crate::config::AccessKey;
+use crate::issued::Scope;
+use crate::refusal::{Denied, Refusal};
+use crate::request::Request;
+use crate::state::State;
+
+use super::{Work, done, finish};
+
+mod keys;
+mod password;
+mod projects;
+mod scope;
+
+/// A request to an identity service.
+struct Asked<'a> {
+    state: &'a State,
+    api: IdentityApi,
+    request: &'a Request,
+    now: Timestamp,
+}
+
+/// The reply to a request.
+pub(super) async fn serve(state: &State, api: IdentityApi, request: &Request, now: Timestamp) -> Reply {
+    let asked = Asked { state, api, request, now };
+    finish(state, api.into(), "", plan(&asked), now).await
+}
+
+/// Everything that is checked, and the credential that is made then.
+fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
+    match asked.api {
+        IdentityApi::Password => password::plan(asked),
+        IdentityApi::SecurityTokens => keys::plan(asked),
+        IdentityApi::Projects => projects::answer(asked).map(done),
+    }
+}
+
+impl Asked<'_> {
+    /// A reason, as this service puts it.
+    fn denied(&self, why: Denied) -> Refusal {
+        Refusal::Denied(self.api.source(), why)
+    }
+
+    /// The body, if it is what the API takes.
+    fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
+        serde_json::from_slice(&self.request.body).map_err(|_| self.denied(Denied::InvalidBody))
+    }
+
+    /// The refusal of a caller who could not show a credential; counts it.
+    fn unauthenticated(&self) -> Refusal {
+        self.state.stats.failed_authentication();
+        self.denied(Denied::Unauthenticated)
+    }
+
+    /// Makes a token, counts it, and says until when it is good.
+    fn make_token(&self, scope: Scope) -> (String, Timestamp) {
+        self.state.stats.issued(self.api.into());
+        self.state.auth.issued.token(scope, self.state.identity.token_lifetime, self.now)
+    }
+
+    /// Makes a temporary key for a caller who wants to have it for so many seconds, and counts it.
+    fn make_key(&self, seconds: u64) -> (AccessKey, Timestamp) {
+        let life = Duration::from_secs(seconds).min(self.state.identity.keys_lifetime);
+        self.state.stats.issued(self.api.into());
+        self.state.auth.issued.key(life, self.now)
+    }
+}
+
+/// The id of something that has only a name here: always the same for the same name.
+fn id_of(name: &str) -> String {
+    let digest = Sha256::digest(name);
+    let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
+    digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// A time as IAM writes it.
+fn written(time: Timestamp) -> String {
+    format!("{time:.6}")
+}

@@ -1,0 +1,71 @@
+//! What a token is asked to be good for.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::config::Project;
+use crate::issued::Scope;
+use crate::refusal::{Denied, Refusal};
+
+use super::{Asked, id_of};
+
+/// `scope` of a request for a token. A project wins over a domain.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Wanted {
+    project: Option<Named>,
+    domain: Option<Named>,
+}
+
+/// Something by its id or by its name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Named {
+    pub(super) id: Option<String>,
+    pub(super) name: Option<String>,
+}
+
+/// What a token is good for, as it is known and as it is written.
+#[derive(Debug, PartialEq)]
+pub(super) struct Granted {
+    pub(super) scope: Scope,
+    /// Key and value in the description of the token.
+    entry: Option<(&'static str, Value)>,
+}
+
+impl Granted {
+    /// Adds what it is good for to the description of a token.
+    pub(super) fn describe(self, token: &mut Value) {
+        if let Some((key, value)) = self.entry {
+            token[key] = value;
+        }
+    }
+}
+
+/// Finds what is wanted; without anything the token is unscoped.
+pub(super) fn grant(asked: &Asked<'_>, wanted: Option<Wanted>, domain: &str) -> Result<Granted, Refusal> {
+    let Wanted { project: wanted, domain: whole } = wanted.unwrap_or_default();
+    if let Some(wanted) = wanted {
+        let Project { id, name } = project(asked, &wanted)?;
+        let entry = json!({ "id": id, "name": name, "domain": domain_of(domain) });
+        return Ok(Granted { scope: Scope::Project(id.clone()), entry: Some(("project", entry)) });
+    }
+    let entry = whole.map(|_| ("domain", domain_of(domain)));
+    Ok(Granted { scope: Scope::None, entry })
+}
+
+/// The first project that is called so.
+fn project<'a>(asked: &'a Asked<'_>, wanted: &Named) -> Result<&'a Project, Refusal> {
+    let Named { id, name } = wanted;
+    if id.is_none() && name.is_none() {
+        return Err(asked.denied(Denied::InvalidBody));
+    }
+    let same = |wanted: &Option<String>, have: &str| wanted.as_deref().is_none_or(|wanted| wanted == have);
+    let mut projects = asked.state.identity.projects.iter();
+    let found = projects.find(|project| same(id, &project.id) && same(name, &project.name));
+    let called = id.as_ref().or(name.as_ref());
+    found.ok_or_else(|| asked.denied(Denied::Unknown("project", called.cloned().unwrap_or_default())))
+}
+
+/// A domain, as answers describe it.
+pub(super) fn domain_of(name: &str) -> Value {
+    json!({ "id": id_of(name), "name": name })
+}
