@@ -40,13 +40,31 @@ pub enum Api {
     ListAsyncConfigs,
     /// `GET /v2/{project_id}/fgs/functions/{function_urn}/config`
     ShowFunction,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/versions`
+    ListVersions,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/aliases`
+    ListAliases,
+    /// `GET /v2/{project_id}/fgs/functions/{function_urn}/aliases/{alias_name}`
+    ShowAlias,
+    /// `PUT /v2/{project_id}/fgs/functions/{function_urn}/reservedinstances`
+    SetReserved,
+    /// `GET /v2/{project_id}/fgs/functions/reservedinstances`
+    ListReserved,
+    /// `GET /v2/{project_id}/fgs/functions/reservedinstanceconfigs`
+    ListReservedConfigs,
+    /// `POST /v2/{project_id}/fgs/functions/enable-async-status-logs`
+    EnableStatusLog,
+    /// `GET /v2/{project_id}/fgs/functions/async-status-log-detail`
+    ShowStatusLog,
+    /// `GET /v2/{project_id}/fgs/quotas`
+    ListQuotas,
     /// One of the identity services.
     Identity(IdentityApi),
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 25] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
@@ -60,6 +78,15 @@ impl Api {
         Self::DeleteAsyncConfig,
         Self::ListAsyncConfigs,
         Self::ShowFunction,
+        Self::ListVersions,
+        Self::ListAliases,
+        Self::ShowAlias,
+        Self::SetReserved,
+        Self::ListReserved,
+        Self::ListReservedConfigs,
+        Self::EnableStatusLog,
+        Self::ShowStatusLog,
+        Self::ListQuotas,
         Self::Identity(IdentityApi::Password),
         Self::Identity(IdentityApi::SecurityTokens),
         Self::Identity(IdentityApi::Projects),
@@ -83,6 +110,15 @@ impl Api {
             Self::DeleteAsyncConfig => "DELETE v2/async-invoke-config",
             Self::ListAsyncConfigs => "v2/async-invoke-configs",
             Self::ShowFunction => "v2/config",
+            Self::ListVersions => "v2/versions",
+            Self::ListAliases => "v2/aliases",
+            Self::ShowAlias => "v2/aliases/{alias_name}",
+            Self::SetReserved => "PUT v2/reservedinstances",
+            Self::ListReserved => "GET v2/reservedinstances",
+            Self::ListReservedConfigs => "v2/reservedinstanceconfigs",
+            Self::EnableStatusLog => "v2/enable-async-status-logs",
+            Self::ShowStatusLog => "v2/async-status-log-detail",
+            Self::ListQuotas => "v2/quotas",
             Self::Identity(api) => api.name(),
         }
     }
@@ -104,6 +140,15 @@ impl Api {
             | Self::DeleteAsyncConfig
             | Self::ListAsyncConfigs
             | Self::ShowFunction
+            | Self::ListVersions
+            | Self::ListAliases
+            | Self::ShowAlias
+            | Self::SetReserved
+            | Self::ListReserved
+            | Self::ListReservedConfigs
+            | Self::EnableStatusLog
+            | Self::ShowStatusLog
+            | Self::ListQuotas
             | Self::Identity(_) => false,
         }
     }
@@ -147,39 +192,70 @@ pub(crate) struct Route {
     pub(crate) api: Api,
     /// Empty for the identity services.
     pub(crate) project_id: String,
-    /// The function as it was named: a URN or one of its short forms, decoded. Empty for the identity services.
-    pub(crate) function: String,
+    /// The function as it was named: a URN or one of its short forms, decoded. None if the call is about none.
+    pub(crate) function: Option<String>,
+    /// The alias that is named after the API.
+    pub(crate) alias: Option<String>,
 }
 
 impl Route {
-    /// The API that a method and a path on the wire lead to; each API is one line here and has a file in `service`.
+    /// The API that a method and a path on the wire lead to; each API is one line here and has its place in `service`.
     pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
         if let Some(api) = IdentityApi::of(method, path) {
-            return Some(Self { api: api.into(), project_id: String::new(), function: String::new() });
+            return Some(Self { api: api.into(), project_id: String::new(), function: None, alias: None });
         }
         let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
-        let [version, project_id, service, "functions", function, last] = *segments.as_slice() else {
-            return None;
+        let [version, project_id, service, ref rest @ ..] = *segments.as_slice() else { return None };
+        let call = (method.as_str(), version, service);
+        let (api, function, alias) = match *rest {
+            ["functions", function, "aliases", alias] => (of_alias(call)?, Some(function), Some(alias)),
+            ["functions", function, last] => (of_function(call, last)?, Some(function), None),
+            _ => (of_project(call, rest)?, None, None),
         };
-        let api = match (method.as_str(), version, service, last) {
-            ("POST", "v2", "fgs", "invocations-async") => Api::InvokeAsync,
-            ("POST", "v2", "fgs", "invocations") => Api::Invoke,
-            ("POST", "v2", "fgs", "reserved-invocations") => Api::InvokeReserved,
-            ("POST", "v1.0", "fss", "invocations-async") => Api::InvokeAsyncV1,
-            ("POST", "v1.0", "fss", "invocations") => Api::InvokeV1,
-            ("GET", "v2", "fgs", "async-invocations") => Api::ListAsync,
-            ("GET", "v2", "fgs", "active-async-invocations") => Api::ListActive,
-            ("POST", "v2", "fgs", "cancel") => Api::Cancel,
-            ("GET", "v2", "fgs", "async-invoke-config") => Api::ShowAsyncConfig,
-            ("PUT", "v2", "fgs", "async-invoke-config") => Api::SetAsyncConfig,
-            ("DELETE", "v2", "fgs", "async-invoke-config") => Api::DeleteAsyncConfig,
-            ("GET", "v2", "fgs", "async-invoke-configs") => Api::ListAsyncConfigs,
-            ("GET", "v2", "fgs", "config") => Api::ShowFunction,
-            _ => return None,
-        };
-        Some(Self { api, project_id: project_id.to_owned(), function: function.to_owned() })
+        let (function, alias) = (function.map(str::to_owned), alias.map(str::to_owned));
+        Some(Self { api, project_id: project_id.to_owned(), function, alias })
     }
+}
+
+/// Method, version and service.
+type Head<'a> = (&'a str, &'a str, &'a str);
+
+fn of_function((method, version, service): Head<'_>, last: &str) -> Option<Api> {
+    Some(match (method, version, service, last) {
+        ("POST", "v2", "fgs", "invocations-async") => Api::InvokeAsync,
+        ("POST", "v2", "fgs", "invocations") => Api::Invoke,
+        ("POST", "v2", "fgs", "reserved-invocations") => Api::InvokeReserved,
+        ("POST", "v1.0", "fss", "invocations-async") => Api::InvokeAsyncV1,
+        ("POST", "v1.0", "fss", "invocations") => Api::InvokeV1,
+        ("GET", "v2", "fgs", "async-invocations") => Api::ListAsync,
+        ("GET", "v2", "fgs", "active-async-invocations") => Api::ListActive,
+        ("POST", "v2", "fgs", "cancel") => Api::Cancel,
+        ("GET", "v2", "fgs", "async-invoke-config") => Api::ShowAsyncConfig,
+        ("PUT", "v2", "fgs", "async-invoke-config") => Api::SetAsyncConfig,
+        ("DELETE", "v2", "fgs", "async-invoke-config") => Api::DeleteAsyncConfig,
+        ("GET", "v2", "fgs", "async-invoke-configs") => Api::ListAsyncConfigs,
+        ("GET", "v2", "fgs", "config") => Api::ShowFunction,
+        ("GET", "v2", "fgs", "versions") => Api::ListVersions,
+        ("GET", "v2", "fgs", "aliases") => Api::ListAliases,
+        ("PUT", "v2", "fgs", "reservedinstances") => Api::SetReserved,
+        _ => return None,
+    })
+}
+
+fn of_alias(head: Head<'_>) -> Option<Api> {
+    (head == ("GET", "v2", "fgs")).then_some(Api::ShowAlias)
+}
+
+fn of_project((method, version, service): Head<'_>, rest: &[&str]) -> Option<Api> {
+    Some(match (method, version, service, rest) {
+        ("GET", "v2", "fgs", ["functions", "reservedinstances"]) => Api::ListReserved,
+        ("GET", "v2", "fgs", ["functions", "reservedinstanceconfigs"]) => Api::ListReservedConfigs,
+        ("POST", "v2", "fgs", ["functions", "enable-async-status-logs"]) => Api::EnableStatusLog,
+        ("GET", "v2", "fgs", ["functions", "async-status-log-detail"]) => Api::ShowStatusLog,
+        ("GET", "v2", "fgs", ["quotas"]) => Api::ListQuotas,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -191,7 +267,7 @@ mod tests {
         let raw =
             Route::of(&Method::POST, "/v2/p/fgs/functions/urn:fss:r:p:function:d:f:!a/invocations-async");
         let encoded = "/v2/p/fgs/functions/urn%3Afss%3Ar%3Ap%3Afunction%3Ad%3Af%3A%21a/invocations-async";
-        assert_eq!(raw.as_ref().unwrap().function, "urn:fss:r:p:function:d:f:!a");
+        assert_eq!(raw.as_ref().unwrap().function.as_deref(), Some("urn:fss:r:p:function:d:f:!a"));
         assert_eq!(raw, Route::of(&Method::POST, encoded));
     }
 
@@ -217,9 +293,27 @@ mod tests {
     #[test]
     fn the_identity_services_have_paths_without_a_project() {
         let route = Route::of(&Method::GET, "/v3/projects").unwrap();
-        assert_eq!((route.api, route.function.as_str()), (IdentityApi::Projects.into(), ""));
+        assert_eq!((route.api, route.function), (IdentityApi::Projects.into(), None));
         assert_eq!(Route::of(&Method::GET, "/v3/auth/tokens"), None);
         assert_eq!(Route::of(&Method::POST, "/v3/auth/tokens").unwrap().api.source(), Source::Keystone);
+    }
+
+    #[test]
+    fn what_is_about_the_whole_project_names_no_function() {
+        let get = |path| Route::of(&Method::GET, path).map(|route| (route.api, route.function, route.alias));
+        let f = || Some("f".to_owned());
+        assert_eq!(get("/v2/p/fgs/quotas"), Some((Api::ListQuotas, None, None)));
+        assert_eq!(get("/v2/p/fgs/functions/reservedinstances"), Some((Api::ListReserved, None, None)));
+        assert_eq!(get("/v2/p/fgs/functions/f/aliases"), Some((Api::ListAliases, f(), None)));
+        let prod = Some("prod".to_owned());
+        assert_eq!(get("/v2/p/fgs/functions/f/aliases/prod"), Some((Api::ShowAlias, f(), prod)));
+        for nowhere in
+            ["/v2/p/fgs/functions/quotas", "/v2/p/fgs/functions/f", "/v2/p/fgs", "/v2/p/fss/quotas"]
+        {
+            assert_eq!(get(nowhere), None, "{nowhere}");
+        }
+        // A path with two meanings has them by its method.
+        assert_eq!(get("/v2/p/fgs/functions/f/reservedinstances"), None);
     }
 
     #[test]

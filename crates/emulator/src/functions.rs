@@ -110,10 +110,17 @@ impl Functions {
         }
     }
 
-    /// The function that a path names.
-    pub(crate) fn resolve(&self, route: &Route) -> Result<Target, Refusal> {
-        let urn = self.urn(&route.function)?;
-        if route.project_id != self.project_id || urn.project_id() != self.project_id {
+    /// The function that a path names; none if it is about the whole project.
+    pub(crate) fn resolve(&self, route: &Route) -> Result<Option<Target>, Refusal> {
+        let urn = route.function.as_deref().map(|function| self.urn(function)).transpose()?;
+        if route.project_id != self.project_id {
+            return Err(Refusal::OtherProject);
+        }
+        urn.map(|urn| self.find(urn)).transpose()
+    }
+
+    fn find(&self, urn: FunctionUrn) -> Result<Target, Refusal> {
+        if urn.project_id() != self.project_id {
             return Err(Refusal::OtherProject);
         }
         if urn.region() != self.region {
@@ -133,7 +140,7 @@ impl Functions {
     }
 
     /// Completes a URN or one of its short forms: the region is this one, and so is the project unless it is named.
-    fn urn(&self, text: &str) -> Result<FunctionUrn, Refusal> {
+    pub(crate) fn urn(&self, text: &str) -> Result<FunctionUrn, Refusal> {
         let new = |project_id: &str, package: &str, name: &str, qualifier: &str| {
             FunctionUrn::new(&self.region, project_id, package, name, qualifier.parse()?)
         };
@@ -174,8 +181,12 @@ mod tests {
     }
 
     fn resolve(function: &str) -> Result<String, Refusal> {
-        let route = Route { api: Api::InvokeAsync, project_id: "p".into(), function: function.into() };
-        functions().resolve(&route).map(|target| target.urn.to_string())
+        functions().resolve(&route("p", Some(function))).map(|target| target.unwrap().urn.to_string())
+    }
+
+    fn route(project_id: &str, function: Option<&str>) -> Route {
+        let (project_id, function) = (project_id.to_owned(), function.map(str::to_owned));
+        Route { api: Api::InvokeAsync, project_id, function, alias: None }
     }
 
     #[test]
@@ -203,8 +214,10 @@ mod tests {
 
     #[test]
     fn another_project_in_the_path_is_refused() {
-        let route = Route { api: Api::InvokeAsync, project_id: "q".into(), function: "f".into() };
-        assert_eq!(functions().resolve(&route).unwrap_err(), Refusal::OtherProject);
+        for function in [Some("f"), None] {
+            assert_eq!(functions().resolve(&route("q", function)).unwrap_err(), Refusal::OtherProject);
+        }
+        assert!(functions().resolve(&route("p", None)).unwrap().is_none());
     }
 
     #[test]

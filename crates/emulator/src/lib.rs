@@ -11,7 +11,7 @@
 //! | the APIs | `service`, one file per API |
 //! | what connections share | `state` |
 //! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
-//! | what happens | `fault`, `ledger`, `executions`, `settings`, `stats`, then `api`, then `request` |
+//! | what happens | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `api`, then `request` |
 //! | what is given | `tls`, then `config`, then `rate_limit`, then `clock` |
 
 mod admin;
@@ -29,6 +29,7 @@ mod ledger;
 mod rate_limit;
 mod refusal;
 mod request;
+mod reserved;
 mod server;
 mod service;
 mod settings;

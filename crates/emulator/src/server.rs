@@ -139,8 +139,9 @@ struct LogLine {
 impl Drop for LogLine {
     fn drop(&mut self) {
         let Self { method, route, status, code } = self;
-        let (api, function) =
-            route.as_ref().map_or(("", ""), |route| (route.api.name(), route.function.as_str()));
+        let (api, function) = route
+            .as_ref()
+            .map_or(("", ""), |route| (route.api.name(), route.function.as_deref().unwrap_or("")));
         tracing::info!(method, api, function, status, code, "request");
     }
 }

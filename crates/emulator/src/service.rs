@@ -15,6 +15,7 @@ use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::state::State;
 
+mod aliases;
 mod async_config;
 mod cancel;
 mod disguise;
@@ -25,6 +26,9 @@ mod invoke_sync;
 mod list_async;
 mod metadata;
 mod page;
+mod quotas;
+mod reserved;
+mod status_log;
 
 /// A request that was let in, and all that an API needs to answer it.
 struct Call<'a> {
@@ -32,7 +36,8 @@ struct Call<'a> {
     route: &'a Route,
     request: &'a Request,
     now: Timestamp,
-    target: Result<Target, Refusal>,
+    /// The function, unless the call is about the whole project.
+    target: Result<Option<Target>, Refusal>,
 }
 
 /// What a call does once nothing speaks against it: it has no effect before it is awaited.
@@ -107,6 +112,15 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         Api::DeleteAsyncConfig => async_config::delete(call),
         Api::ListAsyncConfigs => async_config::list(call),
         Api::ShowFunction => metadata::show(call),
+        Api::ListVersions => metadata::versions(call),
+        Api::ListAliases => aliases::list(call),
+        Api::ShowAlias => aliases::show(call),
+        Api::SetReserved => reserved::set(call),
+        Api::ListReserved => reserved::list(call),
+        Api::ListReservedConfigs => reserved::list_configs(call),
+        Api::EnableStatusLog => status_log::enable(call),
+        Api::ShowStatusLog => status_log::show(call),
+        Api::ListQuotas => quotas::list(call),
         // Those have another entrance.
         Api::Identity(_) => Err(Refusal::NoSuchApi),
     }
@@ -115,13 +129,19 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 impl Call<'_> {
     /// The function, or how this API says that there is none.
     fn target(&self) -> Result<&Target, Refusal> {
-        self.target.as_ref().map_err(|refusal| match (refusal, self.route.api) {
+        let target = self.target.as_ref().map_err(|refusal| match (refusal, self.route.api) {
             (Refusal::UnknownName(_), Api::InvokeAsync | Api::InvokeAsyncV1 | Api::Invoke) => refusal.clone(),
             (Refusal::UnknownName(_), Api::InvokeV1) => Refusal::UnknownResource,
             (Refusal::UnknownName(_), Api::ListAsync | Api::ListActive | Api::Cancel) => Refusal::CannotFind,
             (Refusal::UnknownName(_), _) => Refusal::UnknownFunction,
             (other, _) => other.clone(),
-        })
+        })?;
+        target.as_ref().ok_or(Refusal::UnknownFunction)
+    }
+
+    /// Says no to a call that is about the whole of another project.
+    fn project(&self) -> Result<(), Refusal> {
+        self.target.as_ref().map(drop).map_err(Refusal::clone)
     }
 
     /// The body, which is an object. (From an array, too, a struct could be read.)
@@ -134,8 +154,8 @@ impl Call<'_> {
     /// The name of the function. One that does not exist is known by what the path says.
     fn function_name(&self) -> &str {
         match &self.target {
-            Ok(target) => &target.function.name,
-            Err(_) => &self.route.function,
+            Ok(Some(target)) => &target.function.name,
+            Ok(None) | Err(_) => self.route.function.as_deref().unwrap_or_default(),
         }
     }
 }

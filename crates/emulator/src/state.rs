@@ -12,6 +12,7 @@ use crate::fault::FaultPlan;
 use crate::functions::{Functions, LATEST};
 use crate::ledger::Ledger;
 use crate::rate_limit::{Bucket, RateLimit};
+use crate::reserved::ReservedInstances;
 use crate::settings::Settings;
 use crate::stats::Stats;
 
@@ -28,6 +29,7 @@ pub(crate) struct State {
     pub(crate) ledger: Ledger,
     pub(crate) executions: Executions,
     pub(crate) settings: Settings,
+    pub(crate) reserved: ReservedInstances,
     pub(crate) listing: Listing,
     pub(crate) identity: Identity,
     pub(crate) stats: Stats,
@@ -46,6 +48,7 @@ impl State {
             ledger: Ledger::default(),
             executions: Executions::new(&config.listing),
             settings: Settings::default(),
+            reserved: ReservedInstances::default(),
             listing: config.listing.clone(),
             identity: config.identity.with_project(&config.project_id, &config.region),
             stats: Stats::default(),

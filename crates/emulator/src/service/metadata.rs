@@ -1,4 +1,6 @@
-//! `GET …/config`: what there is to know of a function.
+//! `GET …/config` and `…/versions`: what there is to know of a function, in one version or in all.
+
+use std::iter;
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -7,16 +9,30 @@ use sha2::{Digest, Sha512};
 
 use crate::answer::{Answer, zoned};
 use crate::config::Function;
-use crate::functions::Target;
+use crate::functions::{LATEST, Target};
 use crate::refusal::Refusal;
+use crate::service::page::Page;
 use crate::service::{Call, Work, done};
 
 /// Runs that may take longer than this are long ones: the limit of a synchronous run, in seconds.
 const LONG: u64 = 900;
 
+/// `GET …/config`: those of the version that is called.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
     Ok(done(Answer::json(StatusCode::OK, &of(call, target, target.version()))))
+}
+
+/// `GET …/versions`: those of `latest` and of all that were published.
+pub(super) fn versions<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let target = call.target()?;
+    let page = Page::read(call.request, "maxitems", usize::MAX, usize::MAX)?;
+    let published = target.function.versions.iter().map(String::as_str);
+    let all: Vec<&str> = iter::once(LATEST).chain(published).collect();
+    let shown = page.of(&all);
+    let versions: Vec<Value> = shown.iter().map(|version| of(call, target, version)).collect();
+    let body = json!({ "versions": versions, "next_marker": page.next(shown.len()), "count": all.len() });
+    Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 
 /// The metadata of one version. What no part of the emulator knows is empty; there is no code, so its digest is that of

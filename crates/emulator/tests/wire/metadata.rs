@@ -1,4 +1,4 @@
-//! What the API tells of a function: its metadata.
+//! What the API tells of a function: its metadata, its versions and its aliases.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -93,4 +93,43 @@ async fn a_run_that_takes_too_long_is_cut() {
         tokio::task::yield_now().await;
     };
     assert_eq!((&record["status"], &record["error_code"]), (&json!("FAIL"), &json!(4010)));
+}
+
+#[tokio::test]
+async fn every_version_is_listed_with_its_metadata() {
+    let mut config = config();
+    config.functions[0].versions = vec!["v1".into(), "v2".into()];
+    let place = Place::with(config).await;
+    let list = async |query: &str| {
+        let body = place.get("hello", &format!("versions{query}")).await.json();
+        let versions = body["versions"].as_array().unwrap().clone();
+        let names: Vec<String> =
+            versions.iter().map(|version| version["version"].as_str().unwrap().to_owned()).collect();
+        (names, body["count"].as_u64().unwrap(), body["next_marker"].as_u64().unwrap())
+    };
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(list("").await, (names(&["latest", "v1", "v2"]), 3, 3));
+    assert_eq!(list("?maxitems=2").await, (names(&["latest", "v1"]), 3, 2));
+    assert_eq!(list("?maxitems=2&marker=2").await, (names(&["v2"]), 3, 3));
+    place.get("hello", "versions?marker=x").await.assert_error(400, "FSS.0400", "Invalid parameter.");
+    let body = place.get("hello", "versions").await.json();
+    let urn = format!("urn:fss:eu-de:{PROJECT}:function:default:hello:v1");
+    assert_eq!(body["versions"][1], place.get(&urn, "config").await.json());
+    place.get("nope", "versions").await.assert_error(404, "FSS.1051", "Not found the function");
+}
+
+#[tokio::test]
+async fn an_alias_tells_which_version_it_stands_for() {
+    let place = Place::new().await;
+    let alias = place.get("hello", "aliases/prod").await;
+    assert_eq!(alias.status, 200);
+    let alias = alias.json();
+    assert_eq!((&alias["name"], &alias["version"]), (&json!("prod"), &json!("v1")));
+    assert_eq!(alias["alias_urn"], format!("urn:fss:eu-de:{PROJECT}:function:default:hello:!prod"));
+    assert!(alias["last_modified"].is_string());
+    assert_eq!(place.get("hello", "aliases").await.json(), json!([alias]));
+    assert_eq!(place.get("off", "aliases").await.json(), json!([]));
+    place.get("hello", "aliases/nope").await.assert_error(404, "FSS.1053", "Not found the function alias");
+    place.get("nope", "aliases/prod").await.assert_error(404, "FSS.1051", "Not found the function");
+    place.get("nope", "aliases").await.assert_error(404, "FSS.1051", "Not found the function");
 }

@@ -91,6 +91,11 @@ impl Place {
         format!("{}/v2/{PROJECT}/fgs/functions/{function}/{api}", self.emulator.url())
     }
 
+    /// The URL of an API of the project.
+    pub fn project_url(&self, api: &str) -> String {
+        format!("{}/v2/{PROJECT}/fgs/{api}", self.emulator.url())
+    }
+
     /// A submission with the good token.
     pub fn submission(&self, function: &str, event: &str) -> RequestBuilder {
         self.post(function, "invocations-async", event)
@@ -107,7 +112,12 @@ impl Place {
         self.http.post(url).header("X-Auth-Token", TOKEN).body(event.to_owned())
     }
 
-    /// Reads with the good token.
+    /// Reads something of the project with the good token.
+    pub async fn get_project(&self, api: &str) -> Seen {
+        Seen::of(self.http.get(self.project_url(api)).header("X-Auth-Token", TOKEN)).await
+    }
+
+    /// Reads something of a function with the good token.
     pub async fn get(&self, function: &str, api: &str) -> Seen {
         Seen::of(self.http.get(self.url(function, api)).header("X-Auth-Token", TOKEN)).await
     }

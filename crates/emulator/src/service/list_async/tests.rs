@@ -46,7 +46,7 @@ fn ask(state: &State, function: &str, query: &str, now: Timestamp) -> (u16, Valu
 }
 
 fn call(state: &State, api: Api, function: &str, query: &str, now: Timestamp) -> (u16, Value) {
-    let route = Route { api, project_id: "p".into(), function: function.into() };
+    let route = Route { api, project_id: "p".into(), function: Some(function.into()), alias: None };
     let uri = format!("/?{query}").parse().unwrap();
     let request = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new());
     let target = state.functions.resolve(&route);
