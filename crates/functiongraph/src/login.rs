@@ -5,20 +5,30 @@
 //! | [`Iam::password`] | an IAM user's name and password | a token of one project |
 //! | [`Iam::token_for_id_token`] | an OIDC token, the id of an identity provider | a token of one project |
 //! | [`Iam::keys_for_id_token`] | the same | temporary access keys |
+//! | [`Sts::assume_with_oidc`] | an OIDC token, URNs of an identity provider and an agency (IAM 5) | temporary access keys |
+//! | [`PodIdentity::login`] | the token of a Pod of CCE | temporary access keys |
+//! | [`Metadata::login`] | nothing: who asks runs on the cloud server | temporary access keys |
 //!
 //! [`Iam::project_id`] finds the project of a region; [`renew_at`] says when to ask again.
 //!
 //! # Guarantees
-//! * A request is written at most once, over TLS, without redirects or proxies; at most 256 KiB of an answer are read.
+//! * A request is written at most once, without redirects or proxies; at most 256 KiB of an answer are read.
+//! * Secrets travel over TLS, but to pod identity and metadata, which know none: those are local ([`LocalUrl`]).
 //! * No error and no `Debug` shows a secret, not even one that a server repeats.
 //! * Bodies that hold secrets are wiped from the memory of this crate; copies in the buffers of the HTTP and TLS
 //!   libraries are not in its power.
+//!
+//! [`LocalUrl`]: crate::LocalUrl
 
 mod body;
+mod exchange;
 mod iam;
+mod metadata;
+mod pod_identity;
 mod projects;
 mod read;
 mod renewal;
+mod sts;
 
 use std::time::Duration;
 
@@ -28,11 +38,10 @@ use crate::credentials::Credential;
 use crate::error::SendError;
 
 pub use iam::{Iam, Project, User};
+pub use metadata::Metadata;
+pub use pod_identity::PodIdentity;
 pub use renewal::renew_at;
-
-/// Bytes of an answer that are looked at: a token of a project may come with the project's list of services, some
-/// ten kilobytes of it.
-const MAX_ANSWER: usize = 256 * 1024;
+pub use sts::{Agency, Sts};
 
 /// What a login brought.
 #[derive(Debug, Clone)]

@@ -25,6 +25,16 @@ pub fn iam_endpoint(region: &str) -> String {
     format!("https://iam.{region}.{}", domain(region))
 }
 
+/// Base URL of the security token service (IAM 5) of a region, such as `https://sts.cn-north-4.myhuaweicloud.com`.
+///
+/// Huawei's SDK lists it for `cn-north-4`, `cn-south-1`, `cn-east-3`, `cn-southwest-2`, `ap-southeast-1` to
+/// `ap-southeast-4`, `sa-brazil-1`, `la-south-2`, `af-south-1` and `tr-west-1`. For other regions this is the rule, not
+/// a fact; no source mentions one of Open Telekom Cloud.
+#[must_use]
+pub fn sts_endpoint(region: &str) -> String {
+    format!("https://sts.{region}.{}", domain(region))
+}
+
 /// The domain under which the cloud that runs a region keeps its services.
 fn domain(region: &str) -> &'static str {
     match region {
@@ -51,6 +61,7 @@ mod tests {
         for (region, host) in table {
             assert_eq!(endpoint(region), format!("https://functiongraph.{host}"));
             assert_eq!(iam_endpoint(region), format!("https://iam.{host}"));
+            assert_eq!(sts_endpoint(region), format!("https://sts.{host}"));
             assert!(HOST_SUFFIXES.iter().any(|suffix| host.ends_with(suffix)), "{host}");
         }
     }

@@ -1,6 +1,7 @@
 //! The one place where this crate touches the network: a request is written at most once, and what comes back is
 //! bounded.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -9,6 +10,7 @@ use http::{HeaderMap, Request};
 use crate::addresses::{self, GuardedResolver, IpNet};
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
+use crate::local_url::LocalUrl;
 use crate::tls;
 
 pub use crate::tls::TlsError;
@@ -17,14 +19,14 @@ pub use crate::tls::TlsError;
 /// usually drop one: a request that is written into a connection just being closed is lost without a trace.
 const KEEP_IDLE: Duration = Duration::from_secs(20);
 
-/// Sends requests to one endpoint. Clones are cheap and share their connections.
+/// Sends requests to one endpoint or local service. Clones are cheap and share their connections.
 ///
 /// # Guarantees
 /// * A request is written at most once: no retries, no redirects, no proxy (whatever the environment says).
 /// * Once a status has been seen it is reported, even if the rest of the answer is cut, endless or late.
 /// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), a body up to the cap that
 ///   the caller names, no decompression.
-/// * TLS 1.2 or newer, verified; HTTP/1.1.
+/// * TLS 1.2 or newer, verified, but for local services; HTTP/1.1.
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: reqwest::Client,
@@ -52,7 +54,7 @@ pub enum BuildError {
     Tls(#[from] TlsError),
     /// The host of the endpoint is an address in a refused network.
     #[error("the address {0} is in a refused network")]
-    RefusedAddress(std::net::IpAddr),
+    RefusedAddress(IpAddr),
     /// The HTTP library does not take the options; only the user agent can be the reason.
     #[error("the HTTP client cannot be built; the user agent must be printable")]
     Options(#[source] reqwest::Error),
@@ -88,27 +90,17 @@ impl Default for ClientOptions {
 impl Transport {
     /// A transport to `endpoint`. Reads the system's certificate authorities, and so a file or a folder.
     pub(crate) fn new(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, BuildError> {
-        let ClientOptions { ca_bundle_pem, connect_timeout, user_agent, refused_networks } = options;
-        // An address is never resolved, so the resolver would not see it.
-        if let Some(ip) = endpoint.ip().filter(|ip| addresses::is_in(&refused_networks, *ip)) {
-            return Err(BuildError::RefusedAddress(ip));
-        }
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls::config(ca_bundle_pem.as_deref())?)
-            .dns_resolver(GuardedResolver::new(&refused_networks))
-            .https_only(true)
-            .http1_only()
-            // Followed across hosts, a redirect would take X-Auth-Token along.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .user_agent(user_agent)
-            .connect_timeout(connect_timeout)
-            .pool_idle_timeout(KEEP_IDLE)
-            .build()
-            .map_err(BuildError::Options)?;
-        Ok(Self { http })
+        let http = builder(endpoint.ip(), options)?.https_only(true);
+        Ok(Self { http: http.build().map_err(BuildError::Options)? })
+    }
+
+    /// A transport to a service on the machine itself, the only kind that goes without TLS.
+    pub(crate) fn without_tls(url: &LocalUrl, options: ClientOptions) -> Result<Self, BuildError> {
+        // Whatever a resolver would say, a name is this machine.
+        let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let http = builder(url.ip().or(Some(loopback[0])), options)?
+            .resolve_to_addrs(url.host(), &loopback.map(|ip| (ip, 0).into()));
+        Ok(Self { http: http.build().map_err(BuildError::Options)? })
     }
 
     /// Sends a request once. `timeout` bounds the whole exchange, and at most `cap` bytes of the body are read.
@@ -158,4 +150,25 @@ impl Transport {
         seen.complete = true;
         Ok(())
     }
+}
+
+/// What holds for every transport to a host, which may be an address.
+fn builder(ip: Option<IpAddr>, options: ClientOptions) -> Result<reqwest::ClientBuilder, BuildError> {
+    let ClientOptions { ca_bundle_pem, connect_timeout, user_agent, refused_networks } = options;
+    // An address is never resolved, so the resolver would not see it.
+    if let Some(ip) = ip.filter(|ip| addresses::is_in(&refused_networks, *ip)) {
+        return Err(BuildError::RefusedAddress(ip));
+    }
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls::config(ca_bundle_pem.as_deref())?)
+        .dns_resolver(GuardedResolver::new(&refused_networks))
+        .http1_only()
+        // Followed across hosts, a redirect would take X-Auth-Token along.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .user_agent(user_agent)
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(KEEP_IDLE))
 }

@@ -4,9 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
-use http::{HeaderName, Request};
+use http::HeaderName;
+use http::request::Builder;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 
@@ -15,10 +14,7 @@ use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
 use crate::transport::{Seen, Transport};
 
-use super::{Login, LoginError, MAX_ANSWER, body, projects, read};
-
-/// Content type of every request, as the service's documents and its SDKs write it.
-pub(super) const JSON: &str = "application/json;charset=UTF-8";
+use super::{Login, LoginError, body, exchange, projects, read};
 
 /// Header with the id of an identity provider.
 const X_IDP_ID: HeaderName = HeaderName::from_static("x-idp-id");
@@ -106,13 +102,13 @@ impl Iam {
             "}}}}",
         ]);
         // Without its catalogue of services, which nobody here reads.
-        let request = self.post("/v3/auth/tokens?nocatalog=true", body, None);
-        read::token(self.send(request, &[password], timeout).await?)
+        let request = self.post("/v3/auth/tokens?nocatalog=true").body(body);
+        read::token(exchange::ask(&self.transport, request, &[password], timeout).await?)
     }
 
     /// A token of `project` for an OIDC token of an identity provider that IAM knows as `idp_id`.
     ///
-    /// Give the OIDC token as it is now: those of a Pod change every hour. Space around it is left out. `timeout` bounds the
+    /// Give the OIDC token as it is now: those of a Pod are replaced before they end. Space around it is left out. `timeout` bounds the
     /// exchange.
     ///
     /// # Errors
@@ -147,8 +143,8 @@ impl Iam {
             token.expose_secret(),
             &format!(r#","duration_seconds":{}}}}}}}}}"#, lifetime.as_secs()),
         ]);
-        let request = self.post("/v3.0/OS-CREDENTIAL/securitytokens", body, None);
-        read::keys(self.send(request, &[&token], timeout).await?)
+        let request = self.post("/v3.0/OS-CREDENTIAL/securitytokens").body(body);
+        read::keys(exchange::ask(&self.transport, request, &[&token], timeout).await?)
     }
 
     /// The id of the project that has the name of a region.
@@ -166,7 +162,7 @@ impl Iam {
         timeout: Duration,
     ) -> Result<String, LoginError> {
         let request = projects::request(&self.endpoint, region, credential, signed_at);
-        let mut seen = self.send(request, &credential.secrets(), timeout).await?;
+        let mut seen = exchange::ask(&self.transport, request, &credential.secrets(), timeout).await?;
         projects::only_one(read::object(&mut seen), region)
     }
 
@@ -184,28 +180,12 @@ impl Iam {
             Some((scope, project)) => body::json(&[HEAD, token, &format!("}},{scope}"), project, "}}}}"]),
             None => body::json(&[HEAD, token, "}}}"]),
         };
-        let request = self.post("/v3.0/OS-AUTH/id-token/tokens", body, Some(idp_id));
-        self.send(request, &[id_token], timeout).await
+        let request = self.post("/v3.0/OS-AUTH/id-token/tokens").header(X_IDP_ID, idp_id).body(body);
+        exchange::ask(&self.transport, request, &[id_token], timeout).await
     }
 
-    fn post(&self, path: &str, body: Bytes, idp_id: Option<&str>) -> Result<Request<Bytes>, http::Error> {
-        let mut request = Request::post(format!("{}{path}", self.endpoint))
-            .header(HOST, self.endpoint.authority())
-            .header(CONTENT_TYPE, JSON)
-            .header(ACCEPT_ENCODING, "identity");
-        if let Some(idp_id) = idp_id {
-            request = request.header(X_IDP_ID, idp_id);
-        }
-        request.body(body)
-    }
-
-    async fn send(
-        &self,
-        request: Result<Request<Bytes>, http::Error>,
-        secrets: &[&SecretString],
-        timeout: Duration,
-    ) -> Result<Seen, LoginError> {
-        read::success(self.transport.send(request, timeout, MAX_ANSWER).await?, secrets)
+    fn post(&self, path: &str) -> Builder {
+        exchange::post(format!("{}{path}", self.endpoint), self.endpoint.authority())
     }
 }
 

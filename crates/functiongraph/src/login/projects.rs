@@ -1,8 +1,8 @@
 //! The look-up of a project's id by its name, which is the name of its region.
 
 use bytes::Bytes;
-use http::header::{ACCEPT_ENCODING, AUTHORIZATION, HOST};
-use http::{Method, Request};
+use http::Request;
+use http::header::AUTHORIZATION;
 use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::request::{X_AUTH_TOKEN, secret_value};
 use crate::sign::{self, SignedRequest};
 
-use super::{LoginError, read};
+use super::{LoginError, exchange, read};
 
 /// Path of the list of projects.
 const PATH: &str = "/v3/projects";
@@ -31,11 +31,8 @@ pub(super) fn request(
 ) -> Result<Request<Bytes>, http::Error> {
     let host = endpoint.authority();
     let query = [("name".to_owned(), name.to_owned())];
-    let mut request = Request::builder()
-        .method(Method::GET)
-        .uri(format!("{endpoint}{PATH}?{}", sign::canonical_query(&query)))
-        .header(HOST, &host)
-        .header(ACCEPT_ENCODING, "identity");
+    let url = format!("{endpoint}{PATH}?{}", sign::canonical_query(&query));
+    let mut request = exchange::plain(Request::get(url), host.clone());
     match credential.parts() {
         Parts::Token(token) => request = request.header(X_AUTH_TOKEN, secret_value(token.expose_secret())?),
         Parts::AccessKey { id, secret, security_token } => {

@@ -127,6 +127,16 @@ pub(super) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
     }
 }
 
+/// A body that is one short text and secret. The bytes of it are wiped.
+pub(super) fn text(mut seen: Seen) -> Result<SecretString, LoginError> {
+    let read = std::str::from_utf8(&seen.body).map(|text| SecretString::from(text.trim()));
+    seen.body.as_mut().zeroize();
+    match read {
+        Ok(text) if !text.expose_secret().is_empty() => Ok(text),
+        _ => Err(LoginError::Malformed("it holds no token".into())),
+    }
+}
+
 /// Takes a text out, by the first of its names that has one. Answers may use several spellings at once.
 pub(super) fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| match fields.remove(*name) {

@@ -1,8 +1,11 @@
 //! Logins over real TLS: the bytes of each request, and what comes of the answers.
 
+#[path = "login/local.rs"]
+mod local;
+
 use std::time::Duration;
 
-use functiongraph::login::{Iam, Login, LoginError, Project, User};
+use functiongraph::login::{Agency, Iam, Login, LoginError, Project, Sts, User};
 use functiongraph::sign::{SignedRequest, parse_authorization};
 use functiongraph::{Credential, CredentialKind, SendError};
 use secrecy::SecretString;
@@ -15,16 +18,20 @@ const ID_TOKEN: &str = "header.canary-claims.signature";
 const LIFETIME: Duration = Duration::from_hours(6);
 
 /// A complete answer.
-pub fn answer(head: &str, body: &str) -> Vec<u8> {
+fn answer(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// A server that gives these answers, one after the other.
-async fn iam(answers: &[Vec<u8>]) -> (Server, Iam) {
-    let authority = Authority::new();
+/// These answers, one after the other.
+fn answers(answers: &[Vec<u8>]) -> Script {
     let (last, before) = answers.split_last().expect("an answer");
-    let script = Script { before: before.to_vec(), last: last.clone(), ..Script::default() };
-    let server = Server::start(&authority, script).await;
+    Script { before: before.to_vec(), last: last.clone(), ..Script::default() }
+}
+
+/// A server that gives these answers.
+async fn iam(script: &[Vec<u8>]) -> (Server, Iam) {
+    let authority = Authority::new();
+    let server = Server::start(&authority, answers(script)).await;
     let iam = Iam::new(server.url().parse().unwrap(), options(&authority)).unwrap();
     (server, iam)
 }
@@ -35,7 +42,7 @@ fn token_answer() -> Vec<u8> {
     answer(&format!("201 Created\r\nX-Subject-Token: {}", "canary".repeat(1000)), body)
 }
 
-pub fn keys_body() -> String {
+fn keys_body() -> String {
     json!({"credential": {
         "access": "AKID", "secret": "canary-sk", "securitytoken": "canary-st", "expires_at": "2020-01-08T03:50:07.574000Z"
     }})
@@ -55,11 +62,11 @@ async fn keys(iam: &Iam) -> Result<Login, LoginError> {
     iam.keys_for_id_token("my-idp", &format!("{ID_TOKEN}\n").into(), LIFETIME, PATIENT).await
 }
 
-pub fn body(request: &Request) -> Value {
+fn body(request: &Request) -> Value {
     serde_json::from_slice(&request.body).expect("JSON")
 }
 
-pub fn line(request: &Request) -> &str {
+fn line(request: &Request) -> &str {
     request.head.lines().next().unwrap_or_default()
 }
 
@@ -116,6 +123,32 @@ async fn an_id_token_becomes_keys_by_way_of_a_token_without_a_project() {
     let token = json!({"id": "canary-unscoped", "duration_seconds": 21_600});
     assert_eq!(body(&second), json!({"auth": {"identity": {"methods": ["token"], "token": token}}}));
     assert_eq!(server.connections().opened, 1);
+}
+
+#[tokio::test]
+async fn an_id_token_becomes_keys_of_an_agency() {
+    let keys = r#"{"credentials":{"access_key_id":"AKID","secret_access_key":"canary","security_token":"canary",
+        "expiration":"2020-01-08T03:50:07.574Z"}}"#;
+    let authority = Authority::new();
+    let server = Server::start(&authority, answers(&[answer("200 OK", keys)])).await;
+    let sts = Sts::new(server.url().parse().unwrap(), options(&authority)).unwrap();
+    let agency =
+        Agency { provider_urn: "iam::p:oidc", agency_urn: "iam::a:agency", session_name: "operator" };
+    let login =
+        sts.assume_with_oidc(agency, &format!("{ID_TOKEN}\n").into(), LIFETIME, PATIENT).await.unwrap();
+    assert_eq!(login.credential.kind(), CredentialKind::AccessKey);
+    assert_eq!(login.expires_at, Some("2020-01-08T03:50:07.574Z".parse().unwrap()));
+    assert!(!format!("{login:?} {sts:?}").contains("canary"));
+    let [request] = server.requests().try_into().ok().expect("one request");
+    assert_eq!(line(&request), "POST /v5/agencies/assume-with-oidc HTTP/1.1");
+    assert_eq!(
+        body(&request),
+        json!({
+            "provider_urn": "iam::p:oidc", "agency_urn": "iam::a:agency", "agency_session_name": "operator",
+            "id_token": ID_TOKEN, "duration_seconds": 21_600
+        })
+    );
+    assert_eq!((request.header("authorization"), request.header("x-sdk-date")), (None, None), "unsigned");
 }
 
 #[tokio::test]

@@ -129,6 +129,11 @@ impl Server {
         Self::listen(Some(TlsAcceptor::from(Arc::new(config))), script).await
     }
 
+    /// A server without TLS.
+    pub async fn start_plain(script: Script) -> Self {
+        Self::listen(None, script).await
+    }
+
     async fn listen(acceptor: Option<TlsAcceptor>, script: Script) -> Self {
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");

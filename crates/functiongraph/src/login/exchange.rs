@@ -1,0 +1,50 @@
+//! What all logins have in common: JSON goes out, once, and only a success comes back.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
+use http::request::Builder;
+use secrecy::SecretString;
+
+use crate::transport::{Seen, Transport};
+
+use super::{LoginError, read};
+
+/// Bytes of an answer that are looked at: a token of a project may come with the project's list of services, some
+/// ten kilobytes of it.
+const MAX_ANSWER: usize = 256 * 1024;
+
+/// Content type of every body, as the service's documents and its SDKs write it.
+const JSON: &str = "application/json;charset=UTF-8";
+
+/// The beginning of a request with a JSON body to a host.
+pub(super) fn post(url: String, authority: String) -> Builder {
+    plain(Request::post(url), authority).header(CONTENT_TYPE, JSON)
+}
+
+/// What every request has.
+pub(super) fn plain(request: Builder, authority: String) -> Builder {
+    // Compressed, an answer could be a bomb.
+    request.header(HOST, authority).header(ACCEPT_ENCODING, "identity")
+}
+
+/// Sends a request, once. An answer that is no success is an error, without `secrets` in its texts.
+pub(super) async fn ask(
+    transport: &Transport,
+    request: Result<Request<Bytes>, http::Error>,
+    secrets: &[&SecretString],
+    timeout: Duration,
+) -> Result<Seen, LoginError> {
+    read::success(ask_for_any(transport, request, timeout).await?, secrets)
+}
+
+/// Sends a request, once, whatever the answer says.
+pub(super) async fn ask_for_any(
+    transport: &Transport,
+    request: Result<Request<Bytes>, http::Error>,
+    timeout: Duration,
+) -> Result<Seen, LoginError> {
+    Ok(transport.send(request, timeout, MAX_ANSWER).await?)
+}
