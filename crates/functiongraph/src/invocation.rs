@@ -152,6 +152,7 @@ impl CancelType {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::tests::Vector;
 
     const ALL: [Kind; 4] =
         [Kind::Async, Kind::Sync { log_tail: false }, Kind::Sync { log_tail: true }, Kind::Reserved];
@@ -240,6 +241,17 @@ mod tests {
         }
         let odd = CancelType::Default.draft(&urn, "a\"b\n");
         assert_eq!(serde_json::from_slice::<Value>(&odd.body).unwrap()["request_id"], "a\"b\n");
+    }
+
+    #[test]
+    fn the_requests_equal_those_of_the_official_sdk() {
+        let cancel = Vector::named("cancel_async");
+        cancel.check(CancelType::Force.draft(&cancel.urn(), "1167bf8c-87b0-43ab-8f5f-26b16c64f252"));
+        let invoke = Vector::named("async_invoke_project_id");
+        let event = Bytes::from_static(br#"{"k":"v"}"#);
+        let (kind, protocol) = (Kind::Async, Protocol::V2);
+        let urn = invoke.urn();
+        invoke.check(Invocation { urn: &urn, kind, protocol, event, instance_memory_mb: None }.draft());
     }
 
     #[test]

@@ -106,13 +106,53 @@ pub(crate) fn secret_value(text: &str) -> Result<HeaderValue, http::Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::urn::{FunctionUrn, Qualifier};
 
     const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
     const KEY: &str = "AKEXAMPLE0000000TEST";
     const SECRET: &str = "SKEXAMPLEKEY000000000000000000000000TEST";
+
+    /// A request of the official SDK.
+    pub(crate) struct Vector(Value);
+
+    impl Vector {
+        pub(crate) fn named(name: &str) -> Self {
+            let all: Value =
+                serde_json::from_str(include_str!("../tests/data/signing_vectors.json")).unwrap();
+            let vectors = all["python_sdk_vectors"].as_array().unwrap();
+            Self(vectors.iter().find(|vector| vector["name"] == name).unwrap().clone())
+        }
+
+        fn text(&self, key: &str) -> &str {
+            self.0[key].as_str().unwrap_or_default()
+        }
+
+        /// The function that it is about.
+        pub(crate) fn urn(&self) -> FunctionUrn {
+            let segment = self.text("path_on_wire").split('/').nth(5).unwrap();
+            segment.replace("%3A", ":").replace("%21", "!").parse().unwrap()
+        }
+
+        /// Asserts that a draft becomes this very request.
+        pub(crate) fn check(&self, draft: Draft) {
+            let base = format!("{}://{}", self.text("scheme"), self.text("host"));
+            let credential = Credential::access_key(self.text("ak"), self.text("sk"), None).unwrap();
+            let headers = &self.0["output_headers"];
+            let signed_at = sign::parse_date(headers["X-Sdk-Date"].as_str().unwrap()).unwrap();
+            let endpoint = base.parse().unwrap();
+            let request = draft.finish(&endpoint, self.text("project_id"), &credential, signed_at).unwrap();
+            assert_eq!(request.method().as_str(), self.text("method"));
+            assert_eq!(request.uri().to_string(), base + self.text("request_uri_on_wire"));
+            assert_eq!(request.body(), self.text("body").as_bytes());
+            for (name, value) in headers.as_object().unwrap() {
+                assert_eq!(header(&request, name), value.as_str(), "{name}");
+            }
+        }
+    }
 
     fn build(credential: &Credential, event: &'static [u8]) -> Request<Bytes> {
         let urn = FunctionUrn::new("eu-de", PROJECT, "default", "test", Qualifier::Latest).unwrap();

@@ -2,6 +2,8 @@
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests may fail as tests may")]
 
+#[path = "wire/calls.rs"]
+mod calls;
 #[path = "wire/login.rs"]
 mod login;
 #[path = "wire/server.rs"]

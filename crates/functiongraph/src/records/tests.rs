@@ -59,6 +59,20 @@ fn everything_that_can_be_asked_is_asked() {
 }
 
 #[test]
+fn the_request_equals_the_one_of_the_official_sdk() {
+    let vector = crate::request::tests::Vector::named("list_async_invocations_query");
+    let query = ListQuery {
+        begin: at("2024-01-02T02:04:05Z"),
+        end: Some(at("2024-01-02T03:04:05Z")),
+        request_id: Some(ID.to_owned()),
+        status: Some(ExecutionStatus::Fail),
+        limit: 10,
+        marker: Some("0".to_owned()),
+    };
+    vector.check(query.draft(&vector.urn()));
+}
+
+#[test]
 fn the_end_of_the_window_is_rounded_up() {
     for (end, text) in [
         ("2024-01-02T03:04:05Z", "2024-01-02T03%3A04%3A05"),
