@@ -18,7 +18,7 @@ const ID_TOKEN: &str = "header.canary-claims.signature";
 const LIFETIME: Duration = Duration::from_hours(6);
 
 /// A complete answer.
-fn answer(head: &str, body: &str) -> Vec<u8> {
+pub fn answer(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
@@ -66,7 +66,7 @@ fn body(request: &Request) -> Value {
     serde_json::from_slice(&request.body).expect("JSON")
 }
 
-fn line(request: &Request) -> &str {
+pub fn line(request: &Request) -> &str {
     request.head.lines().next().unwrap_or_default()
 }
 
