@@ -169,7 +169,7 @@ impl Client {
     /// Sends what a call asks for, and reads up to `cap` bytes of the answer's body.
     async fn send(&self, call: Call<'_>, draft: Draft, cap: usize) -> Result<Seen, SendError> {
         let Call { urn, credential, signed_at, timeout } = call;
-        let request = draft.finish(&self.endpoint, urn.project_id(), credential, signed_at);
+        let request = draft.finish(&self.endpoint, Some(urn.project_id()), credential, signed_at);
         self.transport.send(request, timeout, cap).await
     }
 }

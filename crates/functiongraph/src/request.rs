@@ -14,7 +14,7 @@ use crate::sign::{self, SignedRequest};
 const JSON: &str = "application/json";
 
 /// Header with a token.
-pub(crate) const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
+const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
 /// A request that says what it asks for, but not yet whom and in whose name.
 #[derive(Clone)]
@@ -37,14 +37,16 @@ impl Draft {
         Self { method, path, query: Vec::new(), headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// The request to `endpoint`, about a function of a project, signed or with its token.
+    /// The request to `endpoint`, about something of a project or of none, signed or with its token.
+    ///
+    /// Without a project it goes without a content type too, as the official SDK asks IAM.
     ///
     /// # Errors
     /// None is known: every part has been checked by its type. The error is that of the builder.
     pub(crate) fn finish(
         self,
         endpoint: &Endpoint,
-        project_id: &str,
+        project_id: Option<&str>,
         credential: &Credential,
         signed_at: Timestamp,
     ) -> Result<Request<Bytes>, http::Error> {
@@ -58,9 +60,11 @@ impl Draft {
             .uri(format!("{endpoint}{path}{search}"))
             // Given here and not left to the HTTP library, so that what is signed is what is sent.
             .header(HOST, &host)
-            .header(CONTENT_TYPE, JSON)
             // A compressed answer could be a bomb, and is never large enough to be worth it.
             .header(ACCEPT_ENCODING, "identity");
+        if project_id.is_some() {
+            request = request.header(CONTENT_TYPE, JSON);
+        }
         for (name, value) in &more {
             request = request.header(name, value);
         }
@@ -71,14 +75,13 @@ impl Draft {
             Parts::AccessKey { id, secret, security_token } => {
                 let date = sign::format_date(signed_at);
                 // A small set: a proxy that rewrites other headers does no harm.
-                let mut headers = vec![
-                    ("content-type", JSON),
-                    ("host", host.as_str()),
-                    (sign::X_PROJECT_ID, project_id),
-                    (sign::X_SDK_DATE, date.as_str()),
-                ];
+                let mut headers = vec![("host", host.as_str()), (sign::X_SDK_DATE, date.as_str())];
                 headers.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-                request = request.header(sign::X_PROJECT_ID, project_id).header(sign::X_SDK_DATE, &date);
+                request = request.header(sign::X_SDK_DATE, &date);
+                if let Some(project_id) = project_id {
+                    headers.extend([("content-type", JSON), (sign::X_PROJECT_ID, project_id)]);
+                    request = request.header(sign::X_PROJECT_ID, project_id);
+                }
                 if let Some(token) = security_token {
                     headers.push((sign::X_SECURITY_TOKEN, token.expose_secret()));
                     request = request.header(sign::X_SECURITY_TOKEN, secret_value(token.expose_secret())?);
@@ -144,7 +147,8 @@ pub(crate) mod tests {
             let headers = &self.0["output_headers"];
             let signed_at = sign::parse_date(headers["X-Sdk-Date"].as_str().unwrap()).unwrap();
             let endpoint = base.parse().unwrap();
-            let request = draft.finish(&endpoint, self.text("project_id"), &credential, signed_at).unwrap();
+            let request =
+                draft.finish(&endpoint, Some(self.text("project_id")), &credential, signed_at).unwrap();
             assert_eq!(request.method().as_str(), self.text("method"));
             assert_eq!(request.uri().to_string(), base + self.text("request_uri_on_wire"));
             assert_eq!(request.body(), self.text("body").as_bytes());
@@ -165,7 +169,7 @@ pub(crate) mod tests {
             headers: Vec::new(),
             body: Bytes::from_static(event),
         };
-        draft.finish(&endpoint, PROJECT, credential, signed_at).unwrap()
+        draft.finish(&endpoint, Some(PROJECT), credential, signed_at).unwrap()
     }
 
     fn header<'a>(request: &'a Request<Bytes>, name: &str) -> Option<&'a str> {

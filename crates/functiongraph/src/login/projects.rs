@@ -1,19 +1,16 @@
 //! The look-up of a project's id by its name, which is the name of its region.
 
 use bytes::Bytes;
-use http::Request;
-use http::header::AUTHORIZATION;
+use http::{Method, Request};
 use jiff::Timestamp;
-use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
 use crate::answer::is_id;
-use crate::credentials::{Credential, Parts};
+use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
-use crate::request::{X_AUTH_TOKEN, secret_value};
-use crate::sign::{self, SignedRequest};
+use crate::request::Draft;
 
-use super::{LoginError, exchange, read};
+use super::{LoginError, read};
 
 /// Path of the list of projects.
 const PATH: &str = "/v3/projects";
@@ -29,26 +26,9 @@ pub(super) fn request(
     credential: &Credential,
     signed_at: Timestamp,
 ) -> Result<Request<Bytes>, http::Error> {
-    let host = endpoint.authority();
-    let query = [("name".to_owned(), name.to_owned())];
-    let url = format!("{endpoint}{PATH}?{}", sign::canonical_query(&query));
-    let mut request = exchange::plain(Request::get(url), host.clone());
-    match credential.parts() {
-        Parts::Token(token) => request = request.header(X_AUTH_TOKEN, secret_value(token.expose_secret())?),
-        Parts::AccessKey { id, secret, security_token } => {
-            let date = sign::format_date(signed_at);
-            let mut headers = vec![("host", host.as_str()), (sign::X_SDK_DATE, date.as_str())];
-            request = request.header(sign::X_SDK_DATE, &date);
-            if let Some(token) = security_token {
-                headers.push((sign::X_SECURITY_TOKEN, token.expose_secret()));
-                request = request.header(sign::X_SECURITY_TOKEN, secret_value(token.expose_secret())?);
-            }
-            let signed =
-                SignedRequest { method: "GET", path: PATH, query: &query, headers: &headers, body: b"" };
-            request = request.header(AUTHORIZATION, signed.authorization(id, secret.expose_secret(), &date));
-        }
-    }
-    request.body(Bytes::new())
+    let query = vec![("name".to_owned(), name.to_owned())];
+    let draft = Draft { query, ..Draft::new(Method::GET, PATH.to_owned()) };
+    draft.finish(endpoint, None, credential, signed_at)
 }
 
 /// The id of the one project of that name.
