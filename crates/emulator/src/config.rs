@@ -97,7 +97,12 @@ impl Config {
     /// [`ConfigError::Yaml`], with the place in the text. Contradictions inside a well-formed file
     /// are found by [`Emulator::start`](crate::Emulator::start).
     pub fn from_yaml(text: &str) -> Result<Self, ConfigError> {
-        serde_saphyr::from_str(text).map_err(|error| ConfigError::Yaml(error.to_string()))
+        let because = |error: serde_saphyr::Error| {
+            let text = error.to_string();
+            // It begins like a line of its own, and is a part of one.
+            ConfigError::Yaml(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
+        };
+        serde_saphyr::from_str(text).map_err(because)
     }
 
     /// Says what makes this configuration impossible to serve.

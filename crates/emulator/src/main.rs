@@ -99,11 +99,14 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
 
 /// The configuration file, or the built-in one, with what the command line says instead.
 fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
-    let text = match &args.config {
-        Some(path) => fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?,
-        None => DEFAULT_CONFIG.to_owned(),
+    let mut config = match &args.config {
+        Some(path) => {
+            let of_file = |error: &dyn Error| format!("{}: {error}", path.display());
+            let text = fs::read_to_string(path).map_err(|error| of_file(&error))?;
+            Config::from_yaml(&text).map_err(|error| of_file(&error))?
+        }
+        None => Config::from_yaml(DEFAULT_CONFIG)?,
     };
-    let mut config = Config::from_yaml(&text)?;
     config.listen = args.listen.unwrap_or(config.listen);
     config.admin_listen = args.admin_listen.or(config.admin_listen);
     config.tls.dir = args.tls_dir.or(config.tls.dir).or_else(|| Some(DEFAULT_TLS_DIR.into()));
@@ -113,19 +116,25 @@ fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
 /// Writes what a person needs to know to make the first call.
 fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Result<()> {
     let url = emulator.url();
-    let Config { region, project_id, functions, auth, tokens, access_keys, tls, .. } = config;
+    let Config { region, project_id, functions, auth, tokens, access_keys, identity, tls, .. } = config;
     let ca = tls.dir.clone().unwrap_or_default().join(CA_CERT);
     let ca = ca.display();
     writeln!(out, "FunctionGraph emulator at {url}, region {region}, project {project_id}")?;
     writeln!(out, "  authority    {ca}")?;
     if let Some(admin) = emulator.admin_url() {
-        writeln!(out, "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions, stats)")?;
+        writeln!(
+            out,
+            "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions, stats, identity)"
+        )?;
     }
     for token in tokens {
         writeln!(out, "  token        {token}")?;
     }
     for key in access_keys {
         writeln!(out, "  access key   {} / {}", key.id, key.secret)?;
+    }
+    for user in &identity.users {
+        writeln!(out, "  user         {} / {} / {}", user.domain, user.name, user.password)?;
     }
     let urn = |function: &Function| {
         let Function { package, name, .. } = function;

@@ -54,6 +54,7 @@ async fn what_is_printed_at_the_start_is_enough_for_the_first_call() {
     let ca = running.printed("authority");
     let admin = running.printed("admin API");
     let token = running.printed("token");
+    let account = running.printed("user");
     let urn = running.printed("function");
     let shown = running.printed("https://localhost");
     assert!(Path::new(&ca).starts_with(dir.path()));
@@ -64,6 +65,7 @@ async fn what_is_printed_at_the_start_is_enough_for_the_first_call() {
     assert_eq!(format!("https://localhost{shown}"), format!("{url}{path}"));
     let call = http.post(format!("{url}{path}")).header("X-Auth-Token", token).body("{}");
     assert_eq!(Seen::of(call).await.status, 202);
+    assert_eq!(account, "emulator");
     assert_eq!(Seen::of(http.get(admin)).await.json()[0]["function"], *urn);
 }
 
@@ -81,6 +83,19 @@ fn it_ends_well_when_it_is_asked_to_terminate() {
 fn the_default_configuration_is_printed_as_it_is_served() {
     let output = Command::new(BINARY).arg("--print-default-config").output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), DEFAULT_CONFIG);
+}
+
+#[test]
+fn a_configuration_that_cannot_be_read_is_named_with_the_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("functions.yaml");
+    std::fs::write(&file, "tokens: [t]\nfunctoins: []\n").unwrap();
+    let output = Command::new(BINARY).arg("--config").arg(&file).output().unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    let expected =
+        format!("error: {}: not a configuration of the emulator: line 2 column 1: ", file.display());
+    assert!(text.starts_with(&expected) && text.contains("functoins"), "{text}");
 }
 
 #[test]
