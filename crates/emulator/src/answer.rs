@@ -76,6 +76,8 @@ enum Content {
     Keystone { message: String },
     /// An error of IAM, in the form of its own APIs.
     Iam { code: String, message: String },
+    /// An error of the STS, which adds its id of the request.
+    Sts { code: String, message: String },
 }
 
 impl Answer {
@@ -118,6 +120,11 @@ impl Answer {
         Self::new(status, Content::Iam { code: code.to_owned(), message: message.into() })
     }
 
+    /// An error of the STS.
+    pub(crate) fn sts(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
+        Self::new(status, Content::Sts { code: code.to_owned(), message: message.into() })
+    }
+
     /// Adds a header; a value that cannot stand in one is left out when the answer is written.
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
@@ -144,7 +151,10 @@ impl Answer {
     pub(crate) fn code(&self) -> &str {
         match &self.content {
             Content::Raw(..) | Content::Keystone { .. } => "",
-            Content::Service { code, .. } | Content::Gateway { code, .. } | Content::Iam { code, .. } => code,
+            Content::Service { code, .. }
+            | Content::Gateway { code, .. }
+            | Content::Iam { code, .. }
+            | Content::Sts { code, .. } => code,
         }
     }
 
@@ -152,7 +162,9 @@ impl Answer {
     pub(crate) fn into_response(self, gateway_id: &str) -> Response<Bytes> {
         let id_header = match &self.content {
             Content::Keystone { .. } | Content::Iam { .. } => X_IAM_TRACE_ID,
-            Content::Raw(..) | Content::Service { .. } | Content::Gateway { .. } => X_REQUEST_ID,
+            Content::Raw(..) | Content::Service { .. } | Content::Gateway { .. } | Content::Sts { .. } => {
+                X_REQUEST_ID
+            }
         };
         let (content_type, body) = match self.content {
             Content::Raw(content_type, body) => (content_type, body),
@@ -162,6 +174,14 @@ impl Answer {
             }
             Content::Gateway { code, message } => {
                 let value = json!({ "error_msg": message, "error_code": code, "request_id": gateway_id });
+                (Some("application/json".to_owned()), value.to_string().into())
+            }
+            Content::Sts { code, message } => {
+                let mut value = json!({ "error_msg": message, "error_code": code, "request_id": gateway_id });
+                if self.status == StatusCode::FORBIDDEN {
+                    // Meant for another API of the STS; nobody can read it here.
+                    value["encoded_authorization_message"] = "ZW11bGF0b3I".into();
+                }
                 (Some("application/json".to_owned()), value.to_string().into())
             }
             Content::Keystone { message } => {

@@ -64,7 +64,7 @@ pub enum Api {
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 27] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
@@ -88,7 +88,9 @@ impl Api {
         Self::ShowStatusLog,
         Self::ListQuotas,
         Self::Identity(IdentityApi::Password),
+        Self::Identity(IdentityApi::IdToken),
         Self::Identity(IdentityApi::SecurityTokens),
+        Self::Identity(IdentityApi::AssumeAgency),
         Self::Identity(IdentityApi::Projects),
     ];
 

@@ -15,7 +15,7 @@ mod identity;
 pub use async_invoke::{AsyncInvokeConfig, AsyncInvokeError, Destination, DestinationConfig, Receiver};
 pub(crate) use function::Limits;
 pub use function::{Failure, Function};
-pub use identity::{Identity, Project, User};
+pub use identity::{Agency, Identity, IdentityProvider, Project, User};
 
 /// The configuration that the binary serves when it is given none; also the documented example.
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
@@ -111,6 +111,7 @@ impl Config {
         if self.auth == AuthMode::Required && none {
             return Err(ConfigError::NoCredentials);
         }
+        self.identity.check()?;
         let mut seen = BTreeSet::new();
         for function in &self.functions {
             function.check(&self.region, &self.project_id)?;
@@ -205,6 +206,14 @@ pub enum ConfigError {
     /// Not the YAML that was expected.
     #[error("not a configuration of the emulator: {0}")]
     Yaml(String),
+    /// There is no key in it.
+    #[error("the key set of identity provider {provider:?} cannot be used")]
+    KeySet {
+        /// The provider.
+        provider: String,
+        /// What is wrong with it.
+        source: crate::id_token::KeySetError,
+    },
     /// Nobody could call it.
     #[error("no credential is configured: give `tokens`, `accessKeys` or `identity`, or say `auth: none`")]
     NoCredentials,

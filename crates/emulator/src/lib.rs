@@ -12,7 +12,7 @@
 //! | what connections share | `state` |
 //! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
 //! | what happens | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `api`, then `request` |
-//! | what is given | `tls`, then `config`, then `rate_limit`, then `clock` |
+//! | what is given | `tls`, then `config`, then `rate_limit` and `id_token`, then `clock` |
 
 mod admin;
 mod answer;
@@ -24,6 +24,7 @@ mod emulator;
 mod executions;
 mod fault;
 mod functions;
+mod id_token;
 mod issued;
 mod ledger;
 mod rate_limit;
@@ -39,11 +40,13 @@ mod tls;
 
 pub use api::{Api, IdentityApi};
 pub use config::{
-    AccessKey, AsyncInvokeConfig, AsyncInvokeError, AuthMode, Config, ConfigError, DEFAULT_CONFIG,
-    Destination, DestinationConfig, Failure, Function, Identity, Listing, Project, Receiver, Tls, User,
+    AccessKey, Agency, AsyncInvokeConfig, AsyncInvokeError, AuthMode, Config, ConfigError, DEFAULT_CONFIG,
+    Destination, DestinationConfig, Failure, Function, Identity, IdentityProvider, Listing, Project,
+    Receiver, Tls, User,
 };
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};
+pub use id_token::KeySetError;
 pub use issued::IssuedCount;
 pub use ledger::LedgerEntry;
 pub use rate_limit::{RateLimit, RetryAfter};

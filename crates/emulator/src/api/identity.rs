@@ -7,8 +7,12 @@ use http::Method;
 pub enum IdentityApi {
     /// `POST /v3/auth/tokens`
     Password,
+    /// `POST /v3.0/OS-AUTH/id-token/tokens`
+    IdToken,
     /// `POST /v3.0/OS-CREDENTIAL/securitytokens`
     SecurityTokens,
+    /// `POST /v5/agencies/assume-with-oidc`
+    AssumeAgency,
     /// `GET /v3/projects`
     Projects,
 }
@@ -22,6 +26,8 @@ pub(crate) enum Source {
     Keystone,
     /// The part of IAM that is its own.
     Iam,
+    /// The service for temporary keys of the newer IAM.
+    Sts,
 }
 
 impl IdentityApi {
@@ -29,7 +35,9 @@ impl IdentityApi {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Password => "v3/tokens",
+            Self::IdToken => "v3.0/tokens",
             Self::SecurityTokens => "v3.0/securitytokens",
+            Self::AssumeAgency => "v5/assume-with-oidc",
             Self::Projects => "v3/projects",
         }
     }
@@ -38,7 +46,8 @@ impl IdentityApi {
     pub(crate) fn source(self) -> Source {
         match self {
             Self::Password | Self::Projects => Source::Keystone,
-            Self::SecurityTokens => Source::Iam,
+            Self::IdToken | Self::SecurityTokens => Source::Iam,
+            Self::AssumeAgency => Source::Sts,
         }
     }
 
@@ -46,6 +55,8 @@ impl IdentityApi {
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         match (method.as_str(), path) {
             ("POST", "/v3/auth/tokens") => Some(Self::Password),
+            ("POST", "/v3.0/OS-AUTH/id-token/tokens") => Some(Self::IdToken),
+            ("POST", "/v5/agencies/assume-with-oidc") => Some(Self::AssumeAgency),
             ("POST", "/v3.0/OS-CREDENTIAL/securitytokens") => Some(Self::SecurityTokens),
             ("GET", "/v3/projects") => Some(Self::Projects),
             _ => None,

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::ConfigError;
+use crate::id_token::{self, Expected};
+
 /// What the identity services (IAM) are told. Without users they refuse everybody.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -18,6 +21,10 @@ pub struct Identity {
     pub users: Vec<User>,
     /// Projects beside the emulator's own, which is called as its region is. A name may occur twice.
     pub projects: Vec<Project>,
+    /// Whose id tokens are believed.
+    pub identity_providers: Vec<IdentityProvider>,
+    /// What can be assumed with an id token.
+    pub agencies: Vec<Agency>,
 }
 
 /// Who may log in with a password.
@@ -42,19 +49,92 @@ pub struct Project {
     pub name: String,
 }
 
+/// Somebody else's identity provider (OIDC), whose id tokens are believed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct IdentityProvider {
+    /// What `X-Idp-Id` says.
+    pub id: String,
+    /// What the STS calls it; absent: `iam::emulator:oidcProvider:` and the id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub urn: Option<String>,
+    /// What the claim `iss` must be; absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
+    /// What the claim `aud` must be or hold; absent: anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// What the claim `sub` may be; empty: anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+    /// Its keys (RSA for RS256, P-256 for ES256), as an object or as text: what `kubectl get --raw /openid/v1/jwks`
+    /// prints. Absent: signatures are not checked, only claims.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jwks: Option<serde_json::Value>,
+}
+
+/// An agency that can be assumed with an id token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Agency {
+    /// What it is called.
+    pub urn: String,
+    /// What the claim `sub` may be; empty: anything.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub subjects: Vec<String>,
+}
+
+// === impl IdentityProvider ===
+
+impl IdentityProvider {
+    /// One that believes every token which has not expired.
+    #[must_use]
+    pub fn named(id: &str) -> Self {
+        let (urn, issuer, audience, subjects, jwks) = (None, None, None, Vec::new(), None);
+        Self { id: id.to_owned(), urn, issuer, audience, subjects, jwks }
+    }
+
+    /// What its tokens have to be.
+    pub(crate) fn expected(&self) -> Expected<'_> {
+        let (issuer, audience) = (self.issuer.as_deref(), self.audience.as_deref());
+        Expected { issuer, audience, keys: self.jwks.as_ref() }
+    }
+
+    /// What the STS calls it.
+    #[must_use]
+    pub fn urn(&self) -> String {
+        self.urn.clone().unwrap_or_else(|| format!("iam::emulator:oidcProvider:{}", self.id))
+    }
+}
+
 // === impl Identity ===
 
 impl Default for Identity {
     fn default() -> Self {
         const DAY: Duration = Duration::from_hours(24);
-        Self { token_lifetime: DAY, keys_lifetime: DAY, users: Vec::new(), projects: Vec::new() }
+        Self {
+            token_lifetime: DAY,
+            keys_lifetime: DAY,
+            users: Vec::new(),
+            projects: Vec::new(),
+            identity_providers: Vec::new(),
+            agencies: Vec::new(),
+        }
     }
 }
 
 impl Identity {
+    /// Says what cannot be used.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        self.identity_providers.iter().try_for_each(|provider| {
+            let error = |source| ConfigError::KeySet { provider: provider.id.clone(), source };
+            provider.jwks.as_ref().map_or(Ok(()), id_token::check_keys).map_err(error)
+        })
+    }
+
     /// Whether anybody could get a credential.
     pub(crate) fn knows_anybody(&self) -> bool {
-        !self.users.is_empty()
+        !self.users.is_empty() || !self.identity_providers.is_empty()
     }
 
     /// The same with the emulator's own project in front, unless it is listed under a name of its own.

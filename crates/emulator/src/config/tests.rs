@@ -49,3 +49,16 @@ fn retry_after_is_a_number_or_the_word_date() {
     assert_eq!(with("date").unwrap(), crate::RetryAfter::Date);
     assert!(with("soon").is_err());
 }
+
+#[test]
+fn a_key_set_is_taken_as_an_object_or_as_text_and_refused_if_there_is_no_key_in_it() {
+    let with = |jwks: &str| {
+        let text = format!("{{identity: {{identityProviders: [{{id: k8s, jwks: {jwks}}}]}}}}");
+        Config::from_yaml(&text).unwrap().check()
+    };
+    let keys = r#"{"keys":[{"use":"sig","kty":"RSA","kid":"a","alg":"RS256","n":"AQAB","e":"AQAB"}]}"#;
+    with(keys).unwrap();
+    with(&format!("'{keys}'")).unwrap();
+    let error = with("{keys: []}").unwrap_err();
+    assert!(matches!(&error, ConfigError::KeySet { provider, .. } if provider == "k8s"), "{error}");
+}

@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::answer::Reply;
 use crate::api::IdentityApi;
 use crate::config::AccessKey;
+use crate::id_token::Claims;
 use crate::issued::Scope;
 use crate::refusal::{Denied, Refusal};
 use crate::request::Request;
@@ -16,10 +17,15 @@ use crate::state::State;
 
 use super::{Work, done, finish};
 
+mod agency;
+mod id_token;
 mod keys;
 mod password;
 mod projects;
 mod scope;
+
+/// The account of everybody who did not log in with a password, and of the projects.
+const DOMAIN: &str = "emulator";
 
 /// A request to an identity service.
 struct Asked<'a> {
@@ -39,6 +45,8 @@ pub(super) async fn serve(state: &State, api: IdentityApi, request: &Request, no
 fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     match asked.api {
         IdentityApi::Password => password::plan(asked),
+        IdentityApi::IdToken => id_token::plan(asked),
+        IdentityApi::AssumeAgency => agency::plan(asked),
         IdentityApi::SecurityTokens => keys::plan(asked),
         IdentityApi::Projects => projects::answer(asked).map(done),
     }
@@ -53,6 +61,12 @@ impl Asked<'_> {
     /// The body, if it is what the API takes.
     fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.request.body).map_err(|_| self.denied(Denied::InvalidBody))
+    }
+
+    /// Lets a bearer of an id token pass who is on a list; an empty list is for all.
+    fn admit(&self, subjects: &[String], claims: Claims) -> Result<Claims, Refusal> {
+        let listed = subjects.is_empty() || subjects.contains(&claims.sub);
+        if listed { Ok(claims) } else { Err(self.denied(Denied::Forbidden)) }
     }
 
     /// The refusal of a caller who could not show a credential; counts it.
@@ -80,6 +94,11 @@ fn id_of(name: &str) -> String {
     let digest = Sha256::digest(name);
     let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
+}
+
+/// A time as the STS writes it.
+fn written_short(time: Timestamp) -> String {
+    format!("{time:.3}")
 }
 
 /// A time as IAM writes it.

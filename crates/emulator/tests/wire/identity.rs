@@ -1,5 +1,6 @@
 //! Ways to a credential, and how good it is then.
 
+mod id_token;
 mod password;
 
 use functiongraph_emulator::{Config, Identity, User};

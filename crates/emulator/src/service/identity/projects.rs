@@ -7,10 +7,7 @@ use crate::answer::Answer;
 use crate::config::Project;
 use crate::refusal::Refusal;
 
-use super::{Asked, id_of};
-
-/// The account that all projects belong to.
-const DOMAIN: &str = "emulator";
+use super::{Asked, DOMAIN, id_of};
 
 pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Refusal> {
     let Asked { state, request, now, .. } = asked;
