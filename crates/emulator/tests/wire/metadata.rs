@@ -3,10 +3,11 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use functiongraph::{Credential, Fetched, FunctionConfig};
 use functiongraph_emulator::Function;
 use serde_json::json;
 
-use crate::support::{PROJECT, Place, TOKEN, config};
+use crate::support::{PROJECT, Place, TOKEN, config, now};
 
 #[tokio::test]
 async fn the_metadata_of_a_function_are_those_that_are_declared() {
@@ -132,4 +133,29 @@ async fn an_alias_tells_which_version_it_stands_for() {
     place.get("hello", "aliases/nope").await.assert_error(404, "FSS.1053", "Not found the function alias");
     place.get("nope", "aliases/prod").await.assert_error(404, "FSS.1051", "Not found the function");
     place.get("nope", "aliases").await.assert_error(404, "FSS.1051", "Not found the function");
+}
+
+#[tokio::test]
+async fn the_client_reads_the_metadata_that_are_told() {
+    let place = Place::new().await;
+    let credential = Credential::access_key("AK", "SK".to_owned(), None).unwrap();
+    let read = async |urn: &str| {
+        let urn = format!("urn:fss:eu-de:{PROJECT}:function:default:{urn}").parse().unwrap();
+        let call = place.client();
+        call.function_config(&urn, &credential, now(), Duration::from_secs(10)).await.unwrap()
+    };
+    let expected = FunctionConfig {
+        concurrency: Some(-1),
+        events_per_instance: Some(1),
+        timeout_seconds: Some(259_200),
+        memory_size_mb: Some(128),
+        dynamic_memory: Some(true),
+        version: Some("v1".to_owned()),
+    };
+    let Fetched::Settings(hello) = read("hello:!prod").await else { panic!("not read") };
+    assert_eq!(hello, expected);
+    let Fetched::Settings(off) = read("off:latest").await else { panic!("not read") };
+    assert_eq!(off.concurrency, Some(0));
+    let Fetched::Answer(nope) = read("nope:latest").await else { panic!("there is nothing to read") };
+    assert_eq!((nope.status, nope.error_code.as_deref()), (404, Some("FSS.1051")));
 }

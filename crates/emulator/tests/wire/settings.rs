@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use functiongraph::{AsyncInvokeConfig, Credential, Fetched};
 use functiongraph_emulator::{Action, Api, Config, ErrorAnswer, Failure, Listing, When};
 use http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{PROJECT, Place, Seen, TOKEN, config, fault};
+use crate::support::{PROJECT, Place, Seen, TOKEN, config, fault, now};
 
 const API: &str = "async-invoke-config";
 
@@ -181,4 +182,30 @@ async fn the_calls_of_one_path_are_told_apart_by_their_method() {
     let calls = place.emulator.requests().calls;
     let counted = [Api::SetAsyncConfig, Api::ShowAsyncConfig, Api::DeleteAsyncConfig].map(|api| calls[&api]);
     assert_eq!(counted, [3, 2, 1]);
+}
+
+#[tokio::test]
+async fn the_client_reads_the_settings_that_were_made() {
+    let place = Place::new().await;
+    let credential = Credential::access_key("AK", "SK".to_owned(), None).unwrap();
+    let urn = urn("!prod").parse().unwrap();
+    let read = async || {
+        place.client().async_invoke_config(&urn, &credential, now(), Duration::from_secs(10)).await.unwrap()
+    };
+    let Fetched::Answer(nothing) = read().await else { panic!("there is nothing to read") };
+    assert_eq!((nothing.status, nothing.error_code.as_deref()), (404, Some("FSS.0404")));
+    let settings = json!({
+        "max_async_retry_attempts": 0,
+        "enable_async_status_log": true,
+        "destination_config": {"on_success": {"destination": "OBS", "param": "{}"}},
+    });
+    place.set(&urn.to_string(), &settings).await;
+    let expected = AsyncInvokeConfig {
+        status_log_enabled: true,
+        max_event_age_seconds: Some(3600),
+        max_retry_attempts: Some(0),
+        on_success: Some("OBS".to_owned()),
+        on_failure: None,
+    };
+    assert_eq!(read().await, Fetched::Settings(expected));
 }

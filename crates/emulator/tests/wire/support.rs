@@ -127,11 +127,16 @@ impl Place {
         Seen::of(self.submission(function, event)).await
     }
 
-    /// Submits `{}` with the client that the operator uses.
-    pub async fn submit_with(&self, credential: Credential, at: Timestamp) -> Result<Answer, SendError> {
+    /// The client that the operator uses.
+    pub fn client(&self) -> Client {
         let ca_bundle_pem = Some(self.emulator.ca_pem().to_owned());
         let options = ClientOptions { ca_bundle_pem, ..ClientOptions::default() };
-        let client = Client::new(self.emulator.url().parse().unwrap(), options).unwrap();
+        Client::new(self.emulator.url().parse().unwrap(), options).unwrap()
+    }
+
+    /// Submits `{}` with the client that the operator uses.
+    pub async fn submit_with(&self, credential: Credential, at: Timestamp) -> Result<Answer, SendError> {
+        let client = self.client();
         let urn = format!("urn:fss:eu-de:{PROJECT}:function:default:hello:!prod").parse().unwrap();
         let (kind, protocol) = (Kind::Async, Protocol::V2);
         let event = "{}".into();
