@@ -23,7 +23,7 @@ pub enum Language {
 
 /// A running program. It ends when this is dropped.
 pub struct Sdk {
-    language: Language,
+    pub language: Language,
     child: Child,
     asked: Option<ChildStdin>,
     said: BufReader<ChildStdout>,

@@ -11,3 +11,5 @@ mod driver;
 mod invocations;
 mod listing;
 mod place;
+mod refusals;
+mod settings;

@@ -1,12 +1,15 @@
 //! An emulator with a function, and an SDK that knows where it is.
 
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function};
+use reqwest::Certificate;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::driver::{Language, Sdk};
 
 pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
+
+const TOKEN: &str = "token";
 
 pub struct Place {
     pub emulator: Emulator,
@@ -42,7 +45,8 @@ impl Place {
             AccessKey { id: "AK".into(), secret: "SK".into(), security_token: None },
             AccessKey { id: "TEMPORARY".into(), secret: "SK".into(), security_token: Some("st".into()) },
         ];
-        let config = Config { functions: vec![hello], access_keys, ..Config::default() };
+        let tokens = vec![TOKEN.into()];
+        let config = Config { functions: vec![hello], access_keys, tokens, ..Config::default() };
         let emulator = Emulator::start(config).await.unwrap();
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("ca.crt"), emulator.ca_pem()).unwrap();
@@ -53,6 +57,16 @@ impl Place {
     /// Another user of the same SDK, with these credentials.
     pub fn other(&self, credentials: &[(&str, &str)]) -> Sdk {
         start(self.language, &self.home, &self.emulator.url(), credentials)
+    }
+
+    /// What the emulator answers to a `GET` of a path behind `/v2/{project_id}/fgs/`, with no SDK in between.
+    pub async fn raw(&self, path: &str) -> Value {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default(); // an error if it is there already
+        let authority = Certificate::from_pem(self.emulator.ca_pem().as_bytes()).unwrap();
+        let http = reqwest::Client::builder().tls_certs_only([authority]).no_proxy().build().unwrap();
+        let url = format!("{}/v2/{PROJECT}/fgs/{path}", self.emulator.url());
+        let answer = http.get(url).header("X-Auth-Token", TOKEN).send().await.unwrap();
+        serde_json::from_str(&answer.text().await.unwrap()).unwrap()
     }
 
     /// Submits an event, and gives the id of the request.
