@@ -1,5 +1,6 @@
 //! Ways to a credential, and how good it is then.
 
+mod client;
 mod id_token;
 mod password;
 

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::{place, post, submit, time};
 use crate::support::{PROJECT, Place, Seen, now};
 
-const AGENCY: &str = "iam::emulator:agency:invoker";
+pub const AGENCY: &str = "iam::emulator:agency:invoker";
 const SUBJECT: &str = "system:serviceaccount:functiongraph:operator";
 
 /// Believes `kubernetes`, lets one service account in, and one of its agencies be assumed.
-fn federated(identity: &mut Identity) {
+pub fn federated(identity: &mut Identity) {
     identity.identity_providers = vec![IdentityProvider {
         issuer: Some("https://kubernetes".into()),
         audience: Some("functiongraph".into()),
@@ -30,7 +30,7 @@ fn federated(identity: &mut Identity) {
 }
 
 /// An id token of the provider, with changes.
-fn id_token(changes: &Value) -> String {
+pub fn id_token(changes: &Value) -> String {
     let mut claims = json!({"iss": "https://kubernetes", "sub": SUBJECT, "aud": ["functiongraph"]});
     claims["exp"] = (now().as_second() + 600).into();
     claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
