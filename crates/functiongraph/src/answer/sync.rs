@@ -103,8 +103,8 @@ impl Read {
 
 /// The fields of the envelope, if the body is one.
 ///
-/// The service says which it is. If it does not, and an envelope was asked for, a body with exactly the fields of an
-/// envelope is one.
+/// The service says which it is. If it does not, and an envelope was asked for, a body with the fields of an envelope
+/// and no others is one.
 fn envelope(
     protocol: Protocol,
     headers: &HeaderMap,
@@ -116,13 +116,16 @@ fn envelope(
         return None;
     }
     let Value::Object(fields) = parse(body, complete)? else { return None };
-    let looks_like_one = || {
+    let has = |name| fields.contains_key(name);
+    let is_one = if declared == Some("v1") {
+        has("result") || has("status")
+    } else {
         let known = ["request_id", "result", "log", "status"];
-        fields.contains_key("result")
+        has("result")
             && fields.get("status").is_some_and(Value::is_number)
             && fields.keys().all(|name| known.contains(&name.as_str()))
     };
-    (declared == Some("v1") || looks_like_one()).then_some(fields)
+    is_one.then_some(fields)
 }
 
 /// The JSON of a body. Of a cut one the string in which the cut is counts as far as it came: it is the long one.

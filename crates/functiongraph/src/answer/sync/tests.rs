@@ -60,7 +60,9 @@ fn a_bare_result_stays_as_it_is() {
     ] {
         assert_eq!(body(Protocol::V2, &[], alike), alike);
     }
-    assert_eq!(body(Protocol::V2, &[("x-cff-response-version", "v1")], "no envelope"), "no envelope");
+    for none in ["no envelope", r#"{"a":1}"#, "[]", r#"{"request_id":"id-1"}"#] {
+        assert_eq!(body(Protocol::V2, &[("x-cff-response-version", "v1")], none), none);
+    }
 }
 
 #[test]
