@@ -7,9 +7,11 @@
 //! Calling blocks, so every test has threads of its own for the emulator.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at what must not happen")]
 
+mod bytes;
 mod driver;
 mod invocations;
 mod listing;
 mod place;
+mod recorder;
 mod refusals;
 mod settings;

@@ -49,14 +49,14 @@ impl Place {
         let config = Config { functions: vec![hello], access_keys, tokens, ..Config::default() };
         let emulator = Emulator::start(config).await.unwrap();
         let home = tempfile::tempdir().unwrap();
-        std::fs::write(home.path().join("ca.crt"), emulator.ca_pem()).unwrap();
-        let sdk = start(language, &home, &emulator.url(), &[("SDK_AK", "AK"), ("SDK_SK", "SK")]);
+        let credentials = [("SDK_AK", "AK"), ("SDK_SK", "SK")];
+        let sdk = start(language, &home, emulator.ca_pem(), &emulator.url(), &credentials);
         Self { emulator, sdk, language, home }
     }
 
     /// Another user of the same SDK, with these credentials.
     pub fn other(&self, credentials: &[(&str, &str)]) -> Sdk {
-        start(self.language, &self.home, &self.emulator.url(), credentials)
+        start(self.language, &self.home, self.emulator.ca_pem(), &self.emulator.url(), credentials)
     }
 
     /// What the emulator answers to a `GET` of a path behind `/v2/{project_id}/fgs/`, with no SDK in between.
@@ -76,8 +76,16 @@ impl Place {
     }
 }
 
-fn start(language: Language, home: &TempDir, endpoint: &str, credentials: &[(&str, &str)]) -> Sdk {
+/// Starts an SDK that trusts this authority and calls this endpoint.
+pub fn start(
+    language: Language,
+    home: &TempDir,
+    ca_pem: &str,
+    endpoint: &str,
+    credentials: &[(&str, &str)],
+) -> Sdk {
     let ca = home.path().join("ca.crt");
+    std::fs::write(&ca, ca_pem).unwrap();
     let place = [("SDK_CA", ca.to_str().unwrap()), ("SDK_ENDPOINT", endpoint), ("SDK_PROJECT", PROJECT)];
     Sdk::start(language, home.path(), &[&place, credentials].concat())
 }
