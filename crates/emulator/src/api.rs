@@ -9,7 +9,7 @@ use crate::request::decode;
 
 mod identity;
 pub use identity::IdentityApi;
-pub(crate) use identity::Source;
+pub(crate) use identity::{Door, Source};
 
 /// One API. Ledger, statistics and faults know it by [`Api::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,7 +64,7 @@ pub enum Api {
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 30] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
@@ -92,6 +92,9 @@ impl Api {
         Self::Identity(IdentityApi::SecurityTokens),
         Self::Identity(IdentityApi::AssumeAgency),
         Self::Identity(IdentityApi::Projects),
+        Self::Identity(IdentityApi::MetadataToken),
+        Self::Identity(IdentityApi::MetadataKey),
+        Self::Identity(IdentityApi::PodIdentity),
     ];
 
     /// The version and the last word of the path, such as `v2/invocations-async`; where several APIs have these in
@@ -201,10 +204,20 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// An API that is about no project and no function.
+    fn identity(api: IdentityApi) -> Self {
+        Self { api: api.into(), project_id: String::new(), function: None, alias: None }
+    }
+
+    /// The API that a method and a path lead to next to a virtual machine or a pod; `pod` is the path of the latter.
+    pub(crate) fn local(method: &Method, path: &str, pod: Option<&str>) -> Option<Self> {
+        IdentityApi::of_local(method, path, pod).map(Self::identity)
+    }
+
     /// The API that a method and a path on the wire lead to; each API is one line here and has its place in `service`.
     pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
         if let Some(api) = IdentityApi::of(method, path) {
-            return Some(Self { api: api.into(), project_id: String::new(), function: None, alias: None });
+            return Some(Self::identity(api));
         }
         let segments: Vec<String> = path.strip_prefix('/')?.split('/').map(decode).collect();
         let segments: Vec<&str> = segments.iter().map(String::as_str).collect();

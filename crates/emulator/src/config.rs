@@ -15,7 +15,9 @@ mod identity;
 pub use async_invoke::{AsyncInvokeConfig, AsyncInvokeError, Destination, DestinationConfig, Receiver};
 pub(crate) use function::Limits;
 pub use function::{Failure, Function};
-pub use identity::{Agency, Identity, IdentityProvider, Project, User};
+pub use identity::{
+    Agency, Identity, IdentityProvider, Metadata, MetadataTokens, PodIdentity, Project, User,
+};
 
 /// The configuration that the binary serves when it is given none; also the documented example.
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");

@@ -14,6 +14,7 @@ use crate::fault::{Fault, PlannedFault};
 use crate::issued::IssuedCount;
 use crate::ledger::LedgerEntry;
 use crate::rate_limit::RateLimit;
+use crate::server::Entrance;
 use crate::state::State;
 use crate::stats::Requests;
 use crate::tls::TlsError;
@@ -28,6 +29,7 @@ pub struct Emulator {
     ca_pem: String,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    local: Option<SocketAddr>,
     tasks: TaskTracker,
     stop: DropGuard,
 }
@@ -65,12 +67,15 @@ impl Emulator {
             None => None,
         };
 
+        let local =
+            if config.identity.is_local() { Some(listen(config.identity.local_listen).await?) } else { None };
+
         let state = Arc::new(State::new(&config));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
         tasks.spawn(server::run(
             listener,
-            TlsAcceptor::from(Arc::new(server)),
+            Entrance::Cloud(TlsAcceptor::from(Arc::new(server))),
             Arc::clone(&state),
             stop.clone(),
             tasks.clone(),
@@ -79,7 +84,12 @@ impl Emulator {
             tasks.spawn(admin::run(listener, Arc::clone(&state), stop.clone()));
             address
         });
-        Ok(Self { state, ca_pem, address, admin, tasks, stop: stop.drop_guard() })
+        let local = local.map(|(listener, address)| {
+            let (state, stop) = (Arc::clone(&state), stop.clone());
+            tasks.spawn(server::run(listener, Entrance::Local, state, stop, tasks.clone()));
+            address
+        });
+        Ok(Self { state, ca_pem, address, admin, local, tasks, stop: stop.drop_guard() })
     }
 
     /// Base URL of the emulated API, `https://localhost:PORT`.
@@ -92,6 +102,23 @@ impl Emulator {
     #[must_use]
     pub fn admin_url(&self) -> Option<String> {
         self.admin.map(|address| format!("http://{address}"))
+    }
+
+    /// Base URL of the metadata of a virtual machine, if there are any, such as `http://127.0.0.1:8445`: what stands
+    /// for `http://169.254.169.254`.
+    #[must_use]
+    pub fn metadata_url(&self) -> Option<String> {
+        self.local
+            .filter(|_| self.state.identity.metadata.is_some())
+            .map(|address| format!("http://{address}"))
+    }
+
+    /// URL of pod identity, if there is one, such as `http://127.0.0.1:8445/v1/credentials`: what
+    /// `HC_CONTAINER_CREDENTIALS_FULL_URI` says.
+    #[must_use]
+    pub fn pod_identity_url(&self) -> Option<String> {
+        let (address, path) = (self.local?, self.state.identity.pod_path()?);
+        Some(format!("http://{address}{path}"))
     }
 
     /// The authority that a client has to trust, as PEM.
@@ -167,7 +194,7 @@ impl Emulator {
 
     /// Cuts all connections, closes the ports and waits until that is done.
     pub async fn stop(self) {
-        let Self { state: _, ca_pem: _, address: _, admin: _, tasks, stop } = self;
+        let Self { state: _, ca_pem: _, address: _, admin: _, local: _, tasks, stop } = self;
         drop(stop);
         tasks.close();
         tasks.wait().await;

@@ -17,6 +17,9 @@ const TOKEN_LENGTH: usize = 2048;
 /// Characters of a security token.
 const SECURITY_TOKEN_LENGTH: usize = 512;
 
+/// Characters of a token of the metadata.
+const SESSION_LENGTH: usize = 56;
+
 /// Characters of the id of an access key, as the STS documents it.
 const KEY_ID_LENGTH: usize = 20;
 
@@ -62,6 +65,8 @@ pub(crate) struct Issued(Mutex<Credentials>);
 struct Credentials {
     tokens: HashMap<String, IssuedToken>,
     keys: HashMap<String, (AccessKey, Timestamp)>,
+    /// Tokens that open the metadata of a virtual machine, and nothing else.
+    sessions: HashMap<String, Timestamp>,
 }
 
 // === impl Scope ===
@@ -81,7 +86,7 @@ impl Scope {
 
 impl fmt::Debug for Issued {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Credentials { tokens, keys } = &*self.0.lock();
+        let Credentials { tokens, keys, sessions: _ } = &*self.0.lock();
         f.debug_struct("Issued").field("tokens", &tokens.len()).field("keys", &keys.len()).finish()
     }
 }
@@ -110,6 +115,20 @@ impl Issued {
         (key, expires)
     }
 
+    /// Makes a token that opens the metadata of a virtual machine.
+    pub(crate) fn session(&self, life: Duration, now: Timestamp) -> String {
+        let text = clock::secret(SESSION_LENGTH);
+        let mut credentials = self.0.lock();
+        credentials.forget(now);
+        credentials.sessions.insert(text.clone(), end(now, life));
+        text
+    }
+
+    /// Whether a token opens the metadata of a virtual machine now.
+    pub(crate) fn is_session(&self, token: &str, now: Timestamp) -> bool {
+        self.0.lock().sessions.get(token).is_some_and(|expires| now < *expires)
+    }
+
     /// What is known of a token, expired and revoked ones included.
     pub(crate) fn find_token(&self, token: &str) -> Option<IssuedToken> {
         self.0.lock().tokens.get(token).cloned()
@@ -133,6 +152,7 @@ impl Issued {
         let count = credentials.count(now);
         credentials.tokens.values_mut().for_each(|token| token.revoked = true);
         credentials.keys.clear();
+        credentials.sessions.clear();
         count
     }
 }
@@ -148,10 +168,11 @@ impl Credentials {
 
     /// Forgets what has been over for long.
     fn forget(&mut self, now: Timestamp) {
-        let Self { tokens, keys } = self;
+        let Self { tokens, keys, sessions } = self;
         let recent = |expires: Timestamp| now.duration_since(expires) < REMEMBERED;
         tokens.retain(|_, token| recent(token.expires));
         keys.retain(|_, (_, expires)| recent(*expires));
+        sessions.retain(|_, expires| recent(*expires));
     }
 }
 

@@ -41,8 +41,8 @@ mod tls;
 pub use api::{Api, IdentityApi};
 pub use config::{
     AccessKey, Agency, AsyncInvokeConfig, AsyncInvokeError, AuthMode, Config, ConfigError, DEFAULT_CONFIG,
-    Destination, DestinationConfig, Failure, Function, Identity, IdentityProvider, Listing, Project,
-    Receiver, Tls, User,
+    Destination, DestinationConfig, Failure, Function, Identity, IdentityProvider, Listing, Metadata,
+    MetadataTokens, PodIdentity, Project, Receiver, Tls, User,
 };
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};

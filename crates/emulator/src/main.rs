@@ -34,6 +34,10 @@ struct Args {
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     admin_listen: Option<SocketAddr>,
 
+    /// Address of the metadata and of pod identity (plain HTTP), if there are any; wins over the configuration.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LOCAL_LISTEN", value_name = "ADDRESS:PORT")]
+    local_listen: Option<SocketAddr>,
+
     /// Folder of the certificate authority: ca.crt and ca.key are used if present, else written. Wins over the
     /// configuration; the default is .functiongraph-emulator.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_TLS_DIR", value_name = "DIR")]
@@ -109,6 +113,7 @@ fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
     };
     config.listen = args.listen.unwrap_or(config.listen);
     config.admin_listen = args.admin_listen.or(config.admin_listen);
+    config.identity.local_listen = args.local_listen.unwrap_or(config.identity.local_listen);
     config.tls.dir = args.tls_dir.or(config.tls.dir).or_else(|| Some(DEFAULT_TLS_DIR.into()));
     Ok(config)
 }
@@ -126,6 +131,12 @@ fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Re
             out,
             "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions, stats, identity)"
         )?;
+    }
+    if let Some(metadata) = emulator.metadata_url() {
+        writeln!(out, "  metadata     {metadata}/openstack/latest/securitykey")?;
+    }
+    if let Some(pod_identity) = emulator.pod_identity_url() {
+        writeln!(out, "  pod identity {pod_identity}")?;
     }
     for token in tokens {
         writeln!(out, "  token        {token}")?;

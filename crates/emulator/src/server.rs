@@ -1,4 +1,4 @@
-//! Connections: TLS, HTTP/1.1, and the ways in which an exchange can end without a proper answer.
+//! Connections: with TLS or without, HTTP/1.1, and the ways in which an exchange can end without a proper answer.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -13,14 +13,16 @@ use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Reply;
-use crate::api::Route;
+use crate::api::{Door, Route};
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::request::Request;
@@ -36,10 +38,19 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Pause after the system could not give us a connection (usually for want of file descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// How connections come in.
+#[derive(Clone)]
+pub(crate) enum Entrance {
+    /// To the cloud, with TLS.
+    Cloud(TlsAcceptor),
+    /// To what is next to a virtual machine or a pod, without.
+    Local,
+}
+
 /// Accepts connections until `stop`; every connection ends with it.
 pub(crate) async fn run(
     listener: TcpListener,
-    tls: TlsAcceptor,
+    entrance: Entrance,
     state: Arc<State>,
     stop: CancellationToken,
     connections: TaskTracker,
@@ -48,7 +59,7 @@ pub(crate) async fn run(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let serve = connection(stream, tls.clone(), Arc::clone(&state));
+                    let serve = connection(stream, entrance.clone(), Arc::clone(&state));
                     connections.spawn(stop.clone().run_until_cancelled_owned(serve));
                 }
                 Err(error) => {
@@ -62,22 +73,44 @@ pub(crate) async fn run(
 }
 
 /// Serves one connection until it ends or is cut.
-async fn connection(stream: TcpStream, tls: TlsAcceptor, state: Arc<State>) {
+async fn connection(stream: TcpStream, entrance: Entrance, state: Arc<State>) {
     // Answers are small and awaited one by one: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
-    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!("TLS handshake not finished in time"),
-    };
-    let service = service_fn(|request| exchange(Arc::clone(&state), request));
+    match entrance {
+        Entrance::Cloud(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => {
+                let no_linger = |stream: &TlsStream<TcpStream>| {
+                    let _ = stream.get_ref().0.set_zero_linger();
+                };
+                exchanges(stream, Door::Cloud, state, no_linger).await;
+            }
+            Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
+            Err(_) => tracing::debug!("TLS handshake not finished in time"),
+        },
+        Entrance::Local => {
+            let no_linger = |stream: &TcpStream| {
+                let _ = stream.set_zero_linger();
+            };
+            exchanges(stream, Door::Local, state, no_linger).await;
+        }
+    }
+}
+
+/// Answers one request after the other; `no_linger` makes a reset of the end of the stream.
+async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: S,
+    door: Door,
+    state: Arc<State>,
+    no_linger: impl Fn(&S),
+) {
+    let service = service_fn(|request| exchange(Arc::clone(&state), door, request));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = Pin::new(&mut connection).await {
         tracing::debug!(%error, "connection ended early");
         // Dropping the stream ends it without the goodbye of TLS; without lingering it is a reset besides.
         let cut = error.source().and_then(|source| source.downcast_ref::<Cut>());
         if cut == Some(&Cut::Reset) {
-            let _ = connection.into_parts().io.inner().get_ref().0.set_zero_linger();
+            no_linger(connection.into_parts().io.inner());
         }
     }
 }
@@ -96,6 +129,7 @@ enum Cut {
 /// One request and what comes of it.
 async fn exchange(
     state: Arc<State>,
+    door: Door,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<AnswerBody>, Cut> {
     let gateway_id = clock::gateway_id();
@@ -105,7 +139,7 @@ async fn exchange(
     let reply = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => {
             let request = Request::new(head.method, &head.uri, head.headers, body.to_bytes());
-            let (reply, route) = service::serve(&state, &request).await;
+            let (reply, route) = service::serve(&state, &request, door).await;
             line.route = route;
             reply
         }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::answer::{Answer, Reply};
-use crate::api::{Api, Route};
+use crate::api::{Api, Door, Route};
 use crate::clock;
 use crate::functions::Target;
 use crate::issued::Scope;
@@ -44,9 +44,13 @@ struct Call<'a> {
 type Work<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 /// The reply to a request, and where it led to as far as that is known (for the log).
-pub(crate) async fn serve(state: &State, request: &Request) -> (Reply, Option<Route>) {
+pub(crate) async fn serve(state: &State, request: &Request, door: Door) -> (Reply, Option<Route>) {
     let now = clock::now();
-    let Some(route) = Route::of(&request.method, &request.path) else {
+    let route = match door {
+        Door::Cloud => Route::of(&request.method, &request.path),
+        Door::Local => Route::local(&request.method, &request.path, state.identity.pod_path()),
+    };
+    let Some(route) = route else {
         return (Reply::Answer(Refusal::NoSuchApi.answer(now)), None);
     };
     state.stats.called(route.api);

@@ -15,6 +15,21 @@ pub enum IdentityApi {
     AssumeAgency,
     /// `GET /v3/projects`
     Projects,
+    /// `PUT /meta-data/latest/api/token`, of a virtual machine
+    MetadataToken,
+    /// `GET /openstack/latest/securitykey`, of a virtual machine
+    MetadataKey,
+    /// `POST` to a path of one's own, in a pod
+    PodIdentity,
+}
+
+/// Which port a request came in at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// That of the cloud.
+    Cloud,
+    /// That of what is next to a virtual machine or a pod.
+    Local,
 }
 
 /// Which service an API belongs to: each has errors of its own shape.
@@ -28,6 +43,8 @@ pub(crate) enum Source {
     Iam,
     /// The service for temporary keys of the newer IAM.
     Sts,
+    /// What is next to a virtual machine or a pod.
+    Local,
 }
 
 impl IdentityApi {
@@ -39,6 +56,9 @@ impl IdentityApi {
             Self::SecurityTokens => "v3.0/securitytokens",
             Self::AssumeAgency => "v5/assume-with-oidc",
             Self::Projects => "v3/projects",
+            Self::MetadataToken => "metadata/token",
+            Self::MetadataKey => "metadata/securitykey",
+            Self::PodIdentity => "pod-identity",
         }
     }
 
@@ -48,6 +68,7 @@ impl IdentityApi {
             Self::Password | Self::Projects => Source::Keystone,
             Self::IdToken | Self::SecurityTokens => Source::Iam,
             Self::AssumeAgency => Source::Sts,
+            Self::MetadataToken | Self::MetadataKey | Self::PodIdentity => Source::Local,
         }
     }
 
@@ -59,6 +80,16 @@ impl IdentityApi {
             ("POST", "/v5/agencies/assume-with-oidc") => Some(Self::AssumeAgency),
             ("POST", "/v3.0/OS-CREDENTIAL/securitytokens") => Some(Self::SecurityTokens),
             ("GET", "/v3/projects") => Some(Self::Projects),
+            _ => None,
+        }
+    }
+
+    /// The same for what is next to a virtual machine or a pod; `pod` is the path of the latter.
+    pub(super) fn of_local(method: &Method, path: &str, pod: Option<&str>) -> Option<Self> {
+        match (method.as_str(), path) {
+            ("PUT", "/meta-data/latest/api/token") => Some(Self::MetadataToken),
+            ("GET", "/openstack/latest/securitykey") => Some(Self::MetadataKey),
+            ("POST", path) if Some(path) == pod => Some(Self::PodIdentity),
             _ => None,
         }
     }

@@ -1,5 +1,6 @@
 //! What the identity services are told: whom they know, and for how long what they hand out is good.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,15 @@ pub struct Identity {
     pub identity_providers: Vec<IdentityProvider>,
     /// What can be assumed with an id token.
     pub agencies: Vec<Agency>,
+    /// Address of what virtual machines and pods find next to them (plain HTTP, like the real ones: keep it on
+    /// loopback); port 0 takes a free one. Nobody listens there without `metadata` or `podIdentity`.
+    pub local_listen: SocketAddr,
+    /// The metadata of a virtual machine with an agency; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<Metadata>,
+    /// Pod identity of CCE; absent: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_identity: Option<PodIdentity>,
 }
 
 /// Who may log in with a password.
@@ -84,6 +94,52 @@ pub struct Agency {
     pub subjects: Vec<String>,
 }
 
+/// The metadata of a virtual machine.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Metadata {
+    /// Whether a key is given only for a token.
+    pub tokens: MetadataTokens,
+}
+
+/// Whether the metadata of a virtual machine give a key only for a token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum MetadataTokens {
+    /// Only for a token (version 2).
+    #[default]
+    Required,
+    /// Without one as well; one that is sent must be good.
+    Optional,
+    /// There are no tokens (version 1): to ask for one is a 404.
+    Unsupported,
+}
+
+/// Pod identity of CCE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodIdentity {
+    /// Where it is: the path of `HC_CONTAINER_CREDENTIALS_FULL_URI`.
+    #[serde(default = "default_pod_path")]
+    pub path: String,
+    /// The content of the file `HC_CONTAINER_AUTHORIZATION_TOKEN_FILE`, which comes as `Authorization` as it is.
+    pub authorization: String,
+}
+
+fn default_pod_path() -> String {
+    "/v1/credentials".to_owned()
+}
+
+// === impl PodIdentity ===
+
+impl PodIdentity {
+    /// One at the default path.
+    #[must_use]
+    pub fn with(authorization: &str) -> Self {
+        Self { path: default_pod_path(), authorization: authorization.to_owned() }
+    }
+}
+
 // === impl IdentityProvider ===
 
 impl IdentityProvider {
@@ -119,6 +175,9 @@ impl Default for Identity {
             projects: Vec::new(),
             identity_providers: Vec::new(),
             agencies: Vec::new(),
+            local_listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            metadata: None,
+            pod_identity: None,
         }
     }
 }
@@ -132,9 +191,19 @@ impl Identity {
         })
     }
 
+    /// Where pod identity is.
+    pub(crate) fn pod_path(&self) -> Option<&str> {
+        self.pod_identity.as_ref().map(|pod| pod.path.as_str())
+    }
+
+    /// Whether there is anything to find next to a virtual machine or a pod.
+    pub(crate) fn is_local(&self) -> bool {
+        self.metadata.is_some() || self.pod_identity.is_some()
+    }
+
     /// Whether anybody could get a credential.
     pub(crate) fn knows_anybody(&self) -> bool {
-        !self.users.is_empty() || !self.identity_providers.is_empty()
+        !self.users.is_empty() || !self.identity_providers.is_empty() || self.is_local()
     }
 
     /// The same with the emulator's own project in front, unless it is listed under a name of its own.

@@ -16,6 +16,8 @@ pub(crate) enum Denied {
     WrongPassword,
     /// No credential that counts here, or one that is good no more.
     Unauthenticated,
+    /// It is not what is asked for.
+    NotHere,
     /// The id token is not believed.
     IdToken,
     /// It is believed, but its bearer may not come in.
@@ -36,6 +38,7 @@ impl Denied {
             return Answer::sts(status, self.sts_code(), message);
         }
         match source {
+            Source::Local => Answer::raw(status, Some("text/plain"), message),
             Source::Keystone => Answer::keystone(status, message),
             Source::Iam => Answer::iam(status, code, message),
             Source::Sts | Source::FunctionGraph => Answer::service(status, code, message),
@@ -60,6 +63,7 @@ impl Denied {
             Self::IdToken | Self::Unauthenticated => {
                 (S::UNAUTHORIZED, "IAM.0001", "The request you have made requires authentication.".to_owned())
             }
+            Self::NotHere => (S::NOT_FOUND, "IAM.0004", "Not found.".to_owned()),
             Self::Forbidden => (
                 S::FORBIDDEN,
                 "IAM.0002",

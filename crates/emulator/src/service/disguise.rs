@@ -81,6 +81,7 @@ fn error_answer(error: ErrorAnswer, api: Api) -> Answer {
             }
             Source::Keystone => Answer::keystone(status, message),
             Source::Sts => Answer::sts(status, error_code.as_deref().unwrap_or("STS5.1001"), message),
+            Source::Local => Answer::raw(status, Some("text/plain"), message),
             Source::Iam => Answer::iam(status, error_code.as_deref().unwrap_or("IAM.0006"), message),
         }
     };

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::answer::Reply;
@@ -20,7 +21,9 @@ use super::{Work, done, finish};
 mod agency;
 mod id_token;
 mod keys;
+mod metadata;
 mod password;
+mod pod;
 mod projects;
 mod scope;
 
@@ -47,6 +50,9 @@ fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
         IdentityApi::Password => password::plan(asked),
         IdentityApi::IdToken => id_token::plan(asked),
         IdentityApi::AssumeAgency => agency::plan(asked),
+        IdentityApi::MetadataToken => metadata::token(asked),
+        IdentityApi::MetadataKey => metadata::key(asked),
+        IdentityApi::PodIdentity => pod::plan(asked),
         IdentityApi::SecurityTokens => keys::plan(asked),
         IdentityApi::Projects => projects::answer(asked).map(done),
     }
@@ -81,9 +87,9 @@ impl Asked<'_> {
         self.state.auth.issued.token(scope, self.state.identity.token_lifetime, self.now)
     }
 
-    /// Makes a temporary key for a caller who wants to have it for so many seconds, and counts it.
-    fn make_key(&self, seconds: u64) -> (AccessKey, Timestamp) {
-        let life = Duration::from_secs(seconds).min(self.state.identity.keys_lifetime);
+    /// Makes a temporary key for a caller who wants to have it for so long, and counts it.
+    fn make_key(&self, wanted: Duration) -> (AccessKey, Timestamp) {
+        let life = wanted.min(self.state.identity.keys_lifetime);
         self.state.stats.issued(self.api.into());
         self.state.auth.issued.key(life, self.now)
     }
@@ -96,9 +102,24 @@ fn id_of(name: &str) -> String {
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-/// A time as the STS writes it.
-fn written_short(time: Timestamp) -> String {
-    format!("{time:.3}")
+/// A temporary key as the STS writes it.
+fn sts_credentials(key: &AccessKey, expires: Timestamp) -> Value {
+    json!({
+        "access_key_id": key.id,
+        "secret_access_key": key.secret,
+        "security_token": key.security_token,
+        "expiration": format!("{expires:.3}"),
+    })
+}
+
+/// A temporary key as IAM writes it.
+fn iam_credential(key: &AccessKey, expires: Timestamp) -> Value {
+    json!({
+        "access": key.id,
+        "secret": key.secret,
+        "securitytoken": key.security_token,
+        "expires_at": written(expires),
+    })
 }
 
 /// A time as IAM writes it.

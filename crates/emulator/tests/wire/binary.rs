@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use functiongraph_emulator::DEFAULT_CONFIG;
+use serde_json::json;
 
 use crate::support::{Seen, client};
 
@@ -19,9 +20,16 @@ struct Running {
 
 impl Running {
     fn start(args: &[&str]) -> Self {
+        Self::logging_to(args, Stdio::null())
+    }
+
+    /// On free ports, whatever the configuration says.
+    fn logging_to(args: &[&str], log: Stdio) -> Self {
         let mut command = Command::new(BINARY);
-        let command = command.args(args).stdout(Stdio::piped()).stderr(Stdio::null());
-        let mut child = command.env("FUNCTIONGRAPH_EMULATOR_ADMIN_LISTEN", "127.0.0.1:0").spawn().unwrap();
+        for address in ["LISTEN", "ADMIN_LISTEN", "LOCAL_LISTEN"] {
+            command.env(format!("FUNCTIONGRAPH_EMULATOR_{address}"), "127.0.0.1:0");
+        }
+        let mut child = command.args(args).stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         Self { child, stdout }
     }
@@ -67,6 +75,46 @@ async fn what_is_printed_at_the_start_is_enough_for_the_first_call() {
     assert_eq!(Seen::of(call).await.status, 202);
     assert_eq!(account, "emulator");
     assert_eq!(Seen::of(http.get(admin)).await.json()[0]["function"], *urn);
+}
+
+#[tokio::test]
+async fn nothing_that_is_handed_out_or_shown_is_in_the_log() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    let tls = dir.path().join("tls");
+    let mut running = Running::logging_to(
+        &["--log", "trace", "--tls-dir", tls.to_str().unwrap()],
+        std::fs::File::create(&log).unwrap().into(),
+    );
+    let url = running.printed("emulator at");
+    let ca = running.printed("authority");
+    let metadata = running.printed("metadata");
+    let pod_identity = running.printed("pod identity");
+    running.printed("curl");
+    let http = client(&std::fs::read_to_string(&ca).unwrap(), |builder| builder);
+    let user = json!({"name": "ci", "password": "emulator-password", "domain": {"name": "emulator"}});
+    let identity = json!({"methods": ["password"], "password": {"user": user}});
+    let body = json!({"auth": {"identity": identity}}).to_string();
+    let token = Seen::of(http.post(format!("{url}/v3/auth/tokens")).body(body)).await;
+    let token = token.header("x-subject-token").unwrap();
+    let listed = Seen::of(http.get(format!("{url}/v3/projects")).header("X-Auth-Token", token)).await;
+    assert_eq!(listed.status, 200);
+    let machine_token = metadata.replace("/openstack/latest/securitykey", "/meta-data/latest/api/token");
+    let machine_token = http.put(machine_token).header("X-Metadata-Token-Ttl-Seconds", "60");
+    let machine_token = Seen::of(machine_token).await.text;
+    let key = Seen::of(http.get(metadata).header("X-Metadata-Token", &machine_token)).await.json();
+    let pod = http.post(pod_identity).header("Authorization", "emulator-pod-token").body("{}");
+    let pod = Seen::of(pod).await.json();
+    drop(running);
+
+    let text = std::fs::read_to_string(&log).unwrap();
+    assert!(text.contains("v3/tokens") && text.contains("metadata/securitykey"), "{text}");
+    let (key, pod) = (&key["credential"], &pod["credentials"]);
+    let made = [&key["secret"], &key["securitytoken"], &pod["secret_access_key"], &pod["security_token"]];
+    let made = made.map(|value| value.as_str().unwrap());
+    for secret in made.into_iter().chain([token, &machine_token, "emulator-password", "emulator-pod-token"]) {
+        assert!(!text.contains(secret), "{secret} is in the log");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod client;
 mod id_token;
+mod local;
 mod password;
 
 use functiongraph_emulator::{Config, Identity, User};

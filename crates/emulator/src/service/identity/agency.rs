@@ -1,5 +1,7 @@
 //! `POST /v5/agencies/assume-with-oidc`: the temporary key of an agency, for an id token.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -8,7 +10,7 @@ use crate::answer::Answer;
 use crate::refusal::{Denied, Refusal};
 
 use super::id_token::believe;
-use super::{Asked, Work, id_of, written_short};
+use super::{Asked, Work, id_of, sts_credentials};
 
 /// Seconds of life if the caller does not say.
 const DEFAULT_SECONDS: u64 = 3600;
@@ -49,7 +51,7 @@ pub(super) fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     let claims = believe(asked, &id_token, provider)?;
     let claims = asked.admit(&agency.subjects, claims)?;
     Ok(Box::pin(async move {
-        let (key, expires) = asked.make_key(seconds);
+        let (key, expires) = asked.make_key(Duration::from_secs(seconds));
         let name = agency.urn.rsplit(':').next().unwrap_or_default();
         let body = json!({
             "assumed_agency": {
@@ -57,12 +59,7 @@ pub(super) fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
                 "urn": format!("sts::emulator::assumed-agency:{name}/{session}"),
             },
             "audience": claims.aud.first(),
-            "credentials": {
-                "access_key_id": key.id,
-                "secret_access_key": key.secret,
-                "security_token": key.security_token,
-                "expiration": written_short(expires),
-            },
+            "credentials": sts_credentials(&key, expires),
             "provider": provider_urn,
             "subject_from_id_token": claims.sub,
         });

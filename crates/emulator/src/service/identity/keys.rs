@@ -1,5 +1,7 @@
 //! `POST /v3.0/OS-CREDENTIAL/securitytokens`: a temporary access key for a token.
 
+use std::time::Duration;
+
 use http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
@@ -8,7 +10,7 @@ use crate::answer::Answer;
 use crate::auth::X_AUTH_TOKEN;
 use crate::refusal::{Denied, Refusal};
 
-use super::{Asked, Work, written};
+use super::{Asked, Work, iam_credential};
 
 /// Seconds of life if the caller does not say.
 const DEFAULT_SECONDS: u64 = 900;
@@ -53,13 +55,7 @@ pub(super) fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     let token = token.ok_or_else(|| asked.denied(Denied::Unauthenticated))?;
     state.auth.check_token(token, now).map_err(|_| asked.unauthenticated())?;
     Ok(Box::pin(async move {
-        let (key, expires) = asked.make_key(seconds);
-        let credential = json!({
-            "access": key.id,
-            "secret": key.secret,
-            "securitytoken": key.security_token,
-            "expires_at": written(expires),
-        });
-        Answer::json(StatusCode::CREATED, &json!({ "credential": credential }))
+        let (key, expires) = asked.make_key(Duration::from_secs(seconds));
+        Answer::json(StatusCode::CREATED, &json!({ "credential": iam_credential(&key, expires) }))
     }))
 }
