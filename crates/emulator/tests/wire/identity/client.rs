@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use functiongraph::login::{Agency, Iam, Login, LoginError, Project, Sts, User};
+use functiongraph::login::{Agency, Iam, Login, LoginError, Metadata, PodIdentity, Project, Sts, User};
 use functiongraph::{ClientOptions, Credential, CredentialKind};
+use functiongraph_emulator::{Metadata as Machine, MetadataTokens, PodIdentity as Pod};
 use serde_json::json;
 
 use super::id_token::{AGENCY, federated, id_token};
@@ -81,6 +82,22 @@ async fn an_id_token_that_is_not_believed_is_a_refusal_that_has_a_code() {
             panic!("{error:?}")
         };
     }
+}
+
+#[tokio::test]
+async fn machines_of_every_age_and_pods_get_keys_that_submit() {
+    for tokens in [MetadataTokens::Required, MetadataTokens::Optional, MetadataTokens::Unsupported] {
+        let place = place(|identity| identity.metadata = Some(Machine { tokens })).await;
+        let url = place.emulator.metadata_url().unwrap().parse().unwrap();
+        let login = Metadata::new(url, ClientOptions::default()).unwrap().login(PATIENT).await.unwrap();
+        assert_submits(&place, login).await;
+    }
+    let place = place(|identity| identity.pod_identity = Some(Pod::with("from the file"))).await;
+    let url = place.emulator.pod_identity_url().unwrap().parse().unwrap();
+    let client = PodIdentity::new(url, ClientOptions::default()).unwrap();
+    assert_submits(&place, client.login(&"from the file\n".into(), PATIENT).await.unwrap()).await;
+    let error = client.login(&"from elsewhere".into(), PATIENT).await.unwrap_err();
+    assert!(error.is_refusal(), "{error:?}");
 }
 
 #[tokio::test]
