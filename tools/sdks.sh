@@ -15,11 +15,11 @@ hash_of() { # of files, one behind the other
 # The tests compute the same folders.
 cache=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator
 python_folder=$cache/sdk-python-$(hash_of python/requirements.txt)
-go_folder=$cache/sdk-go-$(hash_of go/go.mod go/go.sum go/main.go)
+go_folder=$cache/sdk-go-$(hash_of go/go.mod go/go.sum go/main.go go/sample/sample.go.txt)
 
 # The file that is written last, and whether what it stands for still runs: an environment dies with its Python.
 python_is_ready() { [ -e "$python_folder/ready" ] && "$python_folder/bin/python" -c 'import huaweicloudsdkfunctiongraph' 2>/dev/null; }
-go_is_ready() { [ -x "$go_folder/driver" ]; }
+go_is_ready() { [ -x "$go_folder/driver" ] && [ -x "$go_folder/sample" ]; }
 
 check_python() {
     have python3 || die "Python is missing: Debian and Ubuntu: apt-get install python3-venv, Fedora: dnf install python3, else https://www.python.org/downloads (3.10 or newer)"
@@ -41,11 +41,24 @@ install_python() {
     touch "$python_folder/ready"
 }
 
+# The sample as published does not compile, has a placeholder for its region, and says nowhere which function it means.
+complete_sample() {
+    awk '{
+        sub(/<YOUR REGION>/, "cn-north-4")
+        sub(/AsyncInvokeFunctionRequest\{\}/, "AsyncInvokeFunctionRequest{FunctionUrn: os.Getenv(\"FUNCTION_URN\")}")
+        print
+    } /^import \($/ { print "\"os\"" }' go/sample/sample.go.txt
+}
+
 build_go() {
     say "Building Huawei Cloud's Go SDK into $go_folder: once, under a minute after a download of 45 MB."
     mkdir -p "$go_folder"
     # Moved there when complete, so that the folder never holds half a program.
     (cd go && go build -mod=readonly -o "$go_folder/driver.part" .) >&2
+    mkdir -p "$go_folder/source"
+    complete_sample >"$go_folder/source/sample.go"
+    (cd go && go build -mod=readonly -o "$go_folder/sample.part" "$go_folder/source/sample.go") >&2
+    mv "$go_folder/sample.part" "$go_folder/sample"
     mv "$go_folder/driver.part" "$go_folder/driver"
 }
 

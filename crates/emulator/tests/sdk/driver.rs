@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Where the programs are.
-const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
+pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
 
 /// One of the SDKs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,16 +42,15 @@ pub enum Called {
 impl Language {
     pub const ALL: [Self; 2] = [Self::Python, Self::Go];
 
-    /// The program and its arguments; the folder is named by what it was made from, as in `tools/sdks.sh`.
+    /// The program and its arguments.
     fn command(self) -> Command {
-        let source = |name: &str| Path::new(SOURCES).join(name);
         match self {
             Self::Python => {
-                let mut command = Command::new(installed("python", &["requirements.txt"], "bin/python"));
-                command.arg(source("python/driver.py"));
+                let mut command = Command::new(installed(self, "bin/python"));
+                command.arg(Path::new(SOURCES).join("python/driver.py"));
                 command
             }
-            Self::Go => Command::new(installed("go", &["go.mod", "go.sum", "main.go"], "driver")),
+            Self::Go => Command::new(installed(self, "driver")),
         }
     }
 }
@@ -67,8 +66,13 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(bytes)))
 }
 
-/// A file that `make sdks` has put into the user's cache.
-fn installed(sdk: &str, made_from: &[&str], file: &str) -> PathBuf {
+/// A file that `make sdks` has put into the user's cache, in a folder named by what it was made from, as in
+/// `tools/sdks.sh`.
+pub fn installed(language: Language, file: &str) -> PathBuf {
+    let (sdk, made_from) = match language {
+        Language::Python => ("python", &["requirements.txt"][..]),
+        Language::Go => ("go", &["go.mod", "go.sum", "main.go", "sample/sample.go.txt"][..]),
+    };
     let source = |name: &&str| fs::read(Path::new(SOURCES).join(sdk).join(name)).unwrap();
     let hash = sha256(&made_from.iter().flat_map(source).collect::<Vec<u8>>());
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);

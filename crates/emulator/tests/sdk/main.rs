@@ -14,4 +14,5 @@ mod listing;
 mod place;
 mod recorder;
 mod refusals;
+mod samples;
 mod settings;
