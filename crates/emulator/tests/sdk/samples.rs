@@ -1,4 +1,4 @@
-//! The sample programs of the API reference (support.huaweicloud.com, functiongraph_06_0126, March 2024), word for word.
+//! The sample programs of the API reference (support.huaweicloud.com, `functiongraph_06_0126`, March 2024), word for word.
 //!
 //! `python/sample.py` and `go/sample/sample.go.txt` are as published. They are changed by text before they run:
 //!
