@@ -97,6 +97,21 @@ pub struct Run {
     )]
     pub secret_poll_seconds: u64,
 
+    /// The audience of the ServiceAccount tokens that providers with `oidc.serviceAccountRef` exchange: the client id of
+    /// the identity provider in IAM. Without it none are made. It must not be one that the API server itself takes, and
+    /// the operator needs `create` on serviceaccounts/token where it is used.
+    #[arg(
+        long,
+        env = "FUNCTIONGRAPH_OPERATOR_TOKEN_AUDIENCE",
+        value_parser = clap::builder::NonEmptyStringValueParser::new()
+    )]
+    pub token_audience: Option<String>,
+
+    /// The folder with the projected tokens that cluster providers with `oidc.projectedTokenFile` exchange. Without it
+    /// none are read. Mount nothing else there.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_TOKEN_FOLDER")]
+    pub token_folder: Option<PathBuf>,
+
     /// Take a 503 that carries no code of FunctionGraph or its gateway as "may have been accepted". Set it
     /// where a proxy of your own stands in between and answers 503 after passing requests on.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_STRICT_503")]

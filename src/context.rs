@@ -16,6 +16,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use providers::Providers;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +61,10 @@ pub struct Options {
     pub own_namespace: String,
     /// How often the Secret of a provider that is not ready is read again.
     pub secret_poll: Duration,
+    /// The audience that tokens of a ServiceAccount are made for; none are made without.
+    pub token_audience: Option<String>,
+    /// The folder of projected tokens that cluster providers may name; none are read without.
+    pub token_folder: Option<PathBuf>,
     /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
     pub strict_503: bool,
     /// Whether an accepted invocation gets an Event: a third API write for each.

@@ -186,6 +186,8 @@ fn options(args: &Run, own_namespace: String) -> Options {
         allowed_endpoint_hosts: args.allowed_endpoint_hosts.clone(),
         own_namespace,
         secret_poll: Duration::from_secs(args.secret_poll_seconds),
+        token_audience: args.token_audience.clone(),
+        token_folder: args.token_folder.clone(),
         strict_503: args.strict_503,
         events_on_success: args.events_on_success,
     }

@@ -10,6 +10,7 @@ pub mod payload;
 pub mod preflight;
 pub mod secrets;
 pub mod status;
+pub mod tokens;
 
 /// No single call to the API server may take longer. A write that takes longer than this is looked up
 /// rather than waited for.

@@ -1,12 +1,14 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
-use super::grants::Grant;
+mod standing;
+
+pub use standing::{Access, Held, Logins, Refusal, Refused, Setback, Standing};
+
 use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
-use crate::api::provider::ProtocolVersion;
 use crate::clock;
 use crate::gate::{Entry, Gate, GateLimits, GateState, Signal, Ticket};
-use functiongraph::{Client, Credential};
+use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +16,12 @@ use tokio::sync::{Notify, mpsc};
 
 /// The Secret of a provider in use is not read more often than this, even if it cannot be read.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// Another replica's finding that differs from ours is taken for the word of a dead one after this long.
+const DISAGREEMENT: Duration = Duration::from_mins(1);
+
+/// What was found of a provider: generation, reason, message, and when the credential ends.
+pub type Finding = (i64, Reason, String, Option<Timestamp>);
 
 /// A provider's name: `namespace/name`, or `name` alone if it is one of the cluster. Also its label in metrics.
 pub type Key = Arc<str>;
@@ -28,67 +36,15 @@ pub fn key(kind: ProviderKind, namespace: &str, name: &str) -> Key {
     }
 }
 
-/// Everything needed to send through a provider.
-pub struct Access {
-    /// The client for its endpoint.
-    pub client: Client,
-    /// As whom.
-    pub credential: Credential,
-    /// The version of the Secret that the credential was read from.
-    pub secret_version: String,
-    /// When that was.
-    pub read_at: Instant,
-    /// The endpoint and trust that the client was made for.
-    pub made_for: (String, Option<String>),
-    /// The generation of the provider's spec that this follows.
-    pub generation: i64,
-    /// The provider's region.
-    pub region: String,
-    /// The provider's project.
-    pub project_id: String,
-    /// The namespaces that may use it.
-    pub grant: Grant,
-    /// Patterns of functions that may be invoked; empty: all.
-    pub allowed_functions: Vec<String>,
-    /// The version of the invocation API; never `Other`.
-    pub protocol: ProtocolVersion,
-    /// Whether accepted invocations may be cancelled.
-    pub allow_cancel: bool,
-    /// Whether the list of invocations may be read to resolve doubt.
-    pub lookup_enabled: bool,
-    /// Whether nobody else invokes these functions.
-    pub exclusive_invoker: bool,
-}
-
-/// Whether a provider can be used.
-#[derive(Clone)]
-pub enum Standing {
-    /// Not looked at yet.
-    Unseen,
-    /// It cannot be used, and why.
-    NotReady(Reason, String),
-    /// It can.
-    Ready(Arc<Access>),
-}
-
-/// A credential that the service refused.
-#[derive(Clone, Debug)]
-pub struct Refusal {
-    /// The version of the Secret that it was read from.
-    pub secret_version: String,
-    /// When.
-    pub at: Instant,
-    /// What the service said.
-    pub message: String,
-}
-
 struct Provider {
     standing: Standing,
     refusal: Option<Refusal>,
     made_for: Option<(String, Option<String>)>,
     last_trouble: String,
     asked_at: Option<Instant>,
-    reported: Option<(i64, Reason, String)>,
+    reported: Option<Finding>,
+    differs_since: Option<Instant>,
+    logins: Logins,
     gate: Gate,
 }
 
@@ -161,14 +117,26 @@ impl Providers {
     }
 
     /// Whether this process finds something else than it last found. Other replicas may find otherwise; writing
-    /// over each other's findings would never end.
-    pub fn is_news(&self, key: &Key, generation: i64, reason: Reason, message: &str) -> bool {
+    /// over each other's findings would never end. But if what stands there `differs` for long, nobody may be left who
+    /// would correct it.
+    pub fn is_news(&self, key: &Key, found: Finding, differs: bool) -> bool {
+        let now = clock::monotonic();
         self.with(key, |provider| {
-            let found = Some((generation, reason, message.to_owned()));
-            let news = provider.reported != found;
-            provider.reported = found;
+            let since = *provider.differs_since.get_or_insert(now);
+            let outlived = differs && now.duration_since(since) >= DISAGREEMENT;
+            let news = provider.reported.as_ref() != Some(&found) || outlived;
+            if !differs || news {
+                provider.differs_since = None;
+            }
+            provider.reported = Some(found);
             news
         })
+    }
+
+    /// How long to leave standing what another replica has found and this one does not find, if there is such.
+    pub fn disagreement(&self, key: &Key) -> Option<Duration> {
+        let since = self.with(key, |provider| provider.differs_since)?;
+        Some(DISAGREEMENT.saturating_sub(clock::monotonic().duration_since(since)))
     }
 
     /// The last finding was not written after all.
@@ -176,9 +144,44 @@ impl Providers {
         self.with(key, |provider| provider.reported = None);
     }
 
-    /// Whether the provider can be used.
+    /// Whether the provider can be used. A credential that has ended is never handed out.
     pub fn standing(&self, key: &Key) -> Standing {
-        self.with(key, |provider| provider.standing.clone())
+        match self.with(key, |provider| provider.standing.clone()) {
+            Standing::Ready(access) if access.has_expired(clock::now()) => {
+                Standing::NotReady(Reason::CredentialsInvalid, "The credential has ended.".into())
+            }
+            standing => standing,
+        }
+    }
+
+    /// What is known of a provider's logins.
+    pub fn logins(&self, key: &Key) -> Logins {
+        self.with(key, |provider| provider.logins.clone())
+    }
+
+    /// Changes what is known of a provider's logins.
+    pub fn change_logins(&self, key: &Key, change: impl FnOnce(&mut Logins)) {
+        self.with(key, |provider| change(&mut provider.logins));
+    }
+
+    /// A step worked: what was said against it before is settled.
+    pub fn step_worked(&self, key: &Key, step: Refused, change: impl FnOnce(&mut Logins)) {
+        self.with(key, |provider| {
+            provider.logins.setback = None;
+            change(&mut provider.logins);
+            provider.refusal.take_if(|refusal| refusal.at_step == step);
+        });
+    }
+
+    /// The identity service refused a step: it is not tried again before the source changes or a pause has passed.
+    pub fn refuse_step(&self, key: &Key, secret_version: &str, at_step: Refused, message: String) {
+        let (secret_version, at) = (secret_version.to_owned(), clock::monotonic());
+        self.with(key, |provider| {
+            if at_step == Refused::Login {
+                provider.logins.held = None;
+            }
+            provider.refusal = Some(Refusal { secret_version, login: 0, at, times: 1, at_step, message });
+        });
     }
 
     /// Whether the provider was not looked at yet.
@@ -229,6 +232,7 @@ impl Providers {
         self.with(key, |provider| {
             provider.standing = Standing::Unseen;
             provider.refusal = None;
+            provider.logins = Logins { count: provider.logins.count, ..Logins::default() };
             provider.gate.shut();
         });
     }
@@ -238,11 +242,29 @@ impl Providers {
     pub fn refuse(&self, key: &Key, access: &Access, message: String) {
         let at = clock::monotonic();
         self.with(key, |provider| {
-            if matches!(&provider.standing, Standing::Ready(now) if now.secret_version != access.secret_version) {
+            let other =
+                |now: &Access| now.secret_version != access.secret_version || now.login != access.login;
+            if matches!(&provider.standing, Standing::Ready(now) if other(now)) {
                 return;
             }
+            let before = provider.refusal.as_ref().filter(|refusal| refusal.is_of(&access.secret_version));
+            let times = match before {
+                // Several requests were under way with the same credential.
+                Some(refusal) if refusal.login == access.login && refusal.at_step == Refused::Credential => {
+                    refusal.times
+                }
+                Some(refusal) => refusal.times.saturating_add(1),
+                None => 1,
+            };
             let text = format!("The service does not accept the credential: {message}");
-            provider.refusal = Some(Refusal { secret_version: access.secret_version.clone(), at, message });
+            provider.refusal = Some(Refusal {
+                secret_version: access.secret_version.clone(),
+                login: access.login,
+                at,
+                times,
+                at_step: Refused::Credential,
+                message,
+            });
             provider.standing = Standing::NotReady(Reason::CredentialsInvalid, text);
             provider.gate.shut();
         });
@@ -311,6 +333,8 @@ impl Providers {
             last_trouble: String::new(),
             asked_at: None,
             reported: None,
+            differs_since: None,
+            logins: Logins::default(),
             gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
         });
         change(provider)

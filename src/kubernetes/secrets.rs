@@ -3,14 +3,20 @@
 use super::{Error, bounded, found};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
-use secrecy::SecretString;
+use secrecy::zeroize::Zeroize;
+use secrecy::{ExposeSecret, SecretString};
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
 
-/// A Secret's values and the version they were read at.
+/// Keys the fingerprints: what one process calls a Secret's values says nothing outside of it.
+static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+/// A Secret's values and a name for them.
 pub struct Values {
     /// The values by key; what is empty or not valid UTF-8 counts as absent.
     pub by_key: BTreeMap<String, SecretString>,
-    /// Changes whenever the Secret changes.
+    /// Changes whenever a value changes; a Secret that is only touched keeps it. Nothing can be learned from it.
     pub version: String,
 }
 
@@ -21,19 +27,43 @@ pub struct Values {
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Values>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let Some(secret) = found(bounded(api.get(name)).await)? else { return Ok(None) };
-    let version = format!(
-        "{}/{}",
-        secret.metadata.uid.unwrap_or_default(),
-        secret.metadata.resource_version.unwrap_or_default()
-    );
-    let by_key = secret
-        .data
-        .unwrap_or_default()
-        .into_iter()
+    let mut by_key = BTreeMap::new();
+    for (key, mut value) in secret.data.unwrap_or_default() {
         // A trailing newline is what `echo` and most editors leave; no credential ends in white space.
-        .filter_map(|(key, value)| Some((key, String::from_utf8(value.0).ok()?.trim().to_owned())))
-        .filter(|(_, value)| !value.is_empty())
-        .map(|(key, value)| (key, value.into()))
-        .collect();
-    Ok(Some(Values { by_key, version }))
+        if let Ok(text) = str::from_utf8(&value.0)
+            && !text.trim().is_empty()
+        {
+            by_key.insert(key, SecretString::from(text.trim()));
+        }
+        value.0.zeroize();
+    }
+    Ok(Some(Values { version: version(&by_key), by_key }))
+}
+
+fn version(by_key: &BTreeMap<String, SecretString>) -> String {
+    let exposed: Vec<_> = by_key.iter().map(|(key, value)| (key, value.expose_secret())).collect();
+    format!("{:016x}", FINGERPRINTS.hash_one(exposed))
+}
+
+/// A short name for public texts that belong to a credential: it changes when one of them does.
+#[must_use]
+pub fn name_of(texts: &[&str]) -> String {
+    format!("{:016x}", FINGERPRINTS.hash_one(texts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_values_have_one_name_and_others_another() {
+        let of = |pairs: &[(&str, &str)]| {
+            version(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect())
+        };
+        assert_eq!(of(&[("a", "1"), ("b", "2")]), of(&[("b", "2"), ("a", "1")]));
+        assert_ne!(of(&[("a", "1")]), of(&[("a", "2")]));
+        assert_ne!(of(&[("a", "1")]), of(&[("a1", "")]));
+        assert_ne!(of(&[("a", "1")]), of(&[("a", "1"), ("b", "2")]));
+        assert_ne!(name_of(&["a", "b"]), name_of(&["ab", ""]));
+    }
 }

@@ -1,8 +1,12 @@
 //! Looks at one provider: is its endpoint acceptable, is there a credential, can it be used?
 
+mod destination;
+mod login;
+mod source;
+
 use super::{Error, guarded};
 use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType};
-use crate::api::provider::{Credentials, FunctionGraphProviderSpec, ProtocolVersion, SecretSource};
+use crate::api::provider::{FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
@@ -10,17 +14,21 @@ use crate::context::grants::Grant;
 pub use crate::context::providers::Access;
 use crate::context::providers::{Key, Standing, key};
 use crate::gate::GateLimits;
-use crate::kubernetes::{secrets, status};
-use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
-use functiongraph::{Client, ClientOptions, Credential, Endpoint, regions};
+use crate::kubernetes::status;
+use destination::{Destination, destination};
+use functiongraph::{Client, regions};
 use kube::runtime::controller::Action;
-use secrecy::ExposeSecret;
+use login::Credentials;
+use source::{source, unsupported};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// A refused credential is tried again after this long even if its Secret did not change: access keys are
 /// locked for five minutes after more than five failed authentications in a row (API Gateway FAQ).
 const PROBE: Duration = Duration::from_secs(310);
+
+/// Nothing is looked at again sooner than this.
+const SOON: Duration = Duration::from_millis(100);
 
 /// One look at a provider.
 ///
@@ -31,7 +39,7 @@ pub async fn inspect(provider: AnyProvider, context: Arc<Context>) -> Result<Act
 }
 
 /// Why a provider cannot be used.
-struct Obstacle(Reason, String);
+pub(super) struct Obstacle(Reason, String);
 
 /// The name of a provider as this process uses it.
 #[must_use]
@@ -51,80 +59,64 @@ fn home<'a>(provider: &'a AnyProvider, context: &'a Context) -> &'a str {
 
 async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error> {
     let key = key_of(provider);
-    let result = match destination(provider.spec(), &context.options.allowed_endpoint_hosts) {
-        Ok(destination) => match access(provider, context, &key, destination).await {
-            Ok(result) => result,
-            Err(error) => {
-                outdated(provider, context, &key);
-                return Err(error);
-            }
-        },
-        Err(obstacle) => Err(obstacle),
+    let look_again = match access(provider, context, &key).await {
+        Ok(Ok((access, look_again))) => {
+            context.providers.ready(&key, access, limits(provider.spec()));
+            look_again
+        }
+        Ok(Err(Obstacle(reason, message))) => {
+            context.providers.not_ready(&key, reason, message);
+            // A login that is to be tried again does not wait for the Secret's turn.
+            let setback = context.providers.logins(&key).setback;
+            let next_try = setback.map(|s| s.next_try.saturating_duration_since(clock::monotonic()));
+            Some(context.options.secret_poll.min(next_try.unwrap_or(Duration::MAX)).max(SOON))
+        }
+        Err(error) => {
+            outdated(provider, context, &key);
+            return Err(error);
+        }
     };
-    let ready = result.is_ok();
-    match result {
-        Ok(access) => context.providers.ready(&key, access, limits(provider.spec())),
-        Err(Obstacle(reason, message)) => context.providers.not_ready(&key, reason, message),
-    }
     report(provider, context, &key).await?;
     context.failures.clear(provider.meta().uid.as_deref().unwrap_or_default());
-    Ok(if ready { Action::await_change() } else { Action::requeue(context.options.secret_poll) })
+    let look_again = [look_again, context.providers.disagreement(&key)].into_iter().flatten().min();
+    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// The Secret could not be read, and nobody knows why. What was known goes on to be used, unless the spec has
-/// changed since: the owner's word counts at once.
+/// The source of the credential could not be read, and nobody knows why. What was known goes on to be used while it is
+/// good, unless the spec has changed since: the owner's word counts at once.
 fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
     let generation = provider.meta().generation.unwrap_or_default();
-    if matches!(context.providers.standing(key), Standing::Ready(access) if access.generation != generation) {
-        let why = "The provider was changed, and its Secret cannot be read at the moment.".into();
-        context.providers.not_ready(key, Reason::CredentialsInvalid, why);
+    match context.providers.standing(key) {
+        Standing::Ready(access) if access.generation != generation => {
+            let why = "The provider was changed, and its Secret cannot be read at the moment.".into();
+            context.providers.not_ready(key, Reason::CredentialsInvalid, why);
+        }
+        // Perhaps because the credential has just ended: the line stands still from now on.
+        Standing::NotReady(reason, why) => context.providers.not_ready(key, reason, why),
+        Standing::Ready(_) | Standing::Unseen => {}
     }
 }
 
-/// Where to send, and which addresses a name must not lead to.
-struct Destination {
-    endpoint: Endpoint,
-    refused_networks: Vec<IpNet>,
-}
-
-/// The endpoint to use, if the platform team allows it. A host that fits a suffix only must be a name, and
-/// one that leads outside: an entry in somebody's DNS must not bring our credential to the metadata service.
-fn destination(spec: &FunctionGraphProviderSpec, allowed: &[String]) -> Result<Destination, Obstacle> {
-    let text = spec.endpoint.clone().unwrap_or_else(|| regions::endpoint(&spec.region));
-    let refused = |why: String| Obstacle(Reason::EndpointRefused, why);
-    let endpoint: Endpoint =
-        text.parse().map_err(|error| refused(format!("The endpoint cannot be used: {error}.")))?;
-    let host = endpoint.host();
-    if allowed.iter().any(|listed| listed == host) {
-        return Ok(Destination { endpoint, refused_networks: Vec::new() });
-    }
-    let fits = |pattern: &String| pattern.starts_with('.') && host.ends_with(pattern.as_str());
-    if allowed.iter().any(fits) && !endpoint.host_is_ip() {
-        return Ok(Destination { endpoint, refused_networks: LOCAL_NETWORKS.to_vec() });
-    }
-    Err(refused(format!(
-        "The host {host} is not on the operator's list of allowed endpoint hosts. If it should be, add it with --allowed-endpoint-hosts."
-    )))
-}
-
-/// The client and the credential.
+/// The client and the credential, and when to look at them again.
 async fn access(
     provider: &AnyProvider,
     context: &Context,
     key: &Key,
-    destination: Destination,
-) -> Result<Result<Access, Obstacle>, Error> {
-    let (spec, namespace) = (provider.spec(), home(provider, context));
-    let unsupported = |what: &str| {
-        let why = format!("This version of the operator does not know {what}: upgrade the operator.");
-        Ok(Err(Obstacle(Reason::Unsupported, why)))
+) -> Result<Result<(Access, Option<Duration>), Obstacle>, Error> {
+    let spec = provider.spec();
+    let place = destination(
+        "endpoint",
+        spec.endpoint.as_deref(),
+        || regions::endpoint(&spec.region),
+        &context.options.allowed_endpoint_hosts,
+    );
+    let place = match place {
+        Ok(place) => place,
+        Err(obstacle) => return Ok(Err(obstacle)),
     };
     if spec.protocol_version == ProtocolVersion::Other {
-        return unsupported("the protocolVersion in spec");
+        return Ok(Err(unsupported("the protocolVersion in spec")));
     }
-    let Some((name, kind)) = secret_of(&spec.credentials) else {
-        return unsupported("the kind of credential in spec.credentials");
-    };
     let grant = match Grant::of(provider) {
         Ok(grant) => grant,
         Err(error) => {
@@ -132,78 +124,55 @@ async fn access(
             return Ok(Err(Obstacle(Reason::Unsupported, why)));
         }
     };
-    let Some(project_id) = spec.project_id.clone() else {
-        let why = "spec.projectID is missing: add it.".into();
-        return Ok(Err(Obstacle(Reason::Unsupported, why)));
+    let made_for = (place.endpoint.to_string(), spec.ca_bundle.clone());
+    let client = match client(context, key, place, &made_for) {
+        Ok(client) => client,
+        Err(obstacle) => return Ok(Err(obstacle)),
     };
-    let values = match secrets::read(&context.clients.calls, namespace, name).await {
-        Ok(Some(values)) => values,
-        Ok(None) => {
-            let why = format!("Secret {name} does not exist in namespace {namespace}: create it.");
-            return Ok(Err(Obstacle(Reason::SecretNotFound, why)));
-        }
-        Err(error) if error.is_forbidden() => {
-            let why = format!(
-                "The operator may not read Secret {name} in namespace {namespace}: grant it get on secrets."
-            );
-            return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
-        }
-        Err(error) => return Err(error.into()),
+    let read_at = clock::monotonic();
+    let source = match source(provider, context).await? {
+        Ok(source) => source,
+        Err(obstacle) => return Ok(Err(obstacle)),
     };
-    if let Some(refusal) = context.providers.refusal(key)
-        && refusal.secret_version == values.version
-        && clock::monotonic().duration_since(refusal.at) < PROBE
-    {
-        let why = format!(
-            "The service does not accept the credential in Secret {name}: {}. Correct the Secret; it is read again every {} s.",
-            refusal.message.trim_end_matches('.'),
-            context.options.secret_poll.as_secs()
-        );
-        return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
-    }
-    let value = |key: &str| {
-        values.by_key.get(key).cloned().ok_or_else(|| {
-            Obstacle(Reason::CredentialsInvalid, format!("Secret {name} has no key {key}: add it."))
-        })
+    let Credentials { credential, login, expires_at, project_id, not_renewed, look_again } =
+        match login::credentials(provider, context, key, &source).await? {
+            Ok(credentials) => credentials,
+            Err(obstacle) => return Ok(Err(obstacle)),
+        };
+    let project_id = match spec.project_id.clone().or(project_id) {
+        Some(project_id) => project_id,
+        None => match login::project(provider, context, key, &source, &credential).await {
+            Ok(project_id) => project_id,
+            Err(obstacle) => return Ok(Err(obstacle)),
+        },
     };
-    let credential = match kind {
-        Kind::AccessKey => value("accessKeyID").and_then(|id| {
-            let token = values.by_key.get("securityToken").cloned();
-            Credential::access_key(id.expose_secret(), value("secretAccessKey")?, token)
-                .map_err(|error| Obstacle(Reason::CredentialsInvalid, format!("Secret {name}: {error}.")))
-        }),
-        Kind::Token => value("token").and_then(|token| {
-            Credential::token(token)
-                .map_err(|error| Obstacle(Reason::CredentialsInvalid, format!("Secret {name}: {error}.")))
-        }),
+    let access = Access {
+        client,
+        credential,
+        secret_version: source.version,
+        login,
+        expires_at,
+        not_renewed,
+        read_at,
+        made_for,
+        generation: provider.meta().generation.unwrap_or_default(),
+        region: spec.region.clone(),
+        project_id,
+        grant,
+        allowed_functions: spec.allowed_functions.clone(),
+        protocol: spec.protocol_version,
+        allow_cancel: spec.allow_cancel,
+        lookup_enabled: spec.lookup.enabled,
+        exclusive_invoker: spec.lookup.exclusive_invoker,
     };
-    let made_for = (destination.endpoint.to_string(), spec.ca_bundle.clone());
-    let client = client(context, key, destination, &made_for);
-    Ok(credential.and_then(|credential| {
-        Ok(Access {
-            client: client?,
-            credential,
-            secret_version: values.version,
-            read_at: clock::monotonic(),
-            made_for,
-            generation: provider.meta().generation.unwrap_or_default(),
-            region: spec.region.clone(),
-            project_id,
-            grant,
-            allowed_functions: spec.allowed_functions.clone(),
-            protocol: spec.protocol_version,
-            allow_cancel: spec.allow_cancel,
-            lookup_enabled: spec.lookup.enabled,
-            exclusive_invoker: spec.lookup.exclusive_invoker,
-        })
-    }))
+    Ok(Ok((access, look_again)))
 }
 
 /// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
 fn client(
     context: &Context,
     key: &Key,
-    destination: Destination,
+    place: Destination,
     made_for: &(String, Option<String>),
 ) -> Result<Client, Obstacle> {
     if let Standing::Ready(old) = context.providers.standing(key)
@@ -211,30 +180,11 @@ fn client(
     {
         return Ok(old.client.clone());
     }
-    let Destination { endpoint, refused_networks } = destination;
-    let ca_bundle_pem = made_for.1.clone();
-    Client::new(endpoint, ClientOptions { ca_bundle_pem, refused_networks, ..ClientOptions::default() })
-        .map_err(|error| {
-            let why = format!("spec.endpoint or spec.caBundle cannot be used: {error}.");
-            Obstacle(Reason::EndpointRefused, why)
-        })
-}
-
-/// The kinds of credential.
-enum Kind {
-    AccessKey,
-    Token,
-}
-
-fn secret_of(credentials: &Credentials) -> Option<(&str, Kind)> {
-    fn name(source: &SecretSource) -> &str {
-        &source.secret_ref.name
-    }
-    match (&credentials.access_key, &credentials.token) {
-        (Some(source), None) => Some((name(source), Kind::AccessKey)),
-        (None, Some(source)) => Some((name(source), Kind::Token)),
-        (None, None) | (Some(_), Some(_)) => None,
-    }
+    let options = place.options(made_for.1.as_deref());
+    Client::new(place.endpoint, options).map_err(|error| {
+        let why = format!("spec.endpoint or spec.caBundle cannot be used: {error}.");
+        Obstacle(Reason::EndpointRefused, why)
+    })
 }
 
 fn limits(spec: &FunctionGraphProviderSpec) -> GateLimits {
@@ -266,8 +216,17 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
             Reason::CredentialsInvalid,
             "The service did not accept the credential; it is tried once more.".to_owned(),
         ),
-        Standing::Ready(_) => {
-            (ConditionStatus::True, Reason::ProviderReady, "Endpoint and credential are in place.".to_owned())
+        Standing::Ready(access) => {
+            let message = match (&access.not_renewed, access.expires_at) {
+                (None, _) => "Endpoint and credential are in place.".to_owned(),
+                (Some(why), Some(end)) => format!(
+                    "The credential could not be renewed: {why}. The one in use ends at {end}; it is tried again until then."
+                ),
+                (Some(why), None) => {
+                    format!("The credential could not be renewed: {why}. It is tried again.")
+                }
+            };
+            (ConditionStatus::True, Reason::ProviderReady, message)
         }
         Standing::NotReady(reason, message) => (ConditionStatus::False, reason, message),
         Standing::Unseen => return Ok(()),
@@ -284,19 +243,23 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     }
     let previous = provider.status().cloned().unwrap_or_default();
     let generation = provider.meta().generation.unwrap_or_default();
+    let (project_id, credential_expiration_time) = match context.providers.standing(key) {
+        Standing::Ready(access) => (Some(access.project_id.clone()), access.expires_at),
+        Standing::NotReady(..) | Standing::Unseen => (spec.project_id.clone(), None),
+    };
     let next = FunctionGraphProviderStatus {
         observed_generation: Some(generation),
         endpoint: Some(spec.endpoint.clone().unwrap_or_else(|| regions::endpoint(&spec.region))),
-        project_id: match context.providers.standing(key) {
-            Standing::Ready(access) => Some(access.project_id.clone()),
-            Standing::NotReady(..) | Standing::Unseen => spec.project_id.clone(),
-        },
-        credential_expiration_time: None,
+        project_id,
+        credential_expiration_time,
         conditions: Condition::put(&previous.conditions, claims, generation, clock::now()),
     };
     let current = previous.observed_generation == Some(generation);
+    let said = Condition::find(&previous.conditions, ConditionType::Ready).map(|c| (c.status, c.reason));
+    let differs = current && said != Some((status, reason));
     // Asked first: what is found must be remembered even where another replica has written the same already.
-    let news = context.providers.is_news(key, generation, reason, &message);
+    let found = (generation, reason, message.clone(), credential_expiration_time);
+    let news = context.providers.is_news(key, found, differs);
     if next == previous || (current && !news) {
         return Ok(());
     }

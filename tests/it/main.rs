@@ -20,6 +20,7 @@ mod doubt;
 mod endpoints;
 mod hostile;
 mod lifecycle;
+mod logins;
 mod looks;
 mod metrics;
 mod payload;

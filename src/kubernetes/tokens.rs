@@ -1,0 +1,128 @@
+//! OIDC tokens of this cluster: of a ServiceAccount, or from a file that the kubelet keeps.
+
+use super::{Error, bounded, found};
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::api::PostParams;
+use kube::{Api, Client};
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// How long a requested token lives: the shortest that the API server takes. It is exchanged at once.
+const LIFE_SECONDS: i64 = 600;
+
+/// The longest token read from a file: the gateway refuses headers of more than 32 KB, and tokens are far smaller.
+const MOST: u64 = 32 * 1024;
+
+/// A new token of a ServiceAccount, good for `audience` and nothing else; `None` if there is no such ServiceAccount.
+///
+/// # Errors
+/// When the API server did not answer, had trouble of its own, or does not allow it.
+pub async fn request(
+    client: &Client,
+    namespace: &str,
+    service_account: &str,
+    audience: &str,
+) -> Result<Option<SecretString>, Error> {
+    let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
+    let spec = TokenRequestSpec {
+        audiences: Some(vec![audience.to_owned()]),
+        expiration_seconds: Some(LIFE_SECONDS),
+        bound_object_ref: None,
+    };
+    let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
+    let parameters = PostParams::default();
+    let made = bounded(api.create_token_request(service_account, &parameters, &request)).await;
+    let Some(made) = found(made)? else { return Ok(None) };
+    let token = made.status.and_then(|status| status.token).ok_or(Error::Incomplete("token"))?;
+    Ok(Some(token.into()))
+}
+
+/// The token in the file `name` of `folder`, as it is now: the kubelet replaces it every hour.
+///
+/// The kubelet's files are links within their folder; a link that leads out of it is not followed.
+///
+/// # Errors
+/// When there is no such file in that folder, or it holds no token.
+pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
+    let odd = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
+    // The schema refuses such a name; an older definition may not.
+    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
+        return Err(odd("it is not the name of a file"));
+    }
+    let folder = folder.canonicalize()?;
+    let path = folder.join(name).canonicalize()?;
+    if !path.starts_with(&folder) {
+        return Err(odd("it leads out of the folder"));
+    }
+    if !path.metadata()?.is_file() {
+        return Err(odd("it is not a file"));
+    }
+    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MOST).unwrap_or_default() + 1));
+    File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    match text.trim() {
+        "" => Err(odd("it is empty")),
+        token if token.len() as u64 > MOST => Err(odd("it is too large")),
+        token => Ok(SecretString::from(token)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn a_token_is_read_anew_through_the_links_of_the_kubelet() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |version: &str, token: &str| {
+            fs::create_dir(folder.path().join(version)).unwrap();
+            fs::write(folder.path().join(version).join("token"), token).unwrap();
+            let _ = fs::remove_file(folder.path().join("..data"));
+            symlink(version, folder.path().join("..data")).unwrap();
+        };
+        write("..1", "first\n");
+        symlink("..data/token", folder.path().join("token")).unwrap();
+        assert_eq!(from_file(folder.path(), "token").unwrap().expose_secret(), "first");
+        write("..2", "second");
+        assert_eq!(from_file(folder.path(), "token").unwrap().expose_secret(), "second");
+    }
+
+    #[test]
+    fn nothing_outside_of_the_folder_is_read() {
+        let outside = tempfile::tempdir().unwrap();
+        fs::write(outside.path().join("secret"), "secret").unwrap();
+        let folder = outside.path().join("tokens");
+        fs::create_dir(&folder).unwrap();
+        symlink("../secret", folder.join("link")).unwrap();
+        symlink(outside.path().join("secret"), folder.join("absolute")).unwrap();
+        symlink("..", folder.join("up")).unwrap();
+        fs::write(folder.join("empty"), " \n").unwrap();
+        fs::write(folder.join("large"), "x".repeat(40_000)).unwrap();
+        fs::write(folder.join(".hidden"), "secret").unwrap();
+        let absolute = outside.path().join("secret");
+        for name in [
+            "../secret",
+            "link",
+            "absolute",
+            "up",
+            "up/secret",
+            "..",
+            ".",
+            "",
+            ".hidden",
+            "empty",
+            "large",
+            "absent",
+            absolute.to_str().unwrap(),
+            "a\0b",
+        ] {
+            assert!(from_file(&folder, name).is_err(), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,369 @@
+//! Exchanges a provider's source for a credential, early enough, and not more often than it helps.
+
+use super::destination::destination;
+use super::source::{Material, Source, id_token};
+use super::{Obstacle, PROBE};
+use crate::api::provider::{FunctionGraphProviderSpec, Oidc, OidcMode};
+use crate::api::{AnyProvider, Reason};
+use crate::clock;
+use crate::context::Context;
+use crate::context::providers::{Held, Key, Refused, Setback};
+use crate::reconcile::Error;
+use functiongraph::login::{Iam, Login, LoginError, Project, User, renew_at};
+use functiongraph::{Credential, regions};
+use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+/// No single call to the identity service may take longer.
+const CALL: Duration = Duration::from_secs(10);
+
+/// How long temporary keys are asked for, if the provider does not say: the rule of the official SDKs.
+const KEYS: Duration = Duration::from_hours(6);
+
+/// When to renew a credential of which nobody said when it ends: the shortest that the service makes lives 15 minutes.
+const UNKNOWN: SignedDuration = SignedDuration::from_mins(10);
+
+/// The pause after the first failure of an identity service; it doubles with each one in a row.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// What to send with, for the moment.
+pub struct Credentials {
+    /// As whom.
+    pub credential: Credential,
+    /// Which login brought it; 0 if none was needed.
+    pub login: u64,
+    /// When it ends, if that is known.
+    pub expires_at: Option<Timestamp>,
+    /// The project that it is for, if it said so.
+    pub project_id: Option<String>,
+    /// Why it could not be renewed, if it could not.
+    pub not_renewed: Option<String>,
+    /// When to look at it again.
+    pub look_again: Option<Duration>,
+}
+
+/// The credential that a source stands for: itself, the one that is held, or a new one.
+///
+/// There is never more than one login of a provider at a time, because there is never more than one look at it.
+///
+/// # Errors
+/// When the API server did not answer.
+pub async fn credentials(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+    source: &Source<'_>,
+) -> Result<Result<Credentials, Obstacle>, Error> {
+    let (now, moment) = (clock::now(), clock::monotonic());
+    let exchanged = source.material.is_exchanged();
+    let refusal = context.providers.refusal(key).filter(|refusal| refusal.is_of(&source.version));
+    if let Some(refusal) = &refusal
+        && refusal.holds(exchanged, PROBE, moment)
+    {
+        return Ok(Err(refused(source, refusal.at_step, &refusal.message)));
+    }
+    if let Material::Credential(credential) = &source.material {
+        return Ok(Ok(Credentials {
+            credential: credential.clone(),
+            login: 0,
+            expires_at: None,
+            project_id: None,
+            not_renewed: None,
+            look_again: None,
+        }));
+    }
+    let logins = context.providers.logins(key);
+    let held = logins.held.filter(|held| held.is_good(&source.version, refusal.as_ref(), now));
+    if let Some(held) = &held
+        && now < held.renew_at
+    {
+        return Ok(Ok(in_use(held.clone(), None, now)));
+    }
+    let setback = logins.setback.filter(|setback| setback.secret_version == source.version);
+    let failed = match setback {
+        Some(setback) if moment < setback.next_try => setback,
+        setback => match exchange(provider, context, &source.material).await? {
+            Ok(login) => {
+                let held = keep(context, key, &source.version, login);
+                tracing::info!(provider = %key, expires_at = ?held.expires_at, "logged in");
+                return Ok(Ok(in_use(held, None, clock::now())));
+            }
+            Err(Failure::Obstacle(obstacle)) => match held {
+                Some(held) => {
+                    let why = obstacle.1.trim_end_matches('.').to_owned();
+                    return Ok(Ok(in_use(held, Some((why, context.options.secret_poll)), now)));
+                }
+                None => return Ok(Err(obstacle)),
+            },
+            Err(Failure::Refused(why)) => {
+                tracing::warn!(provider = %key, why, "a login was refused");
+                context.providers.refuse_step(key, &source.version, Refused::Login, why.clone());
+                return Ok(Err(refused(source, Refused::Login, &why)));
+            }
+            Err(Failure::Passing(why, asked)) => {
+                let times = setback.map_or(0, |setback| setback.times).saturating_add(1);
+                let pause = pause(times, asked, clock::chance());
+                tracing::warn!(provider = %key, why, retry_in = ?pause, "a login failed");
+                let next_try = clock::monotonic() + pause;
+                let setback = Setback { secret_version: source.version.clone(), times, next_try, why };
+                context.providers.change_logins(key, |logins| logins.setback = Some(setback.clone()));
+                setback
+            }
+        },
+    };
+    let (now, moment) = (clock::now(), clock::monotonic());
+    let next_try = failed.next_try.saturating_duration_since(moment);
+    if let Some(held) = held.filter(|held| held.expires_at.is_none_or(|end| end > now)) {
+        return Ok(Ok(in_use(held, Some((failed.why, next_try)), now)));
+    }
+    let why = format!(
+        "No credential could be had for {}: {}. It is tried again until it works.",
+        source.name,
+        failed.why.trim_end_matches('.')
+    );
+    Ok(Err(Obstacle(Reason::EndpointUnreachable, why)))
+}
+
+/// What a provider says of a refusal, at once and until it is tried again.
+fn refused(source: &Source<'_>, step: Refused, message: &str) -> Obstacle {
+    let (name, message) = (&source.name, message.trim_end_matches('.'));
+    let why = match step {
+        Refused::Credential => format!("The service does not accept {name}: {message}. {}", source.remedy),
+        Refused::Login => {
+            format!("The identity service does not accept {name}: {message}. {}", source.remedy)
+        }
+        Refused::Project => {
+            format!("The project cannot be looked up: {message}. Set spec.projectID, or correct the cause.")
+        }
+    };
+    Obstacle(Reason::CredentialsInvalid, why)
+}
+
+/// The credential that is held, and when to look at it again: when it shall be renewed, or at the latest when it ends.
+fn in_use(held: Held, not_renewed: Option<(String, Duration)>, now: Timestamp) -> Credentials {
+    let until = |time: Timestamp| {
+        // Rounded up, so that the time has come when we look.
+        time.duration_since(now).unsigned_abs() + Duration::from_millis(1)
+    };
+    let renewal = match &not_renewed {
+        Some((_, next_try)) => *next_try,
+        None => until(held.renew_at.max(now)),
+    };
+    let look_again = held.expires_at.map_or(renewal, |end| renewal.min(until(end.max(now))));
+    Credentials {
+        credential: held.credential,
+        login: held.login,
+        expires_at: held.expires_at,
+        project_id: held.project_id,
+        not_renewed: not_renewed.map(|(why, _)| why),
+        look_again: Some(look_again),
+    }
+}
+
+/// Remembers what a login brought.
+fn keep(context: &Context, key: &Key, version: &str, login: Login) -> Held {
+    let now = clock::now();
+    let Login { credential, expires_at, project_id } = login;
+    let renew_at = match expires_at {
+        Some(end) => renew_at(now, end),
+        None => now.checked_add(UNKNOWN).unwrap_or(Timestamp::MAX),
+    };
+    let secret_version = version.to_owned();
+    let mut held = Held { secret_version, login: 0, credential, expires_at, renew_at, project_id };
+    context.providers.step_worked(key, Refused::Login, |logins| {
+        logins.count += 1;
+        held.login = logins.count;
+        logins.held = Some(held.clone());
+    });
+    held
+}
+
+/// How long to wait after a failure: between half and all of a pause that doubles, or as long as the service asked.
+fn pause(times: u32, asked: Option<Duration>, chance: u64) -> Duration {
+    let full = FIRST_PAUSE.saturating_mul(1 << (times - 1).min(8)).min(LONGEST_PAUSE);
+    let half = full / 2;
+    let jitter = Duration::from_millis(chance % u64::try_from(half.as_millis()).unwrap_or(1).max(1));
+    asked.unwrap_or_default().min(LONGEST_PAUSE).max(half + jitter)
+}
+
+/// Why there is no credential.
+pub enum Failure {
+    /// Something that stands in the way before anything is sent.
+    Obstacle(Obstacle),
+    /// It would be refused again.
+    Refused(String),
+    /// It may work later, and how long the service asked to wait.
+    Passing(String, Option<Duration>),
+}
+
+impl From<LoginError> for Failure {
+    fn from(error: LoginError) -> Self {
+        let why = error.to_string();
+        match &error {
+            error if error.is_refusal() => Self::Refused(why),
+            LoginError::Refused { retry_after, .. } => Self::Passing(why, *retry_after),
+            _ => Self::Passing(why, None),
+        }
+    }
+}
+
+/// The identity service of a provider.
+pub fn iam(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Iam, Obstacle> {
+    let derived = || regions::iam_endpoint(&spec.region);
+    let allowed = &context.options.allowed_endpoint_hosts;
+    let place = destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, allowed)?;
+    let options = place.options(spec.ca_bundle.as_deref());
+    Iam::new(place.endpoint, options).map_err(|error| {
+        let why = format!("spec.iamEndpoint or spec.caBundle cannot be used: {error}.");
+        Obstacle(Reason::EndpointRefused, why)
+    })
+}
+
+/// One login.
+async fn exchange(
+    provider: &AnyProvider,
+    context: &Context,
+    material: &Material<'_>,
+) -> Result<Result<Login, Failure>, Error> {
+    let spec = provider.spec();
+    let iam = match iam(spec, context) {
+        Ok(iam) => iam,
+        Err(obstacle) => return Ok(Err(Failure::Obstacle(obstacle))),
+    };
+    let project = match &spec.project_id {
+        Some(id) => Project::Id(id),
+        None => Project::Name(&spec.region),
+    };
+    let login = match material {
+        Material::Password { domain, user, password } => {
+            iam.password(User { domain, name: user, password }, project, CALL).await
+        }
+        Material::Oidc(oidc) => {
+            let token = match id_token(provider, context, oidc).await? {
+                Ok(token) => token,
+                Err(obstacle) => return Ok(Err(Failure::Obstacle(obstacle))),
+            };
+            let idp = oidc.idp_id.as_deref().unwrap_or_default();
+            match oidc.mode.unwrap_or_default() {
+                OidcMode::Token => iam.token_for_id_token(idp, &token, project, CALL).await,
+                OidcMode::Keys | OidcMode::Other => {
+                    iam.keys_for_id_token(idp, &token, lifetime(oidc), CALL).await
+                }
+            }
+        }
+        Material::Credential(credential) => {
+            Ok(Login { credential: credential.clone(), expires_at: None, project_id: None })
+        }
+    };
+    Ok(match login {
+        Ok(login) if login.expires_at.is_some_and(|end| end <= clock::now()) => Err(Failure::Passing(
+            "the credential that came back has ended already; is the clock of this machine right?".into(),
+            None,
+        )),
+        login => login.map_err(Failure::from),
+    })
+}
+
+fn lifetime(oidc: &Oidc) -> Duration {
+    oidc.duration_seconds.map_or(KEYS, |seconds| Duration::from_secs(seconds.unsigned_abs()))
+}
+
+/// The id of the project that has the name of the provider's region, asked for once for each source.
+///
+/// # Errors
+/// Why it is not known.
+pub async fn project(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+    source: &Source<'_>,
+    credential: &Credential,
+) -> Result<String, Obstacle> {
+    let spec = provider.spec();
+    let logins = context.providers.logins(key);
+    if let Some((of, project)) = logins.project
+        && of == source.version
+    {
+        return Ok(project);
+    }
+    if let Some(setback) = logins.setback.filter(|setback| setback.secret_version == source.version)
+        && clock::monotonic() < setback.next_try
+    {
+        return Err(unknown_project(&setback.why));
+    }
+    let iam = iam(spec, context)?;
+    match iam.project_id(&spec.region, credential, clock::now(), CALL).await {
+        Ok(project) => {
+            let found = Some((source.version.clone(), project.clone()));
+            context.providers.step_worked(key, Refused::Project, |logins| logins.project = found);
+            Ok(project)
+        }
+        Err(error) => Err(match Failure::from(error) {
+            Failure::Obstacle(obstacle) => obstacle,
+            Failure::Refused(why) => {
+                context.providers.refuse_step(key, &source.version, Refused::Project, why.clone());
+                refused(source, Refused::Project, &why)
+            }
+            Failure::Passing(why, asked) => {
+                let pause = pause(1, asked, clock::chance()).max(Duration::from_secs(10));
+                let setback = Setback {
+                    secret_version: source.version.clone(),
+                    times: 1,
+                    next_try: clock::monotonic() + pause,
+                    why: why.clone(),
+                };
+                context.providers.change_logins(key, |logins| logins.setback = Some(setback));
+                unknown_project(&why)
+            }
+        }),
+    }
+}
+
+fn unknown_project(why: &str) -> Obstacle {
+    let why = format!(
+        "The project could not be looked up: {why}. It is tried again; spec.projectID makes it unnecessary."
+    );
+    Obstacle(Reason::EndpointUnreachable, why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_a_minute_and_follow_what_the_service_asks() {
+        let seconds = Duration::from_secs;
+        for (times, least, most) in [(1, 1, 2), (2, 2, 4), (5, 16, 32), (6, 30, 60), (99, 30, 60)] {
+            for chance in [0, 1, u64::MAX / 3, u64::MAX] {
+                let pause = pause(times, None, chance);
+                assert!(seconds(least) <= pause && pause <= seconds(most), "{times}: {pause:?}");
+            }
+        }
+        assert_eq!(pause(1, Some(seconds(7)), 0), seconds(7));
+        assert_eq!(pause(1, Some(seconds(7000)), 0), seconds(60));
+    }
+
+    #[test]
+    fn a_held_credential_is_looked_at_when_it_is_to_be_renewed_and_at_the_latest_when_it_ends() {
+        let now = clock::now();
+        let held = |renew: i64, end: Option<i64>| Held {
+            secret_version: "v".into(),
+            login: 1,
+            credential: Credential::token("t").unwrap(),
+            expires_at: end.map(|end| now + SignedDuration::from_secs(end)),
+            renew_at: now + SignedDuration::from_secs(renew),
+            project_id: None,
+        };
+        let whole = |credentials: Credentials| credentials.look_again.unwrap().as_secs();
+        assert_eq!(whole(in_use(held(20, Some(30)), None, now)), 20);
+        assert_eq!(whole(in_use(held(20, None), None, now)), 20);
+        let failed = |seconds| Some(("no".to_owned(), Duration::from_secs(seconds)));
+        assert_eq!(whole(in_use(held(20, Some(30)), failed(5), now)), 5);
+        assert_eq!(whole(in_use(held(20, Some(30)), failed(60), now)), 30);
+        let kept = in_use(held(20, Some(30)), failed(5), now);
+        assert_eq!(kept.not_renewed.as_deref(), Some("no"));
+    }
+}

@@ -1,0 +1,249 @@
+//! What a provider's credential is made from: values of a Secret, or an identity of the cluster.
+
+use super::{Obstacle, home, key_of};
+use crate::api::provider::{Credentials, FunctionGraphProviderSpec, Oidc, OidcMode};
+use crate::api::{AnyProvider, Reason};
+use crate::context::Context;
+use crate::kubernetes::secrets::{self, Values};
+use crate::kubernetes::tokens;
+use crate::reconcile::Error;
+use functiongraph::Credential;
+use secrecy::{ExposeSecret, SecretString};
+
+/// What a credential is made from.
+pub struct Source<'a> {
+    /// Changes with the values of the Secret and with what the spec says about credentials and endpoints.
+    pub version: String,
+    /// What it is called in messages.
+    pub name: String,
+    /// What to do if it is refused.
+    pub remedy: String,
+    /// What to do with it.
+    pub material: Material<'a>,
+}
+
+/// What to do with a source.
+pub enum Material<'a> {
+    /// Use it as it is.
+    Credential(Credential),
+    /// Exchange a user's name and password for a token.
+    Password {
+        /// The account.
+        domain: String,
+        /// The user in it.
+        user: String,
+        /// The user's password.
+        password: SecretString,
+    },
+    /// Exchange an OIDC token of this cluster.
+    Oidc(&'a Oidc),
+}
+
+impl Material<'_> {
+    /// Whether a login is needed.
+    #[must_use]
+    pub fn is_exchanged(&self) -> bool {
+        !matches!(self, Self::Credential(_))
+    }
+}
+
+/// The kinds of credential that stand in a Secret.
+#[derive(Clone, Copy)]
+enum Kind {
+    AccessKey,
+    Token,
+    Password,
+}
+
+/// Reads what a provider's credential is made from.
+///
+/// # Errors
+/// When the API server did not answer.
+pub async fn source<'a>(
+    provider: &'a AnyProvider,
+    context: &Context,
+) -> Result<Result<Source<'a>, Obstacle>, Error> {
+    let spec = provider.spec();
+    let Credentials { access_key, token, password, oidc, pod_identity, instance_metadata } =
+        &spec.credentials;
+    let own = pod_identity.is_some() || instance_metadata.is_some();
+    match (access_key, token, password, oidc, own) {
+        (Some(of), None, None, None, false) => {
+            from_secret(provider, context, &of.secret_ref.name, Kind::AccessKey).await
+        }
+        (None, Some(of), None, None, false) => {
+            from_secret(provider, context, &of.secret_ref.name, Kind::Token).await
+        }
+        (None, None, Some(of), None, false) => {
+            from_secret(provider, context, &of.secret_ref.name, Kind::Password).await
+        }
+        (None, None, None, Some(oidc), false) => Ok(from_cluster(provider, context, oidc)),
+        _ => Ok(Err(unsupported("the kind of credential in spec.credentials"))),
+    }
+}
+
+/// What only a newer version can do.
+pub fn unsupported(what: &str) -> Obstacle {
+    let why = format!("This version of the operator does not know {what}: upgrade the operator.");
+    Obstacle(Reason::Unsupported, why)
+}
+
+async fn from_secret<'a>(
+    provider: &AnyProvider,
+    context: &Context,
+    name: &str,
+    kind: Kind,
+) -> Result<Result<Source<'a>, Obstacle>, Error> {
+    let namespace = home(provider, context);
+    let values = match secrets::read(&context.clients.calls, namespace, name).await {
+        Ok(Some(values)) => values,
+        Ok(None) => {
+            let why = format!("Secret {name} does not exist in namespace {namespace}: create it.");
+            return Ok(Err(Obstacle(Reason::SecretNotFound, why)));
+        }
+        Err(error) if error.is_forbidden() => {
+            let why = format!(
+                "The operator may not read Secret {name} in namespace {namespace}: grant it get on secrets."
+            );
+            return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(material(&values, name, kind).map(|material| Source {
+        version: format!("{}{}", values.version, surroundings(provider.spec())),
+        name: format!("the credential in Secret {name}"),
+        remedy: format!(
+            "Correct the Secret; it is read again every {} s.",
+            context.options.secret_poll.as_secs()
+        ),
+        material,
+    }))
+}
+
+fn material<'a>(values: &Values, name: &str, kind: Kind) -> Result<Material<'a>, Obstacle> {
+    let invalid = |why: String| Obstacle(Reason::CredentialsInvalid, why);
+    let value = |key: &str| {
+        values
+            .by_key
+            .get(key)
+            .cloned()
+            .ok_or_else(|| invalid(format!("Secret {name} has no key {key}: add it.")))
+    };
+    let credential = match kind {
+        Kind::AccessKey => {
+            let id = value("accessKeyID")?;
+            let token = values.by_key.get("securityToken").cloned();
+            Credential::access_key(id.expose_secret(), value("secretAccessKey")?, token)
+        }
+        Kind::Token => Credential::token(value("token")?),
+        Kind::Password => {
+            return Ok(Material::Password {
+                domain: value("domainName")?.expose_secret().to_owned(),
+                user: value("userName")?.expose_secret().to_owned(),
+                password: value("password")?,
+            });
+        }
+    };
+    credential.map(Material::Credential).map_err(|error| invalid(format!("Secret {name}: {error}.")))
+}
+
+fn from_cluster<'a>(
+    provider: &'a AnyProvider,
+    context: &Context,
+    oidc: &'a Oidc,
+) -> Result<Source<'a>, Obstacle> {
+    if oidc.sts.is_some() || oidc.mode == Some(OidcMode::Other) {
+        return Err(unsupported("what spec.credentials.oidc asks for"));
+    }
+    let name = match (&oidc.service_account_ref, &oidc.projected_token_file) {
+        (Some(account), None) => {
+            if context.options.token_audience.is_none() {
+                let why = "The operator makes no tokens of ServiceAccounts: the platform team sets --token-audience to the client id of the identity provider in IAM.";
+                return Err(Obstacle(Reason::Unsupported, why.into()));
+            }
+            format!("the token of ServiceAccount {}", account.name)
+        }
+        (None, Some(file)) => {
+            // The schema says the same; an older definition may not.
+            if !matches!(provider, AnyProvider::Cluster(_)) {
+                let why =
+                    "oidc.projectedTokenFile is for cluster providers only: use oidc.serviceAccountRef.";
+                return Err(Obstacle(Reason::Unsupported, why.into()));
+            }
+            if context.options.token_folder.is_none() {
+                let why = "The operator reads no token files: the platform team mounts a folder of projected tokens and names it with --token-folder.";
+                return Err(Obstacle(Reason::Unsupported, why.into()));
+            }
+            format!("the token in file {file}")
+        }
+        (None, None) | (Some(_), Some(_)) => return Err(unsupported("what spec.credentials.oidc asks for")),
+    };
+    Ok(Source {
+        version: surroundings(provider.spec()),
+        name,
+        remedy: "Correct spec.credentials.oidc, or the identity provider in IAM; it is tried again every five minutes."
+            .into(),
+        material: Material::Oidc(oidc),
+    })
+}
+
+/// What the spec says about credentials and where they are used, as a name that changes with it: a correction there
+/// is as good a reason to try again as one in the Secret.
+fn surroundings(spec: &FunctionGraphProviderSpec) -> String {
+    let FunctionGraphProviderSpec {
+        region,
+        project_id,
+        endpoint,
+        iam_endpoint,
+        sts_endpoint,
+        ca_bundle,
+        credentials,
+        ..
+    } = spec;
+    let text = |part: &Option<String>| part.clone().unwrap_or_default();
+    let credentials = format!("{credentials:?}");
+    let parts = [project_id, endpoint, iam_endpoint, sts_endpoint, ca_bundle].map(text);
+    let mut texts: Vec<&str> = vec![region, &credentials];
+    texts.extend(parts.iter().map(String::as_str));
+    secrets::name_of(&texts)
+}
+
+/// A token of this cluster to be exchanged, made or read now.
+///
+/// # Errors
+/// When the API server did not answer.
+pub async fn id_token(
+    provider: &AnyProvider,
+    context: &Context,
+    oidc: &Oidc,
+) -> Result<Result<SecretString, Obstacle>, Error> {
+    let invalid = |why: String| Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+    if let (Some(file), Some(folder)) = (&oidc.projected_token_file, &context.options.token_folder) {
+        let (folder, name) = (folder.clone(), file.clone());
+        let read = tokio::task::spawn_blocking(move || tokens::from_file(&folder, &name)).await;
+        let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        return match read {
+            Ok(token) => Ok(Ok(token)),
+            Err(error) => {
+                tracing::debug!(provider = %key_of(provider), %error, "a token file");
+                invalid(format!(
+                    "The token file {file} cannot be read from the operator's folder: {error}. The platform team mounts it."
+                ))
+            }
+        };
+    }
+    let (Some(account), Some(audience)) = (&oidc.service_account_ref, &context.options.token_audience) else {
+        return Ok(Err(unsupported("what spec.credentials.oidc asks for")));
+    };
+    let (name, namespace) = (&account.name, home(provider, context));
+    match tokens::request(&context.clients.calls, namespace, name, audience).await {
+        Ok(Some(token)) => Ok(Ok(token)),
+        Ok(None) => {
+            invalid(format!("ServiceAccount {name} does not exist in namespace {namespace}: create it."))
+        }
+        Err(error) if error.is_forbidden() => invalid(format!(
+            "The operator may not make tokens of ServiceAccount {name} in namespace {namespace}: grant it create on serviceaccounts/token."
+        )),
+        Err(error) => Err(error.into()),
+    }
+}
