@@ -1,19 +1,28 @@
 //! What the shell needs to do its work, in one place: clients, memory, providers, metrics.
 
+pub mod followed;
 pub mod grants;
 pub mod journal;
+pub mod lookups;
 pub mod providers;
 
-use crate::api::invocation::ProviderKind;
-use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, Reason};
+use crate::api::invocation::{ProviderKind, ProviderRef};
+use crate::api::provider::ProtocolVersion;
+use crate::api::{
+    ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec, FunctionInvocation,
+    Reason,
+};
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
+use crate::lifecycle::View;
 use crate::metrics::Metrics;
+use followed::Followed;
 use grants::Namespaces;
 use jiff::Timestamp;
 use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
+use lookups::Lookups;
 use providers::Providers;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -32,6 +41,10 @@ pub struct Context {
     pub since: Timestamp,
     /// What this process alone knows.
     pub journal: Journal,
+    /// The executions that it follows.
+    pub followed: Followed,
+    /// What it has learned of requests in doubt.
+    pub lookups: Lookups,
     /// The providers: whether they can be used, and how fast.
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
@@ -57,6 +70,8 @@ pub struct Context {
 pub struct Options {
     /// Hosts that a provider's endpoint may name: exact, or a suffix with a leading dot.
     pub allowed_endpoint_hosts: Vec<String>,
+    /// The one namespace that is served; `None` for the whole cluster.
+    pub namespace: Option<String>,
     /// The operator's own namespace, where the Secrets of cluster providers are.
     pub own_namespace: String,
     /// How often the Secret of a provider that is not ready is read again.
@@ -72,16 +87,37 @@ pub struct Options {
 }
 
 impl Context {
-    /// Whether there is such a provider.
-    pub fn knows_provider(&self, kind: ProviderKind, namespace: &str, name: &str) -> bool {
+    /// What the core needs to know of an object.
+    pub fn view<'a>(&self, object: &'a FunctionInvocation) -> View<'a> {
+        // There is a list in v2 only.
+        let listed = self.spec_of_provider(object, |spec| {
+            spec.lookup.enabled && spec.protocol_version == ProtocolVersion::V2
+        });
+        View::of(object, self.since, listed.unwrap_or_default())
+    }
+
+    /// Whether the provider that an object names exists.
+    pub fn knows_provider(&self, object: &FunctionInvocation) -> bool {
+        self.spec_of_provider(object, |_| ()).is_some()
+    }
+
+    /// Looks at the spec of the provider that an object names, as the watch last brought it.
+    fn spec_of_provider<T>(
+        &self,
+        object: &FunctionInvocation,
+        look: impl FnOnce(&FunctionGraphProviderSpec) -> T,
+    ) -> Option<T> {
+        let ProviderRef { kind, name } = &object.spec.provider_ref;
+        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
         match kind {
             ProviderKind::FunctionGraphProvider => {
-                self.provider_store.get(&ObjectRef::new(name).within(namespace)).is_some()
+                self.provider_store.get(&ObjectRef::new(name).within(namespace)).map(|own| look(&own.spec))
             }
             ProviderKind::ClusterFunctionGraphProvider => {
-                self.cluster_provider_store.as_ref().is_some_and(|s| s.get(&ObjectRef::new(name)).is_some())
+                let shared = self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name));
+                shared.map(|shared| look(&shared.spec.provider))
             }
-            ProviderKind::Other => false,
+            ProviderKind::Other => None,
         }
     }
 
@@ -89,16 +125,24 @@ impl Context {
     /// under pressure an Event for each object would be pressure too.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
         let warning = match reason {
-            Reason::Accepted if self.options.events_on_success => false,
+            Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
             Reason::Accepted
+            | Reason::Executed
+            | Reason::Running
+            | Reason::LookingUp
             | Reason::Progressing
             | Reason::Throttled
             | Reason::BackingOff
             | Reason::WaitingForProvider
             | Reason::Suspended => return,
-            Reason::Cancelled | Reason::ProviderReady => false,
+            Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
             Reason::WaitingForPayload
             | Reason::OutcomeUnknown
+            | Reason::ExecutionFailed
+            | Reason::Discarded
+            | Reason::ExecutionUnknown
+            | Reason::StopRefused
+            | Reason::ListUnreadable
             | Reason::BackoffLimitExceeded
             | Reason::DeadlineExceeded
             | Reason::Rejected

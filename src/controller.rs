@@ -3,13 +3,15 @@
 mod providers;
 
 use crate::api::FunctionInvocation;
-use crate::api::invocation::ProviderRef;
+use crate::api::invocation::{AttemptState, ProviderRef, RESOLVE};
 use crate::args::{LogFormat, Run};
+use crate::context::followed::{Followed, Owner};
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
-use crate::context::providers::{Providers, key};
+use crate::context::lookups::Lookups;
+use crate::context::providers::{Key, Providers, key};
 use crate::context::{Context, Failures, Options};
-use crate::gate::Phase;
+use crate::gate::{Phase, Ticket};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight};
 use crate::metrics::{Metrics, Pace};
@@ -106,6 +108,8 @@ pub async fn run(args: Run) -> Result<(), Error> {
         holder: holder.clone(),
         since: clock::now(),
         journal: Journal::default(),
+        followed: Followed::default(),
+        lookups: Lookups::default(),
         providers: Arc::new(Providers::new(inspect)),
         provider_store: provider_store.clone(),
         cluster_provider_store: args.namespace.is_none().then(|| cluster_provider_store.clone()),
@@ -120,18 +124,15 @@ pub async fn run(args: Run) -> Result<(), Error> {
     let address = listener.local_addr().map_or_else(|_| args.admin_listen.to_string(), |a| a.to_string());
     tracing::info!(version = env!("CARGO_PKG_VERSION"), holder, admin = address, "starting");
     let stop_admin = CancellationToken::new();
-    let admin = tokio::spawn(admin::serve(
-        listener,
-        {
-            let readiness = readiness.clone();
-            move || readiness.get()
-        },
-        {
-            let (context, store) = (Arc::clone(&context), invocation_store.clone());
-            move || numbers(&context, &store)
-        },
-        stop_admin.clone(),
-    ));
+    let missing = {
+        let readiness = readiness.clone();
+        move || readiness.get()
+    };
+    let metrics = {
+        let (context, store) = (Arc::clone(&context), invocation_store.clone());
+        move || numbers(&context, &store)
+    };
+    let admin = tokio::spawn(admin::serve(listener, missing, metrics, stop_admin.clone()));
 
     let work = async {
         if !wait_for_preflight(&clients.calls, args.namespace.as_deref(), &readiness, &draining).await {
@@ -149,6 +150,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         ));
         providers::first_look([&own_listed, &cluster_listed], &context).await;
         let expiry = tokio::spawn(run_expiry(watches.clone(), Arc::clone(&context)));
+        let unknown = tokio::spawn(run_unknown(watches.clone(), Arc::clone(&context)));
         let ready = async {
             invocations_listed.cancelled().await;
             readiness.set(Vec::new());
@@ -162,7 +164,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
             Arc::clone(&context),
         );
         tokio::select! { () = invocations => {}, () = ready => {} }
-        let _ = tokio::join!(providers, expiry);
+        let _ = tokio::join!(providers, expiry, unknown);
     };
     tokio::pin!(work);
     tokio::select! {
@@ -184,6 +186,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
 fn options(args: &Run, own_namespace: String) -> Options {
     Options {
         allowed_endpoint_hosts: args.allowed_endpoint_hosts.clone(),
+        namespace: args.namespace.clone(),
         own_namespace,
         secret_poll: Duration::from_secs(args.secret_poll_seconds),
         token_audience: args.token_audience.clone(),
@@ -297,12 +300,13 @@ where
     K: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
 {
     let config = watcher::Config::default().page_size(PAGE).fields(fields);
-    // Nothing that the decisions need is in there, and copies of the payload are.
+    // Nothing else that the decisions need is in there, and copies of the payload are.
     watcher(api, config).default_backoff().modify(|object| {
         let metadata = object.meta_mut();
         metadata.managed_fields = None;
-        metadata.annotations = None;
         metadata.labels = None;
+        let resolve = metadata.annotations.as_mut().and_then(|all| all.remove_entry(RESOLVE));
+        metadata.annotations = resolve.map(|entry| [entry].into());
     })
 }
 
@@ -354,6 +358,27 @@ async fn run_expiry(watches: Watches, context: Arc<Context>) {
     until_drained(controller, &listed, &context.draining).await;
 }
 
+/// Objects in doubt are looked at when a person says something about them.
+async fn run_unknown(watches: Watches, context: Arc<Context>) {
+    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
+    let stream = watches
+        .stream::<FunctionInvocation>("status.outcome=Unknown")
+        .modify(|object| object.spec.payload = None)
+        .reflect(writer)
+        .inspect(tell_when_listed(&listed))
+        .applied_objects();
+    let controller = Controller::for_stream(stream, reader)
+        .with_config(controller::Config::default().concurrency(16))
+        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
+        .run(
+            reconcile::settle,
+            |object, error, context| reconcile::retry_later(&object, error, &context),
+            Arc::clone(&context),
+        )
+        .for_each(|result| watched(&context, result));
+    until_drained(controller, &listed, &context.draining).await;
+}
+
 async fn run_invocations(
     watches: Watches,
     (reader, writer, listed): (
@@ -372,16 +397,37 @@ async fn run_invocations(
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();
-    let (call, called) = mpsc::unbounded_channel();
+    let (call, mut called) = mpsc::unbounded_channel();
+    let (call_list, called_lists) = mpsc::unbounded_channel();
     let pump = {
-        let (providers, store) = (Arc::clone(&context.providers), reader.clone());
-        let reference = |ticket: &crate::gate::Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
+        let (providers, store, call) = (Arc::clone(&context.providers), reader.clone(), call.clone());
+        let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
         tokio::spawn(async move {
-            let wanted = |ticket: &crate::gate::Ticket| store.get(&reference(ticket)).is_some();
-            providers.pump(wanted, |ticket| drop(call.send(reference(&ticket)))).await;
+            let wanted = |ticket: &Ticket| {
+                reconcile::follow::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
+            };
+            let call = |provider: &Key, ticket: Ticket| {
+                // Nobody listens any more only when the process ends.
+                if reconcile::follow::is_for_a_list(&ticket) {
+                    let _ = call_list.send((Arc::clone(provider), ticket));
+                } else {
+                    let _ = call.send(reference(&ticket));
+                }
+            };
+            providers.pump(wanted, call).await;
         })
     };
-    let mut called = called;
+    let follower = {
+        let (context, store) = (Arc::clone(&context), reader.clone());
+        let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
+        tokio::spawn(async move {
+            let wanted = |owner: &Owner| {
+                store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
+            };
+            let tell = |owner: Owner| drop(call.send(reference(&owner)));
+            reconcile::follow::run(context, called_lists, wanted, tell).await;
+        })
+    };
     let called = futures::stream::poll_fn(move |cx| called.poll_recv(cx));
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(concurrency))
@@ -395,6 +441,7 @@ async fn run_invocations(
         .for_each(|result| watched(&context, result));
     until_drained(controller, &listed, &context.draining).await;
     pump.abort();
+    follower.abort();
 }
 
 /// Counts what the controllers report: the errors of single objects are told where they happen.
@@ -435,6 +482,11 @@ fn numbers(context: &Context, unfinished: &Store<FunctionInvocation>) -> String 
     let now = clock::now();
     let mut oldest: HashMap<String, f64> = HashMap::new();
     for object in unfinished.state() {
+        // What was accepted is not pending any more: it may run for days.
+        let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
+        if attempt.and_then(|attempt| attempt.state) == Some(AttemptState::Accepted) {
+            continue;
+        }
         let ProviderRef { kind, name } = &object.spec.provider_ref;
         let provider = key(*kind, &object.namespace().unwrap_or_default(), name);
         let created = object.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
@@ -442,5 +494,6 @@ fn numbers(context: &Context, unfinished: &Store<FunctionInvocation>) -> String 
         let entry = oldest.entry(provider.to_string()).or_insert(age);
         *entry = entry.max(age);
     }
-    context.metrics.text(&paces, &oldest.into_iter().collect::<Vec<_>>())
+    let followed: Vec<(Key, usize)> = context.followed.count().into_iter().collect();
+    context.metrics.text(&paces, &oldest.into_iter().collect::<Vec<_>>(), &followed)
 }

@@ -7,24 +7,41 @@ pub mod backoff;
 pub mod classify;
 pub mod decide;
 pub mod record;
+pub mod resolve;
+pub mod settle;
 pub mod state;
+mod tell;
 #[cfg(test)]
 mod tests;
 
 use crate::api::invocation::{
-    ErrorClass, FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus,
+    CompletionPolicy, ErrorClass, Execution, FunctionInvocation, FunctionInvocationSpec,
+    FunctionInvocationStatus, InvocationResult, InvocationType, RESOLVE,
 };
 use jiff::Timestamp;
 use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use decide::{Conclusion, Memory, Moment, Step, decide};
+pub use resolve::Resolution;
 pub use state::State;
+pub use tell::says_already;
 
-/// An attempt that another process claimed is given up when it has not changed for this long while we
-/// watched: longer than a send window (10 s), the longest request (45 s) and a minute of tries to record its
-/// answer together, so that a process that is alive and reaches the API server is not overtaken.
+/// An attempt that another process claimed is not given up before it has not changed for this long while we
+/// watched.
 pub const TAKEOVER: Duration = Duration::from_mins(2);
+
+/// What an attempt takes beside its request: a send window (10 s), a minute of tries to record its answer,
+/// and 5 s between the two.
+const AROUND_A_REQUEST: Duration = Duration::from_secs(75);
+
+/// When an attempt that another process claimed is given up, so that a process that is alive and reaches the
+/// API server is not overtaken.
+#[must_use]
+pub fn takeover(spec: &FunctionInvocationSpec) -> Duration {
+    let request = Duration::from_secs(spec.request_timeout_seconds.unsigned_abs());
+    TAKEOVER.max(request.saturating_add(AROUND_A_REQUEST))
+}
 
 /// Stands in for a status that is not there.
 static BLANK: LazyLock<FunctionInvocationStatus> = LazyLock::new(FunctionInvocationStatus::default);
@@ -43,18 +60,31 @@ pub struct View<'a> {
     pub noticed: Timestamp,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
+    /// The value of the annotation that settles a doubt.
+    pub resolve: Option<&'a str>,
+    /// Whether the service may be asked what became of a request in doubt.
+    pub lookup: bool,
 }
 
 impl<'a> View<'a> {
-    /// The view of an object, for a process that has been looking `since` then.
+    /// The view of an object, for a process that has been looking `since` then. `listed`: whether its provider
+    /// lets us read the list of invocations.
     #[must_use]
-    pub fn of(object: &'a FunctionInvocation, since: Timestamp) -> Self {
+    pub fn of(object: &'a FunctionInvocation, since: Timestamp, listed: bool) -> Self {
         Self {
             spec: &object.spec,
             status: object.status.as_ref().unwrap_or(&BLANK),
             generation: object.metadata.generation.unwrap_or_default(),
             noticed: object.metadata.creation_timestamp.as_ref().map_or(since, |t| t.0.max(since)),
             deleting: object.metadata.deletion_timestamp.is_some(),
+            resolve: object
+                .metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(RESOLVE))
+                .map(String::as_str),
+            // Nothing else is in that list.
+            lookup: listed && object.spec.invocation_type == InvocationType::Async,
         }
     }
 
@@ -77,6 +107,13 @@ impl<'a> View<'a> {
         self.status.failed_attempts.unwrap_or_default()
     }
 
+    /// Whether the execution is followed after the acceptance.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.spec.completion_policy == CompletionPolicy::Executed
+            && self.spec.invocation_type == InvocationType::Async
+    }
+
     /// Attempts that were answered 429 or 503.
     #[must_use]
     pub fn throttled(&self) -> i64 {
@@ -88,12 +125,29 @@ impl<'a> View<'a> {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
     /// The service accepted it.
-    Accepted {
-        /// The id it gave, if its answer held one that can be read.
-        request_id: Option<String>,
-    },
+    Accepted(Acceptance),
     /// Anything else.
     Trouble(Trouble),
+}
+
+/// An acceptance that was seen.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Acceptance {
+    /// The id of the request, if the answer held one that can be read.
+    pub request_id: Option<String>,
+    /// The id of the instance, for `Reserved`.
+    pub instance_id: Option<String>,
+    /// What became of the execution, for `Sync`.
+    pub executed: Option<Box<Executed>>,
+}
+
+/// An execution whose end came with the answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Executed {
+    /// How it ended.
+    pub execution: Execution,
+    /// What it brought back.
+    pub result: InvocationResult,
 }
 
 /// An attempt that did not end with an acceptance that was seen.

@@ -6,6 +6,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
@@ -58,6 +59,8 @@ pub struct Metrics {
     invocations: Family<OutcomeLabels, Counter>,
     attempts: Family<ClassLabels, Counter>,
     request_duration: Family<CodeLabels, Histogram>,
+    list_requests: Family<ProviderLabels, Counter>,
+    followed: Family<ProviderLabels, Gauge>,
     in_flight: Family<ProviderLabels, Gauge>,
     waiting: Family<ProviderLabels, Gauge>,
     throttled: Family<ProviderLabels, Gauge>,
@@ -78,6 +81,8 @@ impl Default for Metrics {
             invocations: Family::default(),
             attempts: Family::default(),
             request_duration: Family::new_with_constructor(seconds),
+            list_requests: Family::default(),
+            followed: Family::default(),
             in_flight: Family::default(),
             waiting: Family::default(),
             throttled: Family::default(),
@@ -109,6 +114,12 @@ impl Metrics {
             "From the first byte sent to the last byte read",
             self.request_duration.clone(),
         );
+        r.register(
+            "list_requests",
+            "Pages of FunctionGraph's list that were asked for",
+            self.list_requests.clone(),
+        );
+        r.register("followed", "Accepted invocations whose execution is followed", self.followed.clone());
         r.register("in_flight", "Requests that wait for their answer", self.in_flight.clone());
         r.register("waiting", "Objects in line for their turn", self.waiting.clone());
         r.register(
@@ -119,7 +130,7 @@ impl Metrics {
         r.register("rate", "Requests per second that are allowed at present", self.rate.clone());
         r.register(
             "pending_oldest_seconds",
-            "Age of the oldest unfinished object",
+            "Age of the oldest object that is neither finished nor accepted",
             self.pending_oldest.clone(),
         );
         r.register(
@@ -169,6 +180,11 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
+    /// A page of the service's list was asked for.
+    pub fn listed(&self, provider: &str) {
+        self.list_requests.get_or_create(&ProviderLabels { provider: provider.into() }).inc();
+    }
+
     /// A status write met a conflict.
     pub fn conflict(&self) {
         self.conflicts.inc();
@@ -192,9 +208,9 @@ impl Metrics {
         self.watch_errors.inc();
     }
 
-    /// The text for a scrape, with gauges as of now: `paces` of the providers, and for each provider with
-    /// unfinished objects the age in seconds of the oldest.
-    pub fn text(&self, paces: &[Pace], oldest: &[(String, f64)]) -> String {
+    /// The text for a scrape, with gauges as of now: `paces` of the providers, for each provider with pending
+    /// objects the age in seconds of the oldest, and how many executions of each are `followed`.
+    pub fn text(&self, paces: &[Pace], oldest: &[(String, f64)], followed: &[(Arc<str>, usize)]) -> String {
         let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
         // What is gone must not go on telling its last value.
         self.in_flight.clear();
@@ -211,6 +227,11 @@ impl Metrics {
         self.pending_oldest.clear();
         for (provider, age) in oldest {
             self.pending_oldest.get_or_create(&ProviderLabels { provider: provider.clone() }).set(*age);
+        }
+        self.followed.clear();
+        for (provider, count) in followed {
+            let labels = ProviderLabels { provider: provider.to_string() };
+            self.followed.get_or_create(&labels).set(size(*count));
         }
         let mut out = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);

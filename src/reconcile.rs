@@ -5,12 +5,15 @@
 
 mod exchange;
 mod expiry;
+pub mod follow;
 mod invocation;
+mod lookup;
+mod object;
 mod prepare;
 mod provider;
 
 pub use expiry::expire;
-pub use invocation::reconcile;
+pub use invocation::{reconcile, settle};
 pub use provider::{inspect, key_of};
 
 use crate::clock;
@@ -23,7 +26,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// No run takes longer: the longest request (300 s), its record (60 s), and the calls around them.
+/// No run takes longer: the longest request (90 s), its record (300 s), and the calls around them.
 const RUN: Duration = Duration::from_mins(10);
 
 /// What kept a run from doing its work. It is taken up again after a pause.

@@ -8,7 +8,7 @@ use functiongraph_operator::api::{
     self, FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus,
 };
 use functiongraph_operator::kubernetes::Clients;
-use functiongraph_operator::lifecycle::{Reply, View, record};
+use functiongraph_operator::lifecycle::{Acceptance, Reply, View, record};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -163,8 +163,12 @@ impl Stage {
         in_parallel(objects, workers, |object| {
             let (cloud, credential, urn) = (&cloud, &credential, &urn);
             async move {
-                let claim =
-                    record::claimed(&View::of(&object, Timestamp::UNIX_EPOCH), 1, "floor", Timestamp::now());
+                let claim = record::claimed(
+                    &View::of(&object, Timestamp::UNIX_EPOCH, false),
+                    1,
+                    "floor",
+                    Timestamp::now(),
+                );
                 let claimed = self.patch(&object, &claim).await;
                 let event = claimed.spec.payload.as_ref().unwrap().as_str().as_bytes().to_vec();
                 let timeout = Duration::from_secs(30);
@@ -177,9 +181,13 @@ impl Stage {
                 };
                 let answer = cloud.invoke(invocation, credential, Timestamp::now(), timeout).await;
                 let request_id = answer.expect("an answer").request_id;
-                let reply = Reply::Accepted { request_id };
-                let status =
-                    record::answered(&View::of(&claimed, Timestamp::UNIX_EPOCH), &reply, Timestamp::now(), 0);
+                let reply = Reply::Accepted(Acceptance { request_id, ..Acceptance::default() });
+                let status = record::answered(
+                    &View::of(&claimed, Timestamp::UNIX_EPOCH, false),
+                    &reply,
+                    Timestamp::now(),
+                    0,
+                );
                 self.patch(&claimed, &status).await;
             }
         })

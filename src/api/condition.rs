@@ -50,6 +50,24 @@ pub enum Reason {
     Suspended,
     /// Answer 202 seen.
     Accepted,
+    /// Accepted, and its execution is followed.
+    Running,
+    /// Accepted, but the list that tells about its execution cannot be read at the moment.
+    ListUnreadable,
+    /// The service reported that it was executed well.
+    Executed,
+    /// The execution failed.
+    ExecutionFailed,
+    /// The service threw the request away before it ran.
+    Discarded,
+    /// Accepted, but what became of the execution cannot be known.
+    ExecutionUnknown,
+    /// FunctionGraph is being asked what became of a request in doubt.
+    LookingUp,
+    /// Settled by a person, with the annotation `functiongraph.io/resolve`.
+    Resolved,
+    /// The execution is not stopped: the provider does not allow it, or the service did not do it.
+    StopRefused,
     /// It cannot be known whether the cloud accepted.
     OutcomeUnknown,
     /// More failed attempts than `retryPolicy.backoffLimit` allows.
@@ -68,7 +86,7 @@ pub enum Reason {
     AccessDenied,
     /// The object asks for something that this version of the operator does not do.
     Unsupported,
-    /// Cancelled before it was sent.
+    /// Cancelled before it was sent, or, as the service confirmed, while it was executed.
     Cancelled,
     /// The API server refuses what the operator writes; in Events only.
     StatusRefused,
@@ -96,6 +114,15 @@ impl Reason {
             Self::WaitingForPayload => "WaitingForPayload",
             Self::Suspended => "Suspended",
             Self::Accepted => "Accepted",
+            Self::Running => "Running",
+            Self::ListUnreadable => "ListUnreadable",
+            Self::Executed => "Executed",
+            Self::ExecutionFailed => "ExecutionFailed",
+            Self::Discarded => "Discarded",
+            Self::ExecutionUnknown => "ExecutionUnknown",
+            Self::LookingUp => "LookingUp",
+            Self::Resolved => "Resolved",
+            Self::StopRefused => "StopRefused",
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::BackoffLimitExceeded => "BackoffLimitExceeded",
             Self::DeadlineExceeded => "DeadlineExceeded",

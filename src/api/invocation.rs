@@ -6,11 +6,17 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::fmt;
 
+mod execution;
 mod status;
 
+pub use execution::{Execution, ExecutionStatus, InvocationResult, Summary};
 pub use status::{
     Attempt, AttemptError, AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource,
 };
+
+/// The annotation with which a person settles a doubt: `Retry`, `Fail`, or the id of the request that was
+/// found.
+pub const RESOLVE: &str = "functiongraph.io/resolve";
 
 /// One invocation of one function.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
@@ -18,7 +24,7 @@ pub use status::{
     group = "functiongraph.io",
     version = "v1alpha1",
     kind = "FunctionInvocation",
-    doc = "One asynchronous invocation of one FunctionGraph function. It is submitted once; the request id or the error is kept in status.",
+    doc = "One invocation of one FunctionGraph function. It is submitted once; the request id or the error is kept in status.",
     namespaced,
     status = "FunctionInvocationStatus",
     shortname = "fninv",
@@ -45,6 +51,9 @@ pub use status::{
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.payload) && has(self.payloadFrom))").message("give at most one of payload and payloadFrom"))]
 #[x_kube(validation = Rule::new("has(self.payload) == has(oldSelf.payload) && has(self.payloadFrom) == has(oldSelf.payloadFrom)").message("payload is immutable: create a new FunctionInvocation"))]
+#[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync belongs to invocationType Sync"))]
+#[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("what a function logs or returns may repeat its event: with payloadFrom.secretKeyRef, neither sync.logTail nor sync.captureResult is possible"))]
+#[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed belongs to invocationType Async: a Sync invocation always ends with its execution, and a Reserved one cannot be followed"))]
 #[x_kube(validation = Rule::new("!has(self.requestTimeoutSeconds) || !has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("requestTimeoutSeconds must not exceed activeDeadlineSeconds"))]
 pub struct FunctionInvocationSpec {
     /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
@@ -70,7 +79,8 @@ pub struct FunctionInvocationSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("invocationType is immutable"))]
     pub invocation_type: InvocationType,
 
-    /// What counts as the end: `Accepted` ends with the service's answer 202.
+    /// What counts as the end: `Accepted` ends with the service's answer 202, `Executed` follows the request
+    /// until it succeeded, failed or was discarded. (`Sync` always ends with the answer.)
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("completionPolicy is immutable"))]
     pub completion_policy: CompletionPolicy,
@@ -85,11 +95,11 @@ pub struct FunctionInvocationSpec {
     #[serde(default)]
     pub retry_policy: RetryPolicy,
 
-    /// How long one attempt may take, headers and body together. An endpoint that cannot be connected to
-    /// within 5 seconds counts as not sent; with less than that here, the two cannot be told apart, and the
-    /// attempt is in doubt.
+    /// How long one attempt may take, headers and body together; for `Sync` that includes the execution, for
+    /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds counts as
+    /// not sent; with less than that here, the two cannot be told apart, and the attempt is in doubt.
     #[serde(default = "thirty")]
-    #[schemars(range(min = 1, max = 45))]
+    #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,
 
     /// How long it is tried, from the first look at the object to the last attempt.
@@ -106,10 +116,34 @@ pub struct FunctionInvocationSpec {
     #[serde(default)]
     pub suspend: bool,
 
-    /// Cancels the invocation if it has not been sent yet; without effect afterwards. Cannot be taken back.
+    /// Cancels the invocation. Before it is sent: it never is. While it is followed (`completionPolicy:
+    /// Executed`): FunctionGraph is asked to stop it, if the provider says `allowCancel`. Cannot be taken back.
     #[serde(default)]
     #[x_kube(validation = Rule::new("!oldSelf || self").message("cancel cannot be taken back: create a new FunctionInvocation"))]
     pub cancel: bool,
+
+    /// Memory of the instance that executes it, in MB, instead of the function's own. Needs dynamic memory
+    /// switched on for the function; the service ignores it otherwise.
+    #[serde(default, rename = "instanceMemoryMB", skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("enum" = [128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192, 10240]))]
+    pub instance_memory_mb: Option<i64>,
+
+    /// What is kept of the answer to a `Sync` invocation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<SyncOptions>,
+}
+
+/// What is kept of the answer to a `Sync` invocation, beside its key figures.
+#[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SyncOptions {
+    /// The last 4 KB of the function's log, in `status.result.logTail`.
+    #[serde(default)]
+    pub log_tail: bool,
+    /// Up to 8 KiB of what the function returned, in `status.result.body`. Whoever may read the object can
+    /// read it.
+    #[serde(default)]
+    pub capture_result: bool,
 }
 
 impl FunctionInvocationSpec {
@@ -276,6 +310,11 @@ pub enum InvocationType {
     /// `POST …/invocations-async`: accepted at once, executed later.
     #[default]
     Async,
+    /// `POST …/invocations`: the answer comes when the function has ended.
+    Sync,
+    /// `POST …/reserved-invocations`: accepted at once, on an instance whose id is answered. The clouds have
+    /// withdrawn it for all but whitelisted accounts.
+    Reserved,
     /// One that this version does not know; the schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
@@ -288,6 +327,8 @@ pub enum CompletionPolicy {
     /// The answer 202 is the end.
     #[default]
     Accepted,
+    /// The end of the execution is the end.
+    Executed,
     /// One that this version does not know; the schema refuses it.
     #[serde(other)]
     #[schemars(skip)]

@@ -124,6 +124,7 @@ impl Journal {
 #[expect(clippy::disallowed_methods, reason = "a test may start somewhere on the clock")]
 mod tests {
     use super::*;
+    use crate::lifecycle::Acceptance;
 
     #[test]
     fn an_attempt_is_remembered_from_its_first_byte_until_a_minute_after_it_was_saved() {
@@ -132,7 +133,7 @@ mod tests {
         journal.sent("u", 1);
         assert_eq!(journal.memory("u", 1), Memory::Sent);
         assert_eq!(journal.memory("u", 2), Memory::Nothing);
-        journal.answered("u", 1, Reply::Accepted { request_id: None });
+        journal.answered("u", 1, Reply::Accepted(Acceptance::default()));
         assert_eq!(journal.memory("u", 1), Memory::Answered);
         journal.saved("u", 1, now);
         assert_eq!(journal.memory("u", 1), Memory::Saved);

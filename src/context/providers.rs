@@ -282,7 +282,7 @@ impl Providers {
     }
 
     /// Calls those whose turn has come, for ever. Whoever is not `wanted` any more loses the place to the next.
-    pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) {
+    pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) {
         loop {
             let changed = self.changed.notified();
             let next = self.call_next(&wanted, &call);
@@ -296,12 +296,12 @@ impl Providers {
         }
     }
 
-    fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) -> Option<Instant> {
+    fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) -> Option<Instant> {
         let now = clock::monotonic();
         let mut next: Option<Instant> = None;
         let mut all = self.all();
         all.retain(|_, provider| !provider.is_forgotten(now));
-        for provider in all.values_mut() {
+        for (key, provider) in all.iter_mut() {
             loop {
                 let granted = provider.gate.grants(now);
                 if granted.is_empty() {
@@ -309,7 +309,7 @@ impl Providers {
                 }
                 for ticket in granted {
                     if wanted(&ticket) {
-                        call(ticket);
+                        call(key, ticket);
                     } else {
                         provider.gate.forget(&ticket.uid);
                     }

@@ -71,7 +71,6 @@ fn table(class: ErrorClass) -> Ruling {
         }
         ErrorClass::Rejected => Ruling::Fail { state: rejected, reason: Reason::Rejected },
         ErrorClass::Redirected => Ruling::Fail { state: rejected, reason: Reason::RedirectRefused },
-        ErrorClass::Invalid => Ruling::Fail { state: AttemptState::NotSent, reason: Reason::InvalidPayload },
         ErrorClass::Ambiguous => Ruling::Doubt,
     }
 }

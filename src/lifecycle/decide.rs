@@ -1,6 +1,7 @@
 //! The next step for an object, from what is written, what this process remembers, and the time.
 
-use super::{State, TAKEOVER, View, later, until};
+use super::resolve::{self, Word};
+use super::{Resolution, State, View, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, ProviderKind};
 use jiff::Timestamp;
@@ -8,6 +9,9 @@ use std::time::Duration;
 
 /// How long an outdated copy is given to be replaced by the watch before it is looked at again.
 const STALE: Duration = Duration::from_secs(5);
+
+/// An execution is followed for this long after its acceptance: an event may wait for 24 h and run for 72 h.
+pub const FOLLOWED: Duration = Duration::from_hours(100);
 
 /// What surrounds a decision.
 #[derive(Clone, Copy, Debug)]
@@ -20,6 +24,8 @@ pub struct Moment<'a> {
     pub memory: Memory,
     /// For how long this process has seen the attempt unchanged, on its own monotonic clock.
     pub unchanged_for: Duration,
+    /// Whether this process has asked the service about the doubt for as long as it is worth.
+    pub looked_up: bool,
 }
 
 /// What a process remembers of an attempt that it claimed.
@@ -55,6 +61,16 @@ pub enum Step {
     Observe(Duration),
     /// Somebody else's claim that has stood still for too long: write that it is in doubt.
     TakeOver,
+    /// Ask the service what became of the attempt in doubt.
+    LookUp,
+    /// Follow the execution.
+    Follow,
+    /// Ask the service to stop the execution.
+    Stop,
+    /// Write what a person says of the attempt in doubt.
+    Resolve(Resolution),
+    /// Forget what a person said: the annotation was taken away, and may be given again.
+    Unresolve,
     /// Write how it ended.
     Conclude(Conclusion),
     /// Write that it is suspended.
@@ -74,6 +90,8 @@ pub enum Step {
 pub enum Conclusion {
     /// An acceptance that somebody recorded without an outcome.
     Accepted,
+    /// Accepted, and what became of the execution cannot be known.
+    Unfollowed(String),
     /// In doubt, and never sent again.
     Unknown,
     /// Cancelled before it was sent.
@@ -87,11 +105,17 @@ pub enum Conclusion {
 /// The next step.
 #[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
+    match resolve::heard(view) {
+        Some(Word::New(resolution)) => return Step::Resolve(resolution),
+        Some(Word::Withdrawn) => return Step::Unresolve,
+        None => {}
+    }
     let last = match State::of(view.status) {
         State::Settled(_) => return after_the_end(view, moment.now),
         State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.memory),
-        State::Claimed { .. } => return anothers_claim(moment.unchanged_for),
-        State::Accepted => return Step::Conclude(Conclusion::Accepted),
+        State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
+        State::Accepted => return after_the_acceptance(view, moment.now),
+        State::Doubtful { .. } if view.lookup && !moment.looked_up && !view.deleting => return Step::LookUp,
         State::Doubtful { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
             return Step::Conclude(Conclusion::Unknown);
         }
@@ -110,11 +134,31 @@ fn own_claim(memory: Memory) -> Step {
     }
 }
 
-fn anothers_claim(unchanged_for: Duration) -> Step {
-    match TAKEOVER.checked_sub(unchanged_for) {
+fn anothers_claim(view: &View<'_>, unchanged_for: Duration) -> Step {
+    match takeover(view.spec).checked_sub(unchanged_for) {
         Some(rest) if !rest.is_zero() => Step::Observe(rest),
         Some(_) | None => Step::TakeOver,
     }
+}
+
+fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
+    if !view.follows() {
+        return Step::Conclude(Conclusion::Accepted);
+    }
+    if view.status.request_id.is_none() {
+        let why = "FunctionGraph accepted the invocation without a request id that can be read, so that its execution cannot be followed.";
+        return Step::Conclude(Conclusion::Unfollowed(why.into()));
+    }
+    if view.deleting {
+        return Step::Rest;
+    }
+    // A time in the future is not believed.
+    let accepted = view.status.accepted_time.filter(|time| *time <= now).unwrap_or(view.noticed.min(now));
+    if later(accepted, FOLLOWED) <= now {
+        let why = format!("No end of the execution was reported within {} hours.", FOLLOWED.as_secs() / 3600);
+        return Step::Conclude(Conclusion::Unfollowed(why));
+    }
+    if view.spec.cancel && view.status.cancel_time.is_none() { Step::Stop } else { Step::Follow }
 }
 
 fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
@@ -217,8 +261,13 @@ pub fn wake(step: &Step, now: Timestamp) -> Option<Duration> {
     match step {
         Step::Wait(time) => Some(until(*time, now)),
         Step::Observe(rest) => Some(*rest),
-        Step::Rest => None,
+        // Of what is followed, the shell knows when there is news.
+        Step::Rest | Step::Follow => None,
         Step::Invoke { .. }
+        | Step::LookUp
+        | Step::Stop
+        | Step::Resolve(_)
+        | Step::Unresolve
         | Step::Save
         | Step::HandBack
         | Step::GiveUpOwn

@@ -2,13 +2,17 @@
 
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
-use super::{Conclusion, Reply, Trouble, View, backoff, display, later};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, Reason};
+use super::tell::{Situation, acceptance, describe, doubt, execution, is_doubtful, refusal, with};
+use super::{Acceptance, Conclusion, Executed, Reply, Trouble, View, backoff, display, later};
+use crate::api::condition::{ConditionStatus, Reason};
 use crate::api::invocation::{
-    Attempt, AttemptError, AttemptState, DeliveryPolicy, ErrorClass, FunctionInvocationStatus, Outcome,
-    RequestIdSource,
+    Attempt, AttemptError, AttemptState, DeliveryPolicy, ErrorClass, Execution, ExecutionStatus,
+    FunctionInvocationStatus, Outcome, RequestIdSource,
 };
 use jiff::Timestamp;
+
+/// The service's code for an execution that was stopped: `function invocation canceled`.
+const STOPPED: &str = "4208";
 
 /// A new attempt is claimed.
 #[must_use]
@@ -54,30 +58,109 @@ pub fn in_doubt(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> Func
 #[must_use]
 pub fn answered(view: &View<'_>, reply: &Reply, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
     match reply {
-        Reply::Accepted { request_id } => accepted(view, request_id.clone(), now),
+        Reply::Accepted(acceptance) => accepted(view, acceptance, RequestIdSource::Response, now),
         Reply::Trouble(trouble) => troubled(view, trouble, now, chance),
     }
 }
 
-fn accepted(view: &View<'_>, request_id: Option<String>, now: Timestamp) -> FunctionInvocationStatus {
+pub(super) fn accepted(
+    view: &View<'_>,
+    Acceptance { request_id, instance_id, executed }: &Acceptance,
+    source: RequestIdSource,
+    now: Timestamp,
+) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     set_state(&mut status, AttemptState::Accepted);
-    let message = match &request_id {
-        Some(id) => format!("FunctionGraph accepted the invocation as request {id}."),
-        None => "FunctionGraph accepted the invocation, but its answer held no request id that can be read."
-            .into(),
-    };
-    status.outcome = Some(Outcome::Accepted);
-    status.request_id_source = request_id.as_ref().map(|_| RequestIdSource::Response);
-    status.request_id = request_id;
+    status.request_id.clone_from(request_id);
+    status.request_id_source = request_id.as_ref().map(|_| source);
+    status.instance_id.clone_from(instance_id);
     status.accepted_time = Some(now);
-    status.completion_time = Some(now);
     status.next_attempt_time = None;
     status.error = None;
-    with(view, status, now, Situation::Accepted(message))
+    status.candidate_request_ids = None;
+    // An object that was declared Unknown meanwhile has not ended after all.
+    (status.outcome, status.completion_time) = (None, None);
+    if let Some(Executed { execution, result }) = executed.as_deref() {
+        status.result = Some(result.clone());
+        return at_its_end(view, status, execution, now);
+    }
+    let how = match source {
+        RequestIdSource::Response => "",
+        RequestIdSource::Lookup => ", as its list of invocations shows",
+        RequestIdSource::User => ", as the annotation says",
+    };
+    let message = acceptance(&status, how);
+    if view.follows() && request_id.is_some() {
+        let message = format!("{message} Its execution is followed.");
+        return with(view, status, now, Situation::Following(Reason::Running, message));
+    }
+    if view.follows() {
+        return end(view, status, &Conclusion::Unfollowed(message), now);
+    }
+    status.outcome = Some(Outcome::Accepted);
+    status.completion_time = Some(now);
+    with(view, status, now, Situation::Well(Reason::Accepted, message))
 }
 
-fn troubled(view: &View<'_>, trouble: &Trouble, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
+/// The service has told how the execution ended.
+#[must_use]
+pub fn executed(view: &View<'_>, execution: &Execution, now: Timestamp) -> FunctionInvocationStatus {
+    at_its_end(view, begun(view, now), execution, now)
+}
+
+fn at_its_end(
+    view: &View<'_>,
+    mut status: FunctionInvocationStatus,
+    ended: &Execution,
+    now: Timestamp,
+) -> FunctionInvocationStatus {
+    let stopped = ended.error_code.as_deref() == Some(STOPPED) && status.cancel_time.is_some();
+    status.execution = Some(ended.clone());
+    status.completion_time = Some(now);
+    let message = execution(ended);
+    let (outcome, reason, message) = match ended.status {
+        Some(ExecutionStatus::Success) => {
+            status.outcome = Some(Outcome::Executed);
+            return with(view, status, now, Situation::Well(Reason::Executed, message));
+        }
+        Some(ExecutionStatus::Fail) if stopped => {
+            let message = "FunctionGraph stopped the execution, as spec.cancel asks.".into();
+            (Outcome::Cancelled, Reason::Cancelled, message)
+        }
+        Some(ExecutionStatus::Discard) => (Outcome::Failed, Reason::Discarded, message),
+        Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => {
+            (Outcome::Failed, Reason::ExecutionFailed, message)
+        }
+    };
+    status.outcome = Some(outcome);
+    with(view, status, now, Situation::Ended { reason, message, accepted: ConditionStatus::True })
+}
+
+/// The execution is followed, and there is something to say about it.
+#[must_use]
+pub fn following(
+    view: &View<'_>,
+    reason: Reason,
+    message: String,
+    now: Timestamp,
+) -> FunctionInvocationStatus {
+    with(view, begun(view, now), now, Situation::Following(reason, message))
+}
+
+/// The service has taken the request to stop the execution. It has ended when the list says so.
+#[must_use]
+pub fn stopping(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
+    let status = FunctionInvocationStatus { cancel_time: Some(now), ..begun(view, now) };
+    let message = "FunctionGraph was asked to stop the execution; its end is awaited.".into();
+    with(view, status, now, Situation::Following(Reason::Running, message))
+}
+
+pub(super) fn troubled(
+    view: &View<'_>,
+    trouble: &Trouble,
+    now: Timestamp,
+    chance: u64,
+) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     status.error = Some(AttemptError {
         time: Some(now),
@@ -89,9 +172,6 @@ fn troubled(view: &View<'_>, trouble: &Trouble, now: Timestamp, chance: u64) -> 
     });
     if matches!(trouble.class, ErrorClass::Throttled | ErrorClass::Unavailable) {
         status.throttled_attempts = Some(view.throttled().saturating_add(1));
-    }
-    if trouble.class == ErrorClass::Invalid {
-        status.attempts = status.attempts.map(|n| n.saturating_sub(1).max(0));
     }
     match rule(trouble, view.spec) {
         Ruling::Retry { state, pause, counted } => {
@@ -105,6 +185,14 @@ fn troubled(view: &View<'_>, trouble: &Trouble, now: Timestamp, chance: u64) -> 
             set_state(&mut status, AttemptState::Ambiguous);
             status.failed_attempts = Some(view.failed().saturating_add(1));
             again(view, status, trouble, Pause::Backoff, now, chance)
+        }
+        Ruling::Doubt if view.lookup && view.status.outcome.is_none() => {
+            set_state(&mut status, AttemptState::Ambiguous);
+            let message = format!(
+                "{} FunctionGraph's list is read to find out whether it accepted.",
+                describe(trouble)
+            );
+            with(view, status, now, Situation::Waiting(Reason::LookingUp, message))
         }
         Ruling::Doubt => {
             set_state(&mut status, AttemptState::Ambiguous);
@@ -188,11 +276,7 @@ fn again(
             Reason::WaitingForProvider,
             format!("{} It is sent again when the provider's credential is accepted.", describe(trouble)),
         ),
-        ErrorClass::NotSent
-        | ErrorClass::Ambiguous
-        | ErrorClass::Rejected
-        | ErrorClass::Redirected
-        | ErrorClass::Invalid => {
+        ErrorClass::NotSent | ErrorClass::Ambiguous | ErrorClass::Rejected | ErrorClass::Redirected => {
             Situation::Waiting(Reason::BackingOff, format!("{} It is tried again.", describe(trouble)))
         }
     };
@@ -211,13 +295,6 @@ pub fn waiting(view: &View<'_>, reason: Reason, message: String, now: Timestamp)
     with(view, begun(view, now), now, Situation::Waiting(reason, message))
 }
 
-/// Whether [`waiting`] would say something new.
-#[must_use]
-pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
-    Condition::find(&view.status.conditions, ConditionType::Ready)
-        .is_some_and(|c| c.reason == reason && c.message == message)
-}
-
 /// It is held back by `spec.suspend`. The deadline starts anew when it goes on.
 #[must_use]
 pub fn suspended(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
@@ -233,14 +310,14 @@ pub fn resumed(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
 }
 
 /// The status with what every write after the first look holds.
-fn begun(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
+pub(super) fn begun(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     status.start_time = Some(view.start(now));
     status.function = Some(display(view.spec));
     status
 }
 
-fn end(
+pub(super) fn end(
     view: &View<'_>,
     mut status: FunctionInvocationStatus,
     conclusion: &Conclusion,
@@ -253,7 +330,11 @@ fn end(
         Conclusion::Accepted => {
             status.outcome = Some(Outcome::Accepted);
             let message = "FunctionGraph accepted the invocation.".into();
-            return with(view, status, now, Situation::Accepted(message));
+            return with(view, status, now, Situation::Well(Reason::Accepted, message));
+        }
+        Conclusion::Unfollowed(why) => {
+            let message = format!("{why} It is not known what became of it: the function's logs may say.");
+            (Outcome::Unknown, Reason::ExecutionUnknown, message, ConditionStatus::True)
         }
         Conclusion::Unknown => {
             (Outcome::Unknown, Reason::OutcomeUnknown, doubt(&status), ConditionStatus::Unknown)
@@ -287,140 +368,8 @@ fn end(
     with(view, status, now, Situation::Ended { reason, message, accepted })
 }
 
-/// Whether this or an earlier attempt may have been accepted.
-fn is_doubtful(view: &View<'_>) -> bool {
-    let last = view.status.attempt.as_ref().and_then(|a| a.state) == Some(AttemptState::Ambiguous);
-    // Only AtLeastOnce goes on after doubt; there the Accepted condition remembers it: see `with`.
-    let earlier = view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce
-        && Condition::find(&view.status.conditions, ConditionType::Accepted)
-            .is_some_and(|c| c.reason == Reason::OutcomeUnknown);
-    last || earlier
-}
-
-fn doubt(status: &FunctionInvocationStatus) -> String {
-    let why = status.error.as_ref().and_then(|e| e.message.clone()).unwrap_or_default();
-    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    format!(
-        "It cannot be known whether FunctionGraph accepted the invocation{why}. It is not sent again. Look for it in the function's logs around the claim time, and create a new FunctionInvocation if it did not run."
-    )
-}
-
-/// One sentence on what went wrong.
-fn describe(trouble: &Trouble) -> String {
-    let parts = [trouble.http_status.map(|s| s.to_string()), trouble.code.clone()];
-    let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let text = trouble.message.trim_end_matches('.');
-    match (label.is_empty(), text.is_empty()) {
-        (true, true) => "The attempt failed.".into(),
-        (true, false) => format!("{}.", sentence(text)),
-        (false, true) => format!("FunctionGraph answered {label}."),
-        (false, false) => format!("FunctionGraph answered {label}: {text}."),
-    }
-}
-
-/// `text` with a capital first letter: it was made to follow a colon.
-fn sentence(text: &str) -> String {
-    let mut letters = text.chars();
-    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
-    first + letters.as_str()
-}
-
-fn refusal(trouble: &Trouble, reason: Reason) -> String {
-    let what = describe(trouble);
-    let hint = match (reason, trouble.http_status) {
-        (Reason::RedirectRefused, _) => {
-            "Redirects are never followed: set spec.endpoint of the provider to the right address."
-        }
-        (Reason::InvalidPayload, _) => "Mend the payload and create a new FunctionInvocation.",
-        (_, Some(404)) => {
-            "Check spec.function, and region and project of the provider; then create a new FunctionInvocation."
-        }
-        (_, Some(403)) => {
-            "Give the provider's credential the permission to invoke the function; then create a new FunctionInvocation."
-        }
-        (_, Some(413)) => {
-            "Send less: an asynchronous event may have 256 KB; then create a new FunctionInvocation."
-        }
-        _ => "It is not retried: mend the cause and create a new FunctionInvocation.",
-    };
-    format!("{what} {hint}")
-}
-
-fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {
+pub(super) fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {
     if let Some(attempt) = &mut status.attempt {
         attempt.state = Some(state);
     }
-}
-
-/// What the conditions say.
-enum Situation {
-    /// Work goes on or waits.
-    Waiting(Reason, String),
-    /// Held back.
-    Suspended,
-    /// Accepted, and that is the end.
-    Accepted(String),
-    /// Over without success.
-    Ended { reason: Reason, message: String, accepted: ConditionStatus },
-}
-
-/// `status` with the conditions for `situation`.
-fn with(
-    view: &View<'_>,
-    mut status: FunctionInvocationStatus,
-    now: Timestamp,
-    situation: Situation,
-) -> FunctionInvocationStatus {
-    use ConditionStatus::{False, True, Unknown};
-    use ConditionType::{Accepted, Finished, Ready, Reconciling, Stalled, Suspended};
-    let doubtful = is_doubtful(&View { status: &status, ..*view });
-    let claim = |type_, status, reason, message: &str| Claim {
-        type_,
-        status,
-        reason,
-        message: shorten(message, MESSAGE),
-    };
-    let claims = match situation {
-        Situation::Waiting(reason, message) => {
-            // The reason of `Accepted` keeps the memory of doubt through later attempts.
-            let accepted = if doubtful { Reason::OutcomeUnknown } else { reason };
-            vec![
-                claim(Ready, Unknown, reason, &message),
-                claim(Accepted, Unknown, accepted, &message),
-                claim(Finished, False, reason, &message),
-                claim(Reconciling, True, reason, &message),
-            ]
-        }
-        Situation::Suspended => {
-            let message = "spec.suspend is true: nothing is sent until it is false.";
-            let accepted = if doubtful { Reason::OutcomeUnknown } else { Reason::Suspended };
-            vec![
-                claim(Ready, Unknown, Reason::Suspended, message),
-                claim(Accepted, Unknown, accepted, message),
-                claim(Finished, False, Reason::Suspended, message),
-                claim(Suspended, True, Reason::Suspended, message),
-            ]
-        }
-        Situation::Accepted(message) => vec![
-            claim(Ready, True, Reason::Accepted, &message),
-            claim(Accepted, True, Reason::Accepted, &message),
-            claim(Finished, True, Reason::Accepted, &message),
-        ],
-        Situation::Ended { reason, message, accepted } => vec![
-            claim(Ready, False, reason, &message),
-            claim(Accepted, accepted, reason, &message),
-            claim(Finished, True, reason, &message),
-            claim(Stalled, True, reason, &message),
-        ],
-    };
-    status.conditions = Condition::put(&view.status.conditions, claims, view.generation, now);
-    status.observed_generation = Some(view.generation);
-    status
-}
-
-/// The longest message of a condition, in characters: the schema allows 2,048.
-const MESSAGE: usize = 1500;
-
-fn shorten(text: &str, most: usize) -> String {
-    text.chars().take(most).collect()
 }

@@ -1,12 +1,14 @@
 //! The core, as tables and as properties over random histories.
 
+mod accepted;
+mod histories;
+
 use super::*;
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{
-    Attempt, AttemptState, DeliveryPolicy, FunctionInvocationSpec, FunctionInvocationStatus, Outcome,
-    RetryAction, RetryRule,
+    Attempt, AttemptState, CompletionPolicy, DeliveryPolicy, FunctionInvocationSpec,
+    FunctionInvocationStatus, Outcome, RetryAction, RetryRule,
 };
-use proptest::prelude::*;
 
 const ME: &str = "me";
 
@@ -27,11 +29,14 @@ struct Object {
     spec: FunctionInvocationSpec,
     status: FunctionInvocationStatus,
     deleting: bool,
+    resolve: Option<String>,
+    lookup: bool,
 }
 
 impl Object {
     fn new(spec: FunctionInvocationSpec) -> Self {
-        Self { spec, status: FunctionInvocationStatus::default(), deleting: false }
+        let status = FunctionInvocationStatus::default();
+        Self { spec, status, deleting: false, resolve: None, lookup: false }
     }
 
     fn view(&self) -> View<'_> {
@@ -41,11 +46,13 @@ impl Object {
             generation: 1,
             noticed: at(0),
             deleting: self.deleting,
+            resolve: self.resolve.as_deref(),
+            lookup: self.lookup,
         }
     }
 
     fn decide(&self, now: Timestamp, memory: Memory, unchanged_for: Duration) -> Step {
-        decide(&self.view(), &Moment { now, holder: ME, memory, unchanged_for })
+        decide(&self.view(), &Moment { now, holder: ME, memory, unchanged_for, looked_up: false })
     }
 
     fn next(&self, now: Timestamp) -> Step {
@@ -87,7 +94,7 @@ fn trouble(class: ErrorClass, http_status: Option<u16>) -> Reply {
 }
 
 fn accepted() -> Reply {
-    Reply::Accepted { request_id: Some("id".into()) }
+    Reply::Accepted(Acceptance { request_id: Some("id".into()), ..Acceptance::default() })
 }
 
 // === what is next ===
@@ -141,6 +148,14 @@ fn another_process_is_given_its_time_and_then_taken_over() {
     assert_eq!(next(Duration::ZERO), Step::Observe(TAKEOVER));
     assert_eq!(next(Duration::from_secs(119)), Step::Observe(Duration::from_secs(1)));
     assert_eq!(next(TAKEOVER), Step::TakeOver);
+}
+
+#[test]
+fn a_long_request_is_given_its_time_and_more() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, "other", at(1));
+    object.spec.request_timeout_seconds = 90;
+    assert_eq!(object.decide(at(9), Memory::Nothing, TAKEOVER), Step::Observe(Duration::from_secs(45)));
+    assert_eq!(object.decide(at(9), Memory::Nothing, Duration::from_secs(165)), Step::TakeOver);
 }
 
 #[test]
@@ -220,7 +235,6 @@ fn each_kind_of_answer_ends_as_the_table_says() {
             Some(Reason::OutcomeUnknown),
             (0, 0),
         ),
-        (Class::Invalid, None, NotSent, Some(Outcome::Failed), Some(Reason::InvalidPayload), (0, 0)),
     ];
     for (class, status, state, outcome, reason, (throttled, failed)) in cases {
         let object = Object::new(spec(DeliveryPolicy::AtMostOnce))
@@ -328,7 +342,7 @@ fn a_late_answer_refines_unknown_and_says_what_it_knows() {
 fn an_acceptance_without_a_readable_id_is_still_an_acceptance() {
     let object = Object::new(spec(DeliveryPolicy::AtLeastOnce))
         .claimed(1, ME, at(1))
-        .answered(&Reply::Accepted { request_id: None }, at(2));
+        .answered(&Reply::Accepted(Acceptance::default()), at(2));
     assert_eq!(object.status.outcome, Some(Outcome::Accepted));
     assert_eq!(object.status.request_id, None);
     assert_eq!(object.next(at(3)), Step::Rest);
@@ -354,189 +368,5 @@ fn the_function_is_shown_short_whichever_way_it_was_given() {
     ] {
         spec.function.urn = Some(urn.into());
         assert_eq!(display(&spec), short);
-    }
-}
-
-// === random histories ===
-
-fn replies() -> impl Strategy<Value = Reply> {
-    let class = prop_oneof![
-        Just((ErrorClass::Throttled, Some(429))),
-        Just((ErrorClass::Unavailable, Some(503))),
-        Just((ErrorClass::FunctionDisabled, Some(429))),
-        Just((ErrorClass::Unauthenticated, Some(401))),
-        Just((ErrorClass::NotSent, None)),
-        Just((ErrorClass::Ambiguous, None)),
-        Just((ErrorClass::Ambiguous, Some(500))),
-        Just((ErrorClass::Rejected, Some(404))),
-    ];
-    let retry_after = proptest::option::of(0u64..5000);
-    prop_oneof![
-        1 => Just(accepted()),
-        9 => (class, retry_after).prop_map(|((class, status), retry_after)| {
-            let Reply::Trouble(trouble) = trouble(class, status) else { unreachable!() };
-            Reply::Trouble(Trouble { retry_after: retry_after.map(Duration::from_secs), ..trouble })
-        }),
-    ]
-}
-
-/// What can happen to an object between two steps.
-#[derive(Clone, Debug)]
-enum Event {
-    /// The next attempt, if one is due, is answered.
-    Answer(Reply, u64),
-    /// The process dies between claim and answer.
-    Crash(bool),
-    /// Time passes, in seconds.
-    Pass(i64),
-    /// The user suspends or resumes.
-    Suspend(bool),
-    /// The user cancels.
-    Cancel,
-}
-
-fn events() -> impl Strategy<Value = Vec<Event>> {
-    let event = prop_oneof![
-        10 => (replies(), any::<u64>()).prop_map(|(reply, chance)| Event::Answer(reply, chance)),
-        2 => any::<bool>().prop_map(Event::Crash),
-        8 => (0i64..700).prop_map(Event::Pass),
-        1 => any::<bool>().prop_map(Event::Suspend),
-        1 => Just(Event::Cancel),
-    ];
-    proptest::collection::vec(event, 1..40)
-}
-
-/// The rules that the API server enforces, checked on every write of a history.
-fn assert_lawful(old: &FunctionInvocationStatus, new: &FunctionInvocationStatus, policy: DeliveryPolicy) {
-    if let Some(outcome) = old.outcome {
-        assert!(new.outcome == Some(outcome) || outcome == Outcome::Unknown && new.outcome.is_some());
-    }
-    if let Some(before) = &old.attempt {
-        let after = new.attempt.as_ref().expect("an attempt is never removed");
-        if before.number == after.number {
-            assert_eq!(before.holder, after.holder);
-        } else {
-            assert_eq!(after.number, before.number.map(|n| n + 1));
-            let certain = matches!(before.state, Some(AttemptState::Rejected | AttemptState::NotSent));
-            let doubtful = before.state == Some(AttemptState::Ambiguous);
-            assert!(certain || doubtful && policy == DeliveryPolicy::AtLeastOnce, "{before:?} -> {after:?}");
-        }
-    }
-}
-
-/// What every status says, whatever led to it.
-fn assert_coherent(object: &Object, now: Timestamp) {
-    let status = &object.status;
-    for type_ in [ConditionType::Ready, ConditionType::Accepted, ConditionType::Finished] {
-        assert!(object.condition(type_).is_some(), "{type_:?} is always there");
-    }
-    let finished = object.condition(ConditionType::Finished) == Some(ConditionStatus::True);
-    assert_eq!(finished, status.outcome.is_some());
-    assert_eq!(finished, status.completion_time.is_some());
-    let ready = object.condition(ConditionType::Ready);
-    assert_eq!(ready == Some(ConditionStatus::True), status.outcome == Some(Outcome::Accepted));
-    assert_eq!(object.condition(ConditionType::Stalled).is_some(), ready == Some(ConditionStatus::False));
-    assert_eq!(status.observed_generation, Some(1));
-    assert!(status.conditions.iter().all(|c| c.message.len() <= 2048));
-    if finished {
-        assert_eq!(status.next_attempt_time, None);
-    }
-    // While it is suspended there is no deadline.
-    let running = object.condition(ConditionType::Suspended).is_none();
-    if let Some(next) = status.next_attempt_time.filter(|_| running) {
-        assert!(next <= object.view().deadline(now), "no attempt is planned beyond the deadline");
-    }
-}
-
-proptest! {
-    #[test]
-    fn no_history_leads_to_a_second_acceptance_or_a_stuck_object(
-        at_least_once: bool, limit in 0i64..4, events in events(),
-    ) {
-        let policy = if at_least_once { DeliveryPolicy::AtLeastOnce } else { DeliveryPolicy::AtMostOnce };
-        let mut object = Object::new(spec(policy));
-        object.spec.retry_policy.backoff_limit = limit;
-        let (mut now, mut possibly_accepted, mut process) = (0, 0, 0);
-        let write = |object: &mut Object, status: FunctionInvocationStatus, now| {
-            assert_lawful(&object.status, &status, policy);
-            object.status = status;
-            assert_coherent(object, now);
-        };
-        // Carries out one step as the shell would, with `what` as the end of an attempt.
-        let mut act = |object: &mut Object, what: Option<&Event>, now: Timestamp, process: &mut i32| -> bool {
-            let holder = format!("process {process}");
-            let moment = Moment { now, holder: &holder, memory: Memory::Nothing, unchanged_for: TAKEOVER };
-            let status = match decide(&object.view(), &moment) {
-                Step::Invoke { number } => {
-                    let Some(what) = what else { return false };
-                    write(object, record::claimed(&object.view(), number, &holder, now), now);
-                    match what {
-                        Event::Answer(reply, chance) => {
-                            let maybe = matches!(reply, Reply::Accepted { .. })
-                                || matches!(reply, Reply::Trouble(t) if t.class == ErrorClass::Ambiguous);
-                            possibly_accepted += i32::from(maybe);
-                            record::answered(&object.view(), reply, now, *chance)
-                        }
-                        Event::Crash(was_sent) => {
-                            possibly_accepted += i32::from(*was_sent);
-                            *process += 1;
-                            return true;
-                        }
-                        Event::Pass(_) | Event::Suspend(_) | Event::Cancel => return true,
-                    }
-                }
-                Step::HandBack => record::handed_back(&object.view(), now),
-                Step::TakeOver => record::in_doubt(&object.view(), "why", now, 7),
-                Step::Conclude(conclusion) => record::concluded(&object.view(), &conclusion, now),
-                Step::Suspend => record::suspended(&object.view(), now),
-                Step::Resume => record::resumed(&object.view(), now),
-                Step::Save | Step::GiveUpOwn | Step::Observe(_) | Step::Wait(_) | Step::Delete | Step::Rest => {
-                    return false;
-                }
-            };
-            write(object, status, now);
-            true
-        };
-        for event in &events {
-            match event {
-                Event::Pass(seconds) => now += seconds,
-                Event::Suspend(suspend) => object.spec.suspend = *suspend,
-                Event::Cancel => object.spec.cancel = true,
-                Event::Answer(..) | Event::Crash(_) => {}
-            }
-            act(&mut object, Some(event), at(now), &mut process);
-        }
-        // Left alone, with nobody suspending it, it ends by its deadline.
-        object.spec.suspend = false;
-        for _ in 0..6 {
-            act(&mut object, None, at(now), &mut process);
-            now += 4000;
-        }
-        prop_assert!(object.status.outcome.is_some(), "stuck: {:?}", object.status);
-        let outcome = object.status.outcome;
-        if policy == DeliveryPolicy::AtMostOnce {
-            prop_assert!(possibly_accepted <= 1);
-        }
-        if possibly_accepted > 0 {
-            prop_assert!(matches!(outcome, Some(Outcome::Accepted | Outcome::Unknown)), "{outcome:?}");
-        }
-    }
-
-    #[test]
-    fn any_status_that_json_can_hold_is_read_and_acted_upon(text in "\\PC*", number: i64, seconds: i64) {
-        let odd = serde_json::json!({
-            "observedGeneration": text, "outcome": text, "startTime": seconds, "attempts": number,
-            "failedAttempts": number, "nextAttemptTime": text, "conditions": [text, {"type": text}, null],
-            "attempt": {"number": number, "holder": text, "state": text, "claimTime": text},
-            "error": [text],
-        });
-        let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
-        object.status = serde_json::from_value(odd).unwrap();
-        for memory in [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved] {
-            let _ = object.decide(at(seconds.clamp(0, 9_999_999)), memory, Duration::from_secs(seconds.unsigned_abs()));
-        }
-        object.status = record::claimed(&object.view(), number, ME, at(1));
-        object.status = record::answered(&object.view(), &accepted(), at(2), 3);
-        prop_assert_eq!(object.status.outcome, Some(Outcome::Accepted));
     }
 }

@@ -2,12 +2,15 @@
 
 use super::provider::Access;
 use crate::api::FunctionInvocation;
-use crate::api::invocation::{ErrorClass, RetryPolicy};
+use crate::api::invocation::{
+    ErrorClass, Execution, ExecutionStatus, FunctionInvocationSpec, InvocationResult, Summary, SyncOptions,
+};
 use crate::clock;
 use crate::context::Context;
 use crate::gate::Signal;
 use crate::kubernetes::status::Claim;
-use crate::lifecycle::{Reply, Trouble, backoff};
+use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
+use functiongraph::answer::SyncResult;
 use functiongraph::{Answer, Credential, FunctionUrn, Invocation, Kind, Protocol, SendError, Verdict};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,8 +18,11 @@ use std::time::Duration;
 /// The longest pause of a whole provider that a `Retry-After` can cause.
 const GATE_PAUSE: Duration = Duration::from_mins(15);
 
-/// The one way in which events are sent.
-const KIND: Kind = Kind::Async;
+/// What is kept of a function's result, in bytes.
+const RESULT: usize = 8192;
+
+/// What is kept of a function's log, in characters.
+const LOG: usize = 4096;
 
 /// Everything about a request that could fail, done before the claim.
 pub struct Prepared {
@@ -24,6 +30,12 @@ pub struct Prepared {
     pub access: Arc<Access>,
     /// What is invoked.
     pub urn: FunctionUrn,
+    /// How.
+    pub kind: Kind,
+    /// In which version of the API.
+    pub protocol: Protocol,
+    /// With how much memory, if not the function's own.
+    pub instance_memory_mb: Option<u32>,
     /// The event, if it does not stand in the object itself.
     pub event: Option<Vec<u8>>,
 }
@@ -52,13 +64,9 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
     let timeout = Duration::from_secs(object.spec.request_timeout_seconds.unsigned_abs());
     let Access { client, credential, .. } = &*prepared.access;
 
-    let invocation = Invocation {
-        urn: &prepared.urn,
-        kind: KIND,
-        protocol: Protocol::V2,
-        event: event.into(),
-        instance_memory_mb: None,
-    };
+    let &Prepared { kind, protocol, instance_memory_mb, .. } = prepared;
+    let invocation =
+        Invocation { urn: &prepared.urn, kind, protocol, event: event.into(), instance_memory_mb };
 
     let started = clock::monotonic();
     // From this line on a byte may have been written, and this attempt is never sent again.
@@ -69,7 +77,7 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
     let http_status = result.as_ref().ok().map(|answer| answer.status);
     context.metrics.requested(provider, http_status, took);
     let (reply, signal, unauthenticated) = match result {
-        Ok(answer) => judge(context, &object.spec.retry_policy, credential, &answer),
+        Ok(answer) => judge(context, &object.spec, kind, credential, &answer),
         Err(error) => failed(&error),
     };
     let reply = scrub(reply, credential);
@@ -81,37 +89,97 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
 
 fn judge(
     context: &Context,
-    policy: &RetryPolicy,
+    spec: &FunctionInvocationSpec,
+    kind: Kind,
     credential: &Credential,
     answer: &Answer,
 ) -> (Reply, Signal, bool) {
-    let retry_after = answer.retry_after.map(|asked| backoff::clamp_retry_after(asked, policy));
-    // One object's patience must not hold up its neighbours for longer than this.
-    let throttled = Signal::Throttled { retry_after: retry_after.map(|asked| asked.min(GATE_PAUSE)) };
-    let (class, signal) = match answer.verdict(KIND, credential.kind()) {
+    let retry_after = answer.retry_after.map(|asked| backoff::clamp_retry_after(asked, &spec.retry_policy));
+    let verdict = answer.verdict(kind, credential.kind());
+    let signal = signal(verdict, retry_after);
+    let class = match verdict {
         Verdict::Accepted => {
-            return (Reply::Accepted { request_id: answer.request_id.clone() }, Signal::Clean, false);
+            let acceptance = Acceptance {
+                request_id: answer.request_id.clone(),
+                instance_id: answer.instance_id.clone(),
+                executed: answer.sync.as_ref().map(|result| Box::new(executed(result, spec))),
+            };
+            return (Reply::Accepted(acceptance), signal, false);
         }
-        Verdict::Throttled => (ErrorClass::Throttled, throttled),
         Verdict::Unavailable { by_the_service } if context.options.strict_503 && !by_the_service => {
-            (ErrorClass::Ambiguous, Signal::Trouble)
+            let reply = trouble(ErrorClass::Ambiguous, answer, retry_after);
+            return (reply, Signal::Trouble, false);
         }
-        Verdict::Unavailable { .. } => (ErrorClass::Unavailable, throttled),
-        Verdict::FunctionDisabled => (ErrorClass::FunctionDisabled, Signal::Clean),
-        Verdict::Unauthenticated => (ErrorClass::Unauthenticated, Signal::Unused),
-        Verdict::Refused => (ErrorClass::Rejected, Signal::Clean),
-        Verdict::Redirected => (ErrorClass::Redirected, Signal::Clean),
-        Verdict::Ambiguous => (ErrorClass::Ambiguous, Signal::Trouble),
+        Verdict::Throttled => ErrorClass::Throttled,
+        Verdict::Unavailable { .. } => ErrorClass::Unavailable,
+        Verdict::FunctionDisabled => ErrorClass::FunctionDisabled,
+        Verdict::Unauthenticated => ErrorClass::Unauthenticated,
+        Verdict::Refused => ErrorClass::Rejected,
+        Verdict::Redirected => ErrorClass::Redirected,
+        Verdict::Ambiguous => ErrorClass::Ambiguous,
     };
-    let trouble = Trouble {
+    (trouble(class, answer, retry_after), signal, class == ErrorClass::Unauthenticated)
+}
+
+/// What an answer says about the endpoint.
+pub fn signal(verdict: Verdict, retry_after: Option<Duration>) -> Signal {
+    match verdict {
+        Verdict::Accepted | Verdict::FunctionDisabled | Verdict::Refused | Verdict::Redirected => {
+            Signal::Clean
+        }
+        // One object's patience must not hold up its neighbours for longer than this.
+        Verdict::Throttled | Verdict::Unavailable { .. } => {
+            Signal::Throttled { retry_after: retry_after.map(|asked| asked.min(GATE_PAUSE)) }
+        }
+        Verdict::Unauthenticated => Signal::Unused,
+        Verdict::Ambiguous => Signal::Trouble,
+    }
+}
+
+fn trouble(class: ErrorClass, answer: &Answer, retry_after: Option<Duration>) -> Reply {
+    Reply::Trouble(Trouble {
         class,
         http_status: Some(answer.status),
         code: answer.error_code.clone(),
         message: answer.error_message.clone().unwrap_or_default(),
         gateway_request_id: answer.gateway_request_id.clone(),
         retry_after,
+    })
+}
+
+/// The end of an execution that came with the answer, and as much of the result as is asked for.
+fn executed(answer: &SyncResult, spec: &FunctionInvocationSpec) -> Executed {
+    let SyncResult { function_error, summary, log, body, truncated } = answer;
+    let SyncOptions { log_tail, capture_result } = spec.sync.unwrap_or_default();
+    let status = if function_error.is_some() { ExecutionStatus::Fail } else { ExecutionStatus::Success };
+    let execution =
+        Execution { status: Some(status), error_code: function_error.clone(), ..Execution::default() };
+    let (kept, cut) = beginning(body);
+    let result = InvocationResult {
+        summary: summary.map(|summary| Summary {
+            duration: summary.duration_ms,
+            billing_duration: summary.billing_duration_ms,
+            memory_size: summary.memory_size_mb,
+            memory_used: summary.memory_used_mb,
+        }),
+        log_tail: log.as_deref().filter(|_| log_tail).map(end),
+        truncated: capture_result.then_some(cut || *truncated),
+        body: capture_result.then_some(kept),
     };
-    (Reply::Trouble(trouble), signal, class == ErrorClass::Unauthenticated)
+    Executed { execution, result }
+}
+
+/// The beginning of a result as text, and whether there is more.
+fn beginning(body: &[u8]) -> (String, bool) {
+    let text = String::from_utf8_lossy(body);
+    let kept = &text[..text.floor_char_boundary(RESULT)];
+    (kept.to_owned(), kept.len() < text.len())
+}
+
+/// The end of a log.
+fn end(log: &str) -> String {
+    let skipped = log.chars().count().saturating_sub(LOG);
+    log.chars().skip(skipped).collect()
 }
 
 fn failed(error: &SendError) -> (Reply, Signal, bool) {
@@ -133,7 +201,7 @@ fn failed(error: &SendError) -> (Reply, Signal, bool) {
 /// What metrics call an answer.
 pub fn class_of(reply: &Reply) -> &'static str {
     match reply {
-        Reply::Accepted { .. } => "Accepted",
+        Reply::Accepted(_) => "Accepted",
         Reply::Trouble(trouble) => trouble.class.as_str(),
     }
 }
@@ -141,7 +209,7 @@ pub fn class_of(reply: &Reply) -> &'static str {
 /// Takes the credential out of texts that will be kept, should a server have echoed it.
 fn scrub(reply: Reply, credential: &Credential) -> Reply {
     match reply {
-        Reply::Accepted { request_id } => Reply::Accepted { request_id },
+        accepted @ Reply::Accepted(_) => accepted,
         Reply::Trouble(trouble) => Reply::Trouble(Trouble {
             message: credential.scrub(&trouble.message),
             code: trouble.code.map(|code| credential.scrub(&code)),
@@ -150,13 +218,20 @@ fn scrub(reply: Reply, credential: &Credential) -> Reply {
     }
 }
 
-/// Leaves out what the service said, which may repeat the event.
+/// Leaves out what the service said and what the function returned, which may repeat the event.
 fn without_words(reply: Reply) -> Reply {
     match reply {
         Reply::Trouble(trouble) if trouble.http_status.is_some() => {
             let message = "what the service said is left out, because the event is from a Secret".into();
             Reply::Trouble(Trouble { message, ..trouble })
         }
-        reply => reply,
+        Reply::Accepted(mut acceptance) => {
+            if let Some(executed) = &mut acceptance.executed {
+                executed.execution.error_message = None;
+                (executed.result.body, executed.result.log_tail) = (None, None);
+            }
+            Reply::Accepted(acceptance)
+        }
+        reply @ Reply::Trouble(_) => reply,
     }
 }

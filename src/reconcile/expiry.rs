@@ -7,7 +7,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::kubernetes::status;
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::{Memory, Moment, Step, View, decide};
+use crate::lifecycle::{Memory, Moment, Step, decide};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
@@ -23,9 +23,14 @@ pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> R
 
 async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, Error> {
     let now = clock::now();
-    let moment =
-        Moment { now, holder: &context.holder, memory: Memory::Nothing, unchanged_for: Duration::ZERO };
-    match decide(&View::of(object, context.since), &moment) {
+    let moment = Moment {
+        now,
+        holder: &context.holder,
+        memory: Memory::Nothing,
+        unchanged_for: Duration::ZERO,
+        looked_up: true,
+    };
+    match decide(&context.view(object), &moment) {
         Step::Delete => {
             status::delete(&context.clients.calls, object).await?;
             let namespace = object.namespace().unwrap_or_default();
@@ -33,7 +38,7 @@ async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, E
             Ok(Action::await_change())
         }
         step @ Step::Wait(_) => Ok(wake(&step, now).map_or_else(Action::await_change, Action::requeue)),
-        // Not finished after all: the watch of unfinished objects has it.
+        // Not finished after all, or a person's word is to be heard first: other watches have it.
         _ => Ok(Action::await_change()),
     }
 }

@@ -2,12 +2,14 @@
 
 use super::Error;
 use super::exchange::Prepared;
-use crate::api::{FunctionInvocation, Reason};
+use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType};
+use crate::api::provider::ProtocolVersion;
+use crate::api::{FunctionInvocation, FunctionInvocationSpec, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key, Standing};
 use crate::kubernetes::payload::{self, Found};
-use functiongraph::{FunctionUrn, Qualifier};
+use functiongraph::{FunctionUrn, Kind, Protocol, Qualifier};
 use kube::ResourceExt;
 use std::time::Duration;
 
@@ -37,17 +39,15 @@ pub async fn prepare(
         context.providers.ask_to_renew(provider);
     }
     let namespace = object.namespace().unwrap_or_default();
-    if !context.namespaces.admitted(&context.clients.calls, &access.grant, &namespace).await? {
-        let message = format!(
-            "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}: ask its owner for a place in spec.allowedNamespaces, then create a new FunctionInvocation.",
-            object.spec.provider_ref.name
-        );
-        return Ok(Err(Hindrance::Never(Reason::AccessDenied, message)));
-    }
-    let urn = match urn_of(object, &access) {
+    let urn = match allowed(object, context, &access).await? {
         Ok(urn) => urn,
         Err(hindrance) => return Ok(Err(hindrance)),
     };
+    let (kind, protocol) = match manner(&object.spec, access.protocol) {
+        Ok(manner) => manner,
+        Err(message) => return Ok(Err(Hindrance::Never(Reason::Unsupported, message))),
+    };
+    let instance_memory_mb = object.spec.instance_memory_mb.and_then(|size| size.try_into().ok());
     let mut event = None;
     if let Some(source) = &object.spec.payload_from {
         match payload::fetch(&context.clients.calls, &namespace, source).await? {
@@ -67,13 +67,65 @@ pub async fn prepare(
             }
         }
     }
-    Ok(Ok(Prepared { access, urn, event }))
+    Ok(Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event }))
 }
 
-/// The function, if the provider may be used for it.
-fn urn_of(object: &FunctionInvocation, access: &Access) -> Result<FunctionUrn, Hindrance> {
-    let function = &object.spec.function;
-    let denied = |message: String| Hindrance::Never(Reason::AccessDenied, message);
+/// How the service is asked; what is in the way of that, if its API of this version does not know it.
+fn manner(spec: &FunctionInvocationSpec, version: ProtocolVersion) -> Result<(Kind, Protocol), String> {
+    let protocol = match version {
+        ProtocolVersion::V2 => Protocol::V2,
+        ProtocolVersion::V1 => Protocol::V1,
+        ProtocolVersion::Other => return Err("The provider's protocolVersion is not known.".into()),
+    };
+    let kind = match spec.invocation_type {
+        InvocationType::Async => Kind::Async,
+        InvocationType::Sync => Kind::Sync { log_tail: spec.sync.unwrap_or_default().log_tail },
+        InvocationType::Reserved => Kind::Reserved,
+        InvocationType::Other => return Err("The value of spec.invocationType is not known.".into()),
+    };
+    let unknown = if protocol == Protocol::V2 {
+        None
+    } else if kind == Kind::Reserved {
+        Some("invocationType Reserved")
+    } else if spec.completion_policy == CompletionPolicy::Executed {
+        Some("completionPolicy Executed")
+    } else if spec.instance_memory_mb.is_some() {
+        Some("instanceMemoryMB")
+    } else {
+        None
+    };
+    match unknown {
+        None => Ok((kind, protocol)),
+        Some(what) => Err(format!(
+            "Version v1.0 of the API, which the provider uses, knows no {what}: create a new FunctionInvocation without it, or one for a provider with protocolVersion v2."
+        )),
+    }
+}
+
+/// The function, if the provider may be used for it from here.
+pub async fn allowed(
+    object: &FunctionInvocation,
+    context: &Context,
+    access: &Access,
+) -> Result<Result<FunctionUrn, Hindrance>, Error> {
+    let namespace = object.namespace().unwrap_or_default();
+    if !context.namespaces.admitted(&context.clients.calls, &access.grant, &namespace).await? {
+        let message = format!(
+            "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}: ask its owner for a place in spec.allowedNamespaces, then create a new FunctionInvocation.",
+            object.spec.provider_ref.name
+        );
+        return Ok(Err(Hindrance::Never(Reason::AccessDenied, message)));
+    }
+    Ok(urn_of(&object.spec.function, access)
+        .and_then(|urn| listed(&urn, access).map(|()| urn))
+        .map_err(|message| Hindrance::Never(Reason::AccessDenied, message)))
+}
+
+/// The full name of a function of the provider's project.
+///
+/// # Errors
+/// A sentence on why it has none.
+pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, String> {
     let or = |field: &Option<String>, default: &str| field.clone().unwrap_or_else(|| default.into());
     let urn = if let Some(text) = &function.urn {
         text.parse::<FunctionUrn>()
@@ -83,24 +135,28 @@ fn urn_of(object: &FunctionInvocation, access: &Access) -> Result<FunctionUrn, H
             FunctionUrn::new(&access.region, &access.project_id, &package, &name, qualifier)
         })
     };
-    let urn = urn.map_err(|error| denied(format!("spec.function: {error}.")))?;
+    let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
     if urn.region() != access.region || urn.project_id() != access.project_id {
-        return Err(denied(format!(
+        return Err(format!(
             "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
             urn.region(),
             urn.project_id(),
             access.region,
             access.project_id
-        )));
-    }
-    let short = urn.short();
-    let patterns = &access.allowed_functions;
-    if !patterns.is_empty() && !patterns.iter().any(|pattern| matches(pattern, &short)) {
-        return Err(denied(format!(
-            "The provider does not allow the function {short}: ask its owner to add it to spec.allowedFunctions."
-        )));
+        ));
     }
     Ok(urn)
+}
+
+/// Whether the provider's owner allows the function.
+fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
+    let (short, patterns) = (urn.short(), &access.allowed_functions);
+    if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, &short)) {
+        return Ok(());
+    }
+    Err(format!(
+        "The provider does not allow the function {short}: ask its owner to add it to spec.allowedFunctions."
+    ))
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for any run of characters.

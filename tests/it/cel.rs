@@ -180,7 +180,7 @@ async fn an_outcome_is_final_and_only_unknown_may_become_known() {
         ("Failed", json!({"outcome": "Unknown"}), Some(last)),
         ("Failed", json!({"outcome": "Accepted"}), Some(last)),
         ("Cancelled", json!({"outcome": "Accepted"}), Some(last)),
-        ("Unknown", json!({"outcome": null}), Some(last)),
+        ("Unknown", json!({"outcome": null}), None),
         ("Unknown", json!({"outcome": "Accepted"}), None),
         ("Unknown", json!({"outcome": "Failed"}), None),
         ("Unknown", json!({"outcome": "Perhaps"}), Some("Unsupported value")),

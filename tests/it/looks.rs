@@ -1,5 +1,6 @@
 //! More ways to act on a [`World`] and to look at it, for the tests of this binary alone.
 
+use crate::cel::PROJECT;
 use crate::world::{Operator, World, plane, within};
 use functiongraph_operator::api::{
     Condition, ConditionStatus, ConditionType, FunctionGraphProvider, FunctionInvocation,
@@ -10,7 +11,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -114,6 +115,22 @@ impl World {
         let mut command = Command::from(plane().await.kubectl());
         command.args(["--namespace", &self.namespace]).args(arguments);
         output(command, input).await
+    }
+
+    /// Lets the provider `default` stop executions.
+    pub async fn allow_cancel(&self) {
+        self.change::<FunctionGraphProvider>("default", json!({"spec": {"allowCancel": true}})).await;
+    }
+
+    /// Calls an API of the emulator as somebody else does, with a token.
+    pub async fn call(&self, function: &str, api: &str, body: &Value) {
+        let authority =
+            reqwest::Certificate::from_pem(self.emulator.ca_pem().as_bytes()).expect("a certificate");
+        let client = reqwest::Client::builder().tls_certs_merge([authority]).build().expect("a client");
+        let url = format!("{}/v2/{PROJECT}/fgs/functions/{function}/{api}", self.emulator.url());
+        let request = client.post(url).header("X-Auth-Token", "test-token").body(body.to_string());
+        let answer = request.header("Content-Type", "application/json").send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{}", answer.text().await.expect("a text"));
     }
 
     /// The object with one field of its status forced to something, as an admin may do.

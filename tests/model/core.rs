@@ -4,7 +4,7 @@ use functiongraph_operator::api::invocation::{
     AttemptState, ErrorClass, FunctionInvocationSpec, FunctionInvocationStatus, Outcome,
 };
 use functiongraph_operator::lifecycle::{
-    Memory, Moment, Reply, State, Step, TAKEOVER, Trouble, View, decide, record,
+    Acceptance, Memory, Moment, Reply, State, Step, TAKEOVER, Trouble, View, decide, record,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -144,7 +144,15 @@ fn meaning(status: &FunctionInvocationStatus) -> Meaning {
 }
 
 fn view<'a>(spec: &'a FunctionInvocationSpec, status: &'a FunctionInvocationStatus) -> View<'a> {
-    View { spec, status, generation: 1, noticed: Timestamp::UNIX_EPOCH, deleting: false }
+    View {
+        spec,
+        status,
+        generation: 1,
+        noticed: Timestamp::UNIX_EPOCH,
+        deleting: false,
+        resolve: None,
+        lookup: false,
+    }
 }
 
 fn step(spec: &FunctionInvocationSpec, status: &FunctionInvocationStatus, whose: Whose) -> Step {
@@ -153,7 +161,8 @@ fn step(spec: &FunctionInvocationSpec, status: &FunctionInvocationStatus, whose:
         Whose::Others { late: false } => ("other", Memory::Nothing, Duration::ZERO),
         Whose::Others { late: true } => ("other", Memory::Nothing, TAKEOVER),
     };
-    decide(&view(spec, status), &Moment { now: Timestamp::UNIX_EPOCH, holder, memory, unchanged_for })
+    let now = Timestamp::UNIX_EPOCH;
+    decide(&view(spec, status), &Moment { now, holder, memory, unchanged_for, looked_up: false })
 }
 
 /// `None` where the shell writes no such thing: only claims of what is open, only ends of what is claimed or
@@ -181,7 +190,9 @@ fn write(
 
 fn reply(answer: Answer) -> Reply {
     let (class, http_status) = match answer {
-        Answer::Accepted => return Reply::Accepted { request_id: Some("id".into()) },
+        Answer::Accepted => {
+            return Reply::Accepted(Acceptance { request_id: Some("id".into()), ..Acceptance::default() });
+        }
         Answer::Refused => (ErrorClass::Throttled, Some(429)),
         Answer::NotSent => (ErrorClass::NotSent, None),
         Answer::Silence => (ErrorClass::Ambiguous, None),

@@ -123,9 +123,15 @@ impl Protocol {
             }
             // Nothing to do; the cache has moved on, and that was all.
             Step::Wait(_) | Step::Observe(_) | Step::Rest => return Some(()),
-            Step::Conclude(_) | Step::Suspend | Step::Resume | Step::Delete => {
-                unreachable!("nobody asked for it")
-            }
+            Step::Conclude(_)
+            | Step::Suspend
+            | Step::Resume
+            | Step::Delete
+            | Step::LookUp
+            | Step::Follow
+            | Step::Stop
+            | Step::Resolve(_)
+            | Step::Unresolve => unreachable!("nobody asked for it"),
         };
         self.write(moment, p, index, what);
         Some(())

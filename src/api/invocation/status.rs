@@ -1,5 +1,6 @@
 //! The status of a `FunctionInvocation`: what became of it. Written by the operator only.
 
+use super::{Execution, InvocationResult};
 use crate::api::{Condition, lenient, lenient_list, present};
 use jiff::Timestamp;
 use kube::KubeSchema;
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[x_kube(validation = Rule::new("!has(oldSelf.attempt) || has(self.attempt)").message("a recorded attempt cannot be removed"))]
 #[x_kube(validation = Rule::new("!has(self.attempt) || (has(oldSelf.attempt) ? (self.attempt.number == oldSelf.attempt.number || self.attempt.number == oldSelf.attempt.number + 1) : self.attempt.number == 1)").message("attempt numbers go up one by one"))]
 #[x_kube(validation = Rule::new("!has(self.attempt) || !has(oldSelf.attempt) || self.attempt.number != oldSelf.attempt.number || self.attempt.holder == oldSelf.attempt.holder").message("an attempt keeps its holder"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.outcome) || (has(self.outcome) && (self.outcome == oldSelf.outcome || oldSelf.outcome == 'Unknown'))").message("an outcome is final; only Unknown may still become known"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.outcome) || oldSelf.outcome == 'Unknown' || (has(self.outcome) && self.outcome == oldSelf.outcome)").message("an outcome is final; only Unknown may still become known"))]
 pub struct FunctionInvocationStatus {
     /// The generation of the spec that this status was judged from; −1 before the first look.
     #[serde(default, deserialize_with = "lenient")]
@@ -38,6 +39,22 @@ pub struct FunctionInvocationStatus {
     #[serde(default, rename = "requestIDSource", deserialize_with = "lenient")]
     pub request_id_source: Option<RequestIdSource>,
 
+    /// The id of the instance that a `Reserved` invocation runs on.
+    #[serde(default, rename = "instanceID", deserialize_with = "lenient")]
+    #[schemars(length(max = 64))]
+    pub instance_id: Option<String>,
+
+    /// Requests that may be this invocation, found when FunctionGraph was asked about a doubt.
+    #[serde(default, rename = "candidateRequestIDs", deserialize_with = "lenient")]
+    #[schemars(length(max = 5), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
+    pub candidate_request_ids: Option<Vec<String>>,
+
+    /// The value of the annotation `functiongraph.io/resolve` that was acted upon. The same value acts again
+    /// only after the annotation was removed.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schemars(length(max = 64))]
+    pub resolution: Option<String>,
+
     /// When the operator first took it up.
     #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,
@@ -45,6 +62,10 @@ pub struct FunctionInvocationStatus {
     /// When the service's acceptance was seen.
     #[serde(default, deserialize_with = "lenient")]
     pub accepted_time: Option<Timestamp>,
+
+    /// When FunctionGraph took the request to stop the execution.
+    #[serde(default, deserialize_with = "lenient")]
+    pub cancel_time: Option<Timestamp>,
 
     /// When it ended.
     #[serde(default, deserialize_with = "lenient")]
@@ -77,6 +98,14 @@ pub struct FunctionInvocationStatus {
     #[serde(default, deserialize_with = "lenient")]
     pub error: Option<AttemptError>,
 
+    /// The execution, as far as the service has told: for `completionPolicy: Executed` and for `Sync`.
+    #[serde(default, deserialize_with = "lenient")]
+    pub execution: Option<Execution>,
+
+    /// What a `Sync` invocation brought back.
+    #[serde(default, deserialize_with = "lenient")]
+    pub result: Option<InvocationResult>,
+
     /// `Accepted`, `Finished`, `Ready` from the first look on; `Reconciling`, `Stalled`, `Suspended` while
     /// they hold.
     #[serde(default, deserialize_with = "lenient_list")]
@@ -89,11 +118,13 @@ pub struct FunctionInvocationStatus {
 pub enum Outcome {
     /// The service accepted it.
     Accepted,
-    /// It was certainly not accepted, and is not tried any more.
+    /// The service reported that it was executed well.
+    Executed,
+    /// It was certainly not accepted and is not tried any more, or its execution failed.
     Failed,
-    /// It cannot be known whether the service accepted it.
+    /// It cannot be known whether the service accepted it, or what became of the execution.
     Unknown,
-    /// It was cancelled before it was sent.
+    /// It was cancelled: before it was sent, or, as the service confirmed, while it was executed.
     Cancelled,
 }
 
@@ -103,6 +134,7 @@ impl Outcome {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Accepted => "Accepted",
+            Self::Executed => "Executed",
             Self::Failed => "Failed",
             Self::Unknown => "Unknown",
             Self::Cancelled => "Cancelled",
@@ -113,7 +145,7 @@ impl Outcome {
     #[must_use]
     pub fn is_final(self) -> bool {
         match self {
-            Self::Accepted | Self::Failed | Self::Cancelled => true,
+            Self::Accepted | Self::Executed | Self::Failed | Self::Cancelled => true,
             Self::Unknown => false,
         }
     }
@@ -124,6 +156,10 @@ impl Outcome {
 pub enum RequestIdSource {
     /// From the service's answer to the submission.
     Response,
+    /// From the service's list: the only request that can be this one.
+    Lookup,
+    /// From a person, with the annotation `functiongraph.io/resolve`.
+    User,
 }
 
 /// One attempt: the claim that is written before anything is sent, and what became of it.
@@ -210,8 +246,6 @@ pub enum ErrorClass {
     NotSent,
     /// A timeout, a lost connection or an answer that leaves it open.
     Ambiguous,
-    /// The object itself cannot be sent: payload, function or an unsupported setting.
-    Invalid,
 }
 
 impl ErrorClass {
@@ -227,7 +261,6 @@ impl ErrorClass {
             Self::Redirected => "Redirected",
             Self::NotSent => "NotSent",
             Self::Ambiguous => "Ambiguous",
-            Self::Invalid => "Invalid",
         }
     }
 }

@@ -1,0 +1,133 @@
+//! Rounds over the service's list: how few calls tell how much.
+
+use super::*;
+use crate::api::invocation::ExecutionStatus;
+use functiongraph::Qualifier;
+
+const NOON: Timestamp = Timestamp::UNIX_EPOCH;
+
+fn topic(function: &str) -> Topic {
+    let urn = FunctionUrn::new("eu-de", "project", "default", function, Qualifier::Latest).unwrap();
+    ("namespace/provider".into(), urn)
+}
+
+fn request(name: &str, ours: bool) -> Request {
+    let owner = Owner { namespace: "namespace".into(), name: name.into(), uid: format!("uid of {name}") };
+    Request { owner, id: format!("id of {name}"), accepted: NOON, ours }
+}
+
+fn line(name: &str, ended: bool) -> Line {
+    let execution = Execution { status: Some(ExecutionStatus::Success), ..Execution::default() };
+    (format!("id of {name}"), ended.then_some(execution))
+}
+
+fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn at(time: u64) -> Timestamp {
+    NOON.saturating_add(seconds(time)).unwrap()
+}
+
+#[test]
+fn a_thousand_requests_of_twenty_functions_cost_twenty_calls_a_round() {
+    let (followed, start) = (Followed::default(), Instant::now());
+    for function in 0..20 {
+        for number in 0..50 {
+            let name = format!("{function}-{number}");
+            followed.follow(&topic(&format!("f{function}")), request(&name, true), start);
+        }
+    }
+    let mut calls = 0;
+    let (mut now, end) = (start, start + seconds(60));
+    while now < end {
+        let (due, next) = followed.due(|_| true, now);
+        calls += due.len();
+        for topic in due {
+            assert_eq!(followed.question(&topic, now).unwrap().marker, None);
+            let function = topic.1.short().split(':').nth(1).unwrap()[1..].to_owned();
+            let lines = (0..50).map(|number| line(&format!("{function}-{number}"), false)).collect();
+            let passed = now.duration_since(start).as_secs();
+            assert_eq!(followed.told(&topic, lines, Some("50".into()), at(passed), now), []);
+        }
+        now = next.unwrap_or(now).max(now + Duration::from_millis(1));
+    }
+    // Rounds at 2 s, 12 s, 22 s, 33 s and 49 s: twenty functions share two calls a second.
+    assert_eq!(calls, 5 * 20);
+}
+
+#[test]
+fn pages_are_turned_only_until_everybody_has_been_found() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    for name in ["a", "b"] {
+        followed.follow(&topic, request(name, true), start);
+    }
+    let now = start + seconds(5);
+    let page = |lines, more: Option<&str>| followed.told(&topic, lines, more.map(Into::into), at(5), now);
+    assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+    assert_eq!(followed.due(|_| true, now).0, [], "it is being asked for already");
+    let first = followed.question(&topic, now).unwrap();
+    assert!(first.begin < NOON && first.end > NOON);
+    assert_eq!(page(vec![line("a", true)], Some("100")), [request("a", true).owner]);
+    assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic), "b is still to be found");
+    assert_eq!(followed.question(&topic, now).unwrap().marker.as_deref(), Some("100"));
+    assert_eq!(page(vec![line("b", false)], Some("200")), []);
+    assert_eq!(followed.due(|_| true, now).0, [], "nobody needs a third page");
+    let news = followed.follow(&topic, request("a", true), now);
+    assert!(matches!(news, Some(News::Ended(_))));
+    assert_eq!(followed.follow(&topic, request("b", true), now), None);
+}
+
+#[test]
+fn what_others_sent_is_left_to_them_for_a_while() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", false), start);
+    assert_eq!(followed.due(|_| true, start + seconds(40)).0, []);
+    let late = start + OTHERS;
+    assert_eq!(followed.due(|_| true, late).0, std::slice::from_ref(&topic));
+    assert!(followed.question(&topic, late).is_some());
+}
+
+#[test]
+fn only_complete_lists_can_show_that_a_request_has_vanished() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", true), start);
+    let round = |after: Duration, told: bool| {
+        let now = start + after;
+        assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+        followed.question(&topic, now).unwrap();
+        if told {
+            followed.told(&topic, vec![line("b", false)], None, at(after.as_secs()), now)
+        } else {
+            followed.failed(&topic, None, now)
+        }
+    };
+    assert_eq!(round(seconds(100), true), []);
+    assert_eq!(round(seconds(300), false), []);
+    assert_eq!(round(VANISHED + seconds(1), true), [], "for a time nobody could read it");
+    assert_eq!(round(VANISHED + seconds(301), true), [request("a", true).owner]);
+    assert_eq!(followed.follow(&topic, request("a", true), start), Some(News::Vanished));
+}
+
+#[test]
+fn trouble_with_the_list_is_told_once_and_its_end_too() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", true), start);
+    let why = || Some("403".to_owned());
+    assert_eq!(followed.failed(&topic, why(), start), [request("a", true).owner]);
+    assert_eq!(followed.failed(&topic, why(), start), []);
+    assert_eq!(followed.trouble(&topic), why());
+    assert_eq!(followed.told(&topic, vec![], None, at(9), start), [request("a", true).owner]);
+    assert_eq!(followed.trouble(&topic), None);
+}
+
+#[test]
+fn what_nobody_waits_for_is_forgotten() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", true), start);
+    followed.follow(&topic, request("b", true), start);
+    followed.forget(&topic, &request("a", true).owner.uid);
+    assert_eq!(followed.count().values().copied().collect::<Vec<_>>(), [1]);
+    assert_eq!(followed.due(|_| false, start + seconds(5)), (vec![], None));
+    assert!(followed.count().is_empty());
+}

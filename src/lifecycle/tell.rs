@@ -1,0 +1,183 @@
+//! What a status tells a reader: its conditions, and their sentences.
+
+use super::{Trouble, View};
+use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, Reason};
+use crate::api::invocation::{
+    AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
+};
+use jiff::Timestamp;
+
+/// The longest message of a condition, in characters: the schema allows 2,048.
+const MESSAGE: usize = 1500;
+
+/// What the conditions say.
+pub(super) enum Situation {
+    /// Work goes on or waits.
+    Waiting(Reason, String),
+    /// Held back.
+    Suspended,
+    /// Accepted, and the execution is followed.
+    Following(Reason, String),
+    /// Over, and well.
+    Well(Reason, String),
+    /// Over without success.
+    Ended { reason: Reason, message: String, accepted: ConditionStatus },
+}
+
+/// `status` with the conditions for `situation`.
+pub(super) fn with(
+    view: &View<'_>,
+    mut status: FunctionInvocationStatus,
+    now: Timestamp,
+    situation: Situation,
+) -> FunctionInvocationStatus {
+    use ConditionStatus::{False, True, Unknown};
+    use ConditionType::{Accepted, Finished, Ready, Reconciling, Stalled, Suspended};
+    let doubtful = is_doubtful(&View { status: &status, ..*view });
+    let claim = |type_, status, reason, message: &str| Claim {
+        type_,
+        status,
+        reason,
+        message: message.chars().take(MESSAGE).collect(),
+    };
+    let claims = match situation {
+        Situation::Waiting(reason, message) => {
+            // The reason of `Accepted` keeps the memory of doubt through later attempts.
+            let accepted = if doubtful { Reason::OutcomeUnknown } else { reason };
+            vec![
+                claim(Ready, Unknown, reason, &message),
+                claim(Accepted, Unknown, accepted, &message),
+                claim(Finished, False, reason, &message),
+                claim(Reconciling, True, reason, &message),
+            ]
+        }
+        Situation::Suspended => {
+            let message = "spec.suspend is true: nothing is sent until it is false.";
+            let accepted = if doubtful { Reason::OutcomeUnknown } else { Reason::Suspended };
+            vec![
+                claim(Ready, Unknown, Reason::Suspended, message),
+                claim(Accepted, Unknown, accepted, message),
+                claim(Finished, False, Reason::Suspended, message),
+                claim(Suspended, True, Reason::Suspended, message),
+            ]
+        }
+        Situation::Following(reason, message) => vec![
+            claim(Ready, Unknown, reason, &message),
+            claim(Accepted, True, Reason::Accepted, &message),
+            claim(Finished, False, reason, &message),
+            claim(Reconciling, True, reason, &message),
+        ],
+        Situation::Well(reason, message) => vec![
+            claim(Ready, True, reason, &message),
+            claim(Accepted, True, Reason::Accepted, &message),
+            claim(Finished, True, reason, &message),
+        ],
+        Situation::Ended { reason, message, accepted } => vec![
+            claim(Ready, False, reason, &message),
+            claim(Accepted, accepted, reason, &message),
+            claim(Finished, True, reason, &message),
+            claim(Stalled, True, reason, &message),
+        ],
+    };
+    status.conditions = Condition::put(&view.status.conditions, claims, view.generation, now);
+    status.observed_generation = Some(view.generation);
+    status
+}
+
+/// Whether a status says this already.
+#[must_use]
+pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
+    Condition::find(&view.status.conditions, ConditionType::Ready)
+        .is_some_and(|c| c.reason == reason && c.message == message)
+}
+
+/// Whether this or an earlier attempt may have been accepted.
+pub(super) fn is_doubtful(view: &View<'_>) -> bool {
+    let last = view.status.attempt.as_ref().and_then(|a| a.state) == Some(AttemptState::Ambiguous);
+    // Only AtLeastOnce goes on after doubt; there the Accepted condition remembers it: see `with`.
+    let earlier = view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce
+        && Condition::find(&view.status.conditions, ConditionType::Accepted)
+            .is_some_and(|c| c.reason == Reason::OutcomeUnknown);
+    last || earlier
+}
+
+pub(super) fn doubt(status: &FunctionInvocationStatus) -> String {
+    let why = status.error.as_ref().and_then(|e| e.message.clone()).unwrap_or_default();
+    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+    let look = match status.candidate_request_ids.as_deref() {
+        None | Some([]) => "Look for it in the function's logs around the claim time".to_owned(),
+        Some(ids) => format!("These requests of the function may be it: {}", ids.join(", ")),
+    };
+    format!(
+        "It cannot be known whether FunctionGraph accepted the invocation{why}. It is not sent again by itself. {look}; then settle it with the annotation {RESOLVE}: Retry, Fail, or the request's id."
+    )
+}
+
+/// How an acceptance reads; `how` says how it is known.
+pub(super) fn acceptance(status: &FunctionInvocationStatus, how: &str) -> String {
+    let name = match (&status.request_id, &status.instance_id) {
+        (Some(id), None) => format!(" as request {id}"),
+        (Some(id), Some(instance)) => format!(" as request {id} on instance {instance}"),
+        (None, Some(instance)) => format!(" on instance {instance}"),
+        (None, None) => ", but its answer held no request id that can be read".into(),
+    };
+    format!("FunctionGraph accepted the invocation{name}{how}.")
+}
+
+/// How the end of an execution reads.
+pub(super) fn execution(execution: &Execution) -> String {
+    let Execution { status, start_time: _, end_time: _, error_code, error_message } = execution;
+    let parts = [error_code.clone(), error_message.clone().map(|text| text.trim_end_matches('.').to_owned())];
+    let why = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
+    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+    match status {
+        Some(ExecutionStatus::Success) => "The function was executed.".into(),
+        Some(ExecutionStatus::Discard) => format!(
+            "FunctionGraph discarded the request before it ran{why}. It waited for longer than the function's settings allow: give it more instances or a longer maximum age, then create a new FunctionInvocation."
+        ),
+        Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => format!(
+            "The execution failed{why}. The function's logs say more; mend the cause and create a new FunctionInvocation."
+        ),
+    }
+}
+
+/// One sentence on what went wrong.
+pub(super) fn describe(trouble: &Trouble) -> String {
+    let parts = [trouble.http_status.map(|s| s.to_string()), trouble.code.clone()];
+    let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let text = trouble.message.trim_end_matches('.');
+    match (label.is_empty(), text.is_empty()) {
+        (true, true) => "The attempt failed.".into(),
+        (true, false) => format!("{}.", sentence(text)),
+        (false, true) => format!("FunctionGraph answered {label}."),
+        (false, false) => format!("FunctionGraph answered {label}: {text}."),
+    }
+}
+
+/// `text` with a capital first letter: it was made to follow a colon.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
+    first + letters.as_str()
+}
+
+pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
+    let what = describe(trouble);
+    let hint = match (reason, trouble.http_status) {
+        (Reason::RedirectRefused, _) => {
+            "Redirects are never followed: set spec.endpoint of the provider to the right address."
+        }
+        (Reason::InvalidPayload, _) => "Mend the payload and create a new FunctionInvocation.",
+        (_, Some(404)) => {
+            "Check spec.function, and region and project of the provider; then create a new FunctionInvocation."
+        }
+        (_, Some(403)) => {
+            "Give the provider's credential the permission to invoke the function; then create a new FunctionInvocation."
+        }
+        (_, Some(413)) => {
+            "Send less: an asynchronous event may have 256 KB, a synchronous one 6 MB; then create a new FunctionInvocation."
+        }
+        _ => "It is not retried: mend the cause and create a new FunctionInvocation.",
+    };
+    format!("{what} {hint}")
+}

@@ -1,0 +1,322 @@
+//! Follows executions to their end: one loop reads the service's list for all, each object writes its own.
+
+use super::Error;
+use super::exchange::signal;
+use super::object::{LATER, enter, in_line, put, refuse_credential, uid};
+use super::prepare::{Hindrance, allowed, urn_of};
+use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::invocation::{self, Execution, FunctionInvocation};
+use crate::clock;
+use crate::context::Context;
+use crate::context::followed::{Line, News, Owner, Question, Request, Topic};
+use crate::context::providers::{Access, Key, Place, Standing};
+use crate::gate::{Signal, Ticket};
+use crate::lifecycle::{Conclusion, record, says_already};
+use functiongraph::{Answer, CancelType, ExecutionStatus, ListQuery, Listed, Record, Verdict};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::ResourceExt;
+use kube::runtime::controller::Action;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// One call about an execution takes no longer.
+pub const CALL: Duration = Duration::from_secs(30);
+
+/// Records in one page: some 20 KB, and at most 120 KB with the longest messages.
+const PAGE: u16 = 100;
+
+/// An object that is followed is looked at again this often, should a call to it be lost.
+const AGAIN: Duration = Duration::from_mins(10);
+
+/// Marks the places in line that are for a list, not for an object: no namespace is called so.
+const NO_NAMESPACE: &str = "";
+
+// === One object ===
+
+/// Writes what is known of the execution, or has it followed.
+///
+/// # Errors
+/// When the API server did not take a write.
+pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &Key) -> Result<Action, Error> {
+    let Some((topic, _)) = topic(object, context, provider) else {
+        return Ok(Action::requeue(LATER));
+    };
+    let news = request(object, context)
+        .and_then(|request| context.followed.follow(&topic, request, clock::monotonic()));
+    let (view, now) = (context.view(object), clock::now());
+    let status = match news {
+        Some(News::Ended(mut execution)) => {
+            // The function's words may repeat the event.
+            execution.error_message.take_if(|_| object.spec.has_secret_event());
+            record::executed(&view, &execution, now)
+        }
+        Some(News::Vanished) => {
+            let why =
+                "FunctionGraph accepted the invocation, but its list does not show the request any more.";
+            record::concluded(&view, &Conclusion::Unfollowed(why.into()), now)
+        }
+        None => return tell(object, context, provider, context.followed.trouble(&topic)).await,
+    };
+    let action = put(context, provider, object, &status).await?;
+    context.followed.forget(&topic, &uid(object));
+    Ok(action)
+}
+
+/// Says what is wrong with reading the list, or that nothing is any more.
+async fn tell(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    trouble: Option<String>,
+) -> Result<Action, Error> {
+    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let complains = Condition::find(conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason == Reason::ListUnreadable);
+    let (reason, message) = match trouble {
+        Some(trouble) => (
+            Reason::ListUnreadable,
+            format!(
+                "FunctionGraph accepted the invocation. Its end is not known, because the list of invocations cannot be read: {trouble}"
+            ),
+        ),
+        None if complains => {
+            (Reason::Running, "FunctionGraph accepted the invocation. Its execution is followed.".to_owned())
+        }
+        None => return Ok(Action::requeue(AGAIN)),
+    };
+    let view = context.view(object);
+    if !says_already(&view, reason, &message) {
+        let status = record::following(&view, reason, message, clock::now());
+        put(context, provider, object, &status).await?;
+    }
+    Ok(Action::requeue(AGAIN))
+}
+
+/// Asks the service to stop the execution, if that is allowed, and goes on following it.
+///
+/// # Errors
+/// When the API server did not take a write.
+pub async fn stop(
+    object: &FunctionInvocation,
+    context: &Arc<Context>,
+    provider: &Key,
+) -> Result<Action, Error> {
+    let Some((topic, access)) = topic(object, context, provider) else {
+        return Ok(Action::requeue(LATER));
+    };
+    let Some(request) = request(object, context) else { return Ok(Action::requeue(LATER)) };
+    let (uid, id) = (uid(object), request.id.clone());
+    if context.followed.follow(&topic, request, clock::monotonic()).is_some() {
+        return follow(object, context, provider).await;
+    }
+    if !access.allow_cancel {
+        let why = "The execution goes on: the provider does not say allowCancel. Its owner can set it; stopping one request may stop others on the same instance.";
+        return refused(object, context, provider, why.into()).await;
+    }
+    if let Some(why) = context.followed.stop_refused(&topic, &uid, clock::monotonic()) {
+        return refused(object, context, provider, why).await;
+    }
+    if let Err(Hindrance::Never(_, message) | Hindrance::NotYet(_, message)) =
+        allowed(object, context, &access).await?
+    {
+        return refused(object, context, provider, format!("The execution goes on. {message}")).await;
+    }
+    let Some(mut place) = enter(object, context, provider) else {
+        return in_line(object, context, provider).await;
+    };
+    place.used();
+    let asked =
+        access.client.cancel(&topic.1, &id, CancelType::Force, &access.credential, clock::now(), CALL);
+    let why = match asked.await {
+        Ok(answer) if answer.is_success() => {
+            place.leave(Signal::Clean);
+            tracing::info!(namespace = object.namespace(), name = object.name_any(), id, "asked to stop it");
+            let status = record::stopping(&context.view(object), clock::now());
+            return put(context, provider, object, &status).await;
+        }
+        Ok(answer) => answered(context, provider, &access, place, &answer),
+        Err(error) => {
+            place.complain(&error.to_string());
+            place.leave(Signal::Trouble);
+            format!("{error}.")
+        }
+    };
+    let why = format!(
+        "The execution goes on: FunctionGraph was asked to stop it and did not. {why} It is asked again every minute."
+    );
+    context.followed.stop_tried(&topic, &uid, why.clone(), clock::monotonic());
+    refused(object, context, provider, why).await
+}
+
+/// Says why the execution is not stopped.
+async fn refused(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    why: String,
+) -> Result<Action, Error> {
+    let view = context.view(object);
+    if !says_already(&view, Reason::StopRefused, &why) {
+        let status = record::following(&view, Reason::StopRefused, why, clock::now());
+        put(context, provider, object, &status).await?;
+    }
+    Ok(Action::requeue(LATER))
+}
+
+/// What to follow: the provider and the function; `None` while the provider cannot be used.
+fn topic(object: &FunctionInvocation, context: &Context, provider: &Key) -> Option<(Topic, Arc<Access>)> {
+    let Standing::Ready(access) = context.providers.standing(provider) else { return None };
+    let urn = urn_of(&object.spec.function, &access).ok()?;
+    Some(((Arc::clone(provider), urn), access))
+}
+
+fn request(object: &FunctionInvocation, context: &Context) -> Option<Request> {
+    let status = object.status.as_ref()?;
+    let holder = status.attempt.as_ref().and_then(|attempt| attempt.holder.as_deref());
+    Some(Request {
+        owner: owner(object),
+        id: status.request_id.clone()?,
+        accepted: status.accepted_time.unwrap_or_else(clock::now),
+        ours: holder == Some(context.holder.as_str()),
+    })
+}
+
+fn owner(object: &FunctionInvocation) -> Owner {
+    let namespace = object.namespace().unwrap_or_default();
+    Owner { namespace, name: object.name_any(), uid: uid(object) }
+}
+
+// === The loop ===
+
+/// Whether a place in line is for a list, not for an object.
+#[must_use]
+pub fn is_for_a_list(ticket: &Ticket) -> bool {
+    ticket.namespace == NO_NAMESPACE
+}
+
+/// Reads the lists for ever. `called` are the places in line whose turn has come; `tell` wakes the object of
+/// which there is news, and `wanted` knows which objects are still there.
+pub async fn run(
+    context: Arc<Context>,
+    mut called: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    wanted: impl Fn(&Owner) -> bool,
+    tell: impl Fn(Owner),
+) {
+    let mut questions = FuturesUnordered::new();
+    let mut in_line: Vec<(Ticket, Topic)> = Vec::new();
+    loop {
+        let (due, next) = context.followed.due(&wanted, clock::monotonic());
+        for topic in due {
+            let ticket = ticket(&topic);
+            match context.providers.enter(&topic.0, ticket.clone()) {
+                Some(place) => questions.push(ask(&context, topic, place)),
+                None => in_line.push((ticket, topic)),
+            }
+        }
+        tokio::select! {
+            Some(owners) = questions.next() => owners.into_iter().for_each(&tell),
+            Some((_, ticket)) = called.recv() => {
+                let Some(index) = in_line.iter().position(|(waiting, _)| waiting.uid == ticket.uid) else { continue };
+                let topic = &in_line[index].1;
+                if let Some(place) = context.providers.enter(&topic.0, ticket) {
+                    questions.push(ask(&context, in_line.swap_remove(index).1, place));
+                }
+            }
+            () = until(next) => {}
+            () = context.followed.changed() => {}
+        }
+    }
+}
+
+/// The place of a list in its provider's line: a turn of its own among the namespaces, so that neither waits
+/// for the other for long.
+fn ticket((provider, urn): &Topic) -> Ticket {
+    let name = urn.to_string();
+    Ticket {
+        uid: format!("list {provider} {name}"),
+        namespace: NO_NAMESPACE.into(),
+        lane: name.clone(),
+        name,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks for one page, and says whose objects there is news for.
+async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
+    let followed = &context.followed;
+    let Standing::Ready(access) = context.providers.standing(&topic.0) else {
+        return followed.failed(&topic, None, clock::monotonic());
+    };
+    let Some(question) = followed.question(&topic, clock::monotonic()) else { return Vec::new() };
+    place.used();
+    context.metrics.listed(&topic.0);
+    let (query, credential) = (query(question), &access.credential);
+    let listed = access.client.list_async_invocations(&topic.1, &query, credential, clock::now(), CALL);
+    let trouble = match listed.await {
+        Ok(Listed::Page(page)) => {
+            place.leave(Signal::Clean);
+            let lines = page.records.into_iter().map(line).collect();
+            return followed.told(&topic, lines, page.next_marker, clock::now(), clock::monotonic());
+        }
+        Ok(Listed::Answer(answer)) => {
+            let passing = matches!(
+                answer.verdict_of_call(access.credential.kind()),
+                Verdict::Throttled | Verdict::Unavailable { .. } | Verdict::Unauthenticated
+            );
+            let why = answered(context, &topic.0, &access, place, &answer);
+            (!passing).then_some(why)
+        }
+        Err(error) => {
+            place.complain(&error.to_string());
+            place.leave(Signal::Trouble);
+            None
+        }
+    };
+    followed.failed(&topic, trouble, clock::monotonic())
+}
+
+/// Ends a place with an answer that is no success, and says in a sentence what it was.
+pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place, answer: &Answer) -> String {
+    let verdict = answer.verdict_of_call(access.credential.kind());
+    let parts = [Some(answer.status.to_string()), answer.error_code.clone()];
+    let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let message = answer.error_message.clone().unwrap_or_default();
+    let why = format!("FunctionGraph answered {label}: {}.", message.trim_end_matches('.'));
+    if verdict == Verdict::Unauthenticated {
+        refuse_credential(context, provider, access, message);
+    }
+    let signal = signal(verdict, answer.retry_after);
+    if signal == Signal::Trouble {
+        place.complain(&why);
+    }
+    place.leave(signal);
+    why
+}
+
+/// The query for a question.
+#[must_use]
+pub fn query(Question { begin, end, marker }: Question) -> ListQuery {
+    ListQuery { begin, end: Some(end), request_id: None, status: None, limit: PAGE, marker }
+}
+
+fn line(record: Record) -> Line {
+    let Record { request_id, status, error_code, error_message, start_time, end_time } = record;
+    let status = match status {
+        ExecutionStatus::Success => invocation::ExecutionStatus::Success,
+        ExecutionStatus::Fail => invocation::ExecutionStatus::Fail,
+        ExecutionStatus::Discard => invocation::ExecutionStatus::Discard,
+        ExecutionStatus::Wait | ExecutionStatus::Running | ExecutionStatus::Other => {
+            return (request_id, None);
+        }
+    };
+    let execution = Execution { status: Some(status), start_time, end_time, error_code, error_message };
+    (request_id, Some(execution))
+}
