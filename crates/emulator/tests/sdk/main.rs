@@ -9,6 +9,7 @@
 
 mod bytes;
 mod driver;
+mod identity;
 mod invocations;
 mod listing;
 mod place;

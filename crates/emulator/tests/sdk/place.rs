@@ -37,21 +37,33 @@ pub fn only_hello() -> Value {
 impl Place {
     /// With a function `hello` that has a version `v1` and an alias `prod`, and two access keys.
     pub async fn new(language: Language, change: impl FnOnce(&mut Function)) -> Self {
+        Self::with(language, |config| change(&mut config.functions[0])).await
+    }
+
+    /// The same with changes of the whole configuration.
+    pub async fn with(language: Language, change: impl FnOnce(&mut Config)) -> Self {
         let mut hello = Function::named("hello");
         hello.versions = vec!["v1".into()];
         hello.aliases.insert("prod".into(), "v1".into());
-        change(&mut hello);
         let access_keys = vec![
             AccessKey { id: "AK".into(), secret: "SK".into(), security_token: None },
             AccessKey { id: "TEMPORARY".into(), secret: "SK".into(), security_token: Some("st".into()) },
         ];
         let tokens = vec![TOKEN.into()];
-        let config = Config { functions: vec![hello], access_keys, tokens, ..Config::default() };
+        let mut config = Config { functions: vec![hello], access_keys, tokens, ..Config::default() };
+        change(&mut config);
         let emulator = Emulator::start(config).await.unwrap();
         let home = tempfile::tempdir().unwrap();
         let credentials = [("SDK_AK", "AK"), ("SDK_SK", "SK")];
         let sdk = start(language, &home, emulator.ca_pem(), &emulator.url(), &credentials);
         Self { emulator, sdk, language, home }
+    }
+
+    /// Puts a file into the home of the SDKs, and gives its path.
+    pub fn file(&self, name: &str, content: &str) -> String {
+        let path = self.home.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
     }
 
     /// Another user of the same SDK, with these credentials.

@@ -17,7 +17,9 @@ import (
 	"os"
 	"reflect"
 
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/basic"
+	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/auth/provider"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/config"
 	"github.com/huaweicloud/huaweicloud-sdk-go-v3/core/sdkerr"
 	functiongraph "github.com/huaweicloud/huaweicloud-sdk-go-v3/services/functiongraph/v2"
@@ -46,22 +48,30 @@ func must(err error) {
 	}
 }
 
+// A key from the environment, or what the SDK itself finds there.
+func credentials() (auth.ICredential, error) {
+	if _, given := os.LookupEnv("SDK_AK"); !given {
+		return provider.BasicCredentialEnvProvider().GetCredentials()
+	}
+	return basic.NewCredentialsBuilder().
+		WithAk(os.Getenv("SDK_AK")).
+		WithSk(os.Getenv("SDK_SK")).
+		WithSecurityToken(os.Getenv("SDK_SECURITY_TOKEN")).
+		WithProjectId(os.Getenv("SDK_PROJECT")).
+		SafeBuild()
+}
+
 func client() *functiongraph.FunctionGraphClient {
 	authority, err := os.ReadFile(os.Getenv("SDK_CA"))
 	must(err)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	credentials, err := basic.NewCredentialsBuilder().
-		WithAk(os.Getenv("SDK_AK")).
-		WithSk(os.Getenv("SDK_SK")).
-		WithSecurityToken(os.Getenv("SDK_SECURITY_TOKEN")).
-		WithProjectId(os.Getenv("SDK_PROJECT")).
-		SafeBuild()
+	found, err := credentials()
 	must(err)
 	built, err := functiongraph.FunctionGraphClientBuilder().
 		WithHttpConfig(config.DefaultHttpConfig().WithHttpTransport(transport)).
-		WithCredential(credentials).
+		WithCredential(found).
 		WithEndpoint(os.Getenv("SDK_ENDPOINT")).
 		SafeBuild()
 	must(err)

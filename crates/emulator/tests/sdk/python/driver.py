@@ -5,25 +5,36 @@ the parameters under the names that they have on the wire and the body as "body"
 "fields", or "status", "code", "message" and "request_id" as the SDK's exception has them.
 """
 
+import functools
 import json
 import os
 import re
 import sys
 from datetime import datetime
 
+from huaweicloudsdkcore.auth import provider
 from huaweicloudsdkcore.auth.credentials import BasicCredentials
 from huaweicloudsdkcore.exceptions.exceptions import ServiceResponseException
 from huaweicloudsdkcore.http.http_config import HttpConfig
 from huaweicloudsdkfunctiongraph import v2
 
 
+def credentials():
+    """A key from the environment, or what one of the SDK's providers finds there."""
+    if "SDK_PROVIDER" in os.environ:
+        found = getattr(provider, os.environ["SDK_PROVIDER"]).get_basic().get_credentials()
+    else:
+        found = BasicCredentials(os.environ["SDK_AK"], os.environ["SDK_SK"])
+    if "SDK_SECURITY_TOKEN" in os.environ:
+        found = found.with_security_token(os.environ["SDK_SECURITY_TOKEN"])
+    return found.with_project_id(os.environ["SDK_PROJECT"])
+
+
+@functools.cache
 def client():
     config = HttpConfig.get_default_config()
     config.ssl_ca_cert = os.environ["SDK_CA"]
-    credentials = BasicCredentials(os.environ["SDK_AK"], os.environ["SDK_SK"], os.environ["SDK_PROJECT"])
-    if "SDK_SECURITY_TOKEN" in os.environ:
-        credentials = credentials.with_security_token(os.environ["SDK_SECURITY_TOKEN"])
-    builder = v2.FunctionGraphClient.new_builder().with_http_config(config).with_credentials(credentials)
+    builder = v2.FunctionGraphClient.new_builder().with_http_config(config).with_credentials(credentials())
     return builder.with_endpoint(os.environ["SDK_ENDPOINT"]).build()
 
 
@@ -39,17 +50,16 @@ def build(kind, value):
     return model(**{name: build(model.openapi_types[name], content) for name, content in named.items()})
 
 
-def answer(client, call, parameters):
-    method = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", call).lower())
+def answer(call, parameters):
+    request = build(f"{call}Request", parameters)
     try:
-        response = method(build(f"{call}Request", parameters))
+        response = getattr(client(), re.sub(r"(?<!^)(?=[A-Z])", "_", call).lower())(request)
     except ServiceResponseException as e:
         return {"status": e.status_code, "code": e.error_code, "message": e.error_msg, "request_id": e.request_id}
     return {"status": response.status_code, "fields": json.loads(str(response))}
 
 
 if __name__ == "__main__":
-    client = client()
     for line in sys.stdin:
         question = json.loads(line)
-        print(json.dumps(answer(client, question["call"], question["parameters"])), flush=True)
+        print(json.dumps(answer(question["call"], question["parameters"])), flush=True)
