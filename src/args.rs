@@ -112,6 +112,24 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_TOKEN_FOLDER")]
     pub token_folder: Option<PathBuf>,
 
+    /// The providers that may act as the operator itself (`podIdentity`, `instanceMetadata`): `namespace/name`, or
+    /// `name` for one of the cluster. None if absent. Whoever may write such a provider has the operator's identity in
+    /// the cloud.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_IDENTITY_PROVIDERS", value_delimiter = ',')]
+    pub own_identity_providers: Vec<String>,
+
+    /// Where the keys of the operator's Pod are handed out. CCE sets the variable; leave it alone.
+    #[arg(long, env = "HC_CONTAINER_CREDENTIALS_FULL_URI")]
+    pub pod_identity_url: Option<String>,
+
+    /// The file with the token that the operator's Pod shows there. CCE sets the variable; leave it alone.
+    #[arg(long, env = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")]
+    pub pod_identity_token_file: Option<PathBuf>,
+
+    /// Where the metadata of the operator's node are. Change it for an emulator.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METADATA_URL", default_value = "http://169.254.169.254")]
+    pub metadata_url: String,
+
     /// Take a 503 that carries no code of FunctionGraph or its gateway as "may have been accepted". Set it
     /// where a proxy of your own stands in between and answers 503 after passing requests on.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_STRICT_503")]

@@ -80,10 +80,25 @@ pub struct Options {
     pub token_audience: Option<String>,
     /// The folder of projected tokens that cluster providers may name; none are read without.
     pub token_folder: Option<PathBuf>,
+    /// What the operator itself is to the cloud, and who may use that.
+    pub own_identity: OwnIdentity,
     /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
     pub strict_503: bool,
     /// Whether an accepted invocation gets an Event: a third API write for each.
     pub events_on_success: bool,
+}
+
+/// What the operator itself is to the cloud: whoever uses it acts as the operator.
+#[derive(Clone, Debug)]
+pub struct OwnIdentity {
+    /// The providers that may use it: `namespace/name`, or `name` for one of the cluster.
+    pub providers: Vec<String>,
+    /// Where CCE hands out the keys of the operator's Pod.
+    pub pod_identity_url: Option<String>,
+    /// The file with what the Pod shows there.
+    pub pod_identity_token_file: Option<PathBuf>,
+    /// Where the metadata of the operator's node are.
+    pub metadata_url: String,
 }
 
 impl Context {

@@ -10,7 +10,7 @@ use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::providers::{Key, Providers, key};
-use crate::context::{Context, Failures, Options};
+use crate::context::{Context, Failures, Options, OwnIdentity};
 use crate::gate::{Phase, Ticket};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight};
@@ -191,6 +191,12 @@ fn options(args: &Run, own_namespace: String) -> Options {
         secret_poll: Duration::from_secs(args.secret_poll_seconds),
         token_audience: args.token_audience.clone(),
         token_folder: args.token_folder.clone(),
+        own_identity: OwnIdentity {
+            providers: args.own_identity_providers.clone(),
+            pod_identity_url: args.pod_identity_url.clone(),
+            pod_identity_token_file: args.pod_identity_token_file.clone(),
+            metadata_url: args.metadata_url.clone(),
+        },
         strict_503: args.strict_503,
         events_on_success: args.events_on_success,
     }

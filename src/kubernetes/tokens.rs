@@ -48,7 +48,6 @@ pub async fn request(
 /// # Errors
 /// When there is no such file in that folder, or it holds no token.
 pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
-    let odd = |why: &str| io::Error::new(io::ErrorKind::InvalidInput, why.to_owned());
     // The schema refuses such a name; an older definition may not.
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
         return Err(odd("it is not the name of a file"));
@@ -58,6 +57,14 @@ pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
     if !path.starts_with(&folder) {
         return Err(odd("it leads out of the folder"));
     }
+    read(&path)
+}
+
+/// The token in a file that the platform team names.
+///
+/// # Errors
+/// When there is no such file, or it holds no token.
+pub fn read(path: &Path) -> io::Result<SecretString> {
     if !path.metadata()?.is_file() {
         return Err(odd("it is not a file"));
     }
@@ -68,6 +75,10 @@ pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
         token if token.len() as u64 > MOST => Err(odd("it is too large")),
         token => Ok(SecretString::from(token)),
     }
+}
+
+fn odd(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why.to_owned())
 }
 
 #[cfg(test)]

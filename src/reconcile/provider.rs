@@ -1,6 +1,7 @@
 //! Looks at one provider: is its endpoint acceptable, is there a credential, can it be used?
 
 mod destination;
+mod exchange;
 mod login;
 mod source;
 

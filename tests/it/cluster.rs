@@ -6,6 +6,7 @@
 use crate::looks::{message, ready};
 use crate::world::{KEY, NOBODY, World, new_plane, within};
 use control_plane::{ADMIN, ControlPlane};
+use functiongraph_emulator::Config;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
     ClusterFunctionGraphProvider, Condition, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
@@ -24,24 +25,40 @@ static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
 static TURN: Mutex<()> = Mutex::const_new(());
 
 /// A world in a cluster without any provider of the cluster, until the guard is dropped.
-async fn alone() -> (World, MutexGuard<'static, ()>) {
+pub async fn alone() -> (World, MutexGuard<'static, ()>) {
+    alone_with(|_| {}).await
+}
+
+/// The same, with changes to the emulator's configuration.
+pub async fn alone_with(change: impl FnOnce(&mut Config)) -> (World, MutexGuard<'static, ()>) {
     let turn = TURN.lock().await;
-    let world = World::on(PLANE.get_or_init(new_plane).await, |_| {}).await;
+    let world = World::on(PLANE.get_or_init(new_plane).await, change).await;
     let all = cluster(&world);
     all.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     (world, turn)
 }
 
-fn cluster(world: &World) -> Api<ClusterFunctionGraphProvider> {
+pub fn cluster(world: &World) -> Api<ClusterFunctionGraphProvider> {
     Api::all(world.client.clone())
 }
 
 /// Creates a provider of the cluster for the emulator with the key in the Secret `key`.
 async fn share(world: &World, name: &str, allowed: Value) -> Result<DynamicObject, kube::Error> {
+    share_as(world, name, allowed, json!({"accessKey": {"secretRef": {"name": "key"}}})).await
+}
+
+/// The same with another credential.
+pub async fn share_as(
+    world: &World,
+    name: &str,
+    allowed: Value,
+    credentials: Value,
+) -> Result<DynamicObject, kube::Error> {
     let spec = json!({
         "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
         "endpoint": world.emulator.url(), "caBundle": world.emulator.ca_pem(),
-        "credentials": {"accessKey": {"secretRef": {"name": "key"}}}, "allowedNamespaces": allowed,
+        "iamEndpoint": world.emulator.url(),
+        "credentials": credentials, "allowedNamespaces": allowed,
     });
     let kind = ApiResource::erase::<ClusterFunctionGraphProvider>(&());
     let object = json!({
@@ -53,7 +70,7 @@ async fn share(world: &World, name: &str, allowed: Value) -> Result<DynamicObjec
 }
 
 /// Waits until the provider of the cluster says this.
-async fn says(world: &World, name: &str, reason: Reason) -> Condition {
+pub async fn says(world: &World, name: &str, reason: Reason) -> Condition {
     let find = |provider: &ClusterFunctionGraphProvider| {
         let conditions = &provider.status.as_ref()?.conditions;
         Condition::find(conditions, ConditionType::Ready).filter(|c| c.reason == reason).cloned()
@@ -83,7 +100,7 @@ where
 }
 
 /// Invokes `hello` from a namespace through a provider of the cluster, and says how that ended.
-async fn invoke(world: &World, namespace: &str, provider: &str, name: &str) -> FunctionInvocation {
+pub async fn invoke(world: &World, namespace: &str, provider: &str, name: &str) -> FunctionInvocation {
     let reference = json!({"kind": "ClusterFunctionGraphProvider", "name": provider});
     let payload = json!({"tag": format!("{namespace}/{name}")});
     let spec = json!({"function": {"name": "hello"}, "providerRef": reference, "payload": payload});
@@ -97,7 +114,7 @@ async fn invoke(world: &World, namespace: &str, provider: &str, name: &str) -> F
 }
 
 /// Asserts that it was accepted, or refused before anything was sent.
-fn assert_admitted(what: &str, object: FunctionInvocation, admitted: bool) {
+pub fn assert_admitted(what: &str, object: FunctionInvocation, admitted: bool) {
     let status = object.status.unwrap();
     if admitted {
         assert_eq!(status.outcome, Some(Outcome::Accepted), "{what}: {}", message(&status));
@@ -216,9 +233,8 @@ async fn providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_othe
     assert_admitted("still", invoke(&world, &world.namespace, "default", "still").await, true);
 }
 
-#[tokio::test]
-async fn the_rights_in_the_repository_are_enough_and_a_missing_secret_is_missed_at_home() {
-    let (world, _turn) = alone().await;
+/// Gives [`NOBODY`] the rights in the repository.
+pub async fn grant_rights() {
     let plane = PLANE.get().unwrap();
     let rights = include_str!("../../deploy/rbac.yaml");
     plane.apply_yaml(rights).await.unwrap();
@@ -229,6 +245,12 @@ async fn the_rights_in_the_repository_are_enough_and_a_missing_secret_is_missed_
         "roleRef": {"kind": "ClusterRole", "name": "functiongraph-operator", "apiGroup": "rbac.authorization.k8s.io"},
     });
     plane.apply_yaml(&binding.to_string()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_rights_in_the_repository_are_enough_and_a_missing_secret_is_missed_at_home() {
+    let (world, _turn) = alone().await;
+    grant_rights().await;
     let tenant = tenant(&world, "tenant", json!({"team": "images"})).await;
     share(&world, "shared", json!({"selector": {"matchLabels": {"team": "images"}}})).await.unwrap();
     let _operator = world.operator_of_the_cluster(NOBODY, &[]).await;

@@ -15,11 +15,12 @@ use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
 
-const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
+/// The project of the emulator.
+pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
 const PASSWORD: &str = "emulator-pass word \"quoted\"";
 
 /// A world whose identity service knows a user, with tokens and keys that live this long.
-async fn world(life: Duration, change: impl FnOnce(&mut Identity)) -> World {
+pub async fn world(life: Duration, change: impl FnOnce(&mut Identity)) -> World {
     World::with(|config: &mut Config| {
         config.identity = Identity {
             token_lifetime: life,
@@ -43,7 +44,7 @@ async fn user(world: &World, password: &str) {
 }
 
 /// The provider `default` that logs in at the emulator; `more` is merged into its spec.
-async fn provider(world: &World, credentials: Value, more: Value) {
+pub async fn provider(world: &World, credentials: Value, more: Value) {
     let mut spec =
         json!({"credentials": credentials, "iamEndpoint": world.emulator.url(), "projectID": null});
     for (field, value) in more.as_object().cloned().unwrap_or_default() {
@@ -57,12 +58,12 @@ fn password() -> Value {
 }
 
 /// How often an identity API was called.
-fn calls(world: &World, api: IdentityApi) -> u64 {
+pub fn calls(world: &World, api: IdentityApi) -> u64 {
     world.emulator.requests().calls.get(&Api::from(api)).copied().unwrap_or_default()
 }
 
 /// The status of the provider once it fits.
-async fn once(
+pub async fn once(
     world: &World,
     fits: impl Fn(&FunctionGraphProviderStatus) -> bool,
 ) -> FunctionGraphProviderStatus {
@@ -72,11 +73,13 @@ async fn once(
     object.status.unwrap()
 }
 
-fn ready(status: &FunctionGraphProviderStatus) -> &Condition {
+/// Its condition `Ready`.
+pub fn ready(status: &FunctionGraphProviderStatus) -> &Condition {
     Condition::find(&status.conditions, ConditionType::Ready).unwrap()
 }
 
-async fn accepted(world: &World, name: &str) {
+/// Invokes `hello`, and asserts that it is accepted.
+pub async fn accepted(world: &World, name: &str) {
     world.invoke(name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
     let status = world.end(name).await;
     assert_eq!(status.outcome, Some(Outcome::Accepted), "{name}: {:?}", status.error);
@@ -269,7 +272,12 @@ async fn the_identity_service_is_held_to_the_list_of_hosts_too() {
 }
 
 /// Keys that IAM believes, as the API server publishes them, for one ServiceAccount and one audience.
-async fn federated(audience: &str, life: Duration) -> World {
+pub async fn federated(audience: &str, life: Duration) -> World {
+    federated_with(audience, life, |_| {}).await
+}
+
+/// The same, with more that the identity services know.
+pub async fn federated_with(audience: &str, life: Duration, more: impl FnOnce(&mut Identity)) -> World {
     // The namespace is known only afterwards: any ServiceAccount named `deployer` of any namespace will do.
     let keys = crate::world::plane().await.client().unwrap();
     let request = http::Request::get("/openid/v1/jwks").body(Vec::new()).unwrap();
@@ -281,6 +289,7 @@ async fn federated(audience: &str, life: Duration) -> World {
             jwks: Some(keys),
             ..IdentityProvider::named("my-cluster")
         });
+        more(identity);
     })
     .await;
     world.create::<ServiceAccount>("deployer", json!({})).await.unwrap();

@@ -20,6 +20,7 @@ mod doubt;
 mod endpoints;
 mod executed;
 mod hostile;
+mod identities;
 mod lifecycle;
 mod logins;
 mod looks;

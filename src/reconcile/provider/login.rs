@@ -1,24 +1,17 @@
 //! Exchanges a provider's source for a credential, early enough, and not more often than it helps.
 
-use super::destination::destination;
-use super::source::{Material, Source, id_token};
+use super::exchange::{CALL, Failure, exchange, iam};
+use super::source::{Material, Source};
 use super::{Obstacle, PROBE};
-use crate::api::provider::{FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Held, Key, Refused, Setback};
 use crate::reconcile::Error;
-use functiongraph::login::{Iam, Login, LoginError, Project, User, renew_at};
-use functiongraph::{Credential, regions};
+use functiongraph::Credential;
+use functiongraph::login::{Login, renew_at};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
-
-/// No single call to the identity service may take longer.
-const CALL: Duration = Duration::from_secs(10);
-
-/// How long temporary keys are asked for, if the provider does not say: the rule of the official SDKs.
-const KEYS: Duration = Duration::from_hours(6);
 
 /// When to renew a credential of which nobody said when it ends: the shortest that the service makes lives 15 minutes.
 const UNKNOWN: SignedDuration = SignedDuration::from_mins(10);
@@ -187,88 +180,6 @@ fn pause(times: u32, asked: Option<Duration>, chance: u64) -> Duration {
     let half = full / 2;
     let jitter = Duration::from_millis(chance % u64::try_from(half.as_millis()).unwrap_or(1).max(1));
     asked.unwrap_or_default().min(LONGEST_PAUSE).max(half + jitter)
-}
-
-/// Why there is no credential.
-pub enum Failure {
-    /// Something that stands in the way before anything is sent.
-    Obstacle(Obstacle),
-    /// It would be refused again.
-    Refused(String),
-    /// It may work later, and how long the service asked to wait.
-    Passing(String, Option<Duration>),
-}
-
-impl From<LoginError> for Failure {
-    fn from(error: LoginError) -> Self {
-        let why = error.to_string();
-        match &error {
-            error if error.is_refusal() => Self::Refused(why),
-            LoginError::Refused { retry_after, .. } => Self::Passing(why, *retry_after),
-            _ => Self::Passing(why, None),
-        }
-    }
-}
-
-/// The identity service of a provider.
-pub fn iam(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Iam, Obstacle> {
-    let derived = || regions::iam_endpoint(&spec.region);
-    let allowed = &context.options.allowed_endpoint_hosts;
-    let place = destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, allowed)?;
-    let options = place.options(spec.ca_bundle.as_deref());
-    Iam::new(place.endpoint, options).map_err(|error| {
-        let why = format!("spec.iamEndpoint or spec.caBundle cannot be used: {error}.");
-        Obstacle(Reason::EndpointRefused, why)
-    })
-}
-
-/// One login.
-async fn exchange(
-    provider: &AnyProvider,
-    context: &Context,
-    material: &Material<'_>,
-) -> Result<Result<Login, Failure>, Error> {
-    let spec = provider.spec();
-    let iam = match iam(spec, context) {
-        Ok(iam) => iam,
-        Err(obstacle) => return Ok(Err(Failure::Obstacle(obstacle))),
-    };
-    let project = match &spec.project_id {
-        Some(id) => Project::Id(id),
-        None => Project::Name(&spec.region),
-    };
-    let login = match material {
-        Material::Password { domain, user, password } => {
-            iam.password(User { domain, name: user, password }, project, CALL).await
-        }
-        Material::Oidc(oidc) => {
-            let token = match id_token(provider, context, oidc).await? {
-                Ok(token) => token,
-                Err(obstacle) => return Ok(Err(Failure::Obstacle(obstacle))),
-            };
-            let idp = oidc.idp_id.as_deref().unwrap_or_default();
-            match oidc.mode.unwrap_or_default() {
-                OidcMode::Token => iam.token_for_id_token(idp, &token, project, CALL).await,
-                OidcMode::Keys | OidcMode::Other => {
-                    iam.keys_for_id_token(idp, &token, lifetime(oidc), CALL).await
-                }
-            }
-        }
-        Material::Credential(credential) => {
-            Ok(Login { credential: credential.clone(), expires_at: None, project_id: None })
-        }
-    };
-    Ok(match login {
-        Ok(login) if login.expires_at.is_some_and(|end| end <= clock::now()) => Err(Failure::Passing(
-            "the credential that came back has ended already; is the clock of this machine right?".into(),
-            None,
-        )),
-        login => login.map_err(Failure::from),
-    })
-}
-
-fn lifetime(oidc: &Oidc) -> Duration {
-    oidc.duration_seconds.map_or(KEYS, |seconds| Duration::from_secs(seconds.unsigned_abs()))
 }
 
 /// The id of the project that has the name of the provider's region, asked for once for each source.

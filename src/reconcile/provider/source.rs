@@ -37,6 +37,10 @@ pub enum Material<'a> {
     },
     /// Exchange an OIDC token of this cluster.
     Oidc(&'a Oidc),
+    /// Ask for the keys of the operator's own Pod.
+    PodIdentity,
+    /// Ask for the keys of the operator's own node.
+    InstanceMetadata,
 }
 
 impl Material<'_> {
@@ -66,20 +70,53 @@ pub async fn source<'a>(
     let spec = provider.spec();
     let Credentials { access_key, token, password, oidc, pod_identity, instance_metadata } =
         &spec.credentials;
-    let own = pod_identity.is_some() || instance_metadata.is_some();
+    let own = match (pod_identity, instance_metadata) {
+        (Some(_), None) => Some(Material::PodIdentity),
+        (None, Some(_)) => Some(Material::InstanceMetadata),
+        (None, None) => None,
+        (Some(_), Some(_)) => return Ok(Err(unsupported("the kind of credential in spec.credentials"))),
+    };
     match (access_key, token, password, oidc, own) {
-        (Some(of), None, None, None, false) => {
+        (Some(of), None, None, None, None) => {
             from_secret(provider, context, &of.secret_ref.name, Kind::AccessKey).await
         }
-        (None, Some(of), None, None, false) => {
+        (None, Some(of), None, None, None) => {
             from_secret(provider, context, &of.secret_ref.name, Kind::Token).await
         }
-        (None, None, Some(of), None, false) => {
+        (None, None, Some(of), None, None) => {
             from_secret(provider, context, &of.secret_ref.name, Kind::Password).await
         }
-        (None, None, None, Some(oidc), false) => Ok(from_cluster(provider, context, oidc)),
+        (None, None, None, Some(oidc), None) => Ok(from_cluster(provider, context, oidc)),
+        (None, None, None, None, Some(own)) => Ok(of_the_operator(provider, context, own)),
         _ => Ok(Err(unsupported("the kind of credential in spec.credentials"))),
     }
+}
+
+/// The operator's own identity, for a provider that the platform team lists.
+fn of_the_operator<'a>(
+    provider: &AnyProvider,
+    context: &Context,
+    material: Material<'a>,
+) -> Result<Source<'a>, Obstacle> {
+    let key = key_of(provider);
+    if !context.options.own_identity.providers.iter().any(|listed| **listed == *key) {
+        let why = format!(
+            "The provider may not act as the operator itself: the platform team allows it with --own-identity-providers={key}."
+        );
+        return Err(Obstacle(Reason::AccessDenied, why));
+    }
+    let (name, place) = match material {
+        Material::PodIdentity => {
+            ("the operator's Pod identity", "the association of its ServiceAccount in CCE")
+        }
+        _ => ("the agency of the operator's node", "the agency of the node"),
+    };
+    Ok(Source {
+        version: surroundings(provider.spec()),
+        name: name.into(),
+        remedy: format!("Correct {place}; it is tried again every five minutes."),
+        material,
+    })
 }
 
 /// What only a newer version can do.
@@ -152,7 +189,7 @@ fn from_cluster<'a>(
     context: &Context,
     oidc: &'a Oidc,
 ) -> Result<Source<'a>, Obstacle> {
-    if oidc.sts.is_some() || oidc.mode == Some(OidcMode::Other) {
+    if oidc.mode == Some(OidcMode::Other) || oidc.sts.is_some() == oidc.idp_id.is_some() {
         return Err(unsupported("what spec.credentials.oidc asks for"));
     }
     let name = match (&oidc.service_account_ref, &oidc.projected_token_file) {
@@ -181,7 +218,7 @@ fn from_cluster<'a>(
     Ok(Source {
         version: surroundings(provider.spec()),
         name,
-        remedy: "Correct spec.credentials.oidc, or the identity provider in IAM; it is tried again every five minutes."
+        remedy: "Correct spec.credentials.oidc, or the identity provider or agency in IAM; it is tried again every five minutes."
             .into(),
         material: Material::Oidc(oidc),
     })
