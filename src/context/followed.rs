@@ -114,7 +114,8 @@ struct Waiter {
 // === impl Followed ===
 
 impl Followed {
-    /// Follows a request, and says what is known of it by now. Saying it again changes nothing.
+    /// Follows a request as long as its object is there and unfinished, and says what is known of it by now. Saying
+    /// it again changes nothing.
     pub fn follow(&self, topic: &Topic, request: Request, now: Instant) -> Option<News> {
         let mut topics = self.topics();
         let group = topics.entry(topic.clone()).or_insert_with(|| Group::new(now));
@@ -152,22 +153,12 @@ impl Followed {
         (now.duration_since(*at) < LONGEST).then(|| why.clone())
     }
 
-    /// Ends following an object's request.
-    pub fn forget(&self, topic: &Topic, uid: &str) {
-        let mut topics = self.topics();
-        if let Some(group) = topics.get_mut(topic) {
-            group.requests.remove(uid);
-            if group.requests.is_empty() && !group.busy {
-                topics.remove(topic);
-            }
-        }
-    }
-
     /// How many requests of each provider are followed.
     pub fn count(&self) -> HashMap<Key, usize> {
         let mut counts = HashMap::new();
         for ((provider, _), group) in &*self.topics() {
-            *counts.entry(Arc::clone(provider)).or_default() += group.requests.len();
+            let running = group.requests.values().filter(|waiter| waiter.news.is_none()).count();
+            *counts.entry(Arc::clone(provider)).or_default() += running;
         }
         counts
     }

@@ -59,9 +59,7 @@ pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &K
         }
         None => return tell(object, context, provider, context.followed.trouble(&topic)).await,
     };
-    let action = put(context, provider, object, &status).await?;
-    context.followed.forget(&topic, &uid(object));
-    Ok(action)
+    put(context, provider, object, &status).await
 }
 
 /// Says what is wrong with reading the list, or that nothing is any more.

@@ -85,7 +85,8 @@ pub async fn put(
             context.metrics.conflict();
             Ok(Action::requeue(SOON))
         }
-        Written::Gone => Ok(Action::await_change()),
+        // Most likely; a write can also be answered 404 while the object is there.
+        Written::Gone => Ok(Action::requeue(LATER)),
         Written::Refused(why) => {
             tracing::error!(
                 namespace = object.namespace(),

@@ -18,7 +18,7 @@ const OBJECTS: [&str; 3] = ["a", "b", "c"];
 const WRITES: usize = 2 * OBJECTS.len();
 
 /// The kills come first: what they leave behind waits for the takeover while the others have their turn.
-const FAULTS: [Fault; 16] = [
+pub const FAULTS: [Fault; 17] = [
     Fault::KilledAfter,
     Fault::KilledBefore,
     Fault::Hang,
@@ -29,6 +29,7 @@ const FAULTS: [Fault; 16] = [
     Fault::ArrivesLate(20),
     Fault::AnswerLost,
     Fault::Reset,
+    Fault::Refused(404),
     Fault::Refused(409),
     Fault::Refused(410),
     Fault::Refused(429),
@@ -39,7 +40,7 @@ const FAULTS: [Fault; 16] = [
 ];
 
 /// Cases under way at once: most of them wait most of the time.
-const AT_ONCE: usize = 8;
+pub const AT_ONCE: usize = 8;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_status_write_survives_every_fault() {

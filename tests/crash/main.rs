@@ -11,6 +11,7 @@
 #![cfg(test)]
 
 mod api_writes;
+mod executed;
 mod judge;
 mod killed;
 mod late;

@@ -16,6 +16,9 @@ use std::time::Duration;
 /// The work: a request for each.
 const OBJECTS: [&str; 3] = ["a", "b", "c"];
 
+/// The key that takes the place of one that was refused.
+const OTHER_KEY: (&str, &str) = ("OTHERACCESSKEY000001", "other-secret-key-00000000000000000000001");
+
 /// Cases under way at once.
 const AT_ONCE: usize = 12;
 
@@ -96,8 +99,9 @@ impl Case {
         }
         self.fired(&emulator).await;
         if matches!(&self.action, Action::Status(answer) if answer.status == StatusCode::UNAUTHORIZED) {
-            // A credential that was refused is not used again before its Secret changes.
-            world.change::<Secret>(&provider, json!({"metadata": {"labels": {"turned": "over"}}})).await;
+            // A credential that was refused is not used again before its Secret holds another.
+            let other = json!({"stringData": {"accessKeyID": OTHER_KEY.0, "secretAccessKey": OTHER_KEY.1}});
+            world.change::<Secret>(&provider, other).await;
         }
         let mut outcomes = BTreeMap::new();
         for name in OBJECTS {
@@ -112,7 +116,9 @@ impl Case {
     async fn emulator(&self) -> Emulator {
         let emulator = Emulator::start(Config {
             functions: vec![Function::named("hello")],
-            access_keys: vec![AccessKey { id: KEY.0.into(), secret: KEY.1.into(), security_token: None }],
+            access_keys: [KEY, OTHER_KEY]
+                .map(|(id, secret)| AccessKey { id: id.into(), secret: secret.into(), security_token: None })
+                .into(),
             ..Config::default()
         });
         let emulator = emulator.await.expect("the emulator starts");

@@ -367,6 +367,7 @@ fn muffled(answer: Response<Body>, deaf: &watch::Receiver<bool>) -> Response<Bod
 /// What the API server says in its own shape.
 fn refusal(code: u16) -> Response<Body> {
     let reason = match code {
+        404 => "NotFound",
         409 => "Conflict",
         410 => "Gone",
         429 => "TooManyRequests",

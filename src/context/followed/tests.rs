@@ -126,8 +126,11 @@ fn what_nobody_waits_for_is_forgotten() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
     followed.follow(&topic, request("a", true), start);
     followed.follow(&topic, request("b", true), start);
-    followed.forget(&topic, &request("a", true).owner.uid);
+    assert_eq!(followed.count().values().copied().collect::<Vec<_>>(), [2]);
+    let (due, _) = followed.due(|owner| owner.name == "a", start + seconds(3));
+    assert_eq!(due, std::slice::from_ref(&topic));
     assert_eq!(followed.count().values().copied().collect::<Vec<_>>(), [1]);
+    followed.failed(&topic, None, start);
     assert_eq!(followed.due(|_| false, start + seconds(5)), (vec![], None));
     assert!(followed.count().is_empty());
 }
