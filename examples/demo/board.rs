@@ -1,8 +1,10 @@
 //! What is known about the invocations, and whether each is where it said it would end.
 
+use crate::plan::{Plan, missing};
 use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionInvocation};
 use jiff::Timestamp;
 use kube::ResourceExt;
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -33,17 +35,19 @@ pub struct Row {
 pub struct Mismatch {
     /// Its name.
     pub name: String,
-    /// The reason that its annotation gives.
-    pub expected: String,
-    /// What there is instead.
-    pub found: Row,
+    /// What is not as it should be.
+    pub why: String,
+    /// Whether it is only slow, and may still come there.
+    pub slow: bool,
 }
 
 /// All invocations by name.
 #[derive(Debug)]
 pub struct Board {
-    expected: BTreeMap<String, String>,
+    plans: BTreeMap<String, Plan>,
     rows: BTreeMap<String, Row>,
+    /// The whole status of each.
+    statuses: BTreeMap<String, Value>,
 }
 
 // === impl Row ===
@@ -73,9 +77,9 @@ impl Row {
 // === impl Board ===
 
 impl Board {
-    /// An empty one, with the reason in which each example ends.
-    pub fn new(expected: BTreeMap<String, String>) -> Self {
-        Self { expected, rows: BTreeMap::new() }
+    /// An empty one, with what becomes of each example.
+    pub fn new(plans: BTreeMap<String, Plan>) -> Self {
+        Self { plans, rows: BTreeMap::new(), statuses: BTreeMap::new() }
     }
 
     /// Takes over what there is now; returns what is new.
@@ -88,6 +92,7 @@ impl Board {
             gone.chain(there).filter(|(name, row)| self.rows.get(name) != Some(row)).collect();
         changes.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.rows.extend(changes.iter().cloned());
+        self.statuses = objects.iter().map(|object| (object.name_any(), status(object))).collect();
         changes
     }
 
@@ -98,22 +103,40 @@ impl Board {
 
     /// How many examples there are.
     pub fn examples(&self) -> usize {
-        self.expected.len()
+        self.plans.len()
+    }
+
+    /// Whether an example is where it said it would end.
+    pub fn has_ended(&self, name: &str) -> bool {
+        self.plans.get(name).is_some_and(|plan| self.mismatch(name, plan).is_none())
     }
 
     /// The examples that are not where they said they would end.
     pub fn mismatches(&self) -> Vec<Mismatch> {
-        let found = |name: &String| self.rows.get(name).cloned().unwrap_or_default();
-        self.expected
-            .iter()
-            .map(|(name, expected)| Mismatch {
-                name: name.clone(),
-                expected: expected.clone(),
-                found: found(name),
-            })
-            .filter(|mismatch| mismatch.found.reason != mismatch.expected)
-            .collect()
+        self.plans.iter().filter_map(|(name, plan)| self.mismatch(name, plan)).collect()
     }
+
+    /// Whether there is nothing left to wait for but what is slow.
+    pub fn is_settled(&self) -> bool {
+        self.plans.iter().all(|(name, plan)| plan.slow || self.mismatch(name, plan).is_none())
+    }
+
+    fn mismatch(&self, name: &str, plan: &Plan) -> Option<Mismatch> {
+        let row = self.rows.get(name).cloned().unwrap_or_default();
+        let why = if row.reason == plan.reason {
+            let found = self.statuses.get(name).unwrap_or(&Value::Null);
+            missing(&plan.status, found)?
+        } else {
+            let reason = if row.reason.is_empty() { "nothing" } else { &row.reason };
+            format!("expected {}, got {reason}: {}", plan.reason, row.message)
+        };
+        Some(Mismatch { name: name.into(), why, slow: plan.slow })
+    }
+}
+
+fn status(object: &FunctionInvocation) -> Value {
+    // What cannot be told is not there.
+    serde_json::to_value(&object.status).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -126,12 +149,13 @@ mod tests {
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let object = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
             "metadata": {"name": name}, "spec": {"function": {"name": "f"}},
-            "status": {"conditions": [condition]}});
+            "status": {"attempts": 1, "conditions": [condition]}});
         Arc::new(serde_json::from_value(object).unwrap())
     }
 
     fn board(expected: &[(&str, &str)]) -> Board {
-        Board::new(expected.iter().map(|&(name, reason)| (name.into(), reason.into())).collect())
+        let plan = |reason: &str| Plan { reason: reason.into(), status: json!({}), ..Plan::default() };
+        Board::new(expected.iter().map(|&(name, reason)| (name.into(), plan(reason))).collect())
     }
 
     #[test]
@@ -146,6 +170,30 @@ mod tests {
         board.update(&[object("a", "Accepted"), object("b", "Accepted")]);
         let names: Vec<_> = board.mismatches().into_iter().map(|mismatch| mismatch.name).collect();
         assert_eq!(names, ["b"]);
+    }
+
+    #[test]
+    fn an_example_with_the_reason_and_without_the_status_is_a_mismatch() {
+        let mut board = board(&[("a", "Accepted")]);
+        board.update(&[object("a", "Accepted")]);
+        assert!(board.has_ended("a"));
+        for plan in board.plans.values_mut() {
+            plan.status = json!({"attempts": 2});
+        }
+        assert!(!board.has_ended("a"));
+        assert_eq!(board.mismatches()[0].why, "status.attempts should be 2, and is 1");
+    }
+
+    #[test]
+    fn what_is_slow_is_not_waited_for() {
+        let mut board = board(&[("a", "Accepted"), ("b", "Accepted")]);
+        board.update(&[object("a", "Accepted")]);
+        assert!(!board.is_settled());
+        for plan in board.plans.values_mut() {
+            plan.slow = true;
+        }
+        assert!(board.is_settled());
+        assert_eq!(board.mismatches().len(), 1);
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub fn all() -> Vec<Fault> {
         on("import", When::Next(1), Action::Status(overloaded)),
         on("charge-card", When::Forever, Action::DropAfter),
         on("index-document", When::Next(1), Action::DropAfter),
+        on("refund", When::Next(1), Action::DropBefore),
+        on("book-parcel", When::Next(1), Action::DropAfter),
     ]
 }
 

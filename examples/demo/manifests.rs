@@ -1,6 +1,7 @@
 //! The manifests of `examples/`: reads them, points their providers at the local FunctionGraph, and knows what
-//! each invocation expects.
+//! each invocation says about itself.
 
+use crate::plan::{Deed, Plan};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use kube::Resource;
 use serde_json::{Value, json};
@@ -10,9 +11,6 @@ use std::{fs, io};
 
 /// Where they are: the demo always runs from a checkout.
 pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
-
-/// The reason in which an example ends, or `Deleted`.
-const EXPECT: &str = "/metadata/annotations/functiongraph.io~1demo-expect";
 
 /// Why they cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +40,8 @@ pub struct Manifests {
     pub foundations: Vec<Value>,
     /// The invocations.
     pub invocations: Vec<Value>,
+    /// What becomes of each, by its name.
+    pub plans: BTreeMap<String, Plan>,
 }
 
 impl Manifests {
@@ -69,8 +69,14 @@ impl Manifests {
 
     fn add(&mut self, text: &str) -> Result<(), serde_saphyr::Error> {
         for object in serde_saphyr::from_multiple::<Value>(text)? {
-            let invocation = object["kind"] == *FunctionInvocation::kind(&());
-            if invocation { &mut self.invocations } else { &mut self.foundations }.push(object);
+            if object["kind"] != *FunctionInvocation::kind(&()) {
+                self.foundations.push(object);
+                continue;
+            }
+            if let (Some(plan), Some(name)) = (Plan::of(&object)?, object["metadata"]["name"].as_str()) {
+                self.plans.insert(name.into(), plan);
+            }
+            self.invocations.push(object);
         }
         Ok(())
     }
@@ -85,15 +91,18 @@ impl Manifests {
         }
     }
 
-    /// Where each invocation says that it ends, by its name.
-    pub fn expected(&self) -> BTreeMap<String, String> {
-        let text = |value: Option<&Value>| value.and_then(Value::as_str).map(ToOwned::to_owned);
-        self.invocations
-            .iter()
-            .filter_map(|object| {
-                Some((text(object.pointer("/metadata/name"))?, text(object.pointer(EXPECT))?))
-            })
-            .collect()
+    /// What a person does to the invocations, by their names.
+    pub fn deeds(&self) -> BTreeMap<String, Deed> {
+        self.plans.iter().filter_map(|(name, plan)| Some((name.clone(), plan.deed.clone()?))).collect()
+    }
+
+    /// Leaves out the invocations that nobody should have to wait for.
+    pub fn leave_out_slow(&mut self) {
+        self.plans.retain(|_, plan| !plan.slow);
+        let plans = &self.plans;
+        self.invocations.retain(|object| {
+            object["metadata"]["name"].as_str().is_some_and(|name| plans.contains_key(name))
+        });
     }
 }
 
@@ -110,7 +119,21 @@ mod tests {
     fn every_example_says_where_it_ends() {
         let manifests = Manifests::read(Path::new(FOLDER)).unwrap();
         assert!(!manifests.invocations.is_empty());
-        assert_eq!(manifests.expected().len(), manifests.invocations.len());
+        assert_eq!(manifests.plans.len(), manifests.invocations.len());
+    }
+
+    #[test]
+    fn what_is_slow_can_be_left_out() {
+        let mut manifests = Manifests::default();
+        for (name, slow) in [("fast", "false"), ("slow", "true")] {
+            let notes =
+                json!({"functiongraph.io/demo-expect": "Accepted", "functiongraph.io/demo-slow": slow});
+            let metadata = json!({"name": name, "annotations": notes});
+            manifests.add(&json!({"kind": "FunctionInvocation", "metadata": metadata}).to_string()).unwrap();
+        }
+        manifests.leave_out_slow();
+        assert_eq!(manifests.invocations.len(), 1);
+        assert_eq!(manifests.plans.keys().collect::<Vec<_>>(), ["fast"]);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use crate::board::{Board, Row};
 use console::{Style, Term, measure_text_width, pad_str, truncate_str};
 use functiongraph_operator::api::ConditionStatus;
 use jiff::Timestamp;
+use serde_json::Value;
 use std::fmt::Display;
 use std::io;
 use std::time::Duration;
@@ -118,21 +119,35 @@ impl Screen {
     }
 
     /// Draws the table over the last one; as much of it as the terminal can show at once, unless it is the last.
+    /// What has ended makes room for what has not.
     ///
     /// # Errors
     /// When nobody reads any more.
     pub fn draw(&mut self, board: &Board, now: Timestamp, last: bool) -> io::Result<()> {
         let (height, width) = self.term.size();
-        let mut lines = table(board, now, width.into());
         let room = usize::from(height).saturating_sub(2); // the cursor's line, and one for a reader's Ctrl-C
-        if !last && lines.len() > room {
-            lines.truncate(room);
+        let names = if last { board.rows().keys().collect() } else { shown(board, room.saturating_sub(2)) };
+        let mut lines = table(board, &names, now, width.into());
+        let hidden = board.rows().len().saturating_sub(names.len());
+        if hidden > 0 {
+            lines.push(format!("… and {hidden} more; all of them when it is over"));
         }
         self.term.clear_last_lines(self.drawn)?;
         self.drawn = if last { 0 } else { lines.len() };
         for line in lines {
             self.term.write_line(&line)?;
         }
+        self.term.flush()
+    }
+
+    /// Writes a line for what a person does.
+    ///
+    /// # Errors
+    /// When nobody reads any more.
+    pub fn deed(&self, at: Duration, name: &str, patch: &Value) -> io::Result<()> {
+        let at = at.as_secs_f64();
+        self.term
+            .write_line(&format!("{at:>6.1} s  {name:<NAME$}{GAP}{:<REASON$}{GAP}{patch}", "(by hand)"))?;
         self.term.flush()
     }
 
@@ -152,7 +167,20 @@ impl Screen {
     }
 }
 
-fn table(board: &Board, now: Timestamp, width: usize) -> Vec<String> {
+/// The names that there is room for, in order. Those whose end is reached are the first to go.
+fn shown(board: &Board, room: usize) -> Vec<&String> {
+    let mut names: Vec<_> = board.rows().keys().collect();
+    let mut surplus = names.len().saturating_sub(room);
+    names.retain(|name| {
+        let goes = surplus > 0 && board.has_ended(name);
+        surplus -= usize::from(goes);
+        !goes
+    });
+    names.truncate(room);
+    names
+}
+
+fn table(board: &Board, names: &[&String], now: Timestamp, width: usize) -> Vec<String> {
     let fixed = |layout: &[Column]| -> usize {
         let fixed = layout.iter().filter(|column| **column != Column::Message);
         fixed.map(|column| column.width(board, now) + GAP.len()).sum()
@@ -171,7 +199,7 @@ fn table(board: &Board, now: Timestamp, width: usize) -> Vec<String> {
         layout.iter().map(cell).collect::<Vec<_>>().join(GAP)
     };
     let titles = line(&|column| column.title().to_owned(), &|_| Style::new().bold());
-    let rows = board.rows().iter().map(|(name, row)| {
+    let rows = names.iter().filter_map(|name| board.rows().get_key_value(*name)).map(|(name, row)| {
         line(&|column| column.text(name, row, now), &|column| match column {
             Column::Ready | Column::Reason => colour(row),
             _ => Style::new(),
@@ -204,6 +232,7 @@ fn countdown(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Plan;
     use std::collections::BTreeMap;
 
     #[test]
@@ -216,10 +245,34 @@ mod tests {
                 "lastTransitionTime": "2026-01-01T00:00:00Z"}]}});
         let mut board = Board::new(BTreeMap::new());
         board.update(&[std::sync::Arc::new(serde_json::from_value(object).unwrap())]);
+        let names: Vec<_> = board.rows().keys().collect();
         for width in 80..200 {
-            for line in table(&board, Timestamp::UNIX_EPOCH, width) {
+            for line in table(&board, &names, Timestamp::UNIX_EPOCH, width) {
                 assert_eq!(measure_text_width(&line), width, "{line}");
             }
+        }
+    }
+
+    #[test]
+    fn what_has_ended_makes_room_for_what_has_not() {
+        let object = |name: &str, reason: &str| {
+            let condition = serde_json::json!({"type": "Ready", "status": "True", "reason": reason, "message": "",
+                "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"});
+            let object = serde_json::json!({"apiVersion": "functiongraph.io/v1alpha1",
+                "kind": "FunctionInvocation", "metadata": {"name": name}, "spec": {"function": {"name": "f"}},
+                "status": {"conditions": [condition]}});
+            std::sync::Arc::new(serde_json::from_value(object).unwrap())
+        };
+        let plan = Plan { reason: "Accepted".into(), status: serde_json::json!({}), ..Plan::default() };
+        let mut board = Board::new(["a", "b", "c", "d"].map(|name| (name.to_owned(), plan.clone())).into());
+        let reasons = ["Accepted", "Throttled", "Accepted", "Throttled"];
+        let objects =
+            ["a", "b", "c", "d"].into_iter().zip(reasons).map(|(name, reason)| object(name, reason));
+        board.update(&objects.collect::<Vec<_>>());
+        for (room, names) in
+            [(4, vec!["a", "b", "c", "d"]), (3, vec!["b", "c", "d"]), (2, vec!["b", "d"]), (1, vec!["b"])]
+        {
+            assert_eq!(shown(&board, room), names);
         }
     }
 

@@ -20,9 +20,11 @@ pub fn summary(examples: usize, mismatches: &[Mismatch], after: Duration) -> Str
         "\n{good} of {examples} examples ended as they should, {:.0} s after they were applied.\n",
         after.as_secs_f64()
     );
-    for Mismatch { name, expected, found } in mismatches {
-        let reason = if found.reason.is_empty() { "nothing" } else { &found.reason };
-        let _ = writeln!(text, "  {name}: expected {expected}, got {reason}: {}", found.message); // into a String
+    for Mismatch { name, why, slow } in mismatches {
+        let _ = match slow {
+            true => writeln!(text, "  {name} takes longer; its end will be told below."),
+            false => writeln!(text, "  {name}: {why}"),
+        }; // into a String
     }
     text
 }
@@ -50,11 +52,13 @@ same folder:
   export KUBECONFIG={kubeconfig}
   export PATH={kubectl}:$PATH   # kubectl
 
-Look around, let go what was held back, send one of your own:
+Look around, let go what was held back, settle what is in doubt, send one of your own:
 
   kubectl get fninv -o wide
   kubectl describe fninv outcome-unknown
+  kubectl get fninv sync -o jsonpath='{{.status.result}}'
   kubectl patch fninv suspended --type merge -p '{{"spec":{{"suspend":false}}}}'
+  kubectl annotate fninv outcome-unknown functiongraph.io/resolve=Fail
   sed 's/name: accepted/name: mine/' examples/accepted.yaml | kubectl apply -f -
 
 Ask FunctionGraph what it got: one card charged, though its answer was lost.
