@@ -118,8 +118,9 @@ impl Followed {
     /// it again changes nothing.
     pub fn follow(&self, topic: &Topic, request: Request, now: Instant) -> Option<News> {
         let mut topics = self.topics();
+        let siblings = siblings(&topics, topic);
         let group = topics.entry(topic.clone()).or_insert_with(|| Group::new(now));
-        let soon = now + if request.ours { SHORTEST } else { OTHERS };
+        let soon = now + if request.ours { shortest(siblings) } else { OTHERS };
         let known = group.requests.get(&request.owner.uid);
         if let Some(waiter) = known.filter(|waiter| waiter.request.id == request.id) {
             return waiter.news.clone();
@@ -220,7 +221,7 @@ impl Followed {
         now: Instant,
     ) -> Vec<Owner> {
         let mut topics = self.topics();
-        let siblings = topics.keys().filter(|(provider, _)| *provider == topic.0).count();
+        let siblings = siblings(&topics, topic);
         let Some(group) = topics.get_mut(topic) else { return Vec::new() };
         let lines: HashMap<String, Option<Execution>> = lines.into_iter().collect();
         let mut owners = Vec::new();
@@ -305,9 +306,18 @@ impl Group {
         let youngest = self.waiting(now).map(|waiter| waiter.request.accepted).max();
         let age =
             youngest.map(|accepted| Duration::try_from(time.duration_since(accepted)).unwrap_or_default());
-        let share = SHARE * u32::try_from(siblings).unwrap_or(u32::MAX);
-        age.map_or(LONGEST, |age| age / 2).clamp(SHORTEST.max(share).min(LONGEST), LONGEST)
+        age.map_or(LONGEST, |age| age / 2).clamp(shortest(siblings), LONGEST)
     }
+}
+
+/// How many functions of a provider are followed.
+fn siblings(topics: &HashMap<Topic, Group>, (provider, _): &Topic) -> usize {
+    topics.keys().filter(|(other, _)| other == provider).count()
+}
+
+/// The shortest pause between two rounds of a function that has so many siblings.
+fn shortest(siblings: usize) -> Duration {
+    (SHARE * u32::try_from(siblings).unwrap_or(u32::MAX)).clamp(SHORTEST, LONGEST)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::world::{KEY, World};
 use functiongraph_emulator::{Api as Emulated, AsyncInvokeConfig, Failure, Function, Listing};
 use functiongraph_operator::api::invocation::{ExecutionStatus, FunctionInvocation, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionInvocationStatus, Reason};
+use futures::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -92,33 +93,34 @@ async fn an_accepted_execution_is_followed_on_after_the_operator_was_killed() {
 }
 
 #[tokio::test]
-async fn running_executions_are_asked_about_together() {
-    const OF_EACH: usize = 25;
-    let functions: Vec<String> = (0..4).map(|number| format!("f{number}")).collect();
-    let named = functions.clone();
+async fn a_thousand_executions_of_twenty_functions_are_asked_about_in_rounds_of_twenty_calls() {
+    const FUNCTIONS: u64 = 20;
+    const OF_EACH: u64 = 50;
+    let functions = || (0..FUNCTIONS).map(|number| format!("f{number}"));
     let world = World::with(|config| {
-        config.functions.extend(
-            named.iter().map(|name| Function { latency: Duration::from_secs(5), ..Function::named(name) }),
-        );
+        let latency = Duration::from_secs(15);
+        config.functions.extend(functions().map(|name| Function { latency, ..Function::named(&name) }));
     })
     .await;
     world.provider().await;
-    for function in &functions {
-        for number in 0..OF_EACH {
-            world.invoke(&format!("{function}-{number}"), followed(function)).await;
-        }
-    }
-    let _operator = world.operator().await;
-    for function in &functions {
-        for number in 0..OF_EACH {
-            let status = world.end(&format!("{function}-{number}")).await;
-            assert_eq!(status.outcome, Some(Outcome::Executed), "{function}-{number}");
-        }
+    let names: Vec<_> =
+        functions().flat_map(|f| (0..OF_EACH).map(move |n| (format!("{f}-{n}"), f.clone()))).collect();
+    let creations =
+        futures::stream::iter(&names).map(async |(name, f)| world.invoke(name, followed(f)).await);
+    creations.buffer_unordered(16).collect::<Vec<_>>().await;
+    let operator = world.operator().await;
+    let begun = tokio::time::Instant::now();
+    for (name, _) in &names {
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Executed), "{name}");
     }
     let calls = world.emulator.requests().calls;
-    let (sent, listed) = (calls[&Emulated::InvokeAsync], calls[&Emulated::ListAsync]);
-    assert_eq!(sent, 100);
-    assert!(listed <= 60, "{listed} questions about 100 executions of 5 s, in rounds of four");
+    assert_eq!(calls[&Emulated::InvokeAsync], FUNCTIONS * OF_EACH);
+    // Twenty functions share two calls a second, so that a round takes ten seconds.
+    let rounds = begun.elapsed().as_secs() / 10 + 2;
+    let listed = calls[&Emulated::ListAsync];
+    assert!(listed <= rounds * FUNCTIONS, "{listed} calls in {rounds} rounds");
+    let counted = operator.metric("functiongraph_operator_list_requests_total", &[]).await;
+    assert!((counted - listed as f64).abs() < 1.0, "{counted} and {listed}");
 }
 
 #[tokio::test]
