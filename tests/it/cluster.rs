@@ -11,6 +11,7 @@ use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
     ClusterFunctionGraphProvider, Condition, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
 };
+use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
@@ -294,4 +295,45 @@ async fn whom_it_serves_must_be_said_in_one_way() {
     let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
     let said = says(&world, "odd", Reason::Unsupported).await;
     assert!(said.message.contains("spec.allowedNamespaces.selector cannot be used"), "{}", said.message);
+}
+
+/// Whether the API server would let [`NOBODY`] do something in the whole cluster.
+async fn may(world: &World, verb: &str, group: &str, resource: &str) -> bool {
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let review = json!({"spec": {"user": NOBODY, "resourceAttributes": {
+        "verb": verb, "group": group, "resource": resource, "subresource": subresource,
+    }}});
+    let all: Api<SubjectAccessReview> = Api::all(world.client.clone());
+    let review = serde_json::from_value(review).unwrap();
+    let answer = all.create(&PostParams::default(), &review).await.unwrap();
+    answer.status.unwrap().allowed
+}
+
+#[tokio::test]
+async fn the_rights_in_the_repository_are_no_more_than_is_needed() {
+    let (world, _turn) = alone().await;
+    grant_rights().await;
+    let ours = "functiongraph.io";
+    for (group, resource, allowed) in [
+        ("", "secrets", "get"),
+        ("", "configmaps", "get"),
+        ("", "namespaces", "get"),
+        ("", "serviceaccounts", ""),
+        ("", "serviceaccounts/token", ""),
+        ("", "pods", ""),
+        ("", "events", ""),
+        ("events.k8s.io", "events", "create patch"),
+        ("rbac.authorization.k8s.io", "clusterroles", ""),
+        (ours, "functioninvocations", "get list watch delete"),
+        (ours, "functioninvocations/status", "patch"),
+        (ours, "functiongraphproviders", "get list watch"),
+        (ours, "functiongraphproviders/status", "patch"),
+        (ours, "clusterfunctiongraphproviders", "get list watch"),
+        (ours, "clusterfunctiongraphproviders/status", "patch"),
+    ] {
+        for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] {
+            let expected = allowed.split(' ').any(|one| one == verb);
+            assert_eq!(may(&world, verb, group, resource).await, expected, "{verb} {resource}");
+        }
+    }
 }

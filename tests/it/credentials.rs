@@ -5,7 +5,7 @@ use crate::world::{KEY, World};
 use functiongraph_operator::api::invocation::{ErrorClass, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
 
 #[tokio::test]
@@ -136,4 +136,21 @@ async fn invocations_outlive_their_provider_and_go_on_with_the_next_of_its_name(
         assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
         assert_eq!(world.accepted(name).len(), 1, "{name}");
     }
+}
+
+#[tokio::test]
+async fn what_a_dead_replica_found_does_not_stand_for_ever() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    let found = world.provider_says(Reason::ProviderReady).await;
+    // As another replica would write that cannot reach the endpoint, and is gone then.
+    let mut theirs = serde_json::to_value(&found).unwrap();
+    theirs["status"] = "False".into();
+    theirs["reason"] = "EndpointUnreachable".into();
+    let patch = Patch::Merge(json!({"status": {"conditions": [theirs]}}));
+    let providers = world.api::<FunctionGraphProvider>();
+    providers.patch_status("default", &PatchParams::default(), &patch).await.unwrap();
+
+    assert_eq!(world.provider_says(Reason::ProviderReady).await.status, ConditionStatus::True);
 }

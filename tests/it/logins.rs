@@ -111,8 +111,9 @@ async fn credentials_that_live_for_seconds_are_renewed_in_the_background_and_no_
     provider(&world, password(), json!({})).await;
     let _operator = world.operator().await;
     let mut ends = Vec::new();
-    let mut number = 0;
+    let (mut number, mut overlap) = (0, false);
     while calls(&world, IdentityApi::Password) < 5 {
+        overlap |= world.emulator.issued().tokens > 1;
         let name = format!("job-{number}");
         world.invoke(&name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
         let status = world.end(&name).await;
@@ -123,6 +124,7 @@ async fn credentials_that_live_for_seconds_are_renewed_in_the_background_and_no_
     }
     ends.dedup();
     assert!(ends.len() >= 3 && ends.is_sorted(), "{ends:?}");
+    assert!(overlap, "the next came only when the last had ended");
     assert_eq!(world.emulator.requests().failed_authentications, 0);
     assert_eq!(world.emulator.ledger().len(), number);
 }
@@ -323,14 +325,16 @@ async fn keys_of_a_service_account_are_renewed_with_a_new_token_each_time() {
     let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster"});
     provider(&world, json!({"oidc": oidc}), json!({"projectID": PROJECT})).await;
     let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;
-    let mut number = 0;
+    let (mut number, mut overlap) = (0, false);
     while calls(&world, IdentityApi::SecurityTokens) < 4 {
+        overlap |= world.emulator.issued().keys > 1;
         let name = format!("job-{number}");
         world.invoke(&name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
         let status = world.end(&name).await;
         assert_eq!((status.outcome, status.attempts), (Some(Outcome::Accepted), Some(1)), "{name}");
         number += 1;
     }
+    assert!(overlap, "the next came only when the last had ended");
     assert_eq!(world.emulator.requests().failed_authentications, 0);
 }
 
