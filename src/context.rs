@@ -26,7 +26,7 @@ use lookups::Lookups;
 use providers::Providers;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -61,6 +61,8 @@ pub struct Context {
     pub failures: Failures,
     /// Cancelled when the process shall end: nothing is claimed any more.
     pub draining: CancellationToken,
+    /// The part of the operator that ended before it was time, if one did.
+    pub broken: OnceLock<&'static str>,
     /// What the platform team decided.
     pub options: Options,
 }

@@ -1,38 +1,38 @@
 //! Wires everything together: clients, watches, controllers, the admin server, and the way out.
 
+mod background;
+mod invocations;
 mod providers;
+mod watches;
 
-use crate::api::FunctionInvocation;
-use crate::api::invocation::{AttemptState, ProviderRef, RESOLVE};
+use crate::api::invocation::{AttemptState, ProviderRef};
+use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use crate::args::{LogFormat, Run};
-use crate::context::followed::{Followed, Owner};
+use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::providers::{Key, Providers, key};
 use crate::context::{Context, Failures, Options, OwnIdentity};
-use crate::gate::{Phase, Ticket};
+use crate::gate::Phase;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight};
 use crate::metrics::{Metrics, Pace};
-use crate::{admin, clock, reconcile, telemetry};
-use futures::{Stream, StreamExt, future};
+use crate::{admin, clock, telemetry};
+use background::background;
+use futures::future;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::controller::{self, Controller};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Config, Resource, ResourceExt};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, Store};
+use kube::{Client, Config, ResourceExt};
 use providers::Shelf;
 use std::collections::HashMap;
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-/// Objects in one page of a list: some hundred kilobytes with payloads of usual size.
-const PAGE: u32 = 200;
+use watches::Watches;
 
 /// How often it is checked again what was missing at the start.
 const PREFLIGHT: Duration = Duration::from_secs(5);
@@ -58,6 +58,9 @@ pub enum Error {
     /// Randomness.
     #[error("the system gives no random bits, and without them no claim is safe")]
     Randomness(#[source] getrandom::Error),
+    /// A part of it ended before it was time.
+    #[error("a defect in the operator: its part \"{0}\" ended; please report it with the log lines above")]
+    Defect(&'static str),
     /// The drain took too long.
     #[error("gave up waiting for requests on their way after {0} s; their objects will say Unknown")]
     Drain(u64),
@@ -117,6 +120,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         metrics: Metrics::default(),
         failures: Failures::default(),
         draining: draining.clone(),
+        broken: OnceLock::new(),
         options: options(&args, own_namespace),
     });
     let listener =
@@ -134,38 +138,13 @@ pub async fn run(args: Run) -> Result<(), Error> {
     };
     let admin = tokio::spawn(admin::serve(listener, missing, metrics, stop_admin.clone()));
 
-    let work = async {
-        if !wait_for_preflight(&clients.calls, args.namespace.as_deref(), &readiness, &draining).await {
-            return;
-        }
-        let watches = Watches { client: clients.watch.clone(), namespace: args.namespace.clone() };
-        let invocations_listed = CancellationToken::new();
-        let (own_listed, cluster_listed) = (CancellationToken::new(), CancellationToken::new());
-        let providers = tokio::spawn(providers::run(
-            watches.clone(),
-            Shelf { writer: provider_writer, listed: own_listed.clone() },
-            Shelf { writer: cluster_provider_writer, listed: cluster_listed.clone() },
-            to_inspect,
-            Arc::clone(&context),
-        ));
-        providers::first_look([&own_listed, &cluster_listed], &context).await;
-        let expiry = tokio::spawn(run_expiry(watches.clone(), Arc::clone(&context)));
-        let unknown = tokio::spawn(run_unknown(watches.clone(), Arc::clone(&context)));
-        let ready = async {
-            invocations_listed.cancelled().await;
-            readiness.set(Vec::new());
-            tracing::info!(unfinished = invocation_store.len(), "working");
-            future::pending::<()>().await;
-        };
-        let invocations = run_invocations(
-            watches,
-            (invocation_store.clone(), invocation_writer, invocations_listed.clone()),
-            args.max_concurrent_reconciles,
-            Arc::clone(&context),
-        );
-        tokio::select! { () = invocations => {}, () = ready => {} }
-        let _ = tokio::join!(providers, expiry, unknown);
+    let stores = Stores {
+        own: Shelf { writer: provider_writer, listed: CancellationToken::new() },
+        of_the_cluster: Shelf { writer: cluster_provider_writer, listed: CancellationToken::new() },
+        unfinished: (invocation_store, invocation_writer),
+        to_inspect,
     };
+    let work = work(&args, &context, &readiness, stores);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -180,7 +159,48 @@ pub async fn run(args: Run) -> Result<(), Error> {
     stop_admin.cancel();
     let _ = admin.await;
     tracing::info!("stopped");
-    Ok(())
+    context.broken.get().map_or(Ok(()), |part| Err(Error::Defect(part)))
+}
+
+/// Where the watches write, and what asks for a look at a provider.
+struct Stores {
+    own: Shelf<FunctionGraphProvider>,
+    of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
+    unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
+    to_inspect: mpsc::UnboundedReceiver<Key>,
+}
+
+/// All parts at work, from the first list to the end of the drain.
+async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores: Stores) {
+    let Stores { own, of_the_cluster, unfinished: (store, writer), to_inspect } = stores;
+    let namespace = args.namespace.as_deref();
+    if !wait_for_preflight(&context.clients.calls, namespace, readiness, &context.draining).await {
+        return;
+    }
+    let watches = Watches { client: context.clients.watch.clone(), namespace: args.namespace.clone() };
+    let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
+    let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
+    let providers = background("providers", context, providers);
+    providers::first_look(providers_listed.each_ref(), context).await;
+    let expiry = invocations::run_expiry(watches.clone(), Arc::clone(context));
+    let expiry = background("expiry", context, expiry);
+    let unknown = invocations::run_unknown(watches.clone(), Arc::clone(context));
+    let unknown = background("what is unknown", context, unknown);
+    let listed = CancellationToken::new();
+    let ready = async {
+        listed.cancelled().await;
+        readiness.set(Vec::new());
+        tracing::info!(unfinished = store.len(), "working");
+        future::pending::<()>().await;
+    };
+    let unfinished = invocations::run_unfinished(
+        watches,
+        (store.clone(), writer, listed.clone()),
+        args.max_concurrent_reconciles,
+        Arc::clone(context),
+    );
+    tokio::select! { () = unfinished => {}, () = ready => {} }
+    let _ = tokio::join!(providers, expiry, unknown);
 }
 
 fn options(args: &Run, own_namespace: String) -> Options {
@@ -260,215 +280,6 @@ async fn wait_for_preflight(
             () = tokio::time::sleep(PREFLIGHT) => {}
         }
     }
-}
-
-/// Where to watch.
-#[derive(Clone)]
-struct Watches {
-    client: Client,
-    namespace: Option<String>,
-}
-
-impl Watches {
-    fn stream<K>(
-        &self,
-        fields: &str,
-    ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
-    where
-        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
-    {
-        let api = match &self.namespace {
-            Some(namespace) => Api::<K>::namespaced(self.client.clone(), namespace),
-            None => Api::all(self.client.clone()),
-        };
-        slim(api, fields)
-    }
-
-    /// The same for a kind of the cluster; `None` where a single namespace is served.
-    fn cluster_stream<K>(
-        &self,
-    ) -> Option<impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static>
-    where
-        K: Resource<Scope = kube::core::ClusterResourceScope, DynamicType = ()>,
-        K: Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
-    {
-        self.namespace.is_none().then(|| slim(Api::<K>::all(self.client.clone()), ""))
-    }
-}
-
-/// A watch that keeps what the decisions need.
-fn slim<K>(
-    api: Api<K>,
-    fields: &str,
-) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    let config = watcher::Config::default().page_size(PAGE).fields(fields);
-    // Nothing else that the decisions need is in there, and copies of the payload are.
-    watcher(api, config).default_backoff().modify(|object| {
-        let metadata = object.meta_mut();
-        metadata.managed_fields = None;
-        metadata.labels = None;
-        let resolve = metadata.annotations.as_mut().and_then(|all| all.remove_entry(RESOLVE));
-        metadata.annotations = resolve.map(|entry| [entry].into());
-    })
-}
-
-/// Looks at the events of a watch and cancels `listed` when the first list is in the store. The store's own
-/// `wait_until_ready` wakes one waiter only, and that is the controller.
-fn tell_when_listed<K>(listed: &CancellationToken) -> impl Fn(&watcher::Result<watcher::Event<K>>) + use<K> {
-    let listed = listed.clone();
-    move |event| {
-        if matches!(event, Ok(watcher::Event::InitDone)) {
-            listed.cancel();
-        }
-    }
-}
-
-/// Runs a controller to its end. One whose first list has not come when it is time to stop has begun nothing,
-/// and kube-runtime would wait for that list for ever.
-async fn until_drained(
-    controller: impl Future<Output = ()>,
-    listed: &CancellationToken,
-    draining: &CancellationToken,
-) {
-    tokio::pin!(controller);
-    tokio::select! {
-        () = &mut controller => return,
-        () = draining.cancelled() => {}
-    }
-    if listed.is_cancelled() {
-        controller.await;
-    }
-}
-
-async fn run_expiry(watches: Watches, context: Arc<Context>) {
-    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
-    let stream = watches
-        .stream::<FunctionInvocation>("status.outcome!=,spec.ttlSecondsAfterFinished!=")
-        .modify(|object| object.spec.payload = None)
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .applied_objects();
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(16))
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            reconcile::expire,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, result));
-    until_drained(controller, &listed, &context.draining).await;
-}
-
-/// Objects in doubt are looked at when a person says something about them.
-async fn run_unknown(watches: Watches, context: Arc<Context>) {
-    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
-    let stream = watches
-        .stream::<FunctionInvocation>("status.outcome=Unknown")
-        .modify(|object| object.spec.payload = None)
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .applied_objects();
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(16))
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            reconcile::settle,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, result));
-    until_drained(controller, &listed, &context.draining).await;
-}
-
-async fn run_invocations(
-    watches: Watches,
-    (reader, writer, listed): (
-        Store<FunctionInvocation>,
-        reflector::store::Writer<FunctionInvocation>,
-        CancellationToken,
-    ),
-    concurrency: u16,
-    context: Arc<Context>,
-) {
-    // Settled objects leave this selection, and with it our memory. The payload is never kept: it is taken
-    // from the answer to the claim.
-    let stream = watches
-        .stream::<FunctionInvocation>("status.outcome=")
-        .modify(|object| object.spec.payload = None)
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .applied_objects();
-    let (call, mut called) = mpsc::unbounded_channel();
-    let (call_list, called_lists) = mpsc::unbounded_channel();
-    let pump = {
-        let (providers, store, call) = (Arc::clone(&context.providers), reader.clone(), call.clone());
-        let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
-        tokio::spawn(async move {
-            let wanted = |ticket: &Ticket| {
-                reconcile::follow::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
-            };
-            let call = |provider: &Key, ticket: Ticket| {
-                // Nobody listens any more only when the process ends.
-                if reconcile::follow::is_for_a_list(&ticket) {
-                    let _ = call_list.send((Arc::clone(provider), ticket));
-                } else {
-                    let _ = call.send(reference(&ticket));
-                }
-            };
-            providers.pump(wanted, call).await;
-        })
-    };
-    let follower = {
-        let (context, store) = (Arc::clone(&context), reader.clone());
-        let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
-        tokio::spawn(async move {
-            let wanted = |owner: &Owner| {
-                store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
-            };
-            let tell = |owner: Owner| drop(call.send(reference(&owner)));
-            reconcile::follow::run(context, called_lists, wanted, tell).await;
-        })
-    };
-    let called = futures::stream::poll_fn(move |cx| called.poll_recv(cx));
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(concurrency))
-        .reconcile_on(called)
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            reconcile::reconcile,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, result));
-    until_drained(controller, &listed, &context.draining).await;
-    pump.abort();
-    follower.abort();
-}
-
-/// Counts what the controllers report: the errors of single objects are told where they happen.
-fn watched<K: Resource, E>(
-    context: &Context,
-    result: Result<(ObjectRef<K>, controller::Action), controller::Error<E, watcher::Error>>,
-) -> impl Future<Output = ()> + use<K, E>
-where
-    E: std::error::Error + 'static,
-    K::DynamicType: Clone,
-{
-    match result {
-        // A deleted or settled object, gone before its turn: nothing to do.
-        Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
-        Err(controller::Error::QueueError(error)) => {
-            context.metrics.watch_broke();
-            tracing::warn!(%error, "a watch broke; it is taken up again");
-        }
-        Err(error) => tracing::warn!(%error, "controller"),
-    }
-    future::ready(())
 }
 
 /// The metrics as of now.

@@ -1,6 +1,6 @@
 //! The wiring of providers of both kinds: their watches, who is looked at when, and the first look at all.
 
-use super::{Watches, tell_when_listed, until_drained, watched};
+use super::watches::{Watches, tell_when_listed, until_drained, watched};
 use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider};
 use crate::context::Context;
 use crate::context::providers::Key;

@@ -1,0 +1,127 @@
+//! The wiring of invocations: the watch of each stage of their life, the line they stand in, and the lists that
+//! are read for them.
+
+use super::background::background;
+use super::watches::{Watches, tell_when_listed, until_drained, watched};
+use crate::api::FunctionInvocation;
+use crate::context::Context;
+use crate::context::followed::Owner;
+use crate::context::providers::Key;
+use crate::gate::Ticket;
+use crate::reconcile;
+use futures::StreamExt;
+use kube::ResourceExt;
+use kube::runtime::WatchStreamExt;
+use kube::runtime::controller::{self, Controller};
+use kube::runtime::reflector::{self, ObjectRef, Store};
+use std::sync::Arc;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Deletes what has lived for its time after its end.
+pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
+    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
+    let stream = watches
+        .stream::<FunctionInvocation>("status.outcome!=,spec.ttlSecondsAfterFinished!=")
+        .modify(|object| object.spec.payload = None)
+        .reflect(writer)
+        .inspect(tell_when_listed(&listed))
+        .applied_objects();
+    let controller = Controller::for_stream(stream, reader)
+        .with_config(controller::Config::default().concurrency(16))
+        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
+        .run(
+            reconcile::expire,
+            |object, error, context| reconcile::retry_later(&object, error, &context),
+            Arc::clone(&context),
+        )
+        .for_each(|result| watched(&context, result));
+    until_drained(controller, &listed, &context.draining).await;
+}
+
+/// Objects in doubt are looked at when a person says something about them.
+pub async fn run_unknown(watches: Watches, context: Arc<Context>) {
+    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
+    let stream = watches
+        .stream::<FunctionInvocation>("status.outcome=Unknown")
+        .modify(|object| object.spec.payload = None)
+        .reflect(writer)
+        .inspect(tell_when_listed(&listed))
+        .applied_objects();
+    let controller = Controller::for_stream(stream, reader)
+        .with_config(controller::Config::default().concurrency(16))
+        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
+        .run(
+            reconcile::settle,
+            |object, error, context| reconcile::retry_later(&object, error, &context),
+            Arc::clone(&context),
+        )
+        .for_each(|result| watched(&context, result));
+    until_drained(controller, &listed, &context.draining).await;
+}
+
+/// Works on everything that has not ended.
+pub async fn run_unfinished(
+    watches: Watches,
+    (reader, writer, listed): (
+        Store<FunctionInvocation>,
+        reflector::store::Writer<FunctionInvocation>,
+        CancellationToken,
+    ),
+    concurrency: u16,
+    context: Arc<Context>,
+) {
+    // Settled objects leave this selection, and with it our memory. The payload is never kept: it is taken
+    // from the answer to the claim.
+    let stream = watches
+        .stream::<FunctionInvocation>("status.outcome=")
+        .modify(|object| object.spec.payload = None)
+        .reflect(writer)
+        .inspect(tell_when_listed(&listed))
+        .applied_objects();
+    let (call, mut called) = mpsc::unbounded_channel();
+    let (call_list, called_lists) = mpsc::unbounded_channel();
+    let pump = {
+        let (providers, store, call) = (Arc::clone(&context.providers), reader.clone(), call.clone());
+        let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
+        background("the line", &context, async move {
+            let wanted = |ticket: &Ticket| {
+                reconcile::follow::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
+            };
+            let call = |provider: &Key, ticket: Ticket| {
+                // Nobody listens any more only when the process ends.
+                if reconcile::follow::is_for_a_list(&ticket) {
+                    let _ = call_list.send((Arc::clone(provider), ticket));
+                } else {
+                    let _ = call.send(reference(&ticket));
+                }
+            };
+            providers.pump(wanted, call).await;
+        })
+    };
+    let follower = {
+        let (follower, store) = (Arc::clone(&context), reader.clone());
+        let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
+        background("following executions", &context, async move {
+            let wanted = |owner: &Owner| {
+                store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
+            };
+            let tell = |owner: Owner| drop(call.send(reference(&owner)));
+            reconcile::follow::run(follower, called_lists, wanted, tell).await;
+        })
+    };
+    let called = futures::stream::poll_fn(move |cx| called.poll_recv(cx));
+    let controller = Controller::for_stream(stream, reader)
+        .with_config(controller::Config::default().concurrency(concurrency))
+        .reconcile_on(called)
+        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
+        .run(
+            reconcile::reconcile,
+            |object, error, context| reconcile::retry_later(&object, error, &context),
+            Arc::clone(&context),
+        )
+        .for_each(|result| watched(&context, result));
+    until_drained(controller, &listed, &context.draining).await;
+    pump.abort();
+    follower.abort();
+}
