@@ -1,6 +1,7 @@
 //! What is known about the invocations, and whether each is where it said it would end.
 
 use crate::plan::{Plan, missing};
+use functiongraph_emulator::LedgerEntry;
 use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionInvocation};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -48,6 +49,8 @@ pub struct Board {
     rows: BTreeMap<String, Row>,
     /// The whole status of each.
     statuses: BTreeMap<String, Value>,
+    /// The call by which FunctionGraph accepted each request or instance, by its id.
+    calls: BTreeMap<String, &'static str>,
 }
 
 // === impl Row ===
@@ -79,7 +82,17 @@ impl Row {
 impl Board {
     /// An empty one, with what becomes of each example.
     pub fn new(plans: BTreeMap<String, Plan>) -> Self {
-        Self { plans, rows: BTreeMap::new(), statuses: BTreeMap::new() }
+        Self { plans, rows: BTreeMap::new(), statuses: BTreeMap::new(), calls: BTreeMap::new() }
+    }
+
+    /// Takes over what FunctionGraph has accepted by now.
+    pub fn accepted(&mut self, ledger: Vec<LedgerEntry>) {
+        self.calls = ledger
+            .into_iter()
+            .map(|LedgerEntry { api, request_id, instance_id, .. }| {
+                (instance_id.unwrap_or(request_id), api.name())
+            })
+            .collect();
     }
 
     /// Takes over what there is now; returns what is new.
@@ -125,12 +138,22 @@ impl Board {
         let row = self.rows.get(name).cloned().unwrap_or_default();
         let why = if row.reason == plan.reason {
             let found = self.statuses.get(name).unwrap_or(&Value::Null);
-            missing(&plan.status, found)?
+            missing(&plan.status, found).or_else(|| self.other_call(plan.call.as_deref()?, found))?
         } else {
             let reason = if row.reason.is_empty() { "nothing" } else { &row.reason };
             format!("expected {}, got {reason}: {}", plan.reason, row.message)
         };
         Some(Mismatch { name: name.into(), why, slow: plan.slow })
+    }
+
+    /// What FunctionGraph's ledger says in place of the call that is expected.
+    fn other_call(&self, expected: &str, status: &Value) -> Option<String> {
+        let id = status["instanceID"].as_str().or(status["requestID"].as_str()).unwrap_or_default();
+        match self.calls.get(id) {
+            Some(call) if *call == expected => None,
+            Some(call) => Some(format!("should be accepted by {expected}, and was by {call}")),
+            None => Some(format!("FunctionGraph has no request {id:?}")),
+        }
     }
 }
 
@@ -149,7 +172,7 @@ mod tests {
             "observedGeneration": 1, "lastTransitionTime": "2026-01-01T00:00:00Z"});
         let object = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
             "metadata": {"name": name}, "spec": {"function": {"name": "f"}},
-            "status": {"attempts": 1, "conditions": [condition]}});
+            "status": {"attempts": 1, "requestID": "id", "conditions": [condition]}});
         Arc::new(serde_json::from_value(object).unwrap())
     }
 
@@ -182,6 +205,19 @@ mod tests {
         }
         assert!(!board.has_ended("a"));
         assert_eq!(board.mismatches()[0].why, "status.attempts should be 2, and is 1");
+    }
+
+    #[test]
+    fn an_id_that_functiongraph_gave_by_another_call_or_never_is_a_mismatch() {
+        let mut board = board(&[("a", "Accepted")]);
+        board.plans.values_mut().for_each(|plan| plan.call = Some("v2/invocations".into()));
+        board.update(&[object("a", "Accepted")]);
+        assert_eq!(board.mismatches()[0].why, "FunctionGraph has no request \"id\"");
+        board.calls.insert("id".into(), "v2/invocations-async");
+        let why = "should be accepted by v2/invocations, and was by v2/invocations-async";
+        assert_eq!(board.mismatches()[0].why, why);
+        board.calls.insert("id".into(), "v2/invocations");
+        assert_eq!(board.mismatches(), []);
     }
 
     #[test]

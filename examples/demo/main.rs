@@ -187,6 +187,7 @@ impl Demo {
                     }
                 }
                 _ = frames.tick(), if !settled => {
+                    board.accepted(emulator.ledger());
                     let mismatches = board.mismatches();
                     settled = applied && (board.is_settled() || start.elapsed() > SETTLED_WITHIN);
                     if screen.live() {

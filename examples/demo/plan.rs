@@ -1,5 +1,5 @@
-//! What an example says about itself in annotations: where it ends, what its status then holds, and what a person
-//! does on the way.
+//! What an example says about itself in annotations: where it ends, what its status then holds, by which call it went,
+//! and what a person does on the way.
 
 use serde_json::Value;
 
@@ -8,6 +8,9 @@ const EXPECT: &str = "demo-expect";
 
 /// YAML, optional: what stands in its status then, see [`missing`].
 const STATUS: &str = "demo-status";
+
+/// Optional: the call of the API by which FunctionGraph accepted it, such as `v2/invocations-async`.
+const CALL: &str = "demo-call";
 
 /// The reason at which a person does something.
 const WHEN: &str = "demo-when";
@@ -28,6 +31,8 @@ pub struct Plan {
     pub reason: String,
     /// What stands in its status then.
     pub status: Value,
+    /// The call that FunctionGraph's ledger must then show for the id in its status.
+    pub call: Option<String>,
     /// What a person does on the way.
     pub deed: Option<Deed>,
     /// Whether nobody should have to wait for it.
@@ -60,7 +65,8 @@ impl Plan {
             None => None,
         };
         let slow = text(SLOW) == Some("true");
-        Ok(Some(Self { reason: reason.into(), status: yaml(STATUS)?, deed, slow }))
+        let call = text(CALL).map(ToOwned::to_owned);
+        Ok(Some(Self { reason: reason.into(), status: yaml(STATUS)?, call, deed, slow }))
     }
 }
 
@@ -102,11 +108,12 @@ mod tests {
         let found = plan(&json!({
             "functiongraph.io/demo-expect": "Cancelled", "functiongraph.io/demo-status": "{attempts: 1}",
             "functiongraph.io/demo-when": "Running", "functiongraph.io/demo-patch": "spec: {cancel: true}",
-            "functiongraph.io/demo-slow": "true",
+            "functiongraph.io/demo-slow": "true", "functiongraph.io/demo-call": "v2/invocations",
         }));
         let deed = Deed { when: "Running".into(), patch: json!({"spec": {"cancel": true}}) };
         let (reason, status) = ("Cancelled".into(), json!({"attempts": 1}));
-        assert_eq!(found, Some(Plan { reason, status, deed: Some(deed), slow: true }));
+        let call = Some("v2/invocations".into());
+        assert_eq!(found, Some(Plan { reason, status, call, deed: Some(deed), slow: true }));
     }
 
     #[test]
