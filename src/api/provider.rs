@@ -133,7 +133,9 @@ pub struct Lookup {
     #[serde(default)]
     pub enabled: bool,
 
-    /// Nobody else invokes these functions, so that the only invocation found in the right moment is ours.
+    /// Nobody else invokes these functions, and no invocation of them is deleted within a quarter of an hour after its
+    /// end (by hand, or by `ttlSecondsAfterFinished`): then the only request in the list that none of them has recorded
+    /// is that of the one in doubt.
     #[serde(default)]
     pub exclusive_invoker: bool,
 }

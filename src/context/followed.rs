@@ -26,10 +26,13 @@ const OTHERS: Duration = Duration::from_secs(45);
 /// A request that complete lists have not shown for this long has vanished from them.
 const VANISHED: Duration = Duration::from_mins(10);
 
-/// The window of a question begins this long before the first acceptance and ends this long after the last:
-/// the longest request (90 s), and clocks that differ by a minute.
-const BEFORE: Duration = Duration::from_secs(150);
-const AFTER: Duration = Duration::from_mins(1);
+/// The window of a question begins this long before the first claim and ends this long after the last
+/// acceptance was seen: clocks differ.
+const MARGIN: Duration = Duration::from_mins(1);
+
+/// Records in one page: some 20 KB, and at most 120 KB with messages as long as we keep them. Longer ones make a
+/// page too long to be read; then fewer are asked for.
+pub const PAGE: u16 = 100;
 
 /// The object of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +52,9 @@ pub struct Request {
     pub owner: Owner,
     /// The id that the service gave it.
     pub id: String,
-    /// When it was accepted.
+    /// When it was claimed: it was not accepted before.
+    pub claimed: Timestamp,
+    /// When its acceptance was seen, perhaps hours after it: in a list, or by a person.
     pub accepted: Timestamp,
     /// Whether this process sent it.
     pub ours: bool,
@@ -79,6 +84,8 @@ pub struct Question {
     pub end: Timestamp,
     /// Where the page begins; `None` for the first.
     pub marker: Option<String>,
+    /// Records on the page.
+    pub limit: u16,
 }
 
 /// Everything that is followed.
@@ -94,6 +101,10 @@ struct Group {
     next: Instant,
     /// The round that is going on.
     round: Option<Question>,
+    /// When the latest round began.
+    began: Instant,
+    /// Records on a page.
+    limit: u16,
     /// Whether a page is being asked for, or a place to ask for it.
     busy: bool,
     /// Rounds in a row that failed.
@@ -107,6 +118,8 @@ struct Waiter {
     since: Instant,
     /// When the list last showed it, or when it came.
     seen: Instant,
+    /// Since when complete lists have not shown it.
+    missing: Option<Instant>,
     news: Option<News>,
     stop_tried: Option<(Instant, String)>,
 }
@@ -128,7 +141,7 @@ impl Followed {
         if group.round.is_none() && group.failures == 0 {
             group.next = group.next.min(soon);
         }
-        let waiter = Waiter { since: now, seen: now, news: None, stop_tried: None, request };
+        let waiter = Waiter { since: now, seen: now, missing: None, news: None, stop_tried: None, request };
         group.requests.insert(waiter.request.owner.uid.clone(), waiter);
         drop(topics);
         self.changed.notify_one();
@@ -195,17 +208,19 @@ impl Followed {
         let mut topics = self.topics();
         let group = topics.get_mut(topic)?;
         if group.round.is_none() {
-            let accepted = || group.waiting(now).map(|waiter| waiter.request.accepted);
-            let (first, last) = (accepted().min(), accepted().max());
+            let first = group.waiting(now).map(|waiter| waiter.request.claimed).min();
+            let last = group.waiting(now).map(|waiter| waiter.request.accepted).max();
             let (Some(first), Some(last)) = (first, last) else {
                 group.busy = false;
                 group.next = now + SHORTEST;
                 return None;
             };
+            group.began = now;
             group.round = Some(Question {
-                begin: first.saturating_sub(BEFORE).unwrap_or(Timestamp::MIN),
-                end: last.saturating_add(AFTER).unwrap_or(Timestamp::MAX),
+                begin: first.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN),
+                end: last.saturating_add(MARGIN).unwrap_or(Timestamp::MAX),
                 marker: None,
+                limit: group.limit,
             });
         }
         group.round.clone()
@@ -223,6 +238,8 @@ impl Followed {
         let mut topics = self.topics();
         let siblings = siblings(&topics, topic);
         let Some(group) = topics.get_mut(topic) else { return Vec::new() };
+        // The service may leave out the marker: a full page without one may not be the last.
+        let complete = more.is_none() && lines.len() < usize::from(group.limit);
         let lines: HashMap<String, Option<Execution>> = lines.into_iter().collect();
         let mut owners = Vec::new();
         // Who was told of the trouble is told that it is over.
@@ -231,7 +248,7 @@ impl Followed {
         }
         for waiter in group.requests.values_mut().filter(|waiter| waiter.news.is_none()) {
             let Some(line) = lines.get(&waiter.request.id) else { continue };
-            waiter.seen = now;
+            (waiter.seen, waiter.missing) = (now, None);
             if let Some(execution) = line {
                 waiter.news = Some(News::Ended(execution.clone()));
                 owners.push(waiter.request.owner.clone());
@@ -239,13 +256,13 @@ impl Followed {
         }
         group.busy = false;
         group.failures = 0;
-        let missing = group.waiting(now).any(|waiter| waiter.seen != now);
+        let missing = group.waiting(now).any(|waiter| waiter.seen < group.began);
         match (&mut group.round, more) {
             // The rest of the list is read only while somebody misses their line.
             (Some(round), Some(marker)) if missing => round.marker = Some(marker),
-            (_, more) => {
+            (_, _) => {
                 group.round = None;
-                if more.is_none() {
+                if complete {
                     owners.extend(group.vanished(now));
                 }
                 group.next = now + group.pause(siblings, time, now);
@@ -263,13 +280,21 @@ impl Followed {
         group.round = None;
         group.failures = group.failures.saturating_add(1);
         group.next = now + (SHORTEST * 2_u32.saturating_pow(group.failures.min(8))).min(LONGEST);
-        // What was not asked for cannot have been missed.
-        group.requests.values_mut().for_each(|waiter| waiter.seen = now);
-        if group.trouble == trouble {
+        // What passes does not end what is wrong for longer.
+        if trouble.is_none() || group.trouble == trouble {
             return Vec::new();
         }
         group.trouble = trouble;
         group.requests.values().map(|waiter| waiter.request.owner.clone()).collect()
+    }
+
+    /// A page was too long to be read: fewer records are asked for, at once. False if there was one only.
+    pub fn shorten(&self, topic: &Topic, now: Instant) -> bool {
+        let mut topics = self.topics();
+        let Some(group) = topics.get_mut(topic).filter(|group| group.limit > 1) else { return false };
+        group.limit /= 2;
+        (group.busy, group.round, group.next) = (false, None, now);
+        true
     }
 
     fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Group>> {
@@ -281,23 +306,34 @@ impl Followed {
 
 impl Group {
     fn new(now: Instant) -> Self {
-        let requests = HashMap::new();
-        Self { requests, next: now + LONGEST, round: None, busy: false, failures: 0, trouble: None }
+        Self {
+            requests: HashMap::new(),
+            next: now + LONGEST,
+            round: None,
+            began: now,
+            limit: PAGE,
+            busy: false,
+            failures: 0,
+            trouble: None,
+        }
     }
 
     /// Those who wait for their line: our own, and others' that have taken long.
     fn waiting(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
-        self.requests
-            .values()
-            .filter(move |w| w.news.is_none() && (w.request.ours || now.duration_since(w.since) >= OTHERS))
+        self.requests.values().filter(move |waiter| waiter.waits(now))
     }
 
-    /// Those who have been missing from complete lists for too long.
+    /// A complete list was read: those who have been missing from such for too long. A time in which nobody could
+    /// read it shows nothing: it takes two.
     fn vanished(&mut self, now: Instant) -> Vec<Owner> {
-        let lost = |w: &&mut Waiter| w.news.is_none() && now.duration_since(w.seen) >= VANISHED;
-        let lost = self.requests.values_mut().filter(lost).map(|waiter| {
-            waiter.news = Some(News::Vanished);
-            waiter.request.owner.clone()
+        let began = self.began;
+        let missed = self.requests.values_mut().filter(|waiter| waiter.waits(now) && waiter.seen < began);
+        let lost = missed.filter_map(|waiter| {
+            let since = *waiter.missing.get_or_insert(now);
+            (now.duration_since(since) >= VANISHED).then(|| {
+                waiter.news = Some(News::Vanished);
+                waiter.request.owner.clone()
+            })
         });
         lost.collect()
     }
@@ -307,6 +343,15 @@ impl Group {
         let age =
             youngest.map(|accepted| Duration::try_from(time.duration_since(accepted)).unwrap_or_default());
         age.map_or(LONGEST, |age| age / 2).clamp(shortest(siblings), LONGEST)
+    }
+}
+
+// === impl Waiter ===
+
+impl Waiter {
+    /// Whether it waits for its line: what others sent does only after a while.
+    fn waits(&self, now: Instant) -> bool {
+        self.news.is_none() && (self.request.ours || now.duration_since(self.since) >= OTHERS)
     }
 }
 

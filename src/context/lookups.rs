@@ -31,14 +31,19 @@ impl Lookups {
         self.of(uid, number, now, |lookup| lookup.done || now.duration_since(lookup.began) >= PATIENCE)
     }
 
-    /// When the first look was made, and whether it found anything.
+    /// For how long this process has known of the doubt.
+    pub fn age(&self, uid: &str, number: i64, now: Instant) -> Duration {
+        self.of(uid, number, now, |lookup| now.duration_since(lookup.began))
+    }
+
+    /// When the first look was made, and whether it showed for certain that there is nothing.
     pub fn first(&self, uid: &str, number: i64, now: Instant) -> Option<(Instant, bool)> {
         self.of(uid, number, now, |lookup| lookup.first)
     }
 
     /// Notes the first look.
-    pub fn looked(&self, uid: &str, number: i64, found: bool, now: Instant) {
-        self.of(uid, number, now, |lookup| lookup.first = Some((now, found)));
+    pub fn looked(&self, uid: &str, number: i64, nothing: bool, now: Instant) {
+        self.of(uid, number, now, |lookup| lookup.first = Some((now, nothing)));
     }
 
     /// Notes that there is nothing more to learn.
@@ -74,6 +79,7 @@ mod tests {
     fn a_doubt_is_looked_up_until_it_is_done_or_patience_ends_and_each_attempt_anew() {
         let (lookups, now) = (Lookups::default(), Instant::now());
         assert!(!lookups.exhausted("u", 1, now));
+        assert_eq!(lookups.age("u", 1, now + BETWEEN), BETWEEN);
         lookups.looked("u", 1, true, now);
         assert_eq!(lookups.first("u", 1, now), Some((now, true)));
         assert!(lookups.exhausted("u", 1, now + PATIENCE));

@@ -2,16 +2,20 @@
 
 use super::{Error, bounded};
 use crate::api::FunctionInvocation;
-use crate::api::invocation::AttemptState;
+use crate::api::invocation::{AttemptState, DeliveryPolicy};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
+use tokio::sync::Semaphore;
 
 /// Objects in one page of the list.
-const PAGE: u32 = 500;
+const PAGE: u32 = 200;
+
+/// One reads at a time: a page with large payloads is large, and doubts come in flocks.
+static READER: Semaphore = Semaphore::const_new(1);
 
 /// What other invocations have recorded.
 #[derive(Debug, Default)]
@@ -40,7 +44,8 @@ pub async fn of_others(
         Some(namespace) => Api::namespaced(client.clone(), namespace),
         None => Api::all(client.clone()),
     };
-    let function = object.status.as_ref().and_then(|status| status.function.as_deref());
+    let _turn = READER.acquire().await;
+    let function = object.status.as_ref().and_then(|status| name_of(status.function.as_ref()));
     let since = window.start.saturating_sub(LONGEST).unwrap_or(Timestamp::MIN);
     let (mut others, mut parameters) = (Others::default(), ListParams::default().limit(PAGE));
     loop {
@@ -53,16 +58,25 @@ pub async fn of_others(
             let state = status.attempt.as_ref().and_then(|attempt| attempt.state);
             let nameless = state == Some(AttemptState::Accepted) && status.request_id.is_none();
             let open = matches!(state, Some(AttemptState::Claimed | AttemptState::Ambiguous)) || nameless;
-            let meanwhile = status
-                .attempt
-                .as_ref()
-                .and_then(|attempt| attempt.claim_time)
-                .is_none_or(|claimed| claimed >= since && claimed < window.end);
-            others.in_doubt |= open && meanwhile && status.function.as_deref() == function;
+            let claimed = status.attempt.as_ref().and_then(|attempt| attempt.claim_time);
+            let meanwhile = claimed.is_none_or(|claimed| claimed >= since && claimed < window.end);
+            // An earlier attempt may have been accepted too, and its id is nowhere.
+            let number = status.attempt.as_ref().and_then(|attempt| attempt.number).unwrap_or_default();
+            let sent_again = other.spec.delivery_policy == DeliveryPolicy::AtLeastOnce
+                || status.resolution.as_deref() == Some("Retry");
+            let earlier = number > 1 && sent_again && claimed.is_none_or(|claimed| claimed >= since);
+            let same = name_of(status.function.as_ref()) == function;
+            others.in_doubt |= same && (open && meanwhile || earlier);
         }
         match page.metadata.continue_.filter(|token| !token.is_empty()) {
             Some(token) => parameters = parameters.continue_token(&token),
             None => return Ok(others),
         }
     }
+}
+
+/// A function without its version or alias: no document says under which of them a request is listed.
+fn name_of(function: Option<&String>) -> Option<&str> {
+    let function = function?.as_str();
+    Some(function.rsplit_once(':').map_or(function, |(name, _)| name))
 }

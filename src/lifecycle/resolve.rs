@@ -59,7 +59,8 @@ pub fn heard(view: &View<'_>) -> Option<Word> {
     let attempt = view.status.attempt.as_ref().and_then(|attempt| attempt.state);
     let in_doubt = match State::of(view.status) {
         State::Doubtful { .. } => true,
-        State::Settled(Outcome::Unknown) => attempt == Some(AttemptState::Ambiguous),
+        // With a last attempt that was refused, it is an earlier one that is in doubt.
+        State::Settled(Outcome::Unknown) => attempt.is_some_and(|state| state != AttemptState::Accepted),
         State::Settled(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
         | State::Fresh
         | State::Claimed { .. }

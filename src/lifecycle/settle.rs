@@ -4,7 +4,9 @@ use super::record::{accepted, begun, end, set_state, troubled};
 use super::tell::{Situation, with};
 use super::{Acceptance, Conclusion, Resolution, Trouble, View};
 use crate::api::condition::{ConditionStatus, Reason};
-use crate::api::invocation::{AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource};
+use crate::api::invocation::{
+    AttemptState, DeliveryPolicy, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource,
+};
 use jiff::Timestamp;
 
 /// The service's list holds the one request that can be the attempt in doubt.
@@ -21,11 +23,16 @@ pub fn not_accepted(view: &View<'_>, now: Timestamp, chance: u64) -> FunctionInv
         class: ErrorClass::NotSent,
         http_status: None,
         code: None,
-        message: "the request got no answer, and FunctionGraph's list shows that it was not accepted".into(),
+        message: "FunctionGraph's list shows that the request, which was in doubt, was not accepted".into(),
         gateway_request_id: None,
         retry_after: None,
     };
-    troubled(view, &trouble, now, chance)
+    // Under AtLeastOnce it was counted when it became doubtful.
+    let mut status = view.status.clone();
+    if view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce {
+        status.failed_attempts = Some(view.failed().saturating_sub(1).max(0));
+    }
+    troubled(&View { status: &status, ..*view }, &trouble, now, chance)
 }
 
 /// The service's list does not settle the doubt.

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::exchange::signal;
-use super::object::{LATER, enter, in_line, put, refuse_credential, uid};
+use super::object::{LATER, enter, put, refuse_credential, uid, unusable};
 use super::prepare::{Hindrance, allowed, urn_of};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{self, Execution, FunctionInvocation};
@@ -13,10 +13,11 @@ use crate::context::providers::{Access, Key, Place, Standing};
 use crate::gate::{Signal, Ticket};
 use crate::lifecycle::{Conclusion, record, says_already};
 use functiongraph::{Answer, CancelType, ExecutionStatus, ListQuery, Listed, Record, Verdict};
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -24,11 +25,11 @@ use tokio::sync::mpsc;
 /// One call about an execution takes no longer.
 pub const CALL: Duration = Duration::from_secs(30);
 
-/// Records in one page: some 20 KB, and at most 120 KB with the longest messages.
-const PAGE: u16 = 100;
-
 /// An object that is followed is looked at again this often, should a call to it be lost.
 const AGAIN: Duration = Duration::from_mins(10);
+
+/// Between the claim and the acceptance that is seen in its answer: the send window and the longest request.
+const LONGEST: Duration = Duration::from_secs(100);
 
 /// Marks the places in line that are for a list, not for an object: no namespace is called so.
 const NO_NAMESPACE: &str = "";
@@ -40,8 +41,9 @@ const NO_NAMESPACE: &str = "";
 /// # Errors
 /// When the API server did not take a write.
 pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &Key) -> Result<Action, Error> {
-    let Some((topic, _)) = topic(object, context, provider) else {
-        return Ok(Action::requeue(LATER));
+    let (topic, _) = match topic(object, context, provider) {
+        Ok(topic) => topic,
+        Err(why) => return unreachable(object, context, provider, why).await,
     };
     let news = request(object, context)
         .and_then(|request| context.followed.follow(&topic, request, clock::monotonic()));
@@ -62,6 +64,24 @@ pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &K
     put(context, provider, object, &status).await
 }
 
+/// Says why nobody can be asked about the execution.
+async fn unreachable(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    why: Option<String>,
+) -> Result<Action, Error> {
+    if let Some(why) = why {
+        let message = format!("FunctionGraph accepted the invocation. Its end is not known: {why}");
+        let view = context.view(object);
+        if !says_already(&view, Reason::WaitingForProvider, &message) {
+            let status = record::following(&view, Reason::WaitingForProvider, message, clock::now());
+            put(context, provider, object, &status).await?;
+        }
+    }
+    Ok(Action::requeue(LATER))
+}
+
 /// Says what is wrong with reading the list, or that nothing is any more.
 async fn tell(
     object: &FunctionInvocation,
@@ -71,7 +91,7 @@ async fn tell(
 ) -> Result<Action, Error> {
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let complains = Condition::find(conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.reason == Reason::ListUnreadable);
+        .is_some_and(|ready| matches!(ready.reason, Reason::ListUnreadable | Reason::WaitingForProvider));
     let (reason, message) = match trouble {
         Some(trouble) => (
             Reason::ListUnreadable,
@@ -101,8 +121,9 @@ pub async fn stop(
     context: &Arc<Context>,
     provider: &Key,
 ) -> Result<Action, Error> {
-    let Some((topic, access)) = topic(object, context, provider) else {
-        return Ok(Action::requeue(LATER));
+    let (topic, access) = match topic(object, context, provider) {
+        Ok(found) => found,
+        Err(why) => return unreachable(object, context, provider, why).await,
     };
     let Some(request) = request(object, context) else { return Ok(Action::requeue(LATER)) };
     let (uid, id) = (uid(object), request.id.clone());
@@ -122,7 +143,7 @@ pub async fn stop(
         return refused(object, context, provider, format!("The execution goes on. {message}")).await;
     }
     let Some(mut place) = enter(object, context, provider) else {
-        return in_line(object, context, provider).await;
+        return Ok(Action::requeue(LATER));
     };
     place.used();
     let asked =
@@ -163,20 +184,32 @@ async fn refused(
     Ok(Action::requeue(LATER))
 }
 
-/// What to follow: the provider and the function; `None` while the provider cannot be used.
-fn topic(object: &FunctionInvocation, context: &Context, provider: &Key) -> Option<(Topic, Arc<Access>)> {
-    let Standing::Ready(access) = context.providers.standing(provider) else { return None };
-    let urn = urn_of(&object.spec.function, &access).ok()?;
-    Some(((Arc::clone(provider), urn), access))
+/// What to follow: the provider and the function. While the provider cannot be used: why, unless that will show
+/// in a moment.
+fn topic(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+) -> Result<(Topic, Arc<Access>), Option<String>> {
+    let Standing::Ready(access) = context.providers.standing(provider) else {
+        return Err(unusable(object, context, provider));
+    };
+    let urn = urn_of(&object.spec.function, &access).map_err(Some)?;
+    Ok(((Arc::clone(provider), urn), access))
 }
 
 fn request(object: &FunctionInvocation, context: &Context) -> Option<Request> {
     let status = object.status.as_ref()?;
-    let holder = status.attempt.as_ref().and_then(|attempt| attempt.holder.as_deref());
+    let attempt = status.attempt.as_ref();
+    let holder = attempt.and_then(|attempt| attempt.holder.as_deref());
+    let accepted = status.accepted_time.unwrap_or_else(clock::now);
+    let claimed = attempt.and_then(|attempt| attempt.claim_time);
+    let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST).ok());
     Some(Request {
         owner: owner(object),
         id: status.request_id.clone()?,
-        accepted: status.accepted_time.unwrap_or_else(clock::now),
+        claimed: claimed.map_or(accepted, |time| time.min(accepted)),
+        accepted,
         ours: holder == Some(context.holder.as_str()),
     })
 }
@@ -209,7 +242,7 @@ pub async fn run(
         for topic in due {
             let ticket = ticket(&topic);
             match context.providers.enter(&topic.0, ticket.clone()) {
-                Some(place) => questions.push(ask(&context, topic, place)),
+                Some(place) => questions.push(ask_guarded(&context, topic, place)),
                 None => in_line.push((ticket, topic)),
             }
         }
@@ -219,7 +252,7 @@ pub async fn run(
                 let Some(index) = in_line.iter().position(|(waiting, _)| waiting.uid == ticket.uid) else { continue };
                 let topic = &in_line[index].1;
                 if let Some(place) = context.providers.enter(&topic.0, ticket) {
-                    questions.push(ask(&context, in_line.swap_remove(index).1, place));
+                    questions.push(ask_guarded(&context, in_line.swap_remove(index).1, place));
                 }
             }
             () = until(next) => {}
@@ -247,6 +280,17 @@ async fn until(time: Option<Instant>) {
     }
 }
 
+/// Asks for one page. A panic in it ends one round, not the following of everything.
+async fn ask_guarded(context: &Context, topic: Topic, place: Place) -> Vec<Owner> {
+    match AssertUnwindSafe(ask(context, topic.clone(), place)).catch_unwind().await {
+        Ok(owners) => owners,
+        Err(_panic) => {
+            tracing::error!(provider = %topic.0, "a defect in the operator: reading a list panicked; please report it");
+            context.followed.failed(&topic, None, clock::monotonic())
+        }
+    }
+}
+
 /// Asks for one page, and says whose objects there is news for.
 async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
     let followed = &context.followed;
@@ -263,6 +307,10 @@ async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
             place.leave(Signal::Clean);
             let lines = page.records.into_iter().map(line).collect();
             return followed.told(&topic, lines, page.next_marker, clock::now(), clock::monotonic());
+        }
+        Ok(Listed::Answer(answer)) if answer.is_success() && followed.shorten(&topic, clock::monotonic()) => {
+            place.leave(Signal::Clean);
+            return Vec::new();
         }
         Ok(Listed::Answer(answer)) => {
             let passing = matches!(
@@ -287,7 +335,13 @@ pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place
     let parts = [Some(answer.status.to_string()), answer.error_code.clone()];
     let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
     let message = answer.error_message.clone().unwrap_or_default();
-    let why = format!("FunctionGraph answered {label}: {}.", message.trim_end_matches('.'));
+    let why = match message.trim_end_matches('.') {
+        _ if answer.is_success() => {
+            format!("FunctionGraph answered {label} with something else than was asked for.")
+        }
+        "" => format!("FunctionGraph answered {label}."),
+        text => format!("FunctionGraph answered {label}: {text}."),
+    };
     if verdict == Verdict::Unauthenticated {
         refuse_credential(context, provider, access, message);
     }
@@ -301,8 +355,8 @@ pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place
 
 /// The query for a question.
 #[must_use]
-pub fn query(Question { begin, end, marker }: Question) -> ListQuery {
-    ListQuery { begin, end: Some(end), request_id: None, status: None, limit: PAGE, marker }
+pub fn query(Question { begin, end, marker, limit }: Question) -> ListQuery {
+    ListQuery { begin, end: Some(end), request_id: None, status: None, limit, marker }
 }
 
 fn line(record: Record) -> Line {

@@ -135,6 +135,14 @@ pub async fn in_line(
     context: &Context,
     provider: &Key,
 ) -> Result<Action, Error> {
+    match unusable(object, context, provider) {
+        Some(message) => wait_for(object, context, provider, Reason::WaitingForProvider, message).await,
+        None => Ok(Action::requeue(look_again(object, context))),
+    }
+}
+
+/// Why the provider cannot be used, if that is known.
+pub fn unusable(object: &FunctionInvocation, context: &Context, provider: &Key) -> Option<String> {
     let namespace = object.namespace().unwrap_or_default();
     let ProviderRef { kind, name } = &object.spec.provider_ref;
     let of_the_cluster = *kind == ProviderKind::ClusterFunctionGraphProvider;
@@ -157,9 +165,9 @@ pub async fn in_line(
             "FunctionGraphProvider {name} is not ready ({}): kubectl describe fgp {name} -n {namespace} says why.",
             reason.as_str()
         ),
-        Standing::Unseen | Standing::Ready(_) => return Ok(Action::requeue(look_again(object, context))),
+        Standing::Unseen | Standing::Ready(_) => return None,
     };
-    wait_for(object, context, provider, Reason::WaitingForProvider, message).await
+    Some(message)
 }
 
 /// Says what is waited for, once, and looks again later.
@@ -182,10 +190,12 @@ pub async fn wait_for(
     Ok(Action::requeue(look_again(object, context).min(LATER)))
 }
 
-/// When to look again at an object that waits: it keeps its deadline itself.
+/// When to look again at an object that waits: it keeps its deadline itself. One that is past it waits for
+/// something else than an attempt.
 fn look_again(object: &FunctionInvocation, context: &Context) -> Duration {
     let now = clock::now();
-    until(context.view(object).deadline(now), now).clamp(SOON, LINE)
+    let rest = until(context.view(object).deadline(now), now);
+    if rest.is_zero() { LINE } else { rest.clamp(SOON, LINE) }
 }
 
 pub fn provider_of(object: &FunctionInvocation) -> Key {

@@ -60,6 +60,46 @@ async fn a_request_that_is_in_no_list_is_sent_again_where_lists_are_complete() {
     assert_eq!(world.accepted("silent").len(), 0);
 }
 
+/// The sender may only have been stopped: what is not in the list yet may still come.
+#[tokio::test]
+async fn nobody_but_the_sender_concludes_that_a_request_was_not_accepted() {
+    let world = asking(json!({"enabled": true})).await;
+    world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
+    world.invoke("ours", spec("logged", "ours")).await;
+    let sender = world.operator().await;
+    world.says("ours", Reason::LookingUp).await;
+    sender.kill().await;
+
+    let _other = world.operator().await;
+    let status = world.end("ours").await;
+    assert_eq!((status.outcome, status.attempts), (Some(Outcome::Unknown), Some(1)));
+    assert_eq!(world.accepted("ours").len(), 0);
+}
+
+/// Its id is recorded nowhere, though the invocation has one.
+#[tokio::test]
+async fn what_another_invocation_sent_twice_is_not_adopted() {
+    let world = asking(json!({"enabled": true, "exclusiveInvoker": true})).await;
+    let _operator = world.operator().await;
+    world.fault(json!({"when": {"next": 1}, "action": {"acceptThen": {"status": 504}}}));
+    // Without a look of its own: its provider asks nobody.
+    let twice = json!({
+        "function": {"name": "logged"}, "payload": {"tag": "twice"}, "requestTimeoutSeconds": 5,
+        "deliveryPolicy": "AtLeastOnce", "retryPolicy": {"initialDelaySeconds": 1, "maxDelaySeconds": 1},
+        "providerRef": {"name": "silent"},
+    });
+    world.provider_named("silent", json!({})).await;
+    world.invoke("twice", twice).await;
+    assert_eq!(world.end("twice").await.attempts, Some(2));
+    world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
+    world.invoke("ours", spec("logged", "ours")).await;
+
+    let status = world.end("ours").await;
+    assert_eq!(status.outcome, Some(Outcome::Unknown));
+    assert_eq!(world.accepted("twice").len(), 2);
+    assert_eq!(status.request_id, None);
+}
+
 #[tokio::test]
 async fn several_requests_that_may_be_it_are_named_and_the_outcome_stays_unknown() {
     let world = asking(json!({"enabled": true, "exclusiveInvoker": true})).await;

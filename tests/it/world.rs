@@ -162,6 +162,11 @@ impl World {
 
     /// The provider `default`, with `more` merged into its spec.
     pub async fn provider_with(&self, more: Value) {
+        self.provider_named("default", more).await;
+    }
+
+    /// The same by another name.
+    pub async fn provider_named(&self, name: &str, more: Value) {
         let mut spec = json!({
             "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
             "endpoint": self.emulator.url(), "caBundle": self.emulator.ca_pem(),
@@ -170,7 +175,7 @@ impl World {
         for (field, value) in more.as_object().cloned().unwrap_or_default() {
             spec[field] = value;
         }
-        self.create::<FunctionGraphProvider>("default", json!({"spec": spec})).await.expect("a provider");
+        self.create::<FunctionGraphProvider>(name, json!({"spec": spec})).await.expect("a provider");
     }
 
     /// A ConfigMap with one key.

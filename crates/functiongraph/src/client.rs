@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::answer::{Answer, Form, MAX_BODY};
+use crate::answer::{Answer, Form, MAX_BODY, retry_after};
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
@@ -96,7 +96,7 @@ impl Client {
         let redact = |text: &str| credential.scrub(text);
         let page = (seen.status == 200).then(|| Page::read(&seen.body, query.marker.as_deref(), redact));
         Ok(match page.flatten() {
-            Some(page) => Listed::Page(page),
+            Some(page) => Listed::Page(Page { date: retry_after::date_of(&seen.headers), ..page }),
             None => Listed::Answer(Answer::read(Form::Notice, &seen, redact)),
         })
     }

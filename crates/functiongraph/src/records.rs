@@ -58,6 +58,9 @@ pub struct Page {
     pub records: Vec<Record>,
     /// What the next page is asked for with; `None` on the last one (and if the service names the same page again).
     pub next_marker: Option<String>,
+    /// When the page was made, by the service's clock (header `Date`): whoever compares its times with their own can
+    /// see whether the clocks agree.
+    pub date: Option<Timestamp>,
 }
 
 /// What is recorded about one invocation.
@@ -146,7 +149,8 @@ impl Page {
             Value::Null => Vec::new(),
             _ => return None,
         };
-        Some(Self { records, next_marker: next_marker(&page).filter(|next| Some(next.as_str()) != marker) })
+        let next_marker = next_marker(&page).filter(|next| Some(next.as_str()) != marker);
+        Some(Self { records, next_marker, date: None })
     }
 }
 

@@ -13,7 +13,7 @@ fn topic(function: &str) -> Topic {
 
 fn request(name: &str, ours: bool) -> Request {
     let owner = Owner { namespace: "namespace".into(), name: name.into(), uid: format!("uid of {name}") };
-    Request { owner, id: format!("id of {name}"), accepted: NOON, ours }
+    Request { owner, id: format!("id of {name}"), claimed: NOON, accepted: NOON, ours }
 }
 
 fn line(name: &str, ended: bool) -> Line {
@@ -133,4 +133,69 @@ fn what_nobody_waits_for_is_forgotten() {
     followed.failed(&topic, None, start);
     assert_eq!(followed.due(|_| false, start + seconds(5)), (vec![], None));
     assert!(followed.count().is_empty());
+}
+
+#[test]
+fn who_was_found_on_an_earlier_page_is_not_missed_on_the_next() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    for name in ["a", "b"] {
+        followed.follow(&topic, request(name, true), start);
+    }
+    let now = start + seconds(5);
+    assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+    followed.question(&topic, now).unwrap();
+    followed.told(&topic, vec![line("a", false)], Some("1".into()), at(6), now + seconds(1));
+    // One that comes in the middle of a round waits for the next.
+    followed.follow(&topic, request("c", true), now + seconds(1));
+    assert_eq!(followed.due(|_| true, now + seconds(1)).0, std::slice::from_ref(&topic));
+    followed.told(&topic, vec![line("b", false)], Some("2".into()), at(7), now + seconds(2));
+    assert_eq!(followed.due(|_| true, now + seconds(2)).0, [], "nobody needs a third page");
+}
+
+#[test]
+fn a_request_that_was_found_long_after_it_was_sent_is_looked_for_where_it_was_sent() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    let late = Request { accepted: at(7200), ..request("a", true) };
+    followed.follow(&topic, late, start);
+    let question = followed.question(&topic, start + seconds(5)).unwrap();
+    assert!(question.begin < NOON && question.end > at(7200), "{question:?}");
+}
+
+#[test]
+fn a_full_page_without_a_marker_is_no_complete_list() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", true), start);
+    for round in 1..100 {
+        let now = start + seconds(round * 60);
+        assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+        followed.question(&topic, now).unwrap();
+        let lines = (0..usize::from(PAGE)).map(|number| line(&number.to_string(), true)).collect();
+        assert_eq!(followed.told(&topic, lines, None, at(round * 60), now), []);
+    }
+}
+
+#[test]
+fn a_page_that_is_too_long_is_asked_for_again_with_fewer_records() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", true), start);
+    let now = start + seconds(5);
+    let mut limits = Vec::new();
+    loop {
+        assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+        limits.push(followed.question(&topic, now).unwrap().limit);
+        if !followed.shorten(&topic, now) {
+            break;
+        }
+    }
+    assert_eq!(limits, [100, 50, 25, 12, 6, 3, 1]);
+}
+
+#[test]
+fn a_passing_failure_does_not_end_a_lasting_trouble() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a", true), start);
+    let why = || Some("403".to_owned());
+    assert_eq!(followed.failed(&topic, why(), start), [request("a", true).owner]);
+    assert_eq!(followed.failed(&topic, None, start), []);
+    assert_eq!(followed.trouble(&topic), why());
 }

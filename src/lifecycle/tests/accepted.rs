@@ -193,3 +193,27 @@ fn an_annotation_on_what_is_not_in_doubt_is_not_heard() {
         assert_eq!(object.next(at(3)), before);
     }
 }
+
+#[test]
+fn a_person_is_heard_wherever_the_object_asks_for_a_word() {
+    let mut object = in_doubt(DeliveryPolicy::AtLeastOnce)
+        .claimed(2, ME, at(400))
+        .answered(&trouble(ErrorClass::Rejected, Some(400)), at(401));
+    assert_eq!(
+        (object.status.outcome, object.state()),
+        (Some(Outcome::Unknown), Some(AttemptState::Rejected))
+    );
+    object.resolve = Some("Fail".into());
+    assert_eq!(object.next(at(402)), Step::Resolve(Resolution::Fail));
+}
+
+#[test]
+fn an_attempt_that_was_not_accepted_after_all_counts_once() {
+    for policy in [DeliveryPolicy::AtMostOnce, DeliveryPolicy::AtLeastOnce] {
+        let mut object = Object::new(spec(policy));
+        object.lookup = true;
+        let object = object.claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
+        let status = settle::not_accepted(&object.view(), at(40), 0);
+        assert_eq!(status.failed_attempts, Some(1), "{policy:?}");
+    }
+}

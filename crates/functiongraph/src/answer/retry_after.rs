@@ -16,8 +16,13 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
         return value.parse().ok().map(Duration::from_secs);
     }
     let until = date(value)?.as_second();
-    let now = date(text(headers, &DATE)?)?.as_second();
+    let now = date_of(headers)?.as_second();
     Some(Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0)))
+}
+
+/// When the answer was made, by the sender's clock.
+pub(crate) fn date_of(headers: &HeaderMap) -> Option<Timestamp> {
+    date(text(headers, &DATE)?)
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {

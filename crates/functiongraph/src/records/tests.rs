@@ -119,7 +119,10 @@ fn a_documented_page_is_read() {
         start_time: None,
         end_time: None,
     };
-    assert_eq!(page, Some(Page { records: vec![canceled, waiting], next_marker: Some("2".to_owned()) }));
+    assert_eq!(
+        page,
+        Some(Page { records: vec![canceled, waiting], next_marker: Some("2".to_owned()), date: None })
+    );
 }
 
 #[test]
@@ -190,7 +193,7 @@ fn a_service_that_names_the_same_page_again_has_named_the_last_one() {
 
 #[test]
 fn an_empty_page_is_a_page() {
-    let empty = Page { records: Vec::new(), next_marker: None };
+    let empty = Page { records: Vec::new(), next_marker: None, date: None };
     for body in [r#"{"invocations":[]}"#, r#"{"invocations":null,"count":0}"#] {
         assert_eq!(read(body), Some(empty.clone()), "{body}");
     }
