@@ -144,7 +144,7 @@ pub struct Run {
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_DRAIN_SECONDS",
-        default_value_t = 85,
+        default_value_t = 100,
         value_parser = clap::value_parser!(u64).range(1..=3600)
     )]
     pub drain_seconds: u64,

@@ -81,7 +81,7 @@ pub(super) fn accepted(
     // An object that was declared Unknown meanwhile has not ended after all.
     (status.outcome, status.completion_time) = (None, None);
     if let Some(Executed { execution, result }) = executed.as_deref() {
-        status.result = Some(result.clone());
+        status.result = Some(Box::new(result.clone()));
         return at_its_end(view, status, execution, now);
     }
     let how = match source {
@@ -115,7 +115,7 @@ fn at_its_end(
     now: Timestamp,
 ) -> FunctionInvocationStatus {
     let stopped = ended.error_code.as_deref() == Some(STOPPED) && status.cancel_time.is_some();
-    status.execution = Some(ended.clone());
+    status.execution = Some(Box::new(ended.clone()));
     status.completion_time = Some(now);
     let message = execution(ended);
     let (outcome, reason, message) = match ended.status {
@@ -162,14 +162,14 @@ pub(super) fn troubled(
     chance: u64,
 ) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
-    status.error = Some(AttemptError {
+    status.error = Some(Box::new(AttemptError {
         time: Some(now),
         class: Some(trouble.class),
         http_status: trouble.http_status.map(i64::from),
         code: trouble.code.clone(),
         message: Some(trouble.message.clone()).filter(|m| !m.is_empty()),
         gateway_request_id: trouble.gateway_request_id.clone(),
-    });
+    }));
     if matches!(trouble.class, ErrorClass::Throttled | ErrorClass::Unavailable) {
         status.throttled_attempts = Some(view.throttled().saturating_add(1));
     }

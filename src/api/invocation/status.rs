@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What became of the invocation. Written by the operator only.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+// Boxed where most objects that wait have nothing: ten thousand of them are held in memory.
 // One writer: atomic. The default lets kstatus (Helm --wait, Flux) see a new object as in progress.
 #[schemars(extend("default" = {"observedGeneration": -1}, "x-kubernetes-map-type" = "atomic"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.attempt) || has(self.attempt)").message("a recorded attempt cannot be removed"))]
@@ -96,15 +97,15 @@ pub struct FunctionInvocationStatus {
 
     /// The latest error.
     #[serde(default, deserialize_with = "lenient")]
-    pub error: Option<AttemptError>,
+    pub error: Option<Box<AttemptError>>,
 
     /// The execution, as far as the service has told: for `completionPolicy: Executed` and for `Sync`.
     #[serde(default, deserialize_with = "lenient")]
-    pub execution: Option<Execution>,
+    pub execution: Option<Box<Execution>>,
 
     /// What a `Sync` invocation brought back.
     #[serde(default, deserialize_with = "lenient")]
-    pub result: Option<InvocationResult>,
+    pub result: Option<Box<InvocationResult>>,
 
     /// `Accepted`, `Finished`, `Ready` from the first look on; `Reconciling`, `Stalled`, `Suspended` while
     /// they hold.

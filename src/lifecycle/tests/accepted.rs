@@ -95,7 +95,7 @@ fn a_synchronous_answer_is_the_end_of_the_execution() {
         let object =
             Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&reply, at(2));
         assert_eq!(object.status.outcome, Some(outcome));
-        assert_eq!(object.status.result, Some(result));
+        assert_eq!(object.status.result.as_deref(), Some(&result));
         assert_eq!(object.condition(ConditionType::Accepted), Some(ConditionStatus::True));
     }
 }
