@@ -19,6 +19,11 @@ pub use crate::tls::TlsError;
 /// usually drop one: a request that is written into a connection just being closed is lost without a trace.
 const KEEP_IDLE: Duration = Duration::from_secs(20);
 
+/// How long the system goes on repeating what was written into a connection and is not acknowledged, also after we gave
+/// up on the answer: whoever asks for a list half a minute later can count on nothing being under way any more.
+#[cfg(target_os = "linux")]
+const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+
 /// Sends requests to one endpoint or local service. Clones are cheap and share their connections.
 ///
 /// # Guarantees
@@ -159,7 +164,10 @@ fn builder(ip: Option<IpAddr>, options: ClientOptions) -> Result<reqwest::Client
     if let Some(ip) = ip.filter(|ip| addresses::is_in(&refused_networks, *ip)) {
         return Err(BuildError::RefusedAddress(ip));
     }
-    Ok(reqwest::Client::builder()
+    let builder = reqwest::Client::builder();
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
+    Ok(builder
         .tls_backend_preconfigured(tls::config(ca_bundle_pem.as_deref())?)
         .dns_resolver(GuardedResolver::new(&refused_networks))
         .http1_only()
