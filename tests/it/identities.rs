@@ -107,7 +107,7 @@ async fn the_operators_own_identity_is_for_providers_that_the_platform_team_list
 
 #[tokio::test]
 async fn keys_of_the_operators_pod_are_renewed_with_the_file_as_it_is_then() {
-    let (world, folder, mut flags) = with_surroundings(Duration::from_secs(6)).await;
+    let (world, folder, mut flags) = with_surroundings(Duration::from_secs(12)).await;
     flags.push(format!("--own-identity-providers={}/default", world.namespace));
     provider(&world, json!({"podIdentity": {}}), json!({"projectID": PROJECT})).await;
     let _operator = world.operator_with(&borrowed(&flags)).await;

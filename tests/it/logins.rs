@@ -106,13 +106,13 @@ async fn a_password_becomes_a_token_that_says_which_project_it_is_for() {
 
 #[tokio::test]
 async fn credentials_that_live_for_seconds_are_renewed_in_the_background_and_no_invocation_fails() {
-    let world = world(Duration::from_secs(6), |_| {}).await;
+    let world = world(Duration::from_secs(12), |_| {}).await;
     user(&world, PASSWORD).await;
     provider(&world, password(), json!({})).await;
     let _operator = world.operator().await;
     let mut ends = Vec::new();
     let (mut number, mut overlap) = (0, false);
-    while calls(&world, IdentityApi::Password) < 5 {
+    while calls(&world, IdentityApi::Password) < 4 {
         overlap |= world.emulator.issued().tokens > 1;
         let name = format!("job-{number}");
         world.invoke(&name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
@@ -321,7 +321,7 @@ async fn a_service_account_becomes_keys_or_a_token_without_any_secret() {
 
 #[tokio::test]
 async fn keys_of_a_service_account_are_renewed_with_a_new_token_each_time() {
-    let world = federated("functiongraph", Duration::from_secs(6)).await;
+    let world = federated("functiongraph", Duration::from_secs(12)).await;
     let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster"});
     provider(&world, json!({"oidc": oidc}), json!({"projectID": PROJECT})).await;
     let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;

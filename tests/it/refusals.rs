@@ -104,7 +104,7 @@ async fn a_busy_service_says_in_seconds_or_as_a_date_when_to_come_back() {
         let _operator = world.operator().await;
         let asked = match form {
             "seconds" => "3".to_owned(),
-            _ => DateTimePrinter::new().timestamp_to_rfc9110_string(&(clock::now() + 4.seconds())).unwrap(),
+            _ => DateTimePrinter::new().timestamp_to_rfc9110_string(&(clock::now() + 8.seconds())).unwrap(),
         };
         let action = json!({"status": {"status": 503, "retryAfter": asked}});
         world.fault(json!({"when": {"next": 1}, "action": action}));
@@ -116,8 +116,8 @@ async fn a_busy_service_says_in_seconds_or_as_a_date_when_to_come_back() {
         let wait = next.duration_since(error.time.unwrap());
         let (least, most) = match form {
             "seconds" => (SignedDuration::from_secs(3), SignedDuration::from_millis(3300)),
-            // The date knows whole seconds, and the operator took a moment to come to it.
-            _ => (SignedDuration::from_secs(1), SignedDuration::from_millis(4400)),
+            // The date knows whole seconds, and the operator took a moment to come to it: seconds, where it is starved.
+            _ => (SignedDuration::from_secs(1), SignedDuration::from_millis(8800)),
         };
         assert!(least <= wait && wait <= most, "{form}: {wait}");
 
@@ -183,7 +183,8 @@ async fn the_deadline_ends_what_is_throttled_all_the_time() {
     assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::DeadlineExceeded)));
     assert_eq!(status.outcome, Some(Outcome::Failed));
     let took = status.completion_time.unwrap().duration_since(status.start_time.unwrap());
-    assert!(took <= SignedDuration::from_secs(5), "{took}");
+    // Three seconds and one request; the rest is for a starved machine.
+    assert!(took <= SignedDuration::from_secs(20), "{took}");
     assert!(message(&status).contains("429"), "{}", message(&status));
     assert_eq!(i64::try_from(world.seen()).ok(), status.attempts);
 }
