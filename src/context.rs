@@ -9,8 +9,7 @@ pub mod providers;
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::provider::ProtocolVersion;
 use crate::api::{
-    ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec, FunctionInvocation,
-    Reason,
+    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
 };
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
@@ -107,32 +106,34 @@ impl Context {
     /// What the core needs to know of an object.
     pub fn view<'a>(&self, object: &'a FunctionInvocation) -> View<'a> {
         // There is a list in v2 only.
-        let listed = self.spec_of_provider(object, |spec| {
+        let listed = self.provider_of(object).is_some_and(|provider| {
+            let spec = provider.spec();
             spec.lookup.enabled && spec.protocol_version == ProtocolVersion::V2
         });
-        View::of(object, self.since, listed.unwrap_or_default())
+        View::of(object, self.since, listed)
     }
 
     /// Whether the provider that an object names exists.
     pub fn knows_provider(&self, object: &FunctionInvocation) -> bool {
-        self.spec_of_provider(object, |_| ()).is_some()
+        self.provider_of(object).is_some()
     }
 
-    /// Looks at the spec of the provider that an object names, as the watch last brought it.
-    fn spec_of_provider<T>(
-        &self,
-        object: &FunctionInvocation,
-        look: impl FnOnce(&FunctionGraphProviderSpec) -> T,
-    ) -> Option<T> {
+    /// The provider that an object names, as the watch last brought it.
+    pub fn provider_of(&self, object: &FunctionInvocation) -> Option<AnyProvider> {
         let ProviderRef { kind, name } = &object.spec.provider_ref;
-        let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+        self.provider(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+    }
+
+    /// A provider, as the watch last brought it.
+    pub fn provider(&self, kind: ProviderKind, namespace: &str, name: &str) -> Option<AnyProvider> {
         match kind {
             ProviderKind::FunctionGraphProvider => {
-                self.provider_store.get(&ObjectRef::new(name).within(namespace)).map(|own| look(&own.spec))
+                let found = self.provider_store.get(&ObjectRef::new(name).within(namespace))?;
+                Some(AnyProvider::Namespaced(found))
             }
             ProviderKind::ClusterFunctionGraphProvider => {
-                let shared = self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name));
-                shared.map(|shared| look(&shared.spec.provider))
+                let found = self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name))?;
+                Some(AnyProvider::Cluster(found))
             }
             ProviderKind::Other => None,
         }

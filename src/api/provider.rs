@@ -12,7 +12,7 @@ mod either;
 
 pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFunctionGraphProviderSpec};
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
-pub use either::AnyProvider;
+pub use either::{AnyProvider, Edition};
 
 /// Where invocations of this namespace go, and with which credential.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]

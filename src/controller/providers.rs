@@ -22,6 +22,10 @@ use tokio_util::sync::CancellationToken;
 /// is waited for like any other provider that is not ready.
 const FIRST_LOOK: Duration = Duration::from_secs(10);
 
+/// How many providers are looked at at the same time. A look that logs in waits half a minute for a service that is
+/// silent, and one tenant's silent services must not keep the credentials of the others from being renewed.
+const LOOKS: u16 = 128;
+
 /// Where the objects of one kind are written, and who is told when the first list is there.
 pub struct Shelf<K>
 where
@@ -90,7 +94,7 @@ async fn control<K>(
         })
         .applied_objects();
     let controller = Controller::for_stream(events, reader)
-        .with_config(controller::Config::default().concurrency(16))
+        .with_config(controller::Config::default().concurrency(LOOKS))
         .reconcile_on(stream::poll_fn(move |cx| asked.poll_recv(cx)))
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(

@@ -18,6 +18,8 @@ pub struct Values {
     pub by_key: BTreeMap<String, SecretString>,
     /// Changes whenever a value changes; a Secret that is only touched keeps it. Nothing can be learned from it.
     pub version: String,
+    /// Whether its type is one of Kubernetes' own, such as that of a service account's token.
+    pub is_of_kubernetes: bool,
 }
 
 /// The Secret `name` of `namespace`; `None` if there is none.
@@ -27,6 +29,9 @@ pub struct Values {
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Values>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let Some(secret) = found(bounded(api.get(name)).await)? else { return Ok(None) };
+    let is_of_kubernetes = secret.type_.is_some_and(|type_| {
+        type_.starts_with("kubernetes.io/") || type_.starts_with("bootstrap.kubernetes.io/")
+    });
     let mut by_key = BTreeMap::new();
     for (key, mut value) in secret.data.unwrap_or_default() {
         // A trailing newline is what `echo` and most editors leave; no credential ends in white space.
@@ -37,7 +42,7 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option
         }
         value.0.zeroize();
     }
-    Ok(Some(Values { version: version(&by_key), by_key }))
+    Ok(Some(Values { version: version(&by_key), by_key, is_of_kubernetes }))
 }
 
 fn version(by_key: &BTreeMap<String, SecretString>) -> String {

@@ -33,8 +33,15 @@ pub async fn prepare(
     provider: &Key,
 ) -> Result<Result<Prepared, Hindrance>, Error> {
     let Standing::Ready(access) = context.providers.standing(provider) else {
+        // Nothing else wakes a provider whose credential ended earlier than a timer knew: clocks can jump.
+        context.providers.ask_to_renew(provider);
         return Ok(Err(Hindrance::Moment));
     };
+    // What the owner has changed counts at once, also while the look at it still takes its time; and a namesake of a
+    // deleted provider must not inherit its credential.
+    if context.provider_of(object).is_none_or(|now| now.edition() != access.edition) {
+        return Ok(Err(Hindrance::Moment));
+    }
     if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_AGE {
         context.providers.ask_to_renew(provider);
     }

@@ -36,7 +36,11 @@ const SOON: Duration = Duration::from_millis(100);
 /// # Errors
 /// When the API server did not answer.
 pub async fn inspect(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
-    guarded(&context, run(&provider, &context)).await
+    let looked = guarded(&context, run(&provider, &context)).await;
+    if looked.is_err() {
+        outdated(&provider, &context, &key_of(&provider));
+    }
+    looked
 }
 
 /// Why a provider cannot be used.
@@ -60,21 +64,23 @@ fn home<'a>(provider: &'a AnyProvider, context: &'a Context) -> &'a str {
 
 async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error> {
     let key = key_of(provider);
-    let look_again = match access(provider, context, &key).await {
-        Ok(Ok((access, look_again))) => {
+    let found = access(provider, context, &key).await?;
+    // A look may take half a minute: what was deleted meanwhile must not come back, for a namesake's sake least of all.
+    if !is_there(provider, context) {
+        context.providers.gone(&key);
+        return Ok(Action::await_change());
+    }
+    let look_again = match found {
+        Ok((access, look_again)) => {
             context.providers.ready(&key, access, limits(provider.spec()));
             look_again
         }
-        Ok(Err(Obstacle(reason, message))) => {
+        Err(Obstacle(reason, message)) => {
             context.providers.not_ready(&key, reason, message);
             // A login that is to be tried again does not wait for the Secret's turn.
             let setback = context.providers.logins(&key).setback;
             let next_try = setback.map(|s| s.next_try.saturating_duration_since(clock::monotonic()));
             Some(context.options.secret_poll.min(next_try.unwrap_or(Duration::MAX)).max(SOON))
-        }
-        Err(error) => {
-            outdated(provider, context, &key);
-            return Err(error);
         }
     };
     report(provider, context, &key).await?;
@@ -83,13 +89,20 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
 }
 
-/// The source of the credential could not be read, and nobody knows why. What was known goes on to be used while it is
-/// good, unless the spec has changed since: the owner's word counts at once.
+/// Whether the API server still has this very provider, as far as the watch knows.
+fn is_there(provider: &AnyProvider, context: &Context) -> bool {
+    let meta = provider.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let now = context.provider(provider.kind(), namespace, meta.name.as_deref().unwrap_or_default());
+    now.is_some_and(|now| now.meta().uid == meta.uid)
+}
+
+/// The look did not come to an end, and nobody knows why. What was known goes on to be used while it is good, unless
+/// this is another provider or another spec: the owner's word counts at once.
 fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
-    let generation = provider.meta().generation.unwrap_or_default();
     match context.providers.standing(key) {
-        Standing::Ready(access) if access.generation != generation => {
-            let why = "The provider was changed, and its Secret cannot be read at the moment.".into();
+        Standing::Ready(access) if access.edition != provider.edition() => {
+            let why = "The provider was changed, and cannot be looked at at the moment.".into();
             context.providers.not_ready(key, Reason::CredentialsInvalid, why);
         }
         // Perhaps because the credential has just ended: the line stands still from now on.
@@ -156,7 +169,7 @@ async fn access(
         not_renewed,
         read_at,
         made_for,
-        generation: provider.meta().generation.unwrap_or_default(),
+        edition: provider.edition(),
         region: spec.region.clone(),
         project_id,
         grant,

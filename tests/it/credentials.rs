@@ -55,6 +55,26 @@ async fn a_provider_waits_for_its_secret_and_then_for_all_of_its_keys() {
 }
 
 #[tokio::test]
+async fn the_token_of_a_service_account_is_not_sent_to_the_cloud() {
+    let world = World::new().await;
+    let secret = json!({
+        "metadata": {"annotations": {"kubernetes.io/service-account.name": "default"}},
+        "type": "kubernetes.io/service-account-token",
+        "stringData": {"token": "eyJ-canary"},
+    });
+    world.create::<Secret>("key", secret).await.unwrap();
+    world.provider_with(json!({"credentials": {"token": {"secretRef": {"name": "key"}}}})).await;
+    let operator = world.operator().await;
+    world.invoke("waits", json!({"function": {"name": "hello"}})).await;
+    let said = world.provider_says(Reason::CredentialsInvalid).await;
+    assert!(said.message.contains("put the credential into one of type Opaque"), "{}", said.message);
+    world.tells("waits", "is not ready (CredentialsInvalid)").await;
+    assert_eq!(world.seen(), 0);
+    operator.stop().await;
+    assert!(!world.logs().contains("canary"));
+}
+
+#[tokio::test]
 async fn twenty_invocations_with_a_wrong_key_wait_without_locking_it_until_the_secret_is_corrected() {
     let world = World::new().await;
     world.secret("wrong-secret-key-00000000000000000000001").await;

@@ -187,6 +187,28 @@ async fn a_renewal_that_fails_leaves_the_old_credential_in_use_and_is_told() {
 }
 
 #[tokio::test]
+async fn what_the_owner_takes_back_counts_also_while_a_login_takes_its_time() {
+    let world = world(Duration::from_hours(24), |_| {}).await;
+    user(&world, PASSWORD).await;
+    provider(&world, password(), json!({})).await;
+    let _operator = world.operator().await;
+    accepted(&world, "before").await;
+    world.fault(json!({"when": "forever", "api": "v3/tokens", "action": {"hang": {}}}));
+    let less = json!({"spec": {"allowedFunctions": ["default:other:*"], "projectID": PROJECT}});
+    world.change::<FunctionGraphProvider>("default", less).await;
+    let asked = json!({"function": {"name": "hello"}, "payload": {"tag": "after"}});
+    world.invoke("after", asked).await;
+    // The login has been given up, and nothing was sent meanwhile.
+    once(&world, |status| ready(status).reason == Reason::EndpointUnreachable).await;
+    assert_eq!(world.accepted("after").len(), 0);
+    world.emulator.clear_faults();
+    let status = world.end("after").await;
+    let reason = Condition::find(&status.conditions, ConditionType::Ready).map(|ready| ready.reason);
+    assert_eq!((status.outcome, reason), (Some(Outcome::Failed), Some(Reason::AccessDenied)));
+    assert_eq!(world.accepted("after").len(), 0);
+}
+
+#[tokio::test]
 async fn a_token_that_was_revoked_is_renewed_once() {
     let world = world(Duration::from_hours(24), |_| {}).await;
     user(&world, PASSWORD).await;

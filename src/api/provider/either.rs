@@ -10,6 +10,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use std::sync::Arc;
 
+/// Which provider object, and which state of its spec: uid and generation. A namesake that is made later is another.
+pub type Edition = (String, i64);
+
 /// A provider of either kind.
 #[derive(Clone, Debug)]
 pub enum AnyProvider {
@@ -36,6 +39,13 @@ impl AnyProvider {
             Self::Namespaced(provider) => &provider.metadata,
             Self::Cluster(provider) => &provider.metadata,
         }
+    }
+
+    /// Which object and which spec this is.
+    #[must_use]
+    pub fn edition(&self) -> Edition {
+        let meta = self.meta();
+        (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
     }
 
     /// Where it leads and as whom.

@@ -1,7 +1,7 @@
 //! What is known of one provider: whether it can be used and with what, what it was logged in to, what went wrong.
 
 use crate::api::Reason;
-use crate::api::provider::ProtocolVersion;
+use crate::api::provider::{Edition, ProtocolVersion};
 use crate::context::grants::Grant;
 use functiongraph::{Client, Credential};
 use jiff::Timestamp;
@@ -26,8 +26,8 @@ pub struct Access {
     pub read_at: Instant,
     /// The endpoint and trust that the client was made for.
     pub made_for: (String, Option<String>),
-    /// The generation of the provider's spec that this follows.
-    pub generation: i64,
+    /// The provider object and the spec that this follows.
+    pub edition: Edition,
     /// The provider's region.
     pub region: String,
     /// The provider's project.

@@ -1,8 +1,8 @@
 //! Exchanges a provider's source for a credential, early enough, and not more often than it helps.
 
+use super::Obstacle;
 use super::exchange::{CALL, Failure, exchange, iam};
 use super::source::{Material, Source};
-use super::{Obstacle, PROBE};
 use crate::api::{AnyProvider, Reason};
 use crate::clock;
 use crate::context::Context;
@@ -21,6 +21,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// A credential is looked at again after this long at the latest: timers do not notice when the clock jumps, or when the
+/// machine sleeps.
+const LOOK: Duration = Duration::from_mins(10);
 
 /// What to send with, for the moment.
 pub struct Credentials {
@@ -54,7 +58,7 @@ pub async fn credentials(
     let exchanged = source.material.is_exchanged();
     let refusal = context.providers.refusal(key).filter(|refusal| refusal.is_of(&source.version));
     if let Some(refusal) = &refusal
-        && refusal.holds(exchanged, PROBE, moment)
+        && refusal.holds(exchanged, source.pause(refusal.at_step), moment)
     {
         return Ok(Err(refused(source, refusal.at_step, &refusal.message)));
     }
@@ -145,7 +149,8 @@ fn in_use(held: Held, not_renewed: Option<(String, Duration)>, now: Timestamp) -
         Some((_, next_try)) => *next_try,
         None => until(held.renew_at.max(now)),
     };
-    let look_again = held.expires_at.map_or(renewal, |end| renewal.min(until(end.max(now))));
+    let end = held.expires_at.map_or(LOOK, |end| until(end.max(now)));
+    let look_again = renewal.min(end).min(LOOK);
     Credentials {
         credential: held.credential,
         login: held.login,
@@ -271,6 +276,8 @@ mod tests {
         let whole = |credentials: Credentials| credentials.look_again.unwrap().as_secs();
         assert_eq!(whole(in_use(held(20, Some(30)), None, now)), 20);
         assert_eq!(whole(in_use(held(20, None), None, now)), 20);
+        assert_eq!(whole(in_use(held(20_000, Some(22_000)), None, now)), 600);
+        assert_eq!(whole(in_use(held(20_000, None), None, now)), 600);
         let failed = |seconds| Some(("no".to_owned(), Duration::from_secs(seconds)));
         assert_eq!(whole(in_use(held(20, Some(30)), failed(5), now)), 5);
         assert_eq!(whole(in_use(held(20, Some(30)), failed(60), now)), 30);

@@ -1,14 +1,20 @@
 //! What a provider's credential is made from: values of a Secret, or an identity of the cluster.
 
-use super::{Obstacle, home, key_of};
+use super::{Obstacle, PROBE, home, key_of};
 use crate::api::provider::{Credentials, FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};
 use crate::context::Context;
+use crate::context::providers::Refused;
 use crate::kubernetes::secrets::{self, Values};
 use crate::kubernetes::tokens;
 use crate::reconcile::Error;
 use functiongraph::Credential;
 use secrecy::{ExposeSecret, SecretString};
+use std::time::Duration;
+
+/// A refused password is tried again after this long even if its Secret did not change: a user is locked for 15 minutes
+/// after five failed logins within 15 minutes (IAM, account lockout, as it is by default), whoever makes them.
+const PASSWORD_PROBE: Duration = Duration::from_mins(16);
 
 /// What a credential is made from.
 pub struct Source<'a> {
@@ -41,6 +47,17 @@ pub enum Material<'a> {
     PodIdentity,
     /// Ask for the keys of the operator's own node.
     InstanceMetadata,
+}
+
+impl Source<'_> {
+    /// How long to wait after a refusal, if nothing changes.
+    #[must_use]
+    pub fn pause(&self, step: Refused) -> Duration {
+        match (&self.material, step) {
+            (Material::Password { .. }, Refused::Login) => PASSWORD_PROBE,
+            _ => PROBE,
+        }
+    }
 }
 
 impl Material<'_> {
@@ -112,7 +129,7 @@ fn of_the_operator<'a>(
         _ => ("the agency of the operator's node", "the agency of the node"),
     };
     Ok(Source {
-        version: surroundings(provider.spec()),
+        version: surroundings(provider),
         name: name.into(),
         remedy: format!("Correct {place}; it is tried again every five minutes."),
         material,
@@ -133,6 +150,14 @@ async fn from_secret<'a>(
 ) -> Result<Result<Source<'a>, Obstacle>, Error> {
     let namespace = home(provider, context);
     let values = match secrets::read(&context.clients.calls, namespace, name).await {
+        // Whoever writes providers need not be allowed to read Secrets: the token of a ServiceAccount, which has a
+        // key `token` as well, is not theirs to send anywhere.
+        Ok(Some(values)) if values.is_of_kubernetes => {
+            let why = format!(
+                "Secret {name} is of a type that Kubernetes itself uses: put the credential into one of type Opaque."
+            );
+            return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+        }
         Ok(Some(values)) => values,
         Ok(None) => {
             let why = format!("Secret {name} does not exist in namespace {namespace}: create it.");
@@ -147,7 +172,7 @@ async fn from_secret<'a>(
         Err(error) => return Err(error.into()),
     };
     Ok(material(&values, name, kind).map(|material| Source {
-        version: format!("{}{}", values.version, surroundings(provider.spec())),
+        version: format!("{}{}", values.version, surroundings(provider)),
         name: format!("the credential in Secret {name}"),
         remedy: format!(
             "Correct the Secret; it is read again every {} s.",
@@ -216,7 +241,7 @@ fn from_cluster<'a>(
         (None, None) | (Some(_), Some(_)) => return Err(unsupported("what spec.credentials.oidc asks for")),
     };
     Ok(Source {
-        version: surroundings(provider.spec()),
+        version: surroundings(provider),
         name,
         remedy: "Correct spec.credentials.oidc, or the identity provider or agency in IAM; it is tried again every five minutes."
             .into(),
@@ -225,8 +250,8 @@ fn from_cluster<'a>(
 }
 
 /// What the spec says about credentials and where they are used, as a name that changes with it: a correction there
-/// is as good a reason to try again as one in the Secret.
-fn surroundings(spec: &FunctionGraphProviderSpec) -> String {
+/// is as good a reason to try again as one in the Secret. A namesake that is made later shares nothing.
+fn surroundings(provider: &AnyProvider) -> String {
     let FunctionGraphProviderSpec {
         region,
         project_id,
@@ -236,11 +261,12 @@ fn surroundings(spec: &FunctionGraphProviderSpec) -> String {
         ca_bundle,
         credentials,
         ..
-    } = spec;
+    } = provider.spec();
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     let credentials = format!("{credentials:?}");
     let parts = [project_id, endpoint, iam_endpoint, sts_endpoint, ca_bundle].map(text);
-    let mut texts: Vec<&str> = vec![region, &credentials];
+    let (uid, _) = provider.edition();
+    let mut texts: Vec<&str> = vec![&uid, region, &credentials];
     texts.extend(parts.iter().map(String::as_str));
     secrets::name_of(&texts)
 }
@@ -282,5 +308,26 @@ pub async fn id_token(
             "The operator may not make tokens of ServiceAccount {name} in namespace {namespace}: grant it create on serviceaccounts/token."
         )),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_password_rests_longer_than_the_window_in_which_failed_logins_are_counted() {
+        let of = |material| Source {
+            version: String::new(),
+            name: String::new(),
+            remedy: String::new(),
+            material,
+        };
+        let (domain, user) = (String::new(), String::new());
+        let password = of(Material::Password { domain, user, password: "p".into() });
+        assert!(password.pause(Refused::Login) > Duration::from_mins(15));
+        // The password itself was good.
+        assert_eq!(password.pause(Refused::Credential), PROBE);
+        assert_eq!(of(Material::PodIdentity).pause(Refused::Login), PROBE);
     }
 }
