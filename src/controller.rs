@@ -212,7 +212,7 @@ fn options(args: &Run, own_namespace: String) -> Options {
         token_audience: args.token_audience.clone(),
         token_folder: args.token_folder.clone(),
         own_identity: OwnIdentity {
-            providers: args.own_identity_providers.clone(),
+            providers: args.own_identity_providers.iter().map(|name| name.trim().to_owned()).collect(),
             pod_identity_url: args.pod_identity_url.clone(),
             pod_identity_token_file: args.pod_identity_token_file.clone(),
             metadata_url: args.metadata_url.clone(),

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::exchange::signal;
-use super::object::{LATER, enter, put, refuse_credential, uid, unusable};
+use super::object::{LATER, access_of, enter, put, refuse_credential, uid, unusable};
 use super::prepare::{Hindrance, allowed, urn_of};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{self, Execution, FunctionInvocation};
@@ -191,7 +191,7 @@ fn topic(
     context: &Context,
     provider: &Key,
 ) -> Result<(Topic, Arc<Access>), Option<String>> {
-    let Standing::Ready(access) = context.providers.standing(provider) else {
+    let Some(access) = access_of(object, context, provider) else {
         return Err(unusable(object, context, provider));
     };
     let urn = urn_of(&object.spec.function, &access).map_err(Some)?;

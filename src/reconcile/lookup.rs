@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::follow::{CALL, answered, query};
-use super::object::{LATER, SOON, enter, in_line, put, uid, wait_for};
+use super::object::{LATER, SOON, access_of, enter, in_line, put, uid, wait_for};
 use super::prepare::{Hindrance, allowed};
 use crate::api::FunctionInvocation;
 use crate::api::condition::{Condition, ConditionType, Reason};
@@ -11,7 +11,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::followed::{PAGE, Question};
 use crate::context::lookups::BETWEEN;
-use crate::context::providers::{Access, Key, Place, Standing};
+use crate::context::providers::{Access, Key, Place};
 use crate::gate::Signal;
 use crate::kubernetes::recorded;
 use crate::lifecycle::{display, later, settle, until};
@@ -95,7 +95,7 @@ pub async fn look_up(
     if !rest.is_zero() {
         return say(object, context, provider, rest).await;
     }
-    let Standing::Ready(access) = context.providers.standing(provider) else {
+    let Some(access) = access_of(object, context, provider) else {
         return in_line(object, context, provider).await;
     };
     let urn = match allowed(object, context, &access).await? {

@@ -13,6 +13,7 @@ use crate::lifecycle::decide::wake;
 use crate::lifecycle::{Memory, Moment, State, Step, decide, display, later, record, says_already, until};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The watch brings every change; this is how long we trust it to, before looking again ourselves.
@@ -196,6 +197,13 @@ fn look_again(object: &FunctionInvocation, context: &Context) -> Duration {
     let now = clock::now();
     let rest = until(context.view(object).deadline(now), now);
     if rest.is_zero() { LINE } else { rest.clamp(SOON, LINE) }
+}
+
+/// The provider's access, if it can be used as it stands. What the owner has changed counts at once, also while the
+/// look at it still takes its time; and a namesake of a deleted provider does not inherit its credential.
+pub fn access_of(object: &FunctionInvocation, context: &Context, provider: &Key) -> Option<Arc<Access>> {
+    let Standing::Ready(access) = context.providers.standing(provider) else { return None };
+    context.provider_of(object).is_some_and(|now| now.edition() == access.edition).then_some(access)
 }
 
 pub fn provider_of(object: &FunctionInvocation) -> Key {

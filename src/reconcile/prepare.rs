@@ -2,12 +2,13 @@
 
 use super::Error;
 use super::exchange::Prepared;
+use super::object::access_of;
 use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType};
 use crate::api::provider::ProtocolVersion;
 use crate::api::{FunctionInvocation, FunctionInvocationSpec, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, Key};
 use crate::kubernetes::payload::{self, Found};
 use functiongraph::{FunctionUrn, Kind, Protocol, Qualifier};
 use kube::ResourceExt;
@@ -32,16 +33,11 @@ pub async fn prepare(
     context: &Context,
     provider: &Key,
 ) -> Result<Result<Prepared, Hindrance>, Error> {
-    let Standing::Ready(access) = context.providers.standing(provider) else {
+    let Some(access) = access_of(object, context, provider) else {
         // Nothing else wakes a provider whose credential ended earlier than a timer knew: clocks can jump.
         context.providers.ask_to_renew(provider);
         return Ok(Err(Hindrance::Moment));
     };
-    // What the owner has changed counts at once, also while the look at it still takes its time; and a namesake of a
-    // deleted provider must not inherit its credential.
-    if context.provider_of(object).is_none_or(|now| now.edition() != access.edition) {
-        return Ok(Err(Hindrance::Moment));
-    }
     if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_AGE {
         context.providers.ask_to_renew(provider);
     }
