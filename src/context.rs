@@ -169,6 +169,7 @@ impl Context {
             | Reason::InvalidPayload
             | Reason::AccessDenied
             | Reason::Unsupported
+            | Reason::NotUnderstood
             | Reason::StatusRefused
             | Reason::EndpointRefused
             | Reason::EndpointUnreachable

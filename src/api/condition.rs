@@ -88,6 +88,8 @@ pub enum Reason {
     Unsupported,
     /// Cancelled before it was sent, or, as the service confirmed, while it was executed.
     Cancelled,
+    /// The annotation `functiongraph.io/resolve` holds neither a word that is known nor an id; in Events only.
+    NotUnderstood,
     /// The API server refuses what the operator writes; in Events only.
     StatusRefused,
     /// The provider can be used.
@@ -133,6 +135,7 @@ impl Reason {
             Self::AccessDenied => "AccessDenied",
             Self::Unsupported => "Unsupported",
             Self::Cancelled => "Cancelled",
+            Self::NotUnderstood => "NotUnderstood",
             Self::StatusRefused => "StatusRefused",
             Self::ProviderReady => "ProviderReady",
             Self::EndpointRefused => "EndpointRefused",

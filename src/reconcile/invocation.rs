@@ -9,13 +9,14 @@ use super::prepare::{Hindrance, prepare};
 use super::{Error, follow, guarded, lookup};
 use crate::api::FunctionInvocation;
 use crate::api::condition::Reason;
+use crate::api::invocation::RESOLVE;
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key, Place, Standing};
 use crate::gate::Signal;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded};
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::{self, Conclusion, Memory, Reply, State, Step, record};
+use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, record};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
@@ -38,7 +39,15 @@ pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -
 pub async fn settle(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match next_step(&object, &context) {
         Step::Resolve(_) | Step::Unresolve => reconcile(object, context).await,
-        _ => Ok(Action::await_change()),
+        _ => {
+            if context.view(&object).resolve.is_some_and(|word| Resolution::read(word).is_none()) {
+                let help = format!(
+                    "The annotation {RESOLVE} is not understood: say Retry, Fail, or the id of the request."
+                );
+                context.tell(|| object.object_ref(&()), Reason::NotUnderstood, &help);
+            }
+            Ok(Action::await_change())
+        }
     }
 }
 

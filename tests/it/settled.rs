@@ -168,6 +168,8 @@ async fn a_person_settles_what_is_unknown_with_an_annotation() {
     assert_eq!(found.request_id_source, Some(RequestIdSource::User));
     assert_eq!(world.get("nonsense").await.status.unwrap().outcome, Some(Outcome::Unknown));
     assert_eq!(world.event("fail", "Resolved").await.type_.as_deref(), Some("Normal"));
+    let help = world.event("nonsense", "NotUnderstood").await.note.unwrap();
+    assert!(help.contains("say Retry, Fail, or the id"), "{help}");
 }
 
 /// Holds once the invocation has this outcome.
