@@ -11,6 +11,9 @@
 #![cfg(test)]
 
 mod api_writes;
+#[expect(dead_code, reason = "as below")]
+#[path = "../it/evidence.rs"]
+mod evidence;
 mod executed;
 mod judge;
 mod killed;

@@ -2,24 +2,20 @@
 
 use crate::judge::{accepted, at_most_once, invoke_many, settled, sound};
 use crate::process::Process;
-use crate::world::{PATIENCE, World};
-use control_plane::{ADMIN, ControlPlane, Options};
+use crate::world::{PATIENCE, World, new_plane};
+use control_plane::{ADMIN, ControlPlane};
 use functiongraph_emulator::Function;
-use functiongraph_operator::definitions;
 use std::time::Duration;
+use tokio::sync::OnceCell;
+
+static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_server_that_goes_away_in_the_middle_of_the_work_costs_time_only() {
     // The others go on using theirs.
-    let plane = ControlPlane::start(Options::default()).await.expect("a control plane of its own");
+    let plane = PLANE.get_or_init(new_plane).await;
     let function = Function { answer_latency: Duration::from_millis(100), ..Function::named("hello") };
-    let mut world = World::with(|config| config.functions = vec![function]).await;
-    world.client = plane.client().expect("a client");
-    let namespace = format!("{{apiVersion: v1, kind: Namespace, metadata: {{name: {}}}}}", world.namespace);
-    for (_, definition) in definitions::files().expect("the definitions") {
-        plane.apply_yaml(&definition).await.expect("a definition is accepted");
-    }
-    plane.apply_yaml(&namespace).await.expect("a namespace");
+    let world = World::on(plane, |config| config.functions = vec![function]).await;
     world.secret(crate::world::KEY.1).await;
     world.provider_with(serde_json::json!({"limits": {"maxInFlight": 8}})).await;
     invoke_many(&world, 100).await;

@@ -1,9 +1,10 @@
 //! One operator process that can be killed, stopped and replaced, with any kubeconfig.
 
+use crate::evidence::Log;
 use crate::world::{World, plane, within};
 use serde_json::Value;
 use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
@@ -12,7 +13,7 @@ use tokio::sync::Mutex;
 pub struct Process {
     child: Mutex<Child>,
     pid: u32,
-    log: tempfile::NamedTempFile,
+    log: Log,
 }
 
 // === impl Process ===
@@ -28,13 +29,12 @@ impl Process {
 
     /// Starts one that finds its API server through `kubeconfig`.
     pub fn spawn(world: &World, kubeconfig: &Path) -> Self {
-        let log = tempfile::NamedTempFile::new().expect("a log");
-        let child = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
+        let log = world.evidence.hear(&mut command);
+        let child = command
             .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
             .args(["--secret-poll-seconds=1", "--namespace", &world.namespace, "--kubeconfig"])
             .arg(kubeconfig)
-            .stderr(log.reopen().expect("the log"))
-            .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("the operator starts");
@@ -44,7 +44,7 @@ impl Process {
 
     /// What it has logged so far.
     pub fn log(&self) -> String {
-        std::fs::read_to_string(self.log.path()).expect("the log")
+        self.log.text()
     }
 
     /// Waits until it works.
@@ -84,12 +84,14 @@ impl Process {
 
     /// Ends it as `kill -9` does.
     pub async fn kill(&self) {
+        self.log.keep_metrics();
         self.signal("KILL");
         self.ended().await;
     }
 
     /// Stops it as a rolling update does, and waits for its end.
     pub async fn stop(&self) -> ExitStatus {
+        self.log.keep_metrics();
         self.signal("TERM");
         self.ended().await
     }
@@ -97,6 +99,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        self.log.keep_metrics();
         if std::thread::panicking() {
             eprintln!("--- operator {}\n{}", self.pid, self.log());
         }

@@ -103,7 +103,7 @@ where
 /// Invokes `hello` from a namespace through a provider of the cluster, and says how that ended.
 pub async fn invoke(world: &World, namespace: &str, provider: &str, name: &str) -> FunctionInvocation {
     let reference = json!({"kind": "ClusterFunctionGraphProvider", "name": provider});
-    let payload = json!({"tag": format!("{namespace}/{name}")});
+    let payload = json!({"tag": format!("{namespace}/{name}"), "canary": world.evidence.marker()});
     let spec = json!({"function": {"name": "hello"}, "providerRef": reference, "payload": payload});
     let object = json!({"metadata": {"name": name}, "spec": spec});
     create::<FunctionInvocation>(world, namespace, object).await;

@@ -1,7 +1,8 @@
 //! The operator's promises, held on a real API server and against the emulator over TLS.
 //!
 //! One control plane serves the whole binary. Each test has a namespace, an emulator and operator processes
-//! of its own, so that tests run side by side. Nothing sleeps: every wait is for a condition.
+//! of its own, so that tests run side by side. Nothing sleeps: every wait is for a condition. At its end each test is
+//! searched for secrets and payloads that operators have printed or stored (`evidence`).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,12 +13,14 @@
 
 mod accepted;
 mod bounds;
+mod canary;
 mod cel;
 mod cluster;
 mod credentials;
 mod definitions;
 mod doubt;
 mod endpoints;
+mod evidence;
 mod executed;
 mod hostile;
 mod identities;

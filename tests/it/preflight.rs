@@ -1,8 +1,8 @@
 //! Before any work: definitions and permissions that are missing are named, and waited for.
 
 use crate::looks::{output, text};
-use crate::world::{KEY, NOBODY, World, plane};
-use control_plane::{ControlPlane, Options};
+use crate::world::{KEY, NOBODY, World, bare_plane, plane};
+use control_plane::ControlPlane;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{self, FunctionGraphProvider, GROUP};
 use kube::Api;
@@ -16,7 +16,7 @@ static BARE: OnceCell<ControlPlane> = OnceCell::const_new();
 
 #[tokio::test]
 async fn without_its_definitions_it_says_what_to_install_and_begins_when_they_are_there() {
-    let bare = BARE.get_or_init(async || ControlPlane::start(Options::default()).await.unwrap()).await;
+    let bare = BARE.get_or_init(bare_plane).await;
     let world = World::on(bare, |_| {}).await;
     let operator = world.operator_starting(&[]).await;
     let said = operator.lacks(|said| said.contains("kubectl apply -f crds/")).await;

@@ -1,5 +1,6 @@
 //! What a test stands on: a namespace of the shared control plane, an emulator, and operator processes.
 
+use crate::evidence::{Evidence, Log};
 use control_plane::{ADMIN, ControlPlane, Options, User};
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function, LedgerEntry};
 use functiongraph_operator::api::{
@@ -13,8 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
-use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::process::{Child, Command};
@@ -37,10 +38,9 @@ pub async fn plane() -> &'static ControlPlane {
     PLANE.get_or_init(new_plane).await
 }
 
-/// A control plane with the definitions installed, and a user without rights.
+/// The same with the definitions installed.
 pub async fn new_plane() -> ControlPlane {
-    let options = Options { users: vec![User::new(NOBODY, &[])], ..Options::default() };
-    let plane = ControlPlane::start(options).await.expect("the control plane starts");
+    let plane = bare_plane().await;
     let client = plane.client().expect("its client");
     let definitions: Api<_> = Api::all(client);
     for definition in api::definitions() {
@@ -57,6 +57,13 @@ pub async fn new_plane() -> ControlPlane {
     plane
 }
 
+/// A control plane with a user without rights.
+pub async fn bare_plane() -> ControlPlane {
+    let users = vec![User::new(NOBODY, &[])];
+    let options = Options { users, audit: true, ..Options::default() };
+    ControlPlane::start(options).await.expect("the control plane starts")
+}
+
 /// Waits for what must happen soon.
 pub async fn within<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, what).await.expect("it happens in time")
@@ -71,9 +78,8 @@ pub struct World {
     /// The API server, as admin.
     pub client: Client,
     plane: &'static ControlPlane,
-    /// Where the operators' logs go.
-    logs: tempfile::TempDir,
-    operators: AtomicU32,
+    /// What operators print and store; judged when all of this is over.
+    pub evidence: Arc<Evidence>,
 }
 
 // === impl World ===
@@ -107,8 +113,8 @@ impl World {
         };
         change(&mut config);
         let emulator = Emulator::start(config).await.expect("the emulator starts");
-        let logs = tempfile::tempdir().expect("a folder for logs");
-        Self { namespace, emulator, client, plane, logs, operators: AtomicU32::new(0) }
+        let evidence = Evidence::new(&namespace, plane, &[NOBODY]);
+        Self { namespace, emulator, client, plane, evidence }
     }
 
     /// The objects of a kind in the test's namespace.
@@ -183,8 +189,11 @@ impl World {
         self.create::<ConfigMap>(name, json!({"data": {key: text}})).await.expect("a config map");
     }
 
-    /// Creates an invocation.
-    pub async fn invoke(&self, name: &str, spec: Value) -> FunctionInvocation {
+    /// Creates an invocation. Its payload gets a word that must not turn up anywhere else.
+    pub async fn invoke(&self, name: &str, mut spec: Value) -> FunctionInvocation {
+        if let Some(payload) = spec.get_mut("payload").and_then(Value::as_object_mut) {
+            payload.insert("canary".into(), self.evidence.marker().into());
+        }
         self.create(name, json!({"spec": spec})).await.expect("the invocation is accepted by the API server")
     }
 
@@ -246,17 +255,15 @@ impl World {
     }
 
     fn spawn(&self, user: &str, place: &[&str], flags: &[&str]) -> Operator {
-        let number = self.operators.fetch_add(1, Ordering::Relaxed);
-        let log = self.logs.path().join(format!("operator-{number}.log"));
         let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
-        let process = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
+        let log = self.evidence.hear(&mut command);
+        let process = command
             .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
             .args(["--secret-poll-seconds=1", "--kubeconfig"])
             .arg(kubeconfig)
             .args(place)
             .args(flags)
-            .stderr(std::fs::File::create(&log).expect("a log"))
-            .stdout(Stdio::null())
             .kill_on_drop(true)
             .spawn()
             .expect("the operator starts");
@@ -265,15 +272,13 @@ impl World {
 
     /// What all operators of this test logged.
     pub fn logs(&self) -> String {
-        let mut paths: Vec<_> =
-            std::fs::read_dir(self.logs.path()).unwrap().map(|e| e.unwrap().path()).collect();
-        paths.sort();
-        paths.iter().map(|path| std::fs::read_to_string(path).unwrap_or_default()).collect()
+        self.evidence.logs()
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
+        self.evidence.plant(self.emulator.secrets());
         if std::thread::panicking() {
             eprintln!("--- operators of {}\n{}", self.namespace, self.logs());
         }
@@ -283,7 +288,7 @@ impl Drop for World {
 /// One operator process.
 pub struct Operator {
     process: Child,
-    log: PathBuf,
+    log: Log,
 }
 
 // === impl Operator ===
@@ -293,7 +298,7 @@ impl Operator {
     pub async fn admin(&self) -> String {
         let told = async {
             loop {
-                let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+                let log = self.log.text();
                 let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
                 if let Some(admin) = lines.find_map(|line| line["admin"].as_str().map(ToOwned::to_owned)) {
                     return format!("http://{admin}");
@@ -323,6 +328,7 @@ impl Operator {
 
     /// Ends it as `kill -9` does.
     pub async fn kill(mut self) {
+        self.log.keep_metrics();
         self.process.kill().await.expect("it can be killed");
     }
 
@@ -335,7 +341,14 @@ impl Operator {
 
     /// Stops it as a rolling update does, and waits for its end.
     pub async fn stop(mut self) -> ExitStatus {
+        self.log.keep_metrics();
         self.signal("TERM").await;
         within(self.process.wait()).await.expect("it ends")
+    }
+}
+
+impl Drop for Operator {
+    fn drop(&mut self) {
+        self.log.keep_metrics();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     env,
-    fs::Permissions,
+    fs::{self, Permissions},
     io,
     net::TcpListener,
     os::unix::fs::PermissionsExt as _,
@@ -39,6 +39,12 @@ const PORT_ATTEMPTS: usize = 5;
 /// service account of a namespace, and the rules of `view`, `edit`, `admin`, which are gathered by label.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
                            clusterrole-aggregation-controller";
+
+/// What the API server keeps of requests.
+const AUDIT_POLICY: &str = "audit-policy.yaml";
+
+/// Where it keeps it.
+const AUDIT_LOG: &str = "audit.log";
 
 /// Why a control plane did not start.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +86,8 @@ pub struct Options {
     pub controller_manager: bool,
     /// Users beside the admin. They may do what RBAC objects grant them: at first, nothing.
     pub users: Vec<User>,
+    /// Keep what everybody writes, Secrets and ServiceAccount tokens included: see [`ControlPlane::written`].
+    pub audit: bool,
 }
 
 /// A running control plane.
@@ -90,6 +98,7 @@ pub struct ControlPlane {
     tools: Tools,
     pub(crate) identity: Identity,
     pub(crate) address: Uri,
+    audit: bool,
     folder: Folder,
 }
 
@@ -127,13 +136,17 @@ impl ControlPlane {
     /// last lines of its log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         install_crypto_provider();
-        let Options { controller_manager, users } = options;
+        let Options { controller_manager, users, audit } = options;
         let tools = Tools::find()?;
         let controller_manager = controller_manager.then(|| tool("kube-controller-manager")).transpose()?;
         let folder = Folder::create().map_err(StartError::Folder)?;
+        if audit {
+            fs::write(folder.path().join(AUDIT_POLICY), include_str!("plane/audit.yaml"))
+                .map_err(StartError::Folder)?;
+        }
         let etcd = start_etcd(&tools, &folder).await?;
         let identity = Identity::create(folder.path(), users)?;
-        let (apiserver, address) = start_on_a_free_port(&tools, &identity, &folder).await?;
+        let (apiserver, address) = start_on_a_free_port(&tools, &identity, audit, &folder).await?;
         identity.write_kubeconfigs(&address)?;
         let controller_manager = match controller_manager {
             Some(program) => Some(start_controller_manager(&program, &identity, &address, &folder).await?),
@@ -142,7 +155,7 @@ impl ControlPlane {
 
         let servers =
             Servers { _controller_manager: controller_manager, apiserver: Some(apiserver), _etcd: etcd };
-        Ok(Self { servers: Mutex::new(servers), tools, identity, address, folder })
+        Ok(Self { servers: Mutex::new(servers), tools, identity, address, audit, folder })
     }
 
     /// Ends all processes and removes the folder, as dropping it does.
@@ -164,7 +177,8 @@ impl ControlPlane {
     /// When it does not come up again.
     pub async fn start_apiserver(&self) -> Result<(), StartError> {
         self.stop_apiserver();
-        let apiserver = start_apiserver(&self.tools, &self.identity, &self.address, &self.folder).await?;
+        let apiserver =
+            start_apiserver(&self.tools, &self.identity, &self.address, self.audit, &self.folder).await?;
         self.servers().apiserver = Some(apiserver);
         Ok(())
     }
@@ -182,6 +196,15 @@ impl ControlPlane {
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The file with what everybody has written, if [`Options::audit`] asked for it: an audit event of
+    /// `audit.k8s.io/v1` a line, with the body of each create, update and patch as `requestObject`, also of those that
+    /// were refused, and with each ServiceAccount token that was made in `responseObject`. A line may come a moment
+    /// after the answer.
+    #[must_use]
+    pub fn written(&self) -> Option<PathBuf> {
+        self.audit.then(|| self.folder().join(AUDIT_LOG))
     }
 
     pub(crate) fn kubectl_path(&self) -> &Path {
@@ -248,7 +271,7 @@ fn etcd_args() -> Vec<String> {
     .to_vec()
 }
 
-fn apiserver_args(address: &Uri) -> Vec<String> {
+fn apiserver_args(address: &Uri, audit: bool) -> Vec<String> {
     let mut args = [
         "--etcd-servers=unix://etcd:0",
         "--bind-address=127.0.0.1",
@@ -269,6 +292,11 @@ fn apiserver_args(address: &Uri) -> Vec<String> {
         format!("--service-account-signing-key-file={}", identity::SERVICE_ACCOUNT_KEY),
         format!("--token-auth-file={}", identity::TOKENS),
     ]);
+    if audit {
+        args.push(format!("--audit-policy-file={AUDIT_POLICY}"));
+        args.push(format!("--audit-log-path={AUDIT_LOG}"));
+        args.push("--audit-log-maxsize=100000".to_owned()); // MB; one file, so that nobody has to look for more
+    }
     args
 }
 
@@ -283,12 +311,13 @@ async fn start_etcd(tools: &Tools, folder: &Folder) -> Result<Server, StartError
 async fn start_on_a_free_port(
     tools: &Tools,
     identity: &Identity,
+    audit: bool,
     folder: &Folder,
 ) -> Result<(Server, Uri), StartError> {
     let mut attempt = 1;
     loop {
         let address = free_address().map_err(StartError::Port)?;
-        match start_apiserver(tools, identity, &address, folder).await {
+        match start_apiserver(tools, identity, &address, audit, folder).await {
             Ok(apiserver) => return Ok((apiserver, address)),
             Err(StartError::Server(ServerError::Exited { log, .. }))
                 if attempt < PORT_ATTEMPTS && log.contains("address already in use") =>
@@ -309,10 +338,12 @@ async fn start_apiserver(
     tools: &Tools,
     identity: &Identity,
     address: &Uri,
+    audit: bool,
     folder: &Folder,
 ) -> Result<Server, StartError> {
     let client = health_client(identity, address)?;
-    let mut apiserver = folder.spawn("kube-apiserver", &tools.apiserver, &apiserver_args(address))?;
+    let args = apiserver_args(address, audit);
+    let mut apiserver = folder.spawn("kube-apiserver", &tools.apiserver, &args)?;
     // The namespace appears a moment after the server calls itself ready.
     until_ready(&mut apiserver, async || {
         answers(&client, "/readyz").await && answers(&client, "/api/v1/namespaces/default").await

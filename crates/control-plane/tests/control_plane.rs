@@ -115,6 +115,29 @@ async fn an_outage_of_the_api_server_keeps_address_and_data() {
 }
 
 #[tokio::test]
+async fn what_is_written_is_kept_on_request_across_an_outage() {
+    assert_eq!(start().await.written(), None);
+    let plane = ControlPlane::start(Options { audit: true, ..Options::default() }).await.unwrap();
+    let api = Api::<ConfigMap>::default_namespaced(plane.client().unwrap());
+    for name in ["before", "after"] {
+        api.create(&PostParams::default(), &configmap(name)).await.unwrap();
+        plane.restart_apiserver().await.unwrap();
+    }
+    plane.apply_yaml("{apiVersion: v1, kind: ServiceAccount, metadata: {name: robot}}").await.unwrap();
+    let token = plane.kubectl().args(["--namespace=default", "create", "token", "robot"]).output().unwrap();
+    let token = String::from_utf8(token.stdout).unwrap();
+    let kept = async || std::fs::read_to_string(plane.written().unwrap()).unwrap();
+    until(async || kept().await.contains(token.trim())).await;
+    for name in ["before", "after"] {
+        let body = format!(r#""metadata":{{"name":"{name}""#);
+        assert!(
+            kept().await.lines().any(|line| line.contains("requestObject") && line.contains(&body)),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn with_a_controller_manager_deleted_namespaces_go_away() {
     let options = Options { controller_manager: true, ..Options::default() };
     let plane = ControlPlane::start(options).await.unwrap();

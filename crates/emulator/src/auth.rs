@@ -87,6 +87,12 @@ impl Auth {
         }
     }
 
+    /// Every secret that is configured or was made.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let keys = self.keys.values().flat_map(AccessKey::secrets);
+        self.tokens.iter().cloned().chain(keys).chain(self.issued.secrets()).collect()
+    }
+
     /// Says what a request may be about, or why it is not let in. A token wins over a signature.
     pub(crate) fn check(&self, request: &Request, now: Timestamp) -> Result<Scope, AuthFailure> {
         if self.mode == AuthMode::None {

@@ -244,5 +244,14 @@ pub enum ConfigError {
     },
 }
 
+// === impl AccessKey ===
+
+impl AccessKey {
+    /// What nobody may see of it.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = String> {
+        [Some(&self.secret), self.security_token.as_ref()].into_iter().flatten().cloned()
+    }
+}
+
 #[cfg(test)]
 mod tests;

@@ -177,6 +177,15 @@ impl Emulator {
         self.state.auth.issued.revoke(clock::now());
     }
 
+    /// Every secret that is configured or was made here (for an hour past its end): tokens, secret access keys,
+    /// security tokens, passwords. For tests that search what somebody printed or stored; no API tells it.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<String> {
+        let mut secrets = self.state.auth.secrets();
+        secrets.extend(self.state.identity.secrets());
+        secrets
+    }
+
     /// Adds a function, or replaces the one with the same package and name.
     ///
     /// # Errors

@@ -150,10 +150,21 @@ impl Issued {
     pub(crate) fn revoke(&self, now: Timestamp) -> IssuedCount {
         let mut credentials = self.0.lock();
         let count = credentials.count(now);
-        credentials.tokens.values_mut().for_each(|token| token.revoked = true);
-        credentials.keys.clear();
-        credentials.sessions.clear();
+        let Credentials { tokens, keys, sessions } = &mut *credentials;
+        for token in tokens.values_mut() {
+            token.revoked = true;
+        }
+        for expires in keys.values_mut().map(|(_, expires)| expires).chain(sessions.values_mut()) {
+            *expires = now.min(*expires);
+        }
         count
+    }
+
+    /// Every secret that is remembered, for whoever searches other places for them.
+    pub(crate) fn secrets(&self) -> Vec<String> {
+        let credentials = self.0.lock();
+        let keys = credentials.keys.values().flat_map(|(key, _)| key.secrets());
+        credentials.tokens.keys().chain(credentials.sessions.keys()).cloned().chain(keys).collect()
     }
 }
 
@@ -215,6 +226,9 @@ mod tests {
         let (new, _) = issued.token(Scope::None, MINUTE, at(2));
         assert!(!issued.find_token(&new).unwrap().revoked);
         assert_eq!(issued.count(at(2)), IssuedCount { tokens: 1, keys: 0 });
+        let kept = issued.secrets();
+        let all = [token, new, key.secret, key.security_token.unwrap()];
+        assert!(kept.len() == 4 && all.iter().all(|secret| kept.contains(secret)), "revoked, not forgotten");
     }
 
     #[test]

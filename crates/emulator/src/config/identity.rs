@@ -201,6 +201,12 @@ impl Identity {
         self.metadata.is_some() || self.pod_identity.is_some()
     }
 
+    /// The passwords and tokens that it takes.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = String> {
+        let passwords = self.users.iter().map(|user| user.password.clone());
+        passwords.chain(self.pod_identity.iter().map(|pod| pod.authorization.clone()))
+    }
+
     /// Whether anybody could get a credential.
     pub(crate) fn knows_anybody(&self) -> bool {
         !self.users.is_empty() || !self.identity_providers.is_empty() || self.is_local()

@@ -163,6 +163,9 @@ async fn revoked_tokens_and_keys_are_good_no_more_and_new_ones_are() {
     assert_eq!(place.submit_with(credential(&key), now()).await.unwrap().status, 401);
     assert_eq!(submit(&place, &token(&place).await).await.status, 202);
     assert_eq!(place.emulator.issued(), IssuedCount { tokens: 1, keys: 0 });
+    // A test may still search for them.
+    let secrets = place.emulator.secrets();
+    assert!([old.as_str(), "right"].iter().all(|secret| secrets.iter().any(|known| known == secret)));
 }
 
 #[tokio::test]
