@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Builds the Go programs named in tools/go.mod, once per set of pins, into a folder shared by all checkouts.
 #   tools/build.sh               build what is missing
-#   tools/build.sh --print-dir   only say where the programs are
+#   tools/build.sh node          the same for the module in tools/node
+#   tools/build.sh [node] --print-dir   only say where they are
 # KUBEBUILDER_ASSETS    folder with etcd, kube-apiserver, kubectl to use instead of building them
 # CONTROL_PLANE_TOOLS   folder to build into instead of the user's cache
 set -euo pipefail
@@ -20,12 +21,28 @@ hash_of() {
 
 # === what to build, and where ===
 
-# The crate control-plane computes the same folder.
-folder=${CONTROL_PLANE_TOOLS:-${XDG_CACHE_HOME:-${HOME:?is not set, and CONTROL_PLANE_TOOLS neither}/.cache}/functiongraph-operator/tools-$(hash_of go.sum)}
+readonly USAGE="usage: tools/build.sh [node] [--print-dir]"
+module=''
+case ${1-} in
+    '' | --*) ;;
+    *)
+        [ -f "$1/go.mod" ] || die "$USAGE"
+        module=$1
+        cd "$module"
+        shift
+        ;;
+esac
+# The crate control-plane computes the folder of tools/go.mod in the same way.
+cache=${XDG_CACHE_HOME:-${HOME:?is not set, and CONTROL_PLANE_TOOLS neither}/.cache}/functiongraph-operator
+if [ -n "${CONTROL_PLANE_TOOLS-}" ]; then
+    folder=$CONTROL_PLANE_TOOLS${module:+/$module}
+else
+    folder=$cache/tools-${module:+$module-}$(hash_of go.sum)
+fi
 case ${1-} in
     --print-dir) echo "$folder"; exit ;;
     '') ;;
-    *) die "usage: tools/build.sh [--print-dir]" ;;
+    *) die "$USAGE" ;;
 esac
 
 # The packages of the `tool` block, one on each line.
@@ -137,6 +154,7 @@ if [ -z "$(missing)" ]; then
     exit
 fi
 if ! check_go; then
+    [ -z "$module" ] || exit 1
     for name in etcd kube-apiserver kubectl; do present "$name" || exit 1; done
     say "Going on with KUBEBUILDER_ASSETS alone: no kube-controller-manager, no helm, no kubeconform."
     exit
@@ -148,7 +166,7 @@ total=$(printf '%s' "$todo" | grep -c .) || true
 if [ "$total" -gt 0 ]; then
     scratch=$(mktemp -d "$folder/.build.XXXXXX")
     say "Building Go programs into $folder: $total to do."
-    say "This happens once for each set of versions: about 5 minutes on two cores, seconds when Go has compiled them before."
+    say "This happens once for each set of versions: minutes, or seconds when Go has compiled them before."
     number=0
     for package in $todo; do
         number=$((number + 1))
