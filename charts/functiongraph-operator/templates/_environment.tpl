@@ -1,0 +1,32 @@
+{{/* The settings as environment variables of the operator: what is empty is left to its own default. */}}
+
+{{- define "functiongraph-operator.tokenFolder" -}}
+/var/run/functiongraph/tokens
+{{- end }}
+
+{{- define "functiongraph-operator.environment" -}}
+{{- $settings := .Values.settings }}
+{{- $flags := dict
+  "NAMESPACE" .Values.watchNamespace
+  "ALLOWED_ENDPOINT_HOSTS" (join "," $settings.allowedEndpointHosts)
+  "TOKEN_AUDIENCE" $settings.tokenAudience
+  "TOKEN_FOLDER" (ternary (include "functiongraph-operator.tokenFolder" .) "" (not (empty .Values.projectedTokens)))
+  "OWN_IDENTITY_PROVIDERS" (join "," $settings.ownIdentityProviders)
+  "STRICT_503" (ternary "true" "" $settings.strict503)
+  "EVENTS_ON_SUCCESS" (ternary "true" "" $settings.eventsOnSuccess)
+  "LOG" $settings.log
+  "LOG_FORMAT" $settings.logFormat
+  "MAX_CONCURRENT_RECONCILES" $settings.maxConcurrentReconciles
+  "SECRET_POLL_SECONDS" $settings.secretPollSeconds
+  "DRAIN_SECONDS" $settings.drainSeconds
+}}
+{{- range $name, $value := $flags }}
+{{- if $value }}
+- name: FUNCTIONGRAPH_OPERATOR_{{ $name }}
+  value: {{ ternary (toString $value) (int64 $value | toString) (kindIs "string" $value) | quote }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
