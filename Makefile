@@ -31,7 +31,8 @@ lint: ## Formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-generated: ## Fail if crds/ is not what the code says
+generated: ## Fail if crds/ or docs/reference.md is not what the code says
+	cargo test --locked --quiet --example reference
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT \
 	&& cargo run --locked --quiet -- crd --output-dir "$$fresh" \
 	&& { diff -ru crds "$$fresh" || { echo "crds/ is stale: run make generate"; exit 1; }; }
@@ -49,8 +50,9 @@ chart: tools ## Lint the Helm chart
 bench: tools announce ## Measure under load
 	cargo bench --locked --bench load
 
-generate: ## Write crds/ anew from the code
+generate: ## Write crds/ and docs/reference.md anew from the code
 	cargo run --locked --quiet -- crd --output-dir crds
+	cargo run --locked --quiet --example reference
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -18,6 +18,7 @@ mod cel;
 mod cluster;
 mod credentials;
 mod definitions;
+mod documents;
 mod doubt;
 mod endpoints;
 mod evidence;

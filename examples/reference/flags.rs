@@ -1,0 +1,68 @@
+//! The table of flags: reads the command line's own description, and knows the chart's name for each.
+
+use crate::cell;
+use clap::{Arg, CommandFactory};
+use functiongraph_operator::args::Cli;
+use std::fmt::Write as _;
+
+/// Flags that the chart does not call `settings.` and their own name: what sets them there.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("kubeconfig", "–"),
+    ("namespace", "`watchNamespace`"),
+    ("own-namespace", "–"),
+    ("admin-listen", "–"),
+    ("token-folder", "`projectedTokens`"),
+    ("pod-identity-url", "–"),
+    ("pod-identity-token-file", "–"),
+    ("metadata-url", "–"),
+];
+
+/// What stands above the table.
+const TOP: &str = "
+## Flags of `functiongraph-operator run`
+
+Each flag has an environment variable; the flag wins. The chart's value is the ordinary way to set one in a cluster; where
+it is –, the Pod needs no other than the default, or use `extraEnv`.
+
+| flag, environment variable | chart value | default | |
+|---|---|---|---|
+";
+
+/// The table.
+pub fn section() -> String {
+    let mut text = TOP.to_owned();
+    for flag in run() {
+        let Some(name) = flag.get_long().filter(|name| *name != "help") else { continue };
+        let variable = flag.get_env().map(|name| format!("<br>`{}`", name.display())).unwrap_or_default();
+        let values: Vec<_> = flag.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = if values.is_empty() { String::new() } else { format!("`{}`", values.join(",")) };
+        let help = flag.get_long_help().or(flag.get_help()).map(ToString::to_string).unwrap_or_default();
+        // Writing into a string cannot fail.
+        let _ = writeln!(
+            text,
+            "| `--{name}`{variable} | {} | {} | {} |",
+            value_of(name),
+            if default == "`false`" { "" } else { &default },
+            cell(&help),
+        );
+    }
+    text
+}
+
+fn run() -> Vec<Arg> {
+    let command = Cli::command();
+    command.find_subcommand("run").map(|run| run.get_arguments().cloned().collect()).unwrap_or_default()
+}
+
+/// What the chart calls a flag.
+fn value_of(flag: &str) -> String {
+    let other = ELSEWHERE.iter().find(|(name, _)| *name == flag);
+    other.map_or_else(|| format!("`settings.{}`", camel_case(flag)), |(_, value)| (*value).to_owned())
+}
+
+fn camel_case(flag: &str) -> String {
+    let mut parts = flag.split('-');
+    let first = parts.next().unwrap_or_default().to_owned();
+    // `strict-503` is `strict503`.
+    parts.fold(first, |name, part| name + &part[..1].to_uppercase() + &part[1..])
+}
