@@ -66,3 +66,28 @@ fn camel_case(flag: &str) -> String {
     // `strict-503` is `strict503`.
     parts.fold(first, |name, part| name + &part[..1].to_uppercase() + &part[1..])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn every_setting_of_the_chart_is_a_flag_and_the_other_way_round() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/functiongraph-operator/values.yaml");
+        let values: Value = serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        let settings = values["settings"].as_object().unwrap();
+        let there: BTreeSet<_> = settings.keys().map(|key| format!("`settings.{key}`")).collect();
+
+        let named = run()
+            .iter()
+            .filter_map(Arg::get_long)
+            .filter(|name| *name != "help")
+            .map(value_of)
+            .collect::<BTreeSet<_>>();
+        let named: BTreeSet<_> = named.into_iter().filter(|name| name.starts_with("`settings.")).collect();
+
+        assert_eq!(named, there);
+    }
+}

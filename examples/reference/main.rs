@@ -16,7 +16,7 @@ const TOP: &str = "\
 # Reference
 
 Every field of the three kinds, and every flag of the operator. What they are for: [invocations](invocations.md),
-[payloads](payloads.md), [providers](providers.md), [credentials](credentials/README.md). The
+[payloads](payloads.md), [providers](providers.md), [credentials](credentials/README.md), [configure](configure.md). The
 same on a cluster: `kubectl explain fninv.spec`.
 
 * [FunctionInvocation](#functioninvocation)

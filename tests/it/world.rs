@@ -254,6 +254,11 @@ impl World {
         operator
     }
 
+    /// One for the whole cluster that is at home in another namespace, without waiting until it works.
+    pub fn operator_at_home(&self, namespace: &str) -> Operator {
+        self.spawn(ADMIN, &["--own-namespace", namespace], &[])
+    }
+
     fn spawn(&self, user: &str, place: &[&str], flags: &[&str]) -> Operator {
         let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
         let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
