@@ -7,7 +7,7 @@ CARGO_DENY = $(CACHE)cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo test check lint generated supply-chain advisories chart bench generate fmt clean announce
+.PHONY: help tools sdks demo test check lint generated supply-chain advisories chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,7 +25,7 @@ demo: tools announce ## Show the operator at work on this machine, no cloud acco
 test: tools sdks announce ## Run all tests
 	cargo test --locked --workspace
 
-check: tools sdks announce lint test generated supply-chain chart ## Everything that must hold before a merge
+check: tools sdks announce lint test generated supply-chain chart alerts ## Everything that must hold before a merge
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check
@@ -46,6 +46,10 @@ advisories: $(CARGO_DENY) ## Known vulnerabilities of all dependencies; fetches 
 chart: tools ## Lint the Helm chart
 	@if [ -d charts/functiongraph-operator ]; then \
 	    "$$(tools/build.sh --print-dir)/helm" lint --strict charts/functiongraph-operator; fi
+
+alerts: ## Check the alerting rules and run their tests; needs promtool
+	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus (Debian, Ubuntu), brew install prometheus (macOS)"; exit 1; }
+	@cd charts/functiongraph-operator/files && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 
 bench: tools announce ## Measure under load
 	cargo bench --locked --bench load

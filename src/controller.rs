@@ -2,31 +2,29 @@
 
 mod background;
 mod invocations;
+mod numbers;
 mod providers;
 mod watches;
 
-use crate::api::invocation::{AttemptState, ProviderRef};
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use crate::args::{LogFormat, Run};
 use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
-use crate::context::providers::{Key, Providers, key};
+use crate::context::providers::{Key, Providers};
 use crate::context::{Context, Failures, Options, OwnIdentity};
-use crate::gate::Phase;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight};
-use crate::metrics::{Metrics, Pace};
+use crate::metrics::Metrics;
 use crate::{admin, clock, telemetry};
 use background::background;
 use futures::future;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
-use kube::{Client, Config, ResourceExt};
+use kube::{Client, Config};
 use providers::Shelf;
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -104,6 +102,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
     let (provider_store, provider_writer) = reflector::store();
     let (cluster_provider_store, cluster_provider_writer) = reflector::store();
     let (invocation_store, invocation_writer) = reflector::store();
+    let (unknown_store, unknown_writer) = reflector::store();
     let (inspect, to_inspect) = mpsc::unbounded_channel();
     let context = Arc::new(Context {
         events: Events::start(clients.calls.clone(), holder.clone()),
@@ -133,8 +132,9 @@ pub async fn run(args: Run) -> Result<(), Error> {
         move || readiness.get()
     };
     let metrics = {
-        let (context, store) = (Arc::clone(&context), invocation_store.clone());
-        move || numbers(&context, &store)
+        let (context, readiness) = (Arc::clone(&context), readiness.clone());
+        let (unfinished, unknown) = (invocation_store.clone(), unknown_store.clone());
+        move || numbers::text(&context, readiness.get().is_empty(), &unfinished, &unknown)
     };
     let admin = tokio::spawn(admin::serve(listener, missing, metrics, stop_admin.clone()));
 
@@ -142,6 +142,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         own: Shelf { writer: provider_writer, listed: CancellationToken::new() },
         of_the_cluster: Shelf { writer: cluster_provider_writer, listed: CancellationToken::new() },
         unfinished: (invocation_store, invocation_writer),
+        unknown: (unknown_store, unknown_writer),
         to_inspect,
     };
     let work = work(&args, &context, &readiness, stores);
@@ -167,12 +168,13 @@ struct Stores {
     own: Shelf<FunctionGraphProvider>,
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
     unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
+    unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     to_inspect: mpsc::UnboundedReceiver<Key>,
 }
 
 /// All parts at work, from the first list to the end of the drain.
 async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores: Stores) {
-    let Stores { own, of_the_cluster, unfinished: (store, writer), to_inspect } = stores;
+    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
     let namespace = args.namespace.as_deref();
     if !wait_for_preflight(&context.clients.calls, namespace, readiness, &context.draining).await {
         return;
@@ -184,7 +186,7 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores:
     providers::first_look(providers_listed.each_ref(), context).await;
     let expiry = invocations::run_expiry(watches.clone(), Arc::clone(context));
     let expiry = background("expiry", context, expiry);
-    let unknown = invocations::run_unknown(watches.clone(), Arc::clone(context));
+    let unknown = invocations::run_unknown(watches.clone(), unknown, Arc::clone(context));
     let unknown = background("what is unknown", context, unknown);
     let listed = CancellationToken::new();
     let ready = async {
@@ -280,37 +282,4 @@ async fn wait_for_preflight(
             () = tokio::time::sleep(PREFLIGHT) => {}
         }
     }
-}
-
-/// The metrics as of now.
-fn numbers(context: &Context, unfinished: &Store<FunctionInvocation>) -> String {
-    let paces: Vec<Pace> = context
-        .providers
-        .states()
-        .into_iter()
-        .map(|(provider, state)| Pace {
-            provider: provider.to_string(),
-            in_flight: state.in_flight,
-            waiting: state.waiting,
-            held: !matches!(state.phase, Phase::Open | Phase::Probing),
-            rate: state.rate,
-        })
-        .collect();
-    let now = clock::now();
-    let mut oldest: HashMap<String, f64> = HashMap::new();
-    for object in unfinished.state() {
-        // What was accepted is not pending any more: it may run for days.
-        let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
-        if attempt.and_then(|attempt| attempt.state) == Some(AttemptState::Accepted) {
-            continue;
-        }
-        let ProviderRef { kind, name } = &object.spec.provider_ref;
-        let provider = key(*kind, &object.namespace().unwrap_or_default(), name);
-        let created = object.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
-        let age = now.duration_since(created).as_secs_f64();
-        let entry = oldest.entry(provider.to_string()).or_insert(age);
-        *entry = entry.max(age);
-    }
-    let followed: Vec<(Key, usize)> = context.followed.count().into_iter().collect();
-    context.metrics.text(&paces, &oldest.into_iter().collect::<Vec<_>>(), &followed)
 }

@@ -1,57 +1,56 @@
-//! The numbers of the operator, in OpenMetrics text. No object name, request id or URN is ever a label.
+//! The numbers of the operator, in OpenMetrics text. No object name, request id or URN is ever a label, and a provider
+//! that is gone has no series any more.
 
-use prometheus_client::encoding::{EncodeLabelSet, text};
+mod labels;
+mod reading;
+
+pub use reading::{ProviderNow, Reading};
+
+use crate::api::invocation::{ErrorClass, Outcome};
+use labels::{ClassLabels, CodeLabels, OutcomeLabels, ProviderLabels, ReasonLabels, WatchLabels};
+use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// How an invocation ended, by provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct OutcomeLabels {
-    provider: String,
-    outcome: &'static str,
-}
+/// The label of providers that do not exist: anybody can name them, and no real name has parentheses.
+const MISSING: &str = "(missing)";
 
-/// How an attempt ended, by provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ClassLabels {
-    provider: String,
-    class: &'static str,
-}
+/// Every way to end.
+const OUTCOMES: [Outcome; 5] =
+    [Outcome::Accepted, Outcome::Executed, Outcome::Failed, Outcome::Unknown, Outcome::Cancelled];
 
-/// How a request was answered, by provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabels {
-    provider: String,
-    code_class: &'static str,
-}
+/// Every way an attempt ends; `None` is an acceptance.
+const CLASSES: [Option<ErrorClass>; 9] = [
+    None,
+    Some(ErrorClass::Throttled),
+    Some(ErrorClass::Unavailable),
+    Some(ErrorClass::FunctionDisabled),
+    Some(ErrorClass::Unauthenticated),
+    Some(ErrorClass::Rejected),
+    Some(ErrorClass::Redirected),
+    Some(ErrorClass::NotSent),
+    Some(ErrorClass::Ambiguous),
+];
 
-/// A provider.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ProviderLabels {
-    provider: String,
-}
+/// Every kind of answer.
+const CODES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
 
-/// What a provider's pace is at the moment of the reading.
-pub struct Pace {
-    /// `namespace/name`.
-    pub provider: String,
-    /// Requests that wait for their answer.
-    pub in_flight: usize,
-    /// Objects in line.
-    pub waiting: usize,
-    /// Whether nothing is sent for now.
-    pub held: bool,
-    /// Requests per second at present.
-    pub rate: f64,
-}
+/// The watches, as their label names them.
+const WATCHES: [&str; 5] = ["unfinished", "unknown", "expiring", "providers", "cluster-providers"];
+
+/// How long an acceptance takes, in seconds: the time of a creation is written in whole seconds.
+const ACCEPTANCE: [f64; 12] =
+    [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0];
+
+type Seconds = Gauge<f64, AtomicU64>;
 
 /// All metrics of one process.
 pub struct Metrics {
@@ -59,18 +58,26 @@ pub struct Metrics {
     invocations: Family<OutcomeLabels, Counter>,
     attempts: Family<ClassLabels, Counter>,
     request_duration: Family<CodeLabels, Histogram>,
+    acceptance: Family<ProviderLabels, Histogram>,
     list_requests: Family<ProviderLabels, Counter>,
     followed: Family<ProviderLabels, Gauge>,
     in_flight: Family<ProviderLabels, Gauge>,
     waiting: Family<ProviderLabels, Gauge>,
     throttled: Family<ProviderLabels, Gauge>,
-    rate: Family<ProviderLabels, Gauge<f64, AtomicU64>>,
-    pending_oldest: Family<ProviderLabels, Gauge<f64, AtomicU64>>,
+    rate: Family<ProviderLabels, Seconds>,
+    pending_oldest: Family<ProviderLabels, Seconds>,
+    unknown: Family<ProviderLabels, Gauge>,
+    provider_ready: Family<ReasonLabels, Gauge>,
+    expiration: Family<ProviderLabels, Seconds>,
+    not_renewed: Family<ProviderLabels, Gauge>,
+    ready: Gauge,
     conflicts: Counter,
     lost: Counter,
     reconcile_duration: Histogram,
     reconcile_errors: Counter,
-    watch_errors: Counter,
+    watch_errors: Family<WatchLabels, Counter>,
+    /// The providers with counters, to drop those of the ones that are gone.
+    counted: Mutex<HashSet<String>>,
 }
 
 impl Default for Metrics {
@@ -81,6 +88,7 @@ impl Default for Metrics {
             invocations: Family::default(),
             attempts: Family::default(),
             request_duration: Family::new_with_constructor(seconds),
+            acceptance: Family::new_with_constructor(|| Histogram::new(ACCEPTANCE)),
             list_requests: Family::default(),
             followed: Family::default(),
             in_flight: Family::default(),
@@ -88,12 +96,22 @@ impl Default for Metrics {
             throttled: Family::default(),
             rate: Family::default(),
             pending_oldest: Family::default(),
+            unknown: Family::default(),
+            provider_ready: Family::default(),
+            expiration: Family::default(),
+            not_renewed: Family::default(),
+            ready: Gauge::default(),
             conflicts: Counter::default(),
             lost: Counter::default(),
             reconcile_duration: seconds(),
             reconcile_errors: Counter::default(),
-            watch_errors: Counter::default(),
+            watch_errors: Family::default(),
+            counted: Mutex::default(),
         };
+        // A counter that begins at its first event hides that event from `increase()`.
+        for watch in WATCHES {
+            let _ = new.watch_errors.get_or_create(&WatchLabels { watch });
+        }
         new.register();
         new
     }
@@ -103,6 +121,9 @@ impl Metrics {
     fn register(&self) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "The operator's version", version);
+        r.register("ready", "1 while /readyz says so", self.ready.clone());
         r.register("invocations", "Invocations that ended, by outcome", self.invocations.clone());
         r.register(
             "attempts",
@@ -113,6 +134,11 @@ impl Metrics {
             "request_duration_seconds",
             "From the first byte sent to the last byte read",
             self.request_duration.clone(),
+        );
+        r.register(
+            "acceptance_seconds",
+            "From the creation of an object to its acceptance by FunctionGraph",
+            self.acceptance.clone(),
         );
         r.register(
             "list_requests",
@@ -130,8 +156,28 @@ impl Metrics {
         r.register("rate", "Requests per second that are allowed at present", self.rate.clone());
         r.register(
             "pending_oldest_seconds",
-            "Age of the oldest object that is neither finished nor accepted",
+            "Age of the oldest object that is neither finished, accepted nor suspended",
             self.pending_oldest.clone(),
+        );
+        r.register(
+            "unknown",
+            "Objects with the outcome Unknown that nobody has settled",
+            self.unknown.clone(),
+        );
+        r.register(
+            "provider_ready",
+            "1 for a provider that can be used, 0 for one that cannot, and why",
+            self.provider_ready.clone(),
+        );
+        r.register(
+            "credential_expiration_timestamp_seconds",
+            "When the credential in use ends, where that is known",
+            self.expiration.clone(),
+        );
+        r.register(
+            "credential_renewal_failing",
+            "1 while a credential is used that could not be renewed at the last try",
+            self.not_renewed.clone(),
         );
         r.register(
             "status_write_conflicts",
@@ -156,33 +202,40 @@ impl Metrics {
         r.register("watch_errors", "Errors of the watches", self.watch_errors.clone());
     }
 
-    /// An invocation ended.
-    pub fn ended(&self, provider: &str, outcome: &'static str) {
-        self.invocations.get_or_create(&OutcomeLabels { provider: provider.into(), outcome }).inc();
+    /// An invocation of a provider ended; `None` if there is no such provider.
+    pub fn ended(&self, provider: Option<&str>, outcome: Outcome) {
+        let provider = provider.map_or_else(|| MISSING.to_owned(), |name| self.counting(name));
+        self.invocations.get_or_create(&OutcomeLabels { provider, outcome: outcome.as_str() }).inc();
     }
 
-    /// An attempt ended.
-    pub fn attempted(&self, provider: &str, class: &'static str) {
-        self.attempts.get_or_create(&ClassLabels { provider: provider.into(), class }).inc();
+    /// An attempt ended, `None` with an acceptance.
+    pub fn attempted(&self, provider: &str, class: Option<ErrorClass>) {
+        let labels = ClassLabels { provider: self.counting(provider), class: class_name(class) };
+        self.attempts.get_or_create(&labels).inc();
     }
 
     /// A request was answered with this HTTP status, or with nothing.
     pub fn requested(&self, provider: &str, http_status: Option<u16>, took: Duration) {
+        let [none, success, redirect, client, server] = CODES;
         let code_class = match http_status {
-            None => "none",
-            Some(200..300) => "2xx",
-            Some(300..400) => "3xx",
-            Some(400..500) => "4xx",
-            Some(_) => "5xx",
+            None => none,
+            Some(200..300) => success,
+            Some(300..400) => redirect,
+            Some(400..500) => client,
+            Some(_) => server,
         };
-        self.request_duration
-            .get_or_create(&CodeLabels { provider: provider.into(), code_class })
-            .observe(took.as_secs_f64());
+        let labels = CodeLabels { provider: self.counting(provider), code_class };
+        self.request_duration.get_or_create(&labels).observe(took.as_secs_f64());
+    }
+
+    /// An object was accepted so long after its creation.
+    pub fn accepted(&self, provider: &str, after: Duration) {
+        self.acceptance.get_or_create(&labels(&self.counting(provider))).observe(after.as_secs_f64());
     }
 
     /// A page of the service's list was asked for.
     pub fn listed(&self, provider: &str) {
-        self.list_requests.get_or_create(&ProviderLabels { provider: provider.into() }).inc();
+        self.list_requests.get_or_create(&labels(&self.counting(provider))).inc();
     }
 
     /// A status write met a conflict.
@@ -204,35 +257,14 @@ impl Metrics {
     }
 
     /// A watch broke and is taken up again.
-    pub fn watch_broke(&self) {
-        self.watch_errors.inc();
+    pub fn watch_broke(&self, watch: &'static str) {
+        self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
     }
 
-    /// The text for a scrape, with gauges as of now: `paces` of the providers, for each provider with pending
-    /// objects the age in seconds of the oldest, and how many executions of each are `followed`.
-    pub fn text(&self, paces: &[Pace], oldest: &[(String, f64)], followed: &[(Arc<str>, usize)]) -> String {
-        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        // What is gone must not go on telling its last value.
-        self.in_flight.clear();
-        self.waiting.clear();
-        self.throttled.clear();
-        self.rate.clear();
-        for Pace { provider, in_flight, waiting, held, rate } in paces {
-            let labels = ProviderLabels { provider: provider.clone() };
-            self.in_flight.get_or_create(&labels).set(size(*in_flight));
-            self.waiting.get_or_create(&labels).set(size(*waiting));
-            self.throttled.get_or_create(&labels).set(i64::from(*held));
-            self.rate.get_or_create(&labels).set(*rate);
-        }
-        self.pending_oldest.clear();
-        for (provider, age) in oldest {
-            self.pending_oldest.get_or_create(&ProviderLabels { provider: provider.clone() }).set(*age);
-        }
-        self.followed.clear();
-        for (provider, count) in followed {
-            let labels = ProviderLabels { provider: provider.to_string() };
-            self.followed.get_or_create(&labels).set(size(*count));
-        }
+    /// The text for a scrape, with gauges as of now.
+    pub fn text(&self, now: &Reading) -> String {
+        self.show(now);
+        self.keep(now.providers.iter().map(|provider| provider.name.as_str()).collect());
         let mut out = String::new();
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         if text::encode(&mut out, &registry).is_err() {
@@ -240,4 +272,110 @@ impl Metrics {
         }
         out
     }
+
+    fn show(&self, now: &Reading) {
+        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
+        // What is gone must not go on telling its last value.
+        for gauge in [
+            &self.in_flight,
+            &self.waiting,
+            &self.throttled,
+            &self.not_renewed,
+            &self.unknown,
+            &self.followed,
+        ] {
+            gauge.clear();
+        }
+        for gauge in [&self.rate, &self.expiration, &self.pending_oldest] {
+            gauge.clear();
+        }
+        self.provider_ready.clear();
+        self.ready.set(now.ready.into());
+        for provider in &now.providers {
+            let labels = labels(&provider.name);
+            self.in_flight.get_or_create(&labels).set(size(provider.in_flight));
+            self.waiting.get_or_create(&labels).set(size(provider.waiting));
+            self.throttled.get_or_create(&labels).set(provider.held.into());
+            self.rate.get_or_create(&labels).set(provider.rate);
+            self.not_renewed.get_or_create(&labels).set(provider.not_renewed.into());
+            if let Some(end) = provider.expires_at {
+                self.expiration.get_or_create(&labels).set(end.as_duration().as_secs_f64());
+            }
+            let labels = ReasonLabels { provider: provider.name.clone(), reason: provider.reason.as_str() };
+            self.provider_ready.get_or_create(&labels).set(provider.ready.into());
+        }
+        let known: HashSet<_> = now.providers.iter().map(|provider| provider.name.as_str()).collect();
+        let label = |name: &str| labels(if known.contains(name) { name } else { MISSING });
+        for (name, count) in &now.waiting_for_none {
+            self.waiting.get_or_create(&label(name)).inc_by(size(*count));
+        }
+        for (provider, age) in &now.oldest {
+            let gauge = self.pending_oldest.get_or_create_owned(&label(provider));
+            gauge.set(gauge.get().max(*age));
+        }
+        for (gauge, counts) in [(&self.followed, &now.followed), (&self.unknown, &now.unknown)] {
+            for (provider, count) in counts {
+                gauge.get_or_create(&label(provider)).inc_by(size(*count));
+            }
+        }
+    }
+
+    /// Notes that a provider has counters.
+    fn counting(&self, provider: &str) -> String {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if !counted.contains(provider) {
+            counted.insert(provider.to_owned());
+        }
+        provider.to_owned()
+    }
+
+    /// Keeps the counters of these providers, from 0 on, and drops all others.
+    fn keep(&self, known: HashSet<&str>) {
+        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.retain(|provider| {
+            let stays = known.contains(provider.as_str());
+            if !stays {
+                self.forget(provider);
+            }
+            stays
+        });
+        for provider in known {
+            counted.insert(provider.to_owned());
+            self.begin(provider);
+        }
+    }
+
+    fn begin(&self, provider: &str) {
+        for outcome in OUTCOMES {
+            let labels = OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() };
+            let _ = self.invocations.get_or_create(&labels);
+        }
+        for class in CLASSES {
+            let labels = ClassLabels { provider: provider.into(), class: class_name(class) };
+            let _ = self.attempts.get_or_create(&labels);
+        }
+        let _ = self.list_requests.get_or_create(&labels(provider));
+    }
+
+    fn forget(&self, provider: &str) {
+        for outcome in OUTCOMES {
+            self.invocations.remove(&OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() });
+        }
+        for class in CLASSES {
+            self.attempts.remove(&ClassLabels { provider: provider.into(), class: class_name(class) });
+        }
+        for code_class in CODES {
+            self.request_duration.remove(&CodeLabels { provider: provider.into(), code_class });
+        }
+        self.acceptance.remove(&labels(provider));
+        self.list_requests.remove(&labels(provider));
+    }
+}
+
+fn labels(provider: &str) -> ProviderLabels {
+    ProviderLabels { provider: provider.into() }
+}
+
+fn class_name(class: Option<ErrorClass>) -> &'static str {
+    class.map_or("Accepted", ErrorClass::as_str)
 }

@@ -1,5 +1,6 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
+mod reading;
 mod standing;
 
 pub use standing::{Access, Held, Logins, Refusal, Refused, Setback, Standing};
@@ -268,12 +269,6 @@ impl Providers {
             provider.standing = Standing::NotReady(Reason::CredentialsInvalid, text);
             provider.gate.shut();
         });
-    }
-
-    /// The pace of every provider.
-    pub fn states(&self) -> Vec<(Key, GateState)> {
-        let now = clock::monotonic();
-        self.all().iter().map(|(key, provider)| (Arc::clone(key), provider.gate.state(now))).collect()
     }
 
     /// The pace of one provider.

@@ -35,13 +35,17 @@ pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, result));
+        .for_each(|result| watched(&context, "expiring", result));
     until_drained(controller, &listed, &context.draining).await;
 }
 
 /// Objects in doubt are looked at when a person says something about them.
-pub async fn run_unknown(watches: Watches, context: Arc<Context>) {
-    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
+pub async fn run_unknown(
+    watches: Watches,
+    (reader, writer): (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
+    context: Arc<Context>,
+) {
+    let listed = CancellationToken::new();
     let stream = watches
         .stream::<FunctionInvocation>("status.outcome=Unknown")
         .modify(|object| object.spec.payload = None)
@@ -56,7 +60,7 @@ pub async fn run_unknown(watches: Watches, context: Arc<Context>) {
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, result));
+        .for_each(|result| watched(&context, "unknown", result));
     until_drained(controller, &listed, &context.draining).await;
 }
 
@@ -120,7 +124,7 @@ pub async fn run_unfinished(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, result));
+        .for_each(|result| watched(&context, "unfinished", result));
     until_drained(controller, &listed, &context.draining).await;
     pump.abort();
     follower.abort();

@@ -58,12 +58,13 @@ pub async fn run(
         future::pending::<()>().await;
     };
     let events = watches.stream::<FunctionGraphProvider>("");
-    let first = control(events, own, own_asked, AnyProvider::Namespaced, Arc::clone(&context));
+    let first = control("providers", events, own, own_asked, AnyProvider::Namespaced, Arc::clone(&context));
     let second = async {
         match watches.cluster_stream::<ClusterFunctionGraphProvider>() {
             Some(events) => {
                 let wrap = AnyProvider::Cluster;
-                control(events, of_the_cluster, cluster_asked, wrap, Arc::clone(&context)).await;
+                let name = "cluster-providers";
+                control(name, events, of_the_cluster, cluster_asked, wrap, Arc::clone(&context)).await;
             }
             None => of_the_cluster.listed.cancel(),
         }
@@ -75,6 +76,7 @@ pub async fn run(
 }
 
 async fn control<K>(
+    watch: &'static str,
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     Shelf { writer, listed }: Shelf<K>,
     mut asked: mpsc::UnboundedReceiver<ObjectRef<K>>,
@@ -102,7 +104,7 @@ async fn control<K>(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, result));
+        .for_each(|result| watched(&context, watch, result));
     until_drained(controller, &listed, &context.draining).await;
 }
 

@@ -100,9 +100,10 @@ pub async fn until_drained(
     }
 }
 
-/// Counts what the controllers report: the errors of single objects are told where they happen.
+/// Counts what the controller on top of a `watch` reports: the errors of single objects are told where they happen.
 pub fn watched<K: Resource, E>(
     context: &Context,
+    watch: &'static str,
     result: Result<(ObjectRef<K>, controller::Action), controller::Error<E, watcher::Error>>,
 ) -> impl Future<Output = ()> + use<K, E>
 where
@@ -113,8 +114,8 @@ where
         // A deleted or settled object, gone before its turn: nothing to do.
         Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::QueueError(error)) => {
-            context.metrics.watch_broke();
-            tracing::warn!(%error, "a watch broke; it is taken up again");
+            context.metrics.watch_broke(watch);
+            tracing::warn!(watch, %error, "a watch broke; it is taken up again");
         }
         Err(error) => tracing::warn!(%error, "controller"),
     }

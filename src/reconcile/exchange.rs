@@ -198,11 +198,11 @@ fn failed(error: &SendError) -> (Reply, Signal, bool) {
     (Reply::Trouble(trouble), Signal::Trouble, false)
 }
 
-/// What metrics call an answer.
-pub fn class_of(reply: &Reply) -> &'static str {
+/// The kind of error that an answer is, if it is none of acceptance.
+pub fn class_of(reply: &Reply) -> Option<ErrorClass> {
     match reply {
-        Reply::Accepted(_) => "Accepted",
-        Reply::Trouble(trouble) => trouble.class.as_str(),
+        Reply::Accepted(_) => None,
+        Reply::Trouble(trouble) => Some(trouble.class),
     }
 }
 

@@ -9,7 +9,7 @@ use super::prepare::{Hindrance, prepare};
 use super::{Error, follow, guarded, lookup};
 use crate::api::FunctionInvocation;
 use crate::api::condition::Reason;
-use crate::api::invocation::RESOLVE;
+use crate::api::invocation::{ErrorClass, RESOLVE};
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key, Place, Standing};
@@ -232,7 +232,7 @@ async fn save(
         Reply::Accepted(acceptance) => (acceptance.request_id.as_deref(), acceptance.instance_id.as_deref()),
         Reply::Trouble(_) => (None, None),
     };
-    let class = class_of(&reply);
+    let class = class_of(&reply).map_or("Accepted", ErrorClass::as_str);
     tracing::info!(namespace, name, uid, attempt = number, class, request_id, instance_id, "answer");
     let (now, chance) = (clock::now(), clock::chance());
     let compose = |object: &FunctionInvocation| record::answered(&context.view(object), &reply, now, chance);
@@ -242,6 +242,9 @@ async fn save(
         Recorded::Done(fresh) => {
             context.journal.saved(&uid, number, clock::monotonic());
             announce(context, provider, before, &fresh);
+            if let (Reply::Accepted(_), Some(created)) = (&reply, &fresh.metadata.creation_timestamp) {
+                context.metrics.accepted(provider, now.duration_since(created.0).unsigned_abs());
+            }
             Ok(after(&fresh, context))
         }
         // The answer is kept: should the object turn out to be there after all, it is written then.

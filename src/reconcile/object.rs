@@ -115,7 +115,7 @@ pub fn announce(
 ) {
     let (outcome, reason) = told(object);
     if let Some(outcome) = outcome.filter(|now| before.0 != Some(*now)) {
-        context.metrics.ended(provider, outcome.as_str());
+        context.metrics.ended(context.providers.is_known(provider).then_some(provider), outcome);
     }
     if let Some(reason) = reason.filter(|now| before.1 != Some(*now)) {
         let conditions = object.status.iter().flat_map(|status| &status.conditions);

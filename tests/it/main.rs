@@ -24,6 +24,7 @@ mod doubt;
 mod endpoints;
 mod evidence;
 mod executed;
+mod figures;
 mod hostile;
 mod identities;
 mod lead;

@@ -1,15 +1,21 @@
 //! Numbers for machines and lines for people: the documented names, true counts, and nothing that is private.
 
 use crate::looks::output;
-use crate::world::{KEY, World, plane};
+use crate::world::{KEY, World, plane, within};
 use functiongraph_emulator::AccessKey;
 use functiongraph_operator::api::{FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
+use kube::api::DeleteParams;
 use serde_json::json;
 use std::collections::BTreeSet;
+use std::time::Duration;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 14] = [
+const DOCUMENTED: [&str; 18] = [
+    "build_info",
+    "ready",
+    "provider_ready",
+    "acceptance_seconds_count",
     "invocations_total",
     "attempts_total",
     "request_duration_seconds_count",
@@ -51,6 +57,18 @@ fn sample(line: &str) -> Option<Sample> {
     Some((is_name.then(|| name.to_owned())?, labels.collect::<Option<_>>()?, value.parse().ok()?))
 }
 
+/// The sum of all samples of our metric `name` that have these labels.
+fn value(samples: &[Sample], name: &str, wanted: &[(&str, &str)]) -> f64 {
+    let name = format!("functiongraph_operator_{name}");
+    let has = |labels: &[(String, String)], (key, value): (&str, &str)| {
+        labels.iter().any(|(found, of)| found == key && of == value)
+    };
+    let fitting = samples
+        .iter()
+        .filter(|(found, labels, _)| *found == name && wanted.iter().all(|label| has(labels, *label)));
+    fitting.map(|(_, _, value)| value).sum()
+}
+
 #[tokio::test]
 async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     let world = World::new().await;
@@ -69,6 +87,10 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     world.end("private-doubt").await;
     world.invoke("private-held", json!({"function": {"name": "hello"}, "suspend": true})).await;
     world.says("private-held", Reason::Suspended).await;
+    // A provider that anybody can make up must not become a series.
+    let lost = json!({"function": {"name": "hello"}, "providerRef": {"name": "private-provider"}});
+    world.invoke("private-lost", lost).await;
+    world.says("private-lost", Reason::WaitingForProvider).await;
 
     let url = format!("{}/metrics", operator.admin().await);
     let answer = reqwest::get(url).await.unwrap();
@@ -76,6 +98,7 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
     let text = answer.text().await.unwrap();
     let samples = samples(&text);
+    let value = |name: &str, wanted: &[(&str, &str)]| value(&samples, name, wanted);
 
     let found: BTreeSet<_> = samples.iter().map(|(name, _, _)| name.as_str()).collect();
     for name in DOCUMENTED {
@@ -83,17 +106,15 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     }
     let labels: BTreeSet<_> =
         samples.iter().flat_map(|(_, labels, _)| labels).map(|(key, _)| key.as_str()).collect();
-    assert_eq!(labels, BTreeSet::from(["class", "code_class", "le", "outcome", "provider"]));
+    assert_eq!(
+        labels,
+        BTreeSet::from(["class", "code_class", "le", "outcome", "provider", "reason", "version", "watch"])
+    );
     let provider = format!("{}/default", world.namespace);
     let count = |name: &str, key: &str, value: &str| -> f64 {
-        let name = format!("functiongraph_operator_{name}");
-        let fitting = samples.iter().filter(|(found, labels, _)| {
-            let label = |key: &str| labels.iter().find(|(found, _)| found == key).map(|(_, value)| value);
-            *found == name
-                && label("provider") == Some(&provider)
-                && (key.is_empty() || label(key).map(String::as_str) == Some(value))
-        });
-        fitting.map(|(_, _, value)| value).sum()
+        let (provider, other) = (("provider", provider.as_str()), (key, value));
+        let labels = if key.is_empty() { vec![provider] } else { vec![provider, other] };
+        self::value(&samples, name, &labels)
     };
     for (name, key, value, expected) in [
         ("invocations_total", "outcome", "Accepted", 3.0),
@@ -111,12 +132,26 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
         ("in_flight", "", "", 0.0),
         ("waiting", "", "", 0.0),
         ("throttled", "", "", 0.0),
+        ("unknown", "", "", 1.0),
+        ("provider_ready", "reason", "ProviderReady", 1.0),
+        ("acceptance_seconds_count", "", "", 3.0),
+        // What is suspended waits as it should.
+        ("pending_oldest_seconds", "", "", 0.0),
     ] {
         let counted = count(name, key, value);
         assert!((counted - expected).abs() < 0.1, "{name} {value}: {counted}, not {expected}");
     }
     assert!(count("rate", "", "") >= 1.0);
-    assert!(count("pending_oldest_seconds", "", "") > 0.0);
+    assert!(value("pending_oldest_seconds", &[("provider", "(missing)")]) > 0.0);
+    for (name, label, expected) in [
+        ("ready", None, 1.0),
+        ("waiting", Some(("provider", "(missing)")), 1.0),
+        ("build_info", Some(("version", env!("CARGO_PKG_VERSION"))), 1.0),
+        ("watch_errors_total", Some(("watch", "unfinished")), 0.0),
+    ] {
+        let found = value(name, label.as_slice());
+        assert!((found - expected).abs() < 0.1, "{name}: {found}, not {expected}");
+    }
     assert!(count("request_duration_seconds_sum", "code_class", "2xx") > 0.0);
     for entry in world.emulator.ledger() {
         assert!(!text.contains(&entry.request_id));
@@ -124,6 +159,45 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     for private in ["private-", "urn:", "hello", "nowhere"] {
         assert!(!text.contains(private), "{private} in {text}");
     }
+}
+
+#[tokio::test]
+async fn a_provider_says_why_it_is_not_ready_and_has_no_series_once_it_is_deleted() {
+    let world = World::new().await;
+    world.provider().await;
+    let operator = world.operator().await;
+    world.invoke("one", json!({"function": {"name": "hello"}})).await;
+    world.end("one").await;
+    let provider = format!("{}/default", world.namespace);
+    let numbers = async || samples(&operator.ask("/metrics").await.1);
+    let (name, labels) = ("attempts_total", [("provider", provider.as_str()), ("class", "Accepted")]);
+    assert!(value(&numbers().await, name, &labels) > 0.5);
+
+    world.api::<Secret>().delete("key", &DeleteParams::default()).await.unwrap();
+    let refused = json!({"spec": {"credentials": {"accessKey": {"secretRef": {"name": "elsewhere"}}}}});
+    world.change::<FunctionGraphProvider>("default", refused).await;
+    let of = |numbers: &[Sample]| -> Vec<Sample> {
+        let ours = |(_, labels, _): &&Sample| labels.iter().any(|(_, value)| *value == provider);
+        numbers.iter().filter(ours).cloned().collect()
+    };
+    let reason = |numbers: &[Sample]| {
+        let ready = of(numbers).into_iter().find(|(name, ..)| name.ends_with("provider_ready"));
+        ready.map(|(_, labels, value)| (labels.last().unwrap().1.clone(), value))
+    };
+    let not_ready = async {
+        while reason(&numbers().await) != Some(("SecretNotFound".into(), 0.0)) {
+            tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
+        }
+    };
+    within(not_ready).await;
+    let providers = world.api::<FunctionGraphProvider>();
+    providers.delete("default", &DeleteParams::default()).await.unwrap();
+    let gone = async {
+        while !of(&numbers().await).is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
+        }
+    };
+    within(gone).await;
 }
 
 #[tokio::test]

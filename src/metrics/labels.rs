@@ -1,0 +1,53 @@
+//! The labels of the metrics: closed lists, and names of providers.
+
+use prometheus_client::encoding::EncodeLabelSet;
+
+/// How an invocation ended, by provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct OutcomeLabels {
+    /// `namespace/name`, or `name` for one of the cluster.
+    pub provider: String,
+    /// As in the status.
+    pub outcome: &'static str,
+}
+
+/// How an attempt ended, by provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ClassLabels {
+    /// `namespace/name`, or `name` for one of the cluster.
+    pub provider: String,
+    /// As in the status, or `Accepted`.
+    pub class: &'static str,
+}
+
+/// How a request was answered, by provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct CodeLabels {
+    /// `namespace/name`, or `name` for one of the cluster.
+    pub provider: String,
+    /// The first digit of the HTTP status, or `none`.
+    pub code_class: &'static str,
+}
+
+/// A provider.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ProviderLabels {
+    /// `namespace/name`, or `name` for one of the cluster.
+    pub provider: String,
+}
+
+/// Why a provider is ready or not.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabels {
+    /// `namespace/name`, or `name` for one of the cluster.
+    pub provider: String,
+    /// As in the `Ready` condition.
+    pub reason: &'static str,
+}
+
+/// A watch.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct WatchLabels {
+    /// Its name.
+    pub watch: &'static str,
+}
