@@ -7,10 +7,10 @@ CARGO_DENY = $(CACHE)cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo test check lint generated supply-chain advisories chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks demo test e2e image check lint generated supply-chain advisories chart alerts bench generate fmt clean announce
 
 help: ## List what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 tools: ## Build the Kubernetes programs that demo and tests stand on (once, about 5 minutes)
 	@tools/build.sh
@@ -22,14 +22,25 @@ demo: tools announce ## Show the operator at work on this machine, no cloud acco
 	cargo build --locked --bin functiongraph-operator --example demo
 	$${CARGO_TARGET_DIR:-target}/debug/examples/demo $(if $(ONCE),--once)
 
-test: tools sdks announce ## Run all tests
+test: tools sdks announce ## Run all tests; the end-to-end test where this machine can be a node
 	cargo test --locked --workspace
+	@if reason=$$(tools/node/up.sh --check); then $(MAKE) --no-print-directory e2e; \
+	else echo "The end-to-end test is left out, because this machine cannot be a node: $$reason"; fi
+
+e2e: tools announce ## Install images and chart on a real node, upgrade, scale, kill: as root, or with E2E_KUBECONFIG
+	@[ -n "$$E2E_KUBECONFIG" ] || reason=$$(tools/node/up.sh --check) \
+	|| { echo "This machine cannot be a node: $$reason. Set E2E_KUBECONFIG to use a cluster: docs/development.md"; exit 1; }
+	cargo test --locked --test e2e -- end_to_end
+
+image: ## Build the images of operator and emulator, with docker, podman or buildah
+	@tools/image.sh
 
 check: tools sdks announce lint test generated supply-chain chart alerts ## Everything that must hold before a merge
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cargo clippy --locked --test e2e -- -D warnings
 
 generated: ## Fail if crds/ or docs/reference.md is not what the code says
 	cargo test --locked --quiet --example reference

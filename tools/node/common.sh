@@ -1,7 +1,7 @@
 # What up.sh and down.sh have in common: who is alive, and what belongs to which node. To be sourced.
 # shellcheck shell=bash
 
-# One folder for each node of this machine, with the file `owner`: process, when that started, folder of the node.
+# One folder for each node of this machine: who makes it has the number.
 readonly REGISTRY=/run/functiongraph-nodes
 
 say() { printf '%s\n' "$*" >&2; }
@@ -24,17 +24,4 @@ control_groups() {
             if [ -f "${root}cgroup.procs" ] && [ ! -L "${root%/}" ]; then echo "$root$1"; fi
         done
     fi
-}
-
-# Nodes whose caller is gone.
-remove_abandoned() {
-    local owner pid start folder
-    for owner in "$REGISTRY"/*/owner; do
-        [ -f "$owner" ] || continue
-        read -r pid start folder <"$owner" || continue
-        if [ -z "$start" ] || [ "$(started "$pid")" != "$start" ]; then
-            say "Removing the node in $folder: the process $pid that wanted it is gone."
-            "$here/down.sh" "$folder"
-        fi
-    done
 }

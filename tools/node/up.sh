@@ -3,8 +3,8 @@
 # kube-proxy, in a network namespace of their own. For end-to-end tests where there is no cluster.
 #   up.sh FOLDER [IMAGE.tar ...]   FOLDER is made; FOLDER/kubeconfig is for the admin
 #   up.sh --check                  whether this machine can: says nothing, or what is in the way
-# Needs root; installs Debian packages. Several may run at once. down.sh FOLDER removes it; what a caller that is gone
-# has left behind is removed by the next up.sh.
+# Needs root; installs Debian packages. Several may run at once. down.sh FOLDER removes it, and so does the end of the
+# process that called up.sh, however it ends.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
@@ -71,7 +71,6 @@ if [ -n "$missing" ]; then
     # shellcheck disable=SC2086 # several packages
     { apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $missing; } >/dev/null
 fi
-remove_abandoned
 
 mkdir -p "$1"
 DIR=$(cd "$1" && pwd)
@@ -84,13 +83,29 @@ while ! { mkdir -p "$REGISTRY" && mkdir "$REGISTRY/$number" 2>/dev/null; }; do
     number=$((number + 1))
     [ "$number" -le "$NODES" ] || die "$NODES nodes are in use: see $REGISTRY"
 done
-# The caller's, not this script's: it ends at once.
-echo "$PPID $(started "$PPID") $DIR" >"$REGISTRY/$number/owner"
+echo "$DIR" >"$REGISTRY/$number/folder"
 readonly NODE=functiongraph-node-$number IP=198.18.$number.1 LINK=fgnode$number
 echo "$number" >"$DIR/number"
 trap '[ $? -eq 0 ] || { say "The node did not come up; the ends of its logs:"; tail -n 5 "$DIR"/log/*.log >&2; "$here/down.sh" "$DIR" --keep-logs; }' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
+
+# The node must not outlive its caller, which may be killed.
+guard() {
+    while [ "$(started "$1")" = "$2" ]; do
+        [ -d "$REGISTRY/$number" ] || return 0
+        sleep 1
+    done
+    # This script, should it still be at work: it clears up after itself.
+    while [ "$(started "$3")" = "$4" ]; do
+        kill "$3" 2>/dev/null || true
+        sleep 1
+    done
+    [ ! -d "$REGISTRY/$number" ] || "$here/down.sh" "$DIR"
+}
+export -f guard started
+export here number DIR REGISTRY
+setsid bash -c "guard $PPID $(started "$PPID") $$ $(started $$)" >/dev/null 2>&1 </dev/null &
 
 programs() { "$here/../build.sh" "$@" --print-dir; }
 PATH=$(programs):$(programs node):$PATH
@@ -197,6 +212,5 @@ start kubelet kubelet --config="$DIR/conf/kubelet.yaml" --kubeconfig="$P/kubelet
     --root-dir="$DIR/kubelet" --cert-dir="$P"
 start kube-proxy kube-proxy --config="$DIR/conf/kube-proxy.yaml" --hostname-override="$NODE"
 export -f follow_services
-export DIR
 start services bash -c follow_services
 until_true "the node to be Ready" kubectl wait --for=condition=Ready "node/$NODE" --timeout=1s

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use crate::api::Api;
 
 /// A submission that was accepted, whatever its caller was told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// When it was accepted.
     pub time: Timestamp,
@@ -20,17 +20,17 @@ pub struct LedgerEntry {
     /// The id that the caller was given, or would have been; a reserved invocation gives another, see `instance_id`.
     pub request_id: String,
     /// The id of the reserved instance that the caller of `reserved-invocations` was given.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
     /// `X-Cff-Instance-Memory` as it was sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_memory: Option<String>,
     /// SHA-256 of the event, in hexadecimal; the event itself is not kept.
     pub body_sha256: String,
     /// Length of the event.
     pub body_bytes: usize,
     /// The top-level field `tag` of the event, if it is a string.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
 }
 
