@@ -11,8 +11,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly CACHE=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator
 readonly NAME=${IMAGE_NAME:-ghcr.io/functiongraph/functiongraph-operator}
 # What decides over what is in the images; a new checkout of the same sources need not build.
-readonly INPUTS=(Dockerfile .dockerignore tools/image.sh Cargo.toml Cargo.lock LICENSE src
+INPUTS=(Dockerfile .dockerignore tools/image.sh Cargo.toml Cargo.lock LICENSE src
     crates/functiongraph/{Cargo.toml,README.md,src} crates/emulator/{Cargo.toml,README.md,src})
+if [ -f THIRD-PARTY.txt ]; then INPUTS+=(THIRD-PARTY.txt); fi
+readonly INPUTS
 # How many sets of images are kept: checkouts that differ share the cache.
 readonly KEEP=4
 
@@ -22,6 +24,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 
 version=$(awk -F '"' '/^version = /{ print $2; exit }' Cargo.toml)
 readonly version
+# shellcheck disable=SC2034 # used by their names
 readonly operator=$NAME:$version emulator=${NAME%/*}/functiongraph-emulator:$version
 
 fingerprint() {

@@ -18,7 +18,7 @@ pub const HOST: &str = "functiongraph-emulator.fg-e2e-cloud.svc.cluster.local";
 /// Answers when a function of this name has been accepted for three seconds.
 pub const SLOW: &str = "slow";
 
-/// Answers after a twentieth of a second.
+/// Answers after one second: whoever is stopped has requests on their way.
 pub const STEADY: &str = "steady";
 
 /// The id of the cluster as an identity provider, and the audience of the tokens that it makes for it.
@@ -45,7 +45,7 @@ impl Cloud {
             Config::from_yaml(include_str!("../../examples/demo/emulator.yaml")).expect("a config");
         let late = |name, latency| Function { answer_latency: latency, ..Function::named(name) };
         config.functions.push(late(SLOW, Duration::from_secs(3)));
-        config.functions.push(late(STEADY, Duration::from_millis(50)));
+        config.functions.push(late(STEADY, Duration::from_secs(1)));
         config.identity.identity_providers.push(IdentityProvider {
             issuer: Some(issuer(&client).await),
             audience: Some(AUDIENCE.into()),

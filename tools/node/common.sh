@@ -2,6 +2,7 @@
 # shellcheck shell=bash
 
 # One folder for each node of this machine: who makes it has the number.
+# shellcheck disable=SC2034 # those that source this use it
 readonly REGISTRY=/run/functiongraph-nodes
 
 say() { printf '%s\n' "$*" >&2; }

@@ -4,6 +4,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
+# shellcheck source=common.sh
 . "$here/common.sh"
 [ -f "${1-}/number" ] || die "usage: down.sh FOLDER [--keep-logs]; there is no node in ${1-}"
 DIR=$(cd "$1" && pwd)

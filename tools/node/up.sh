@@ -8,6 +8,7 @@
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 readonly here
+# shellcheck source=common.sh
 . "$here/common.sh"
 
 # Nodes on one machine at the same time: one network of four addresses each, from the range for benchmarks (RFC 2544).
@@ -162,7 +163,7 @@ until_true() { # what for, command
 
 # An image of one static program, in the form of `docker save`.
 pause_image() {
-    local build=$DIR/pause layer config
+    local build=$DIR/pause layer architecture
     mkdir -p "$build/root"
     cc -static -Os -s -o "$build/root/pause" "$here/pause.c"
     tar --create --file "$build/layer.tar" --owner 0 --group 0 --numeric-owner --directory "$build/root" pause
