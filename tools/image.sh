@@ -148,7 +148,7 @@ if [ -f "$folder/operator.tar" ] && [ -f "$folder/emulator.tar" ]; then
 fi
 mkdir -p "$CACHE"
 exec 9>"$CACHE/.images.lock"
-flock -n 9 || { say "Another checkout is building images; waiting for it."; flock 9; }
+flock -n 9 || { say "Images are being built already; waiting for that."; flock 9; }
 if [ ! -f "$folder/emulator.tar" ]; then
     epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct -- "${INPUTS[@]}" 2>/dev/null || true)}
     epoch=${epoch:-0}
