@@ -2,7 +2,7 @@
 //!
 //! A line that begins with `$ ` is a command; it goes on after a backslash at its end, and to the end of a here-document.
 //! The lines up to the next command are what it prints. Directly above the fence may stand why the block is not run here:
-//! `<!-- not run: reason -->`, or `<!-- run by: make target -->`.
+//! `<!-- not run: reason -->`, or `<!-- run by: make target -->`, or the file of a test instead of the target.
 
 use std::collections::VecDeque;
 
@@ -62,12 +62,11 @@ pub fn blocks(page: &str) -> Vec<Block> {
 
 fn waiver(above: &str) -> Option<Waiver> {
     let said = above.strip_prefix("<!--")?.strip_suffix("-->")?.trim();
-    let (kind, why) = said.split_once(':')?;
-    match kind {
-        "not run" => Some(Waiver::NotRun(why.trim().into())),
-        "run by" => Some(Waiver::RunBy(why.trim().into())),
-        _ => None,
+    if let Some(what) = said.strip_prefix("run by") {
+        return Some(Waiver::RunBy(what.trim_start_matches(':').trim().into()));
     }
+    let (_, why) = said.strip_prefix("not run")?.split_once(':')?;
+    Some(Waiver::NotRun(why.trim().into()))
 }
 
 fn commands(mut lines: VecDeque<(usize, &str)>) -> Vec<Command> {
