@@ -23,6 +23,7 @@ demo: tools announce ## Show the operator at work on this machine, no cloud acco
 	$${CARGO_TARGET_DIR:-target}/debug/examples/demo $(if $(ONCE),--once)
 
 test: tools sdks announce ## Run all tests; the end-to-end test where this machine can be a node
+	@tools/chart.sh unit
 	@# Tests mostly wait: what the end-to-end test needs is built meanwhile, in the time that they leave.
 	@images=; if tools/node/up.sh --check >/dev/null; then setsid nice -n 19 tools/image.sh >/dev/null 2>&1 & images=$$!; fi; \
 	echo cargo test --locked --workspace; \
@@ -57,9 +58,8 @@ supply-chain: $(CARGO_DENY) ## Licences, sources and banned crates of all depend
 advisories: $(CARGO_DENY) ## Known vulnerabilities of all dependencies; fetches the RustSec database
 	$(CARGO_DENY) --locked --workspace check advisories
 
-chart: tools ## Lint the Helm chart
-	@if [ -d charts/functiongraph-operator ]; then \
-	    "$$(tools/build.sh --print-dir)/helm" lint --strict charts/functiongraph-operator; fi
+chart: tools ## Lint and test the Helm chart
+	@tools/chart.sh
 
 alerts: ## Check the alerting rules and run their tests; needs promtool
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus (Debian, Ubuntu), brew install prometheus (macOS)"; exit 1; }

@@ -45,8 +45,8 @@ case ${1-} in
     *) die "$USAGE" ;;
 esac
 
-# The packages of the `tool` block, one on each line.
-packages() { awk '$1 == "tool" && $2 == "(" { on = 1; next } $1 == ")" { on = 0 } on { print $1 }' go.mod; }
+# The packages of the `tool` block or line, one on each line.
+packages() { awk '$1 == "tool" { if ($2 == "(") on = 1; else print $2; next } $1 == ")" { on = 0 } on { print $1 }' go.mod; }
 
 name_of() {
     case $1 in

@@ -3,17 +3,25 @@
 //! Without the status subresource, or without our rules on it, a claim would not be exclusive; without a
 //! permission, work would stop half way. In either case the operator must not begin.
 
-use super::{Error, bounded, found};
-use crate::api;
+use super::{Error, bounded};
+use crate::api::{self, FunctionInvocation};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SelfSubjectAccessReview, SelfSubjectAccessReviewSpec,
 };
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, CustomResourceDefinitionVersion, JSONSchemaProps,
-};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PostParams;
-use kube::{Api, Client, ResourceExt};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde_json::Value;
 use std::collections::BTreeSet;
+
+/// What to do about a definition that is not there.
+const INSTALL: &str = "install the Helm chart with crds.install=true, or kubectl apply -f crds/";
+
+/// What to do about one that is not ours.
+const ANEW: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ anew";
+
+/// What to do about a permission.
+const GRANT: &str = "grant what the Helm chart does in templates/rbac.yaml";
 
 /// A need of the operator: group, resource, subresource, verbs.
 type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -37,23 +45,24 @@ const CLUSTER_NEEDS: [Need; 3] = [
 
 /// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any.
 ///
+/// The definitions are read from the `OpenAPI` document of their group, which every user may read: the right to read
+/// the definitions themselves would be one of the whole cluster.
+///
 /// # Errors
 /// When the API server did not answer or had trouble of its own.
 pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     // Where a single namespace is served, nothing of the cluster's is used.
     let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
-    for ours in api::definitions().into_iter().filter(used) {
-        let name = ours.name_any();
-        match found(bounded(definitions.get(&name)).await) {
-            Ok(None) => missing
-                .push(format!("custom resource definition {name} is not installed: kubectl apply -f crds/")),
-            Ok(Some(theirs)) => missing.extend(differences(&ours, &theirs)),
-            Err(error) if super::answer(&error).is_some_and(|s| s.code == 403) => missing
-                .push(format!("permission to get customresourcedefinitions {name}: see deploy/rbac.yaml")),
-            Err(error) => return Err(error),
+    match served(client).await {
+        Ok(served) => {
+            missing.extend(api::definitions().iter().filter(|d| used(d)).flat_map(|d| differences(d, &served)));
         }
+        Err(error) if error.is_forbidden() => missing.push(
+            "permission to get /openapi/v3: grant the cluster role system:discovery, which everybody has by default"
+                .into(),
+        ),
+        Err(error) => return Err(error),
     }
     let cluster_needs = CLUSTER_NEEDS.into_iter().filter(|_| namespace.is_none());
     for (group, resource, subresource, verbs) in NEEDS.into_iter().chain(cluster_needs) {
@@ -61,7 +70,7 @@ pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<Str
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");
                 missing.push(format!(
-                    "permission to {verb} {}{}: see deploy/rbac.yaml",
+                    "permission to {verb} {}{}: {GRANT}",
                     whole.trim_end_matches('/'),
                     namespace.map(|n| format!(" in namespace {n}")).unwrap_or_default()
                 ));
@@ -69,6 +78,22 @@ pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<Str
         }
     }
     Ok(missing)
+}
+
+/// The `OpenAPI` document of our group as it is served; null if nothing of it is.
+async fn served(client: &Client) -> Result<Value, Error> {
+    let index = get(client, "/openapi/v3").await?;
+    let path = format!("apis/{}", FunctionInvocation::api_version(&()));
+    match index["paths"][path]["serverRelativeURL"].as_str() {
+        Some(url) => get(client, url).await,
+        None => Ok(Value::Null),
+    }
+}
+
+async fn get(client: &Client, url: &str) -> Result<Value, Error> {
+    let request = http::Request::get(url).body(Vec::new());
+    let request = request.map_err(|error| Error::Call(kube::Error::HttpError(error)))?;
+    bounded(client.request(request)).await
 }
 
 async fn allowed(
@@ -96,82 +121,112 @@ async fn allowed(
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// What our definition has and the installed one lacks, as far as the operator's promises rest on it.
-fn differences(ours: &CustomResourceDefinition, theirs: &CustomResourceDefinition) -> Vec<String> {
+/// What our definition has and the served document lacks, as far as the operator's promises rest on it.
+fn differences(ours: &CustomResourceDefinition, served: &Value) -> Vec<String> {
     let name = ours.name_any();
-    let mut missing = Vec::new();
-    let Some(wanted) = ours.spec.versions.first() else { return missing };
-    let Some(installed) = theirs.spec.versions.iter().find(|v| v.name == wanted.name && v.served) else {
-        return vec![format!(
-            "version {} of custom resource definition {name}: apply crds/ anew",
-            wanted.name
-        )];
+    let Some(wanted) = ours.spec.versions.first() else { return Vec::new() };
+    let schema = wanted.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
+    let Ok(schema) = serde_json::to_value(schema) else { return Vec::new() };
+    let mut schemas =
+        served["components"]["schemas"].as_object().into_iter().flat_map(serde_json::Map::values);
+    let ours_in = |schema: &&Value| {
+        let kinds = schema["x-kubernetes-group-version-kind"].as_array();
+        kinds.into_iter().flatten().any(|kind| kind["kind"] == ours.spec.names.kind.as_str())
     };
-    if installed.subresources.as_ref().is_none_or(|s| s.status.is_none()) {
-        missing.push(format!("the status subresource of {name}: apply crds/ anew"));
+    let Some(installed) = schemas.find(ours_in) else {
+        return vec![format!("custom resource definition {name} is not installed: {INSTALL}")];
+    };
+    let mut missing = Vec::new();
+    let status = format!("/{}/{{name}}/status", ours.spec.names.plural);
+    let mut paths = served["paths"].as_object().into_iter().flat_map(serde_json::Map::keys);
+    if !paths.any(|path| path.ends_with(&status)) {
+        missing.push(format!("the status subresource of {name}: {ANEW}"));
     }
     let lacking = |what: &str, ours: BTreeSet<String>, theirs: &BTreeSet<String>| {
         ours.into_iter()
             .filter(|one| !theirs.contains(one))
-            .map(|one| format!("{what} '{one}' of {name}: apply crds/ anew"))
+            .map(|one| format!("{what} '{one}' of {name}: {ANEW}"))
             .collect::<Vec<_>>()
     };
-    missing.extend(lacking("the selectable field", selectable(wanted), &selectable(installed)));
-    missing.extend(lacking("the rule", rules(wanted), &rules(installed)));
-    missing.extend(lacking("the field", fields(wanted), &fields(installed)));
+    let selectable_of_ours = wanted.selectable_fields.iter().flatten();
+    let selectable_of_ours =
+        selectable_of_ours.map(|field| field.json_path.trim_start_matches('.').to_owned());
+    missing.extend(lacking("the selectable field", selectable_of_ours.collect(), &selectable(installed)));
+    missing.extend(lacking("the rule", rules(&schema), &rules(installed)));
+    missing.extend(lacking("the field", fields(&schema), &fields(installed)));
     missing
 }
 
-fn selectable(version: &CustomResourceDefinitionVersion) -> BTreeSet<String> {
-    version.selectable_fields.iter().flatten().map(|field| field.json_path.clone()).collect()
-}
-
-fn root(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps> {
-    version.schema.as_ref()?.open_api_v3_schema.as_ref()
-}
-
-fn status(version: &CustomResourceDefinitionVersion) -> Option<&JSONSchemaProps> {
-    root(version)?.properties.as_ref()?.get("status")
+fn selectable(schema: &Value) -> BTreeSet<String> {
+    let fields = schema["x-kubernetes-selectable-fields"].as_array().into_iter().flatten();
+    fields.filter_map(|field| field["fieldPath"].as_str()).map(ToOwned::to_owned).collect()
 }
 
 /// The rules on the whole object and on its status.
-fn rules(version: &CustomResourceDefinitionVersion) -> BTreeSet<String> {
-    [root(version), status(version)]
+fn rules(schema: &Value) -> BTreeSet<String> {
+    [schema, &schema["properties"]["status"]]
         .into_iter()
-        .flatten()
-        .flat_map(|schema| schema.x_kubernetes_validations.iter().flatten())
-        .map(|rule| rule.rule.clone())
+        .flat_map(|schema| schema["x-kubernetes-validations"].as_array().into_iter().flatten())
+        .filter_map(|rule| rule["rule"].as_str())
+        .map(ToOwned::to_owned)
         .collect()
 }
 
 /// The fields of the status: a definition that lacks one would drop what we write into it.
-fn fields(version: &CustomResourceDefinitionVersion) -> BTreeSet<String> {
-    status(version)
-        .and_then(|schema| schema.properties.as_ref())
-        .map(|properties| properties.keys().map(|key| format!("status.{key}")).collect())
-        .unwrap_or_default()
+fn fields(schema: &Value) -> BTreeSet<String> {
+    let properties = schema["properties"]["status"]["properties"].as_object();
+    properties.into_iter().flat_map(serde_json::Map::keys).map(|key| format!("status.{key}")).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
+
+    /// The document that an API server makes of a definition, as far as it is read here.
+    fn served(definition: &CustomResourceDefinition) -> Value {
+        let CustomResourceDefinition { spec, .. } = definition;
+        let version = &spec.versions[0];
+        let mut schema = serde_json::to_value(&version.schema).unwrap()["openAPIV3Schema"].take();
+        schema["x-kubernetes-group-version-kind"] = json!([{"kind": spec.names.kind}]);
+        let selectable = version.selectable_fields.iter().flatten();
+        schema["x-kubernetes-selectable-fields"] =
+            selectable.map(|field| json!({"fieldPath": field.json_path.trim_start_matches('.')})).collect();
+        let path = format!("/apis/functiongraph.io/v1alpha1/{}/{{name}}/status", spec.names.plural);
+        json!({"paths": {path: {}}, "components": {"schemas": {"it": schema}}})
+    }
 
     #[test]
     fn our_own_definitions_lack_nothing() {
         for definition in api::definitions() {
-            assert_eq!(differences(&definition, &definition), Vec::<String>::new());
+            assert_eq!(differences(&definition, &served(&definition)), Vec::<String>::new());
         }
     }
 
     #[test]
     fn a_definition_without_our_status_rules_or_subresource_is_refused() {
         let ours = &api::definitions()[0];
-        let mut theirs = ours.clone();
-        theirs.spec.versions[0].subresources = None;
-        let schema = theirs.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
-        let status = schema.properties.as_mut().unwrap().get_mut("status").unwrap();
-        let rules = status.x_kubernetes_validations.take().unwrap().len();
-        assert_eq!(rules, 4);
-        assert_eq!(differences(ours, &theirs).len(), 1 + rules);
+        let mut theirs = served(ours);
+        theirs["paths"] = json!({});
+        let status = &mut theirs["components"]["schemas"]["it"]["properties"]["status"];
+        let rules = status["x-kubernetes-validations"].take();
+        assert_eq!(rules.as_array().unwrap().len(), 4);
+        assert_eq!(differences(ours, &theirs).len(), 1 + 4);
+    }
+
+    #[test]
+    fn a_definition_without_a_field_of_the_status_or_one_that_is_selected_by_is_refused() {
+        let ours = &api::definitions()[0];
+        let mut theirs = served(ours);
+        let schema = &mut theirs["components"]["schemas"]["it"];
+        schema["x-kubernetes-selectable-fields"] = json!([]);
+        schema["properties"]["status"]["properties"].as_object_mut().unwrap().remove("attempt");
+        let lacks = differences(ours, &theirs);
+        assert!(lacks.iter().any(|line| line.starts_with("the field 'status.attempt' of")), "{lacks:?}");
+        assert!(
+            lacks.iter().any(|line| line.starts_with("the selectable field 'status.outcome'")),
+            "{lacks:?}"
+        );
+        assert_eq!(differences(ours, &Value::Null).len(), 1);
     }
 }

@@ -3,6 +3,7 @@
 //! An operator for the whole cluster sees what every test makes there, so they have a control plane of their
 //! own and come one after the other.
 
+use crate::chart::rendered;
 use crate::looks::{message, ready};
 use crate::world::{KEY, NOBODY, World, new_plane, within};
 use control_plane::{ADMIN, ControlPlane};
@@ -11,7 +12,6 @@ use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
     ClusterFunctionGraphProvider, Condition, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
 };
-use k8s_openapi::api::authorization::v1::SubjectAccessReview;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::await_condition;
@@ -233,22 +233,28 @@ async fn providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_othe
     assert_admitted("still", invoke(&world, &world.namespace, "default", "still").await, true);
 }
 
-/// Gives [`NOBODY`] the rights in the repository.
+/// Gives [`NOBODY`] the rights in the chart.
 pub async fn grant_rights() {
-    let plane = PLANE.get().unwrap();
-    let rights = include_str!("../../deploy/rbac.yaml");
-    plane.apply_yaml(rights).await.unwrap();
+    apply(&rendered("functiongraph", &["-s", "templates/rbac.yaml"]).await).await;
     let subject = json!({"kind": "User", "name": NOBODY, "apiGroup": "rbac.authorization.k8s.io"});
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
         "metadata": {"name": "operator-under-test"}, "subjects": [subject],
-        "roleRef": {"kind": "ClusterRole", "name": "functiongraph-operator", "apiGroup": "rbac.authorization.k8s.io"},
+        "roleRef": {
+            "kind": "ClusterRole", "name": "functiongraph-functiongraph-operator",
+            "apiGroup": "rbac.authorization.k8s.io",
+        },
     });
-    plane.apply_yaml(&binding.to_string()).await.unwrap();
+    apply(&binding.to_string()).await;
+}
+
+/// Applies objects to the cluster of these tests.
+pub async fn apply(yaml: &str) {
+    PLANE.get().unwrap().apply_yaml(yaml).await.unwrap();
 }
 
 #[tokio::test]
-async fn the_rights_in_the_repository_are_enough_and_a_missing_secret_is_missed_at_home() {
+async fn the_rights_in_the_chart_are_enough_and_a_missing_secret_is_missed_at_home() {
     let (world, _turn) = alone().await;
     grant_rights().await;
     let tenant = tenant(&world, "tenant", json!({"team": "images"})).await;
@@ -294,45 +300,4 @@ async fn whom_it_serves_must_be_said_in_one_way() {
     let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
     let said = says(&world, "odd", Reason::Unsupported).await;
     assert!(said.message.contains("spec.allowedNamespaces.selector cannot be used"), "{}", said.message);
-}
-
-/// Whether the API server would let [`NOBODY`] do something in the whole cluster.
-async fn may(world: &World, verb: &str, group: &str, resource: &str) -> bool {
-    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
-    let review = json!({"spec": {"user": NOBODY, "resourceAttributes": {
-        "verb": verb, "group": group, "resource": resource, "subresource": subresource,
-    }}});
-    let all: Api<SubjectAccessReview> = Api::all(world.client.clone());
-    let review = serde_json::from_value(review).unwrap();
-    let answer = all.create(&PostParams::default(), &review).await.unwrap();
-    answer.status.unwrap().allowed
-}
-
-#[tokio::test]
-async fn the_rights_in_the_repository_are_no_more_than_is_needed() {
-    let (world, _turn) = alone().await;
-    grant_rights().await;
-    let ours = "functiongraph.io";
-    for (group, resource, allowed) in [
-        ("", "secrets", "get"),
-        ("", "configmaps", "get"),
-        ("", "namespaces", "get"),
-        ("", "serviceaccounts", ""),
-        ("", "serviceaccounts/token", ""),
-        ("", "pods", ""),
-        ("", "events", ""),
-        ("events.k8s.io", "events", "create patch"),
-        ("rbac.authorization.k8s.io", "clusterroles", ""),
-        (ours, "functioninvocations", "get list watch delete"),
-        (ours, "functioninvocations/status", "patch"),
-        (ours, "functiongraphproviders", "get list watch"),
-        (ours, "functiongraphproviders/status", "patch"),
-        (ours, "clusterfunctiongraphproviders", "get list watch"),
-        (ours, "clusterfunctiongraphproviders/status", "patch"),
-    ] {
-        for verb in ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"] {
-            let expected = allowed.split(' ').any(|one| one == verb);
-            assert_eq!(may(&world, verb, group, resource).await, expected, "{verb} {resource}");
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Identities without a Secret: agencies, the operator's own Pod and node, files of the kubelet; and who may use which.
 
-use crate::cluster::{alone_with, assert_admitted, grant_rights, invoke, says, share_as};
+use crate::chart::rendered;
+use crate::cluster::{alone_with, apply, assert_admitted, grant_rights, invoke, says, share_as};
 use crate::logins::{PROJECT, accepted, calls, federated_with, once, provider, ready, world};
 use crate::world::{NOBODY, World};
 use control_plane::ADMIN;
@@ -11,8 +12,8 @@ use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, FunctionGraphProvider, Reason};
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
-use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::{Value, json};
+use kube::api::PostParams;
+use serde_json::json;
 use std::fs;
 use std::time::Duration;
 
@@ -205,19 +206,22 @@ async fn tokens_of_one_service_account_are_made_with_the_documented_role_and_of_
         let said = says(&world, name, Reason::CredentialsInvalid).await;
         assert!(said.message.contains("grant it create on serviceaccounts/token"), "{}", said.message);
     }
-    let role: Value = serde_saphyr::from_str(include_str!("../../deploy/rbac-oidc.yaml")).unwrap();
+    let allowed = format!(
+        "settings.tokenAudience=functiongraph,rbac.tokenServiceAccounts[0].namespace={},\
+         rbac.tokenServiceAccounts[0].names={{functiongraph}}",
+        world.namespace
+    );
+    let rights = rendered("functiongraph", &["-s", "templates/rbac-tokens.yaml", "--set", &allowed]).await;
+    apply(&rights).await;
     let subject = json!({"kind": "User", "name": NOBODY, "apiGroup": "rbac.authorization.k8s.io"});
-    let name = role["metadata"]["name"].clone();
+    let name = "functiongraph-operator-tokens";
     let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": "operator-under-test", "namespace": world.namespace},
         "subjects": [subject],
         "roleRef": {"kind": "Role", "name": name, "apiGroup": "rbac.authorization.k8s.io"},
     });
-    let parameters = PatchParams::apply("test");
-    let roles = world.api::<k8s_openapi::api::rbac::v1::Role>();
-    roles.patch(name.as_str().unwrap(), &parameters, &Patch::Apply(role)).await.unwrap();
-    let bindings = world.api::<k8s_openapi::api::rbac::v1::RoleBinding>();
-    bindings.patch(name.as_str().unwrap(), &parameters, &Patch::Apply(binding)).await.unwrap();
+    apply(&binding.to_string()).await;
 
     says(&world, "functiongraph", Reason::ProviderReady).await;
     assert_admitted("allowed", invoke(&world, &world.namespace, "functiongraph", "allowed").await, true);

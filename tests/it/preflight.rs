@@ -11,6 +11,9 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+/// How the operator says what to do about a permission.
+const GRANT: &str = "grant what the Helm chart does in templates/rbac.yaml";
+
 /// A control plane without our definitions, for the one test that installs them step by step.
 static BARE: OnceCell<ControlPlane> = OnceCell::const_new();
 
@@ -19,7 +22,13 @@ async fn without_its_definitions_it_says_what_to_install_and_begins_when_they_ar
     let bare = BARE.get_or_init(bare_plane).await;
     let world = World::on(bare, |_| {}).await;
     let operator = world.operator_starting(&[]).await;
-    let said = operator.lacks(|said| said.contains("kubectl apply -f crds/")).await;
+    let said = operator
+        .lacks(|said| {
+            said.contains(
+                "is not installed: install the Helm chart with crds.install=true, or kubectl apply -f crds/",
+            )
+        })
+        .await;
     for name in ["functioninvocations.functiongraph.io", "functiongraphproviders.functiongraph.io"] {
         assert!(said.contains(&format!("custom resource definition {name} is not installed")), "{said}");
     }
@@ -39,7 +48,11 @@ async fn without_its_definitions_it_says_what_to_install_and_begins_when_they_ar
     for rule in rules {
         assert!(said.contains(&rule.rule), "{said}");
     }
-    assert!(said.lines().all(|line| line.ends_with("apply crds/ anew")), "{said}");
+    assert!(
+        said.lines()
+            .all(|line| line.ends_with("upgrade the Helm chart with crds.install=true, or apply crds/ anew")),
+        "{said}"
+    );
 
     let kubectl = async |arguments: &[&str]| {
         let mut command = Command::from(bare.kubectl());
@@ -55,33 +68,23 @@ async fn without_its_definitions_it_says_what_to_install_and_begins_when_they_ar
     assert_eq!(world.end("at-last").await.outcome, Some(Outcome::Accepted));
 }
 
-/// A role of the test's namespace for [`NOBODY`], with a role of the cluster beside it to read the definitions.
+/// A role of the test's namespace for [`NOBODY`], and nothing of the cluster's.
 async fn grant(world: &World, rules: &[Value]) {
     let namespace = &world.namespace;
     let subjects = json!([{"kind": "User", "name": NOBODY, "apiGroup": "rbac.authorization.k8s.io"}]);
     let object = |kind: &str, more: Value| {
         let mut object = json!({
             "apiVersion": "rbac.authorization.k8s.io/v1", "kind": kind,
-            "metadata": {"name": "operator-under-test"},
+            "metadata": {"name": "operator-under-test", "namespace": namespace},
         });
-        if !kind.starts_with("Cluster") {
-            object["metadata"]["namespace"] = namespace.as_str().into();
-        }
         object.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         object
     };
-    let definitions = json!({
-        "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get"],
-        "resourceNames": [format!("functioninvocations.{GROUP}"), format!("functiongraphproviders.{GROUP}")],
-    });
     let reference =
-        |kind| json!({"kind": kind, "name": "operator-under-test", "apiGroup": "rbac.authorization.k8s.io"});
-    let binding = |kind| json!({"subjects": subjects, "roleRef": reference(kind)});
+        json!({"kind": "Role", "name": "operator-under-test", "apiGroup": "rbac.authorization.k8s.io"});
     let items = [
-        object("ClusterRole", json!({"rules": [definitions]})),
-        object("ClusterRoleBinding", binding("ClusterRole")),
         object("Role", json!({"rules": rules})),
-        object("RoleBinding", binding("Role")),
+        object("RoleBinding", json!({"subjects": subjects, "roleRef": reference})),
     ];
     let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
     plane().await.apply_yaml(&list.to_string()).await.unwrap();
@@ -102,7 +105,7 @@ async fn without_its_permissions_it_names_them_and_with_them_it_needs_no_more() 
     ];
     let secrets = rule("", &["secrets"], &["get"]);
 
-    let said = operator.lacks(|said| said.contains("permission to get customresourcedefinitions")).await;
+    let said = operator.lacks(|said| said.contains("permission to get configmaps")).await;
     for what in [
         "get functioninvocations",
         "list functioninvocations",
@@ -116,14 +119,13 @@ async fn without_its_permissions_it_names_them_and_with_them_it_needs_no_more() 
         "get secrets",
         "get configmaps",
     ] {
-        let line = format!("permission to {what} in namespace {}: see deploy/rbac.yaml", world.namespace);
+        let line = format!("permission to {what} in namespace {}: {GRANT}", world.namespace);
         assert!(said.lines().any(|said| said == line), "{what}: {said}");
     }
-    assert_eq!(said.lines().count(), 13, "{said}");
+    assert_eq!(said.lines().count(), 11, "{said}");
 
     grant(&world, &ours).await;
-    let expected =
-        format!("permission to get secrets in namespace {}: see deploy/rbac.yaml\n", world.namespace);
+    let expected = format!("permission to get secrets in namespace {}: {GRANT}\n", world.namespace);
     operator.lacks(|said| said == expected).await;
     assert_eq!(world.get("permitted").await.status.unwrap().observed_generation, Some(-1));
 

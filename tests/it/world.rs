@@ -46,6 +46,13 @@ pub async fn new_plane() -> ControlPlane {
     for definition in api::definitions() {
         definitions.create(&PostParams::default(), &definition).await.expect("a definition is accepted");
     }
+    established(&plane).await;
+    plane
+}
+
+/// Waits until the definitions are served.
+pub async fn established(plane: &ControlPlane) {
+    let definitions: Api<_> = Api::all(plane.client().expect("its client"));
     for name in [
         FunctionInvocation::crd_name(),
         FunctionGraphProvider::crd_name(),
@@ -54,7 +61,6 @@ pub async fn new_plane() -> ControlPlane {
         let established = await_condition(definitions.clone(), name, conditions::is_crd_established());
         within(established).await.expect("a definition is established");
     }
-    plane
 }
 
 /// A control plane with a user without rights.

@@ -1,0 +1,120 @@
+//! The Helm chart, installed on a real API server as a user does it.
+
+use crate::looks::{output, text};
+use crate::world::{bare_plane, established, within};
+use control_plane::{ControlPlane, tool};
+use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
+use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tokio::process::Command;
+
+/// Where the chart is.
+pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/functiongraph-operator");
+
+/// What the chart renders for a release of its own name.
+pub async fn rendered(namespace: &str, arguments: &[&str]) -> String {
+    let mut helm = Command::new(tool("helm").unwrap());
+    helm.args(["template", "functiongraph-operator", CHART, "--namespace", namespace]).args(arguments);
+    let said = output(helm, "").await;
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    text(&said.stdout)
+}
+
+/// What Helm says: on success what it prints, else why not.
+pub async fn helm(plane: &ControlPlane, arguments: &[&str]) -> Result<String, String> {
+    let mut helm = Command::from(plane.helm().unwrap());
+    helm.args(arguments);
+    let said = output(helm, "").await;
+    if said.status.success() { Ok(text(&said.stdout)) } else { Err(text(&said.stderr)) }
+}
+
+/// Makes a namespace with the Secret `functiongraph`, which says the region too if asked.
+async fn home(client: &Client, name: &str, region: bool) {
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": name}})).unwrap();
+    Api::all(client.clone()).create(&PostParams::default(), &namespace).await.unwrap();
+    let mut data = json!({"accessKeyID": "TESTACCESSKEY0000001", "secretAccessKey": "a-secret"});
+    if region {
+        data["region"] = "eu-de".into();
+        data["projectID"] = "7aad83af3e8d42e99ac194e8419e2c9b".into();
+    }
+    let secret = json!({"metadata": {"name": "functiongraph"}, "stringData": data});
+    let secrets: Api<Secret> = Api::namespaced(client.clone(), name);
+    secrets.create(&PostParams::default(), &serde_json::from_value(secret).unwrap()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_is_the_users() {
+    let plane = bare_plane().await;
+    let client = plane.client().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    helm(&plane, &["package", CHART, "--destination", folder]).await.unwrap();
+    let package = format!("{folder}/functiongraph-operator-{}.tgz", env!("CARGO_PKG_VERSION"));
+    home(&client, "bare", false).await;
+    home(&client, "team", true).await;
+    let set = "defaultProvider.secretName=functiongraph";
+    let install = async |namespace: &str| {
+        helm(&plane, &["install", "fg", &package, "--namespace", namespace, "--set", set]).await
+    };
+    let upgrade = async || {
+        helm(&plane, &["upgrade", "fg", &package, "--namespace", "team", "--set", set]).await.unwrap()
+    };
+    let uninstall = async || helm(&plane, &["uninstall", "fg", "--namespace", "team"]).await.unwrap();
+    let providers: Api<FunctionGraphProvider> = Api::namespaced(client.clone(), "team");
+
+    // A mistake is told with both ways out of it, and leaves nothing behind.
+    let said = install("bare").await.unwrap_err();
+    for way in
+        ["--set defaultProvider.region=eu-de", "give the Secret functiongraph in namespace bare a key region"]
+    {
+        assert!(said.contains(way), "{said}");
+    }
+    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
+    assert_eq!(definitions.list(&ListParams::default()).await.unwrap().items.len(), 0);
+
+    // Removed before any upgrade, when the provider is still a hook.
+    install("team").await.unwrap();
+    assert!(providers.get_opt("default").await.unwrap().is_some());
+    uninstall().await;
+    assert!(providers.get_opt("default").await.unwrap().is_none(), "a provider is left behind");
+    for definition in definitions.list(&ListParams::default()).await.unwrap() {
+        definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
+    }
+    let gone = async {
+        while !definitions.list(&ListParams::default()).await.unwrap().items.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(gone).await;
+
+    let said = install("team").await.unwrap();
+    assert!(said.contains("kubectl get fgp -n team default -o wide"), "{said}");
+    let made = providers.get("default").await.unwrap();
+    assert_eq!(made.spec.region, "eu-de");
+    assert_eq!(made.spec.project_id.as_deref(), Some("7aad83af3e8d42e99ac194e8419e2c9b"));
+    established(&plane).await;
+    let invocations: Api<FunctionInvocation> = Api::namespaced(client.clone(), "team");
+    let kept = json!({"metadata": {"name": "kept"}, "spec": {"function": {"name": "hello"}}});
+    invocations.create(&PostParams::default(), &serde_json::from_value(kept).unwrap()).await.unwrap();
+
+    // The first upgrade takes the provider over, the second finds it where it belongs: it is never replaced.
+    for _ in 0..2 {
+        upgrade().await;
+        let now = providers.get("default").await.unwrap();
+        assert_eq!(now.uid(), made.uid(), "the provider was replaced");
+        assert!(!now.annotations().contains_key("helm.sh/hook"), "{:?}", now.annotations());
+    }
+
+    uninstall().await;
+    assert!(providers.get_opt("default").await.unwrap().is_none(), "a provider is left behind");
+    assert_eq!(definitions.list(&ListParams::default()).await.unwrap().items.len(), 3);
+    assert!(invocations.get_opt("kept").await.unwrap().is_some(), "an invocation is gone");
+
+    // And back: what was left is taken over.
+    install("team").await.unwrap();
+    assert!(providers.get_opt("default").await.unwrap().is_some());
+    assert!(invocations.get_opt("kept").await.unwrap().is_some());
+}
