@@ -46,7 +46,8 @@ lint: ## Formatting and clippy
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo clippy --locked --test e2e -- -D warnings
 
-generated: ## Fail if crds/ or docs/reference.md is not what the code says
+generated: tools ## Fail if crds/, docs/reference.md or the chart's README.md is not what the code says
+	@tools/chart.sh docs check
 	cargo test --locked --quiet --example reference
 	@fresh=$$(mktemp -d) && trap 'rm -rf "$$fresh"' EXIT \
 	&& cargo run --locked --quiet -- crd --output-dir "$$fresh" \
@@ -58,7 +59,7 @@ supply-chain: $(CARGO_DENY) ## Licences, sources and banned crates of all depend
 advisories: $(CARGO_DENY) ## Known vulnerabilities of all dependencies; fetches the RustSec database
 	$(CARGO_DENY) --locked --workspace check advisories
 
-chart: tools ## Lint and test the Helm chart
+chart: tools ## Lint and test the Helm chart, hold it to five versions of Kubernetes, scan it
 	@tools/chart.sh
 
 alerts: ## Check the alerting rules and run their tests; needs promtool
@@ -68,7 +69,8 @@ alerts: ## Check the alerting rules and run their tests; needs promtool
 bench: tools announce ## Measure under load
 	cargo bench --locked --bench load
 
-generate: ## Write crds/ and docs/reference.md anew from the code
+generate: tools ## Write crds/, docs/reference.md and the chart's README.md anew from the code
+	@tools/chart.sh docs
 	cargo run --locked --quiet -- crd --output-dir crds
 	cargo run --locked --quiet --example reference
 
