@@ -1,6 +1,11 @@
 //! The command line. Every flag has an environment name and says when to change it.
 
+mod hosts;
+
+pub use hosts::HostPattern;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -53,15 +58,21 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
     pub own_namespace: Option<String>,
 
-    /// Hosts that the endpoint of a provider may name: exact names, or suffixes with a leading dot. Change
-    /// it for a partner cloud, or for an emulator, as in `localhost`.
+    /// Hosts that the endpoint of a provider may name: names, names with `{region}` for one part that looks like a
+    /// region, or suffixes with a leading dot, which admit every name below them. Change it for a partner cloud, or
+    /// for an emulator, as in `localhost`. A name that stands here as it is may lead to any address.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_ALLOWED_ENDPOINT_HOSTS",
         value_delimiter = ',',
-        default_value = ".myhuaweicloud.com,.myhuaweicloud.eu,.otc.t-systems.com"
+        default_value = hosts::OF_THE_CLOUDS
     )]
-    pub allowed_endpoint_hosts: Vec<String>,
+    pub allowed_endpoint_hosts: Vec<HostPattern>,
+
+    /// Networks that no endpoint may lead to, beside loopback and link-local ones: give those of the cluster's Services
+    /// and Pods, as in `10.247.0.0/16,172.16.0.0/16`. Names that --allowed-endpoint-hosts lists as they are may.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_REFUSED_NETWORKS", value_delimiter = ',')]
+    pub refused_networks: Vec<IpNet>,
 
     /// Where /healthz, /readyz and /metrics are served. Change it when the port is taken; port 0 takes any
     /// free one and logs which.

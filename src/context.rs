@@ -11,11 +11,13 @@ use crate::api::provider::ProtocolVersion;
 use crate::api::{
     AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
 };
+use crate::args::HostPattern;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::lifecycle::View;
 use crate::metrics::Metrics;
 use followed::Followed;
+use functiongraph::addresses::IpNet;
 use grants::Namespaces;
 use jiff::Timestamp;
 use journal::Journal;
@@ -69,8 +71,8 @@ pub struct Context {
 /// What the platform team decided with the operator's flags.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Hosts that a provider's endpoint may name: exact, or a suffix with a leading dot.
-    pub allowed_endpoint_hosts: Vec<String>,
+    /// Where providers may lead.
+    pub reach: Reach,
     /// The one namespace that is served; `None` for the whole cluster.
     pub namespace: Option<String>,
     /// The operator's own namespace, where the Secrets of cluster providers are.
@@ -87,6 +89,15 @@ pub struct Options {
     pub strict_503: bool,
     /// Whether an accepted invocation gets an Event: a third API write for each.
     pub events_on_success: bool,
+}
+
+/// Where providers may lead.
+#[derive(Clone, Debug, Default)]
+pub struct Reach {
+    /// Hosts that an endpoint may name.
+    pub allowed_hosts: Vec<HostPattern>,
+    /// Networks that no endpoint may lead to, unless its host is listed as it is.
+    pub refused_networks: Vec<IpNet>,
 }
 
 /// What the operator itself is to the cloud: whoever uses it acts as the operator.

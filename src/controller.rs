@@ -13,7 +13,7 @@ use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::providers::{Key, Providers};
-use crate::context::{Context, Failures, Options, OwnIdentity};
+use crate::context::{Context, Failures, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight};
 use crate::metrics::Metrics;
@@ -207,7 +207,10 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores:
 
 fn options(args: &Run, own_namespace: String) -> Options {
     Options {
-        allowed_endpoint_hosts: args.allowed_endpoint_hosts.clone(),
+        reach: Reach {
+            allowed_hosts: args.allowed_endpoint_hosts.clone(),
+            refused_networks: args.refused_networks.clone(),
+        },
         namespace: args.namespace.clone(),
         own_namespace,
         secret_poll: Duration::from_secs(args.secret_poll_seconds),

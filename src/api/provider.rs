@@ -192,8 +192,25 @@ pub struct FunctionGraphProviderStatus {
     #[serde(default, deserialize_with = "lenient")]
     pub credential_expiration_time: Option<Timestamp>,
 
+    /// The credential that was refused, for the other replicas of the operator: none of them tries it again within five
+    /// minutes (a password: 16), so that it is not locked.
+    #[serde(default, deserialize_with = "lenient")]
+    pub credential_refusal: Option<CredentialRefusal>,
+
     /// `Ready`, and `Reconciling` or `Stalled` while they hold.
     #[serde(default, deserialize_with = "lenient_list")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub conditions: Vec<Condition>,
+}
+
+/// Which credential was refused, and when. Nothing in it is derived from what the Secret holds.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialRefusal {
+    /// The `metadata.resourceVersion` of the Secret.
+    #[schemars(length(max = 128))]
+    pub secret_resource_version: String,
+
+    /// When the service said so.
+    pub time: Timestamp,
 }

@@ -1,15 +1,20 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
+mod keys;
+mod place;
 mod reading;
 mod standing;
 
-pub use standing::{Access, Held, Logins, Refusal, Refused, Setback, Standing};
+pub use keys::{Held as HeldKey, KeyName};
+pub use place::Place;
+pub use standing::{Access, Held, Logins, Origin, Refusal, Refused, Setback, Standing};
 
 use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
-use crate::gate::{Entry, Gate, GateLimits, GateState, Signal, Ticket};
+use crate::gate::{Entry, Gate, GateLimits, GateState, Ticket};
 use jiff::Timestamp;
+use keys::Keys;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -40,6 +45,10 @@ pub fn key(kind: ProviderKind, namespace: &str, name: &str) -> Key {
 struct Provider {
     standing: Standing,
     refusal: Option<Refusal>,
+    /// Which credential was made ready last: its source, and the login that brought it.
+    latest: Option<(String, u64)>,
+    /// The source of the credential that the service took last.
+    proven: Option<String>,
     made_for: Option<(String, Option<String>)>,
     last_trouble: String,
     asked_at: Option<Instant>,
@@ -55,11 +64,65 @@ impl Provider {
         let state = self.gate.state(now);
         matches!(self.standing, Standing::Unseen) && state.waiting == 0 && state.in_flight == 0
     }
+
+    /// The access key that it sends with, if it does.
+    fn key(&self) -> Option<&KeyName> {
+        match &self.standing {
+            Standing::Ready(access) => access.key.as_ref(),
+            Standing::NotReady(..) | Standing::Unseen => None,
+        }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        let text = format!("The service does not accept the credential: {}", refusal.message);
+        self.refusal = Some(refusal);
+        self.proven = None;
+        if matches!(self.standing, Standing::Ready(_)) {
+            self.standing = Standing::NotReady(Reason::CredentialsInvalid, text);
+        }
+        self.gate.shut();
+    }
+}
+
+/// What is behind the lock.
+#[derive(Default)]
+struct Known {
+    all: HashMap<Key, Provider>,
+    keys: Keys,
+}
+
+impl Known {
+    fn provider(&mut self, key: &Key) -> &mut Provider {
+        self.all.entry(Arc::clone(key)).or_insert_with(|| Provider {
+            standing: Standing::Unseen,
+            refusal: None,
+            latest: None,
+            proven: None,
+            made_for: None,
+            last_trouble: String::new(),
+            asked_at: None,
+            reported: None,
+            differs_since: None,
+            logins: Logins::default(),
+            gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
+        })
+    }
+
+    /// The other providers that send with a key of the same id; `keys` tells which of them are beyond doubt.
+    fn siblings(
+        &mut self,
+        key: &Key,
+        of: &KeyName,
+    ) -> (impl Iterator<Item = (&Key, &mut Provider)>, &mut Keys) {
+        let is_one = |provider: &Provider| provider.key().is_some_and(|other| other.id == of.id);
+        let others = self.all.iter_mut().filter(move |(name, provider)| *name != key && is_one(provider));
+        (others, &mut self.keys)
+    }
 }
 
 /// All providers.
 pub struct Providers {
-    all: Mutex<HashMap<Key, Provider>>,
+    known: Mutex<Known>,
     changed: Notify,
     inspect: mpsc::UnboundedSender<Key>,
 }
@@ -68,7 +131,7 @@ impl Providers {
     /// None yet. Who listens to `inspect` is told which providers want to be looked at.
     #[must_use]
     pub fn new(inspect: mpsc::UnboundedSender<Key>) -> Self {
-        Self { all: Mutex::default(), changed: Notify::new(), inspect }
+        Self { known: Mutex::default(), changed: Notify::new(), inspect }
     }
 
     /// Asks for a look at a provider soon.
@@ -78,21 +141,36 @@ impl Providers {
     }
 
     /// Asks for a place at a provider. The place ends when it is dropped.
+    ///
+    /// A key that has not proven itself is tried through one provider at a time: the others' gates are shut meanwhile.
     pub fn enter(self: &Arc<Self>, key: &Key, ticket: Ticket) -> Option<Place> {
-        let uid = ticket.uid.clone();
-        let entry = self.with(key, |provider| provider.gate.enter(ticket, clock::monotonic()));
+        let (uid, now) = (ticket.uid.clone(), clock::monotonic());
+        let mut known = self.known();
+        let provider = known.provider(key);
+        let name = provider.key().cloned();
+        let entry = provider.gate.enter(ticket, now);
+        let mut tried = None;
+        if let (Entry::Admitted, Some(name)) = (entry, name)
+            && !known.keys.is_good(&name)
+            && known.keys.begin(&name, key)
+        {
+            let (siblings, keys) = known.siblings(key, &name);
+            let unproven =
+                siblings.filter(|(_, sibling)| !sibling.key().is_some_and(|key| keys.is_good(key)));
+            unproven.for_each(|(_, sibling)| sibling.gate.shut());
+            tried = Some(name);
+        }
+        drop(known);
         self.changed.notify_one();
         match entry {
-            Entry::Admitted => {
-                Some(Place { providers: Arc::clone(self), key: Arc::clone(key), uid, signal: Signal::Unused })
-            }
+            Entry::Admitted => Some(Place::new(Arc::clone(self), Arc::clone(key), uid, tried)),
             Entry::Queued => None,
         }
     }
 
     /// Takes an object out of the line, because it wants no place any more.
     pub fn forget(&self, key: &Key, uid: &str) {
-        if let Some(provider) = self.all().get_mut(key) {
+        if let Some(provider) = self.known().all.get_mut(key) {
             provider.gate.forget(uid);
         }
     }
@@ -175,14 +253,48 @@ impl Providers {
     }
 
     /// The identity service refused a step: it is not tried again before the source changes or a pause has passed.
-    pub fn refuse_step(&self, key: &Key, secret_version: &str, at_step: Refused, message: String) {
-        let (secret_version, at) = (secret_version.to_owned(), clock::monotonic());
+    pub fn refuse_step(&self, key: &Key, source: &Origin, at_step: Refused, message: String) {
+        let (at, time) = (clock::monotonic(), clock::now());
+        let Origin { version: secret_version, resource_version } = source.clone();
         self.with(key, |provider| {
             if at_step == Refused::Login {
                 provider.logins.held = None;
             }
-            provider.refusal = Some(Refusal { secret_version, login: 0, at, times: 1, at_step, message });
+            let (login, times) = (0, 1);
+            let refusal =
+                Refusal { secret_version, resource_version, login, at, time, times, at_step, message };
+            provider.refusal = Some(refusal);
         });
+    }
+
+    /// Why an access key must not be tried now, if it must not. What was said against it through another provider counts
+    /// for this one as if it had been told itself.
+    pub fn held_key(&self, key: &Key, name: &KeyName, source: &Origin) -> Option<HeldKey> {
+        let mut known = self.known();
+        let held = known.keys.held(name, clock::monotonic())?;
+        if let HeldKey::Refused(failure) = &held {
+            known.provider(key).refusal = Some(Refusal {
+                secret_version: source.version.clone(),
+                resource_version: source.resource_version.clone(),
+                login: 0,
+                at: failure.at,
+                time: failure.time,
+                times: 1,
+                at_step: Refused::Credential,
+                message: failure.message.clone(),
+            });
+        }
+        Some(held)
+    }
+
+    /// An access key was refused before any invocation was sent with it.
+    pub fn refuse_key(&self, name: &KeyName, message: String) {
+        self.known().keys.refused(name, message, clock::monotonic(), clock::now());
+    }
+
+    /// Whether the service took a credential from this source last.
+    pub fn has_proven(&self, key: &Key, secret_version: &str) -> bool {
+        self.with(key, |provider| provider.proven.as_deref() == Some(secret_version))
     }
 
     /// Whether the provider was not looked at yet.
@@ -203,7 +315,10 @@ impl Providers {
     /// The provider can be used. A credential that has not proven itself yet is tried with one request.
     pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) {
         let now = clock::monotonic();
-        self.with(key, |provider| {
+        let mut known = self.known();
+        let tried = access.key.as_ref().is_some_and(|name| known.keys.is_tried_elsewhere(name, key));
+        {
+            let provider = known.provider(key);
             let proven = provider.refusal.is_none()
                 && matches!(&provider.standing, Standing::Ready(old) if old.secret_version == access.secret_version);
             if provider.made_for.as_ref().is_some_and(|old| *old != access.made_for) {
@@ -211,12 +326,16 @@ impl Providers {
                 provider.last_trouble.clear();
             }
             provider.made_for = Some(access.made_for.clone());
+            provider.latest = Some((access.secret_version.clone(), access.login));
             provider.standing = Standing::Ready(Arc::new(access));
             provider.gate.set_limits(limits, now);
-            if !proven {
+            if tried {
+                provider.gate.shut();
+            } else if !proven {
                 provider.gate.open(true, now);
             }
-        });
+        }
+        drop(known);
         self.changed.notify_one();
     }
 
@@ -232,43 +351,54 @@ impl Providers {
     pub fn gone(&self, key: &Key) {
         self.with(key, |provider| {
             provider.standing = Standing::Unseen;
-            provider.refusal = None;
+            (provider.refusal, provider.latest, provider.proven) = (None, None, None);
             provider.logins = Logins { count: provider.logins.count, ..Logins::default() };
             provider.gate.shut();
         });
     }
 
-    /// The service refused the credential: nobody uses it until it is looked at again. A newer credential
-    /// that took its place meanwhile is not concerned.
-    pub fn refuse(&self, key: &Key, access: &Access, message: String) {
-        let at = clock::monotonic();
-        self.with(key, |provider| {
-            let other =
-                |now: &Access| now.secret_version != access.secret_version || now.login != access.login;
-            if matches!(&provider.standing, Standing::Ready(now) if other(now)) {
-                return;
-            }
-            let before = provider.refusal.as_ref().filter(|refusal| refusal.is_of(&access.secret_version));
-            let times = match before {
-                // Several requests were under way with the same credential.
-                Some(refusal) if refusal.login == access.login && refusal.at_step == Refused::Credential => {
-                    refusal.times
+    /// The service refused the credential: nobody uses it until it is looked at again, neither here nor through another
+    /// provider. Who has taken a newer credential meanwhile is not concerned.
+    pub fn refuse(&self, key: &Key, access: &Access, message: &str) {
+        let (at, time) = (clock::monotonic(), clock::now());
+        let mut known = self.known();
+        let refusal = |of: &Access, times| Refusal {
+            secret_version: of.secret_version.clone(),
+            resource_version: of.resource_version.clone(),
+            login: of.login,
+            at,
+            time,
+            times,
+            at_step: Refused::Credential,
+            message: message.to_owned(),
+        };
+        if let Some(name) = &access.key {
+            known.keys.refused(name, message.to_owned(), at, time);
+            for (sibling, provider) in known.siblings(key, name).0 {
+                if let Standing::Ready(same) = provider.standing.clone()
+                    && same.key.as_ref() == Some(name)
+                {
+                    provider.refuse(refusal(&same, 1));
+                    self.ask_to_inspect(sibling);
                 }
-                Some(refusal) => refusal.times.saturating_add(1),
-                None => 1,
-            };
-            let text = format!("The service does not accept the credential: {message}");
-            provider.refusal = Some(Refusal {
-                secret_version: access.secret_version.clone(),
-                login: access.login,
-                at,
-                times,
-                at_step: Refused::Credential,
-                message,
-            });
-            provider.standing = Standing::NotReady(Reason::CredentialsInvalid, text);
-            provider.gate.shut();
-        });
+            }
+        }
+        let provider = known.provider(key);
+        let is_latest =
+            |(version, login): &(String, u64)| *version == access.secret_version && *login == access.login;
+        if !provider.latest.as_ref().is_some_and(is_latest) {
+            return;
+        }
+        let before = provider.refusal.as_ref().filter(|refusal| refusal.is_of(&access.secret_version));
+        let times = match before {
+            // Several requests were under way with the same credential.
+            Some(refusal) if refusal.login == access.login && refusal.at_step == Refused::Credential => {
+                refusal.times
+            }
+            Some(refusal) => refusal.times.saturating_add(1),
+            None => 1,
+        };
+        provider.refuse(refusal(access, times));
     }
 
     /// The pace of one provider.
@@ -294,9 +424,9 @@ impl Providers {
     fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) -> Option<Instant> {
         let now = clock::monotonic();
         let mut next: Option<Instant> = None;
-        let mut all = self.all();
-        all.retain(|_, provider| !provider.is_forgotten(now));
-        for (key, provider) in all.iter_mut() {
+        let mut known = self.known();
+        known.all.retain(|_, provider| !provider.is_forgotten(now));
+        for (key, provider) in &mut known.all {
             loop {
                 let granted = provider.gate.grants(now);
                 if granted.is_empty() {
@@ -315,71 +445,14 @@ impl Providers {
         next
     }
 
-    fn all(&self) -> MutexGuard<'_, HashMap<Key, Provider>> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn with<T>(&self, key: &Key, change: impl FnOnce(&mut Provider) -> T) -> T {
-        let mut all = self.all();
-        let provider = all.entry(Arc::clone(key)).or_insert_with(|| Provider {
-            standing: Standing::Unseen,
-            refusal: None,
-            made_for: None,
-            last_trouble: String::new(),
-            asked_at: None,
-            reported: None,
-            differs_since: None,
-            logins: Logins::default(),
-            gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
-        });
-        change(provider)
+        change(self.known().provider(key))
     }
 }
 
-/// A place at a provider: one request may be sent. Dropping it gives the place to the next.
-pub struct Place {
-    providers: Arc<Providers>,
-    key: Key,
-    uid: String,
-    signal: Signal,
-}
-
-impl Place {
-    /// From here on something may have been sent: unless it is told otherwise, that went badly.
-    pub fn used(&mut self) {
-        self.signal = Signal::Trouble;
-    }
-
-    /// Keeps what went wrong, for the provider's status.
-    pub fn complain(&self, what: &str) {
-        self.providers.with(&self.key, |provider| what.clone_into(&mut provider.last_trouble));
-    }
-
-    /// Ends with what the exchange says about the endpoint.
-    pub fn leave(mut self, signal: Signal) {
-        self.signal = signal;
-        if signal == Signal::Clean {
-            let proven = self.providers.with(&self.key, |provider| {
-                matches!(provider.standing, Standing::Ready(_)) && provider.refusal.take().is_some()
-            });
-            if proven {
-                self.providers.ask_to_inspect(&self.key);
-            }
-        }
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let (now, chance) = (clock::monotonic(), clock::chance());
-        let turned = self.providers.with(&self.key, |provider| {
-            let before = provider.gate.is_suspect(now);
-            provider.gate.leave(&self.uid, self.signal, chance, now);
-            before != provider.gate.is_suspect(now)
-        });
-        if turned {
-            self.providers.ask_to_inspect(&self.key);
-        }
-        self.providers.changed.notify_one();
-    }
-}
+#[cfg(test)]
+mod tests;

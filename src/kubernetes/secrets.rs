@@ -18,6 +18,8 @@ pub struct Values {
     pub by_key: BTreeMap<String, SecretString>,
     /// Changes whenever a value changes; a Secret that is only touched keeps it. Nothing can be learned from it.
     pub version: String,
+    /// What the API server calls this state of it: for other replicas, who cannot compare the other name.
+    pub resource_version: Option<String>,
     /// Whether its type is one of Kubernetes' own, such as that of a service account's token.
     pub is_of_kubernetes: bool,
 }
@@ -42,7 +44,8 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option
         }
         value.0.zeroize();
     }
-    Ok(Some(Values { version: version(&by_key), by_key, is_of_kubernetes }))
+    let resource_version = secret.metadata.resource_version;
+    Ok(Some(Values { version: version(&by_key), resource_version, by_key, is_of_kubernetes }))
 }
 
 fn version(by_key: &BTreeMap<String, SecretString>) -> String {

@@ -15,8 +15,8 @@ use functiongraph::{Answer, Credential, FunctionUrn, Invocation, Kind, Protocol,
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The longest pause of a whole provider that a `Retry-After` can cause.
-const GATE_PAUSE: Duration = Duration::from_mins(15);
+/// The longest pause of a whole provider, or of its logins, that a `Retry-After` can cause.
+pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(15);
 
 /// What is kept of a function's result, in bytes.
 const RESULT: usize = 8192;
@@ -129,7 +129,7 @@ pub fn signal(verdict: Verdict, retry_after: Option<Duration>) -> Signal {
         }
         // One object's patience must not hold up its neighbours for longer than this.
         Verdict::Throttled | Verdict::Unavailable { .. } => {
-            Signal::Throttled { retry_after: retry_after.map(|asked| asked.min(GATE_PAUSE)) }
+            Signal::Throttled { retry_after: retry_after.map(|asked| asked.min(LONGEST_RETRY_AFTER)) }
         }
         Verdict::Unauthenticated => Signal::Unused,
         Verdict::Ambiguous => Signal::Trouble,

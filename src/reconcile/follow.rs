@@ -145,7 +145,7 @@ pub async fn stop(
     let Some(mut place) = enter(object, context, provider) else {
         return Ok(Action::requeue(LATER));
     };
-    place.used();
+    place.used(&access);
     let asked =
         access.client.cancel(&topic.1, &id, CancelType::Force, &access.credential, clock::now(), CALL);
     let why = match asked.await {
@@ -298,7 +298,7 @@ async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
         return followed.failed(&topic, None, clock::monotonic());
     };
     let Some(question) = followed.question(&topic, clock::monotonic()) else { return Vec::new() };
-    place.used();
+    place.used(&access);
     context.metrics.listed(&topic.0);
     let (query, credential) = (query(question), &access.credential);
     let listed = access.client.list_async_invocations(&topic.1, &query, credential, clock::now(), CALL);
@@ -343,7 +343,7 @@ pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place
         text => format!("FunctionGraph answered {label}: {text}."),
     };
     if verdict == Verdict::Unauthenticated {
-        refuse_credential(context, provider, access, message);
+        refuse_credential(context, provider, access, &message);
     }
     let signal = signal(verdict, answer.retry_after);
     if signal == Signal::Trouble {

@@ -158,7 +158,7 @@ async fn attempt(
         let status = record::handed_back(&context.view(&object), clock::now());
         return put(context, provider, &object, &status).await;
     }
-    place.used();
+    place.used(&prepared.access);
     let Exchange { object, number, reply, signal, unauthenticated } =
         send(context, provider, &prepared, claim).await;
     if unauthenticated {
@@ -166,7 +166,7 @@ async fn attempt(
             Reply::Trouble(trouble) => trouble.message.clone(),
             Reply::Accepted(_) => String::new(),
         };
-        refuse_credential(context, provider, &prepared.access, message);
+        refuse_credential(context, provider, &prepared.access, &message);
     }
     if let (Signal::Trouble, Reply::Trouble(trouble)) = (signal, &reply) {
         place.complain(&trouble.message);

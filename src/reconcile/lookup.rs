@@ -207,7 +207,7 @@ async fn list(
     (provider, mut place): (&Key, Place),
 ) -> Option<Look> {
     let mut look = Look { ids: BTreeSet::new(), complete: true };
-    place.used();
+    place.used(access);
     for _ in 0..PAGES {
         context.metrics.listed(provider);
         let (credential, query) = (&access.credential, query(question.clone()));

@@ -62,7 +62,7 @@ pub fn enter(object: &FunctionInvocation, context: &Context, provider: &Key) -> 
 }
 
 /// The credential is read again at once: perhaps its Secret has been changed already.
-pub fn refuse_credential(context: &Context, provider: &Key, access: &Access, message: String) {
+pub fn refuse_credential(context: &Context, provider: &Key, access: &Access, message: &str) {
     context.providers.refuse(provider, access, message);
     context.providers.ask_to_inspect(provider);
 }

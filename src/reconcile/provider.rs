@@ -7,7 +7,7 @@ mod source;
 
 use super::{Error, guarded};
 use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType};
-use crate::api::provider::{FunctionGraphProviderSpec, ProtocolVersion};
+use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
@@ -122,7 +122,7 @@ async fn access(
         "endpoint",
         spec.endpoint.as_deref(),
         || regions::endpoint(&spec.region),
-        &context.options.allowed_endpoint_hosts,
+        &context.options.reach,
     );
     let place = match place {
         Ok(place) => place,
@@ -144,7 +144,7 @@ async fn access(
         Err(obstacle) => return Ok(Err(obstacle)),
     };
     let read_at = clock::monotonic();
-    let source = match source(provider, context).await? {
+    let source = match source(provider, context, &made_for.0).await? {
         Ok(source) => source,
         Err(obstacle) => return Ok(Err(obstacle)),
     };
@@ -163,7 +163,9 @@ async fn access(
     let access = Access {
         client,
         credential,
-        secret_version: source.version,
+        secret_version: source.origin.version,
+        resource_version: source.origin.resource_version,
+        key: source.key,
         login,
         expires_at,
         not_renewed,
@@ -261,18 +263,21 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         Standing::Ready(access) => (Some(access.project_id.clone()), access.expires_at),
         Standing::NotReady(..) | Standing::Unseen => (spec.project_id.clone(), None),
     };
+    let credential_refusal = refusal_to_tell(provider, context, key);
+    let refused_at = credential_refusal.as_ref().map(|refusal| refusal.time);
     let next = FunctionGraphProviderStatus {
         observed_generation: Some(generation),
         endpoint: Some(spec.endpoint.clone().unwrap_or_else(|| regions::endpoint(&spec.region))),
         project_id,
         credential_expiration_time,
+        credential_refusal,
         conditions: Condition::put(&previous.conditions, claims, generation, clock::now()),
     };
     let current = previous.observed_generation == Some(generation);
     let said = Condition::find(&previous.conditions, ConditionType::Ready).map(|c| (c.status, c.reason));
     let differs = current && said != Some((status, reason));
     // Asked first: what is found must be remembered even where another replica has written the same already.
-    let found = (generation, reason, message.clone(), credential_expiration_time);
+    let found = (generation, reason, message.clone(), credential_expiration_time.or(refused_at));
     let news = context.providers.is_news(key, found, differs);
     if next == previous || (current && !news) {
         return Ok(());
@@ -288,4 +293,22 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
     }
     Ok(())
+}
+
+/// What other replicas shall know of a refused credential: the later of what this one was told, and what stands there.
+fn refusal_to_tell(provider: &AnyProvider, context: &Context, key: &Key) -> Option<CredentialRefusal> {
+    let stands = provider.status().and_then(|status| status.credential_refusal.clone());
+    let refusal = context.providers.refusal(key);
+    match context.providers.standing(key) {
+        Standing::NotReady(Reason::CredentialsInvalid, _) => {
+            let own = refusal.and_then(|refusal| {
+                let (time, version) = (refusal.time, refusal.resource_version?);
+                Some(CredentialRefusal { secret_resource_version: version, time })
+            });
+            [stands, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
+        }
+        // About to be tried once more: nobody else needs to.
+        Standing::Ready(_) if refusal.is_some() => stands,
+        Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,
+    }
 }

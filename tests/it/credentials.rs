@@ -1,11 +1,12 @@
 //! Providers, Secrets and keys that are missing or wrong: invocations wait, and nobody locks a key.
 
 use crate::looks::{condition, message, ready};
-use crate::world::{KEY, World};
+use crate::world::{KEY, World, within};
 use functiongraph_operator::api::invocation::{ErrorClass, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::wait::await_condition;
 use serde_json::json;
 
 #[tokio::test]
@@ -55,7 +56,7 @@ async fn a_provider_waits_for_its_secret_and_then_for_all_of_its_keys() {
 }
 
 #[tokio::test]
-async fn the_token_of_a_service_account_is_not_sent_to_the_cloud() {
+async fn t02_the_token_of_a_service_account_is_not_sent_to_the_cloud() {
     let world = World::new().await;
     let secret = json!({
         "metadata": {"annotations": {"kubernetes.io/service-account.name": "default"}},
@@ -75,7 +76,7 @@ async fn the_token_of_a_service_account_is_not_sent_to_the_cloud() {
 }
 
 #[tokio::test]
-async fn twenty_invocations_with_a_wrong_key_wait_without_locking_it_until_the_secret_is_corrected() {
+async fn t13_twenty_invocations_with_a_wrong_key_wait_without_locking_it_until_the_secret_is_corrected() {
     let world = World::new().await;
     world.secret("wrong-secret-key-00000000000000000000001").await;
     world.provider_with(json!({})).await;
@@ -113,7 +114,76 @@ async fn twenty_invocations_with_a_wrong_key_wait_without_locking_it_until_the_s
 }
 
 #[tokio::test]
-async fn a_token_opens_the_door_and_a_wrong_one_waits_to_be_replaced() {
+async fn t13_a_wrong_key_in_the_secrets_of_many_providers_is_tried_once_and_corrected_in_all_of_them() {
+    let world = World::new().await;
+    let wrong = "wrong-secret-key-00000000000000000000002";
+    let names: Vec<String> = (0..8).map(|n| format!("p-{n}")).collect();
+    let jobs = || names.iter().flat_map(|name| (0..3).map(move |n| (name, format!("{name}-job-{n}"))));
+    for name in &names {
+        let data = json!({"stringData": {"accessKeyID": KEY.0, "secretAccessKey": wrong}});
+        world.create::<Secret>(name, data).await.unwrap();
+        let credentials = json!({"accessKey": {"secretRef": {"name": name}}});
+        world.provider_named(name, json!({"credentials": credentials})).await;
+    }
+    for (provider, job) in jobs() {
+        let reference = json!({"name": provider});
+        world.invoke(&job, json!({"function": {"name": "hello"}, "providerRef": reference})).await;
+    }
+    let _operator = world.operator().await;
+    for (_, job) in jobs() {
+        world.tells(&job, "is not ready (CredentialsInvalid)").await;
+    }
+    assert_eq!(world.emulator.requests().failed_authentications, 1);
+
+    for name in &names {
+        world.change::<Secret>(name, json!({"stringData": {"secretAccessKey": KEY.1}})).await;
+    }
+    for (_, job) in jobs() {
+        assert_eq!(world.end(&job).await.outcome, Some(Outcome::Accepted), "{job}");
+    }
+    assert_eq!(world.emulator.requests().failed_authentications, 1);
+}
+
+#[tokio::test]
+async fn t13_what_one_replica_was_told_of_a_key_the_next_one_does_not_try() {
+    let world = World::new().await;
+    world.secret("wrong-secret-key-00000000000000000000003").await;
+    world.provider_with(json!({})).await;
+    let first = world.operator().await;
+    world.invoke("one", json!({"function": {"name": "hello"}})).await;
+    world.tells("one", "is not ready (CredentialsInvalid)").await;
+    let told = |object: Option<&FunctionGraphProvider>| {
+        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.credential_refusal.is_some())
+    };
+    let provider = within(await_condition(world.api(), "default", told)).await.unwrap().unwrap();
+    let refusal = provider.status.unwrap().credential_refusal.unwrap();
+    let secret = world.api::<Secret>().get("key").await.unwrap();
+    assert_eq!(Some(refusal.secret_resource_version), secret.metadata.resource_version);
+    let failures = world.emulator.requests().failed_authentications;
+    first.kill().await;
+
+    let _second = world.operator().await;
+    world.invoke("two", json!({"function": {"name": "hello"}})).await;
+    world.tells("two", "is not ready (CredentialsInvalid)").await;
+    assert_eq!(world.emulator.requests().failed_authentications, failures);
+    assert!(
+        world.provider_says(Reason::CredentialsInvalid).await.message.contains("verify aksk signature fail")
+    );
+
+    world.secret(KEY.1).await;
+    for name in ["one", "two"] {
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
+    }
+    let provider = world.api::<FunctionGraphProvider>();
+    let clear = |object: Option<&FunctionGraphProvider>| {
+        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.credential_refusal.is_none())
+    };
+    within(await_condition(provider, "default", clear)).await.unwrap();
+    assert_eq!(world.emulator.requests().failed_authentications, failures);
+}
+
+#[tokio::test]
+async fn t13_a_token_opens_the_door_and_a_wrong_one_waits_to_be_replaced() {
     let world = World::new().await;
     let token = |value: &str| json!({"stringData": {"token": value}});
     world.create::<Secret>("token", token("expired-token")).await.unwrap();

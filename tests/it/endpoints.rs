@@ -1,17 +1,20 @@
 //! Where a provider may lead, which functions it is for, and what happens when nobody answers there.
 
 use crate::looks::{message, ready};
-use crate::world::World;
+use crate::world::{PATIENCE, World};
 use functiongraph_emulator::{Config, Emulator};
 use functiongraph_operator::api::invocation::{AttemptState, ErrorClass, Outcome};
-use functiongraph_operator::api::{ConditionStatus, FunctionGraphProvider, FunctionInvocation, Reason};
+use functiongraph_operator::api::{
+    Condition, ConditionStatus, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
+};
 use kube::api::ListParams;
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::task::Poll;
 use tokio::net::TcpListener;
 
 #[tokio::test]
-async fn a_host_that_is_not_on_the_list_is_never_connected_to() {
+async fn t01_a_host_that_is_not_on_the_list_is_never_connected_to() {
     let world = World::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     // The operator is started with `localhost` on its list: the same place by another name is not on it.
@@ -33,8 +36,84 @@ async fn a_host_that_is_not_on_the_list_is_never_connected_to() {
     assert!(!knock.await, "it was connected to");
 }
 
+/// Ways to write a host so that a check sees another one than a connection: `PORT` is that of a listener on loopback.
+const HOSTILE: [&str; 37] = [
+    "https://functiongraph.eu-de.otc.t-systems.com@localhost:PORT",
+    "https://localhost:PORT@127.0.0.1:PORT",
+    "https://user:word@localhost:PORT",
+    "https://@localhost:PORT",
+    "https://localhost:PORT\\@functiongraph.eu-de.otc.t-systems.com",
+    "https://localhost\\.otc.t-systems.com:PORT",
+    "https://%6cocalhost:PORT",
+    "https://localhost%2eotc.t-systems.com:PORT",
+    "https://localhost%00.otc.t-systems.com:PORT",
+    "https://localhost.:PORT",
+    "https://127.0.0.1.:PORT",
+    "https://127.0.0.1:PORT",
+    "https://127.1:PORT",
+    "https://2130706433:PORT",
+    "https://0x7f000001:PORT",
+    "https://0x7f.0.0.1:PORT",
+    "https://0177.0.0.1:PORT",
+    "https://017700000001:PORT",
+    "https://0.0.0.0:PORT",
+    "https://0:PORT",
+    "https://[::1]:PORT",
+    "https://[::]:PORT",
+    "https://[::ffff:127.0.0.1]:PORT",
+    "https://[0:0:0:0:0:ffff:7f00:1]:PORT",
+    "https://[::127.0.0.1]:PORT",
+    "https://[64:ff9b::7f00:1]:PORT",
+    "https://[fe80::1%25lo]:PORT",
+    "https://[::1%25lo]:PORT",
+    "https://\u{2460}\u{2461}\u{2466}.0.0.1:PORT",
+    "https://localhost\u{3002}:PORT",
+    "https://loc\u{430}lhost:PORT",
+    "https://\u{ff4c}ocalhost:PORT",
+    "https://localhost:PORT/path",
+    "https://localhost:PORT?functiongraph.eu-de.otc.t-systems.com",
+    "https://localhost:PORT#.otc.t-systems.com",
+    "https://localhost\t:PORT",
+    "https://functiongraph.obs.myhuaweicloud.com:PORT",
+];
+
 #[tokio::test]
-async fn authorities_that_cannot_be_read_are_told_and_can_be_corrected() {
+async fn t01_no_hostile_url_leads_to_a_connection() {
+    let world = World::new().await;
+    world.secret(crate::world::KEY.1).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    // Machines without IPv6 have nowhere to be led to.
+    let other = TcpListener::bind(("::1", port)).await.ok();
+    for (number, url) in HOSTILE.into_iter().enumerate() {
+        let (url, name) = (url.replace("PORT", &port.to_string()), format!("hostile-{number}"));
+        world.provider_named(&name, json!({"endpoint": url})).await;
+        let reference = json!({"name": name});
+        world.invoke(&name, json!({"function": {"name": "hello"}, "providerRef": reference})).await;
+    }
+    let clouds = "--allowed-endpoint-hosts=functiongraph.{region}.otc.t-systems.com,.myhuaweicloud.eu";
+    let _operator = world.operator_with(&[clouds]).await;
+
+    for (number, url) in HOSTILE.into_iter().enumerate() {
+        let name = format!("hostile-{number}");
+        let refused = |object: Option<&FunctionGraphProvider>| {
+            let conditions = object.and_then(|o| o.status.as_ref()).map(|status| &status.conditions);
+            let ready = conditions.and_then(|all| Condition::find(all, ConditionType::Ready));
+            ready.is_some_and(|ready| ready.reason == Reason::EndpointRefused)
+        };
+        let waiting = await_condition(world.api(), &name, refused);
+        assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "{url} is not refused");
+        assert_eq!(world.says(&name, Reason::WaitingForProvider).await.attempts, None, "{url}");
+    }
+    for listener in [Some(listener), other].into_iter().flatten() {
+        let knock = std::future::poll_fn(|cx| Poll::Ready(listener.poll_accept(cx).is_ready()));
+        assert!(!knock.await, "somebody was connected to");
+    }
+    assert_eq!(world.seen(), 0);
+}
+
+#[tokio::test]
+async fn t07_authorities_that_cannot_be_read_are_told_and_can_be_corrected() {
     let world = World::new().await;
     world.secret(crate::world::KEY.1).await;
     world.provider_with(json!({"caBundle": "not a certificate"})).await;
@@ -50,7 +129,7 @@ async fn authorities_that_cannot_be_read_are_told_and_can_be_corrected() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authority_is_trusted() {
+async fn t07_an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authority_is_trusted() {
     let world = World::new().await;
     let stranger = World::new().await;
     world.secret(crate::world::KEY.1).await;
@@ -74,7 +153,7 @@ async fn an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authority_i
 }
 
 #[tokio::test]
-async fn what_the_provider_is_not_for_is_denied_before_anything_is_sent() {
+async fn t03_what_the_provider_is_not_for_is_denied_before_anything_is_sent() {
     let world = World::new().await;
     world.secret(crate::world::KEY.1).await;
     world.provider_with(json!({"allowedFunctions": ["default:resize-*:*", "default:hello:latest"]})).await;

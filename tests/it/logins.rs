@@ -130,7 +130,7 @@ async fn credentials_that_live_for_seconds_are_renewed_in_the_background_and_no_
 }
 
 #[tokio::test]
-async fn a_wrong_password_is_tried_once_and_the_right_one_as_soon_as_it_is_there() {
+async fn t13_a_wrong_password_is_tried_once_and_the_right_one_as_soon_as_it_is_there() {
     let world = world(Duration::from_hours(24), |_| {}).await;
     user(&world, "wrong-canary").await;
     provider(&world, password(), json!({})).await;
@@ -187,6 +187,27 @@ async fn a_renewal_that_fails_leaves_the_old_credential_in_use_and_is_told() {
 }
 
 #[tokio::test]
+async fn t13_a_renewal_that_is_forbidden_for_other_reasons_leaves_the_old_credential_in_use() {
+    let world = world(Duration::from_secs(20), |_| {}).await;
+    user(&world, PASSWORD).await;
+    provider(&world, password(), json!({})).await;
+    let _operator = world.operator().await;
+    accepted(&world, "before").await;
+    let forbidden = json!({"status": 403, "errorCode": "IAM.0002", "errorMsg": "a policy in between"});
+    world.fault(json!({"when": "forever", "api": "v3/tokens", "action": {"status": forbidden}}));
+    let status = once(&world, |status| ready(status).message.contains("could not be renewed")).await;
+    assert_eq!(ready(&status).status, ConditionStatus::True, "{}", ready(&status).message);
+    assert!(ready(&status).message.contains("a policy in between"), "{}", ready(&status).message);
+    accepted(&world, "meanwhile").await;
+    // Tried once, and not again before it ended; then it says what was said.
+    let status = once(&world, |status| ready(status).status == ConditionStatus::False).await;
+    assert_eq!(ready(&status).reason, Reason::CredentialsInvalid, "{}", ready(&status).message);
+    assert!(ready(&status).message.contains("a policy in between"), "{}", ready(&status).message);
+    assert_eq!(calls(&world, IdentityApi::Password), 2);
+    assert_eq!(world.emulator.requests().failed_authentications, 0);
+}
+
+#[tokio::test]
 async fn what_the_owner_takes_back_counts_also_while_a_login_takes_its_time() {
     let world = world(Duration::from_hours(24), |_| {}).await;
     user(&world, PASSWORD).await;
@@ -209,7 +230,7 @@ async fn what_the_owner_takes_back_counts_also_while_a_login_takes_its_time() {
 }
 
 #[tokio::test]
-async fn a_token_that_was_revoked_is_renewed_once() {
+async fn t13_a_token_that_was_revoked_is_renewed_once() {
     let world = world(Duration::from_hours(24), |_| {}).await;
     user(&world, PASSWORD).await;
     provider(&world, password(), json!({})).await;
@@ -228,7 +249,7 @@ async fn a_token_that_was_revoked_is_renewed_once() {
 }
 
 #[tokio::test]
-async fn a_renewed_token_that_is_refused_too_is_left_alone() {
+async fn t13_a_renewed_token_that_is_refused_too_is_left_alone() {
     let world = world(Duration::from_hours(24), |_| {}).await;
     user(&world, PASSWORD).await;
     provider(&world, password(), json!({})).await;
@@ -284,7 +305,7 @@ async fn of_several_projects_the_owner_chooses() {
 }
 
 #[tokio::test]
-async fn the_identity_service_is_held_to_the_list_of_hosts_too() {
+async fn t01_the_identity_service_is_held_to_the_list_of_hosts_too() {
     let world = world(Duration::from_hours(24), |_| {}).await;
     user(&world, PASSWORD).await;
     let elsewhere = world.emulator.url().replace("localhost", "127.0.0.1");

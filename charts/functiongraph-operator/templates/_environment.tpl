@@ -9,6 +9,7 @@
 {{- $flags := dict
   "NAMESPACE" .Values.watchNamespace
   "ALLOWED_ENDPOINT_HOSTS" (join "," $settings.allowedEndpointHosts)
+  "REFUSED_NETWORKS" (join "," $settings.refusedNetworks)
   "TOKEN_AUDIENCE" $settings.tokenAudience
   "TOKEN_FOLDER" (ternary (include "functiongraph-operator.tokenFolder" .) "" (not (empty .Values.projectedTokens)))
   "OWN_IDENTITY_PROVIDERS" (join "," $settings.ownIdentityProviders)

@@ -9,6 +9,8 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 pub use ipnet::IpNet;
 
+mod embedded;
+
 /// Networks in which no cloud has its endpoints, but a host has its secrets: "this host" (`0.0.0.0/8`, `::`), loopback
 /// (`127.0.0.0/8`, `::1`) and link-local, where the metadata service lives (`169.254.0.0/16`, `fe80::/10`).
 pub const LOCAL_NETWORKS: [IpNet; 6] = [
@@ -20,10 +22,21 @@ pub const LOCAL_NETWORKS: [IpNet; 6] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
 ];
 
-/// Whether an address is in one of the networks; an IPv4 address that is written as IPv6 counts as what it is.
+/// Whether an address is in one of the networks; an IPv4 address that is mapped into IPv6 counts as what it is.
 pub(crate) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
+}
+
+/// Whether who connects to an address may arrive in one of the networks: if it is in it, or stands for an IPv4 address
+/// that is, as those of NAT64 and 6to4 do.
+pub(crate) fn may_lead_into(networks: &[IpNet], address: IpAddr) -> bool {
+    let embedded = match address {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(address) => Some(embedded::ipv4_in(address)),
+    };
+    is_in(networks, address)
+        || embedded.into_iter().flatten().any(|address| is_in(networks, IpAddr::V4(address)))
 }
 
 /// Resolves names by the system's resolver and leaves out refused addresses.
@@ -35,7 +48,7 @@ pub(crate) struct GuardedResolver {
 
 /// A name leads to refused addresses only.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{host} resolves to {address}, which is refused")]
+#[error("{host} resolves to {address}, which is in a refused network")]
 struct RefusedAddress {
     host: String,
     address: IpAddr,
@@ -66,7 +79,7 @@ fn allowed(
     refused: &[IpNet],
 ) -> Result<Addrs, Box<dyn Error + Send + Sync>> {
     let first = found.first().map(SocketAddr::ip);
-    let allowed: Vec<_> = found.into_iter().filter(|found| !is_in(refused, found.ip())).collect();
+    let allowed: Vec<_> = found.into_iter().filter(|found| !may_lead_into(refused, found.ip())).collect();
     match first {
         Some(address) if allowed.is_empty() => Err(RefusedAddress { host: host.to_owned(), address }.into()),
         // Nothing found at all is for the connector to report.
@@ -79,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_local_networks_hold_every_way_home() {
+    fn t01_the_local_networks_hold_every_way_home() {
         for home in [
             "0.0.0.0",
             "127.0.0.1",
@@ -90,21 +103,25 @@ mod tests {
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
             "fe80::1",
+            "::127.0.0.1",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::127.0.0.1",
+            "2002:7f00:1::",
         ] {
-            assert!(is_in(&LOCAL_NETWORKS, home.parse().unwrap()), "{home}");
+            assert!(may_lead_into(&LOCAL_NETWORKS, home.parse().unwrap()), "{home}");
         }
-        for away in ["80.158.0.1", "10.0.0.1", "2001:db8::1", "::ffff:80.158.0.1"] {
-            assert!(!is_in(&LOCAL_NETWORKS, away.parse().unwrap()), "{away}");
+        for away in ["80.158.0.1", "10.0.0.1", "2001:db8::1", "::ffff:80.158.0.1", "64:ff9b::80.158.0.1"] {
+            assert!(!may_lead_into(&LOCAL_NETWORKS, away.parse().unwrap()), "{away}");
         }
     }
 
     #[test]
-    fn of_mixed_addresses_only_the_allowed_ones_are_used() {
+    fn t01_of_mixed_addresses_only_the_allowed_ones_are_used() {
         let address = |text: &str| SocketAddr::new(text.parse().unwrap(), 0);
         let mixed = vec![address("127.0.0.1"), address("80.158.0.1")];
         let used: Vec<_> = allowed("h", mixed, &LOCAL_NETWORKS).ok().unwrap().collect();
         assert_eq!(used, [address("80.158.0.1")]);
         let error = allowed("h", vec![address("::1")], &LOCAL_NETWORKS).err().unwrap();
-        assert_eq!(error.to_string(), "h resolves to ::1, which is refused");
+        assert_eq!(error.to_string(), "h resolves to ::1, which is in a refused network");
     }
 }

@@ -167,6 +167,7 @@ mod tests {
             ("http://[::]", NotLocal),
             ("http://[2001:db8::1]", NotLocal),
             ("http://[::ffff:8.8.8.8]", NotLocal),
+            ("http://[64:ff9b::127.0.0.1]", NotLocal),
             ("http://metadata.example", NotLocal),
             ("http://localhost.example", NotLocal),
             ("http://notlocalhost", NotLocal),

@@ -108,6 +108,14 @@ impl LoginError {
             Self::Malformed(_) | Self::Send(_) => false,
         }
     }
+
+    /// Whether it is what was shown that is refused: a password, an OIDC token, an access key. Every other refusal may be
+    /// about the place where it was shown, or somebody's slip in a policy, and takes nothing from a credential that was
+    /// had before.
+    #[must_use]
+    pub fn is_of_credential(&self) -> bool {
+        matches!(self, Self::Refused { status: 401, .. })
+    }
 }
 
 #[cfg(test)]
@@ -128,6 +136,7 @@ mod tests {
     fn only_what_would_be_refused_again_is_a_refusal() {
         for status in [301, 307, 400, 401, 403, 404, 409] {
             assert!(refused(status).is_refusal(), "{status}");
+            assert_eq!(refused(status).is_of_credential(), status == 401, "{status}");
         }
         for status in [408, 425, 429, 500, 502, 503, 504] {
             assert!(!refused(status).is_refusal(), "{status}");

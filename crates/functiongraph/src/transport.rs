@@ -161,7 +161,7 @@ impl Transport {
 fn builder(ip: Option<IpAddr>, options: ClientOptions) -> Result<reqwest::ClientBuilder, BuildError> {
     let ClientOptions { ca_bundle_pem, connect_timeout, user_agent, refused_networks } = options;
     // An address is never resolved, so the resolver would not see it.
-    if let Some(ip) = ip.filter(|ip| addresses::is_in(&refused_networks, *ip)) {
+    if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
         return Err(BuildError::RefusedAddress(ip));
     }
     let builder = reqwest::Client::builder();

@@ -189,9 +189,14 @@ async fn a_refused_network_means_that_nothing_was_sent() {
     let server = Server::start(&authority, Script::default()).await;
     let guarded = || ClientOptions { refused_networks: LOCAL_NETWORKS.to_vec(), ..options(&authority) };
     let client = Client::new(server.url().parse().unwrap(), guarded()).unwrap();
-    assert_not_sent(&server, &invoke(&client, PATIENT).await, "is refused");
+    assert_not_sent(&server, &invoke(&client, PATIENT).await, "is in a refused network");
     assert_eq!(server.connections().opened, 0);
-    for address in ["https://127.0.0.1:1", "https://2130706433", "https://[::ffff:169.254.169.254]"] {
+    for address in [
+        "https://127.0.0.1:1",
+        "https://2130706433",
+        "https://[::ffff:169.254.169.254]",
+        "https://[64:ff9b::127.0.0.1]",
+    ] {
         let built = Client::new(address.parse().unwrap(), guarded());
         assert!(matches!(built, Err(BuildError::RefusedAddress(_))), "{address}");
     }

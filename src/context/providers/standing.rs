@@ -1,5 +1,6 @@
 //! What is known of one provider: whether it can be used and with what, what it was logged in to, what went wrong.
 
+use super::KeyName;
 use crate::api::Reason;
 use crate::api::provider::{Edition, ProtocolVersion};
 use crate::context::grants::Grant;
@@ -16,6 +17,10 @@ pub struct Access {
     pub credential: Credential,
     /// What the credential comes from: changes with the values of the Secret, and with what the spec says about it.
     pub secret_version: String,
+    /// What the API server calls this state of the Secret, if there is one.
+    pub resource_version: Option<String>,
+    /// What it is called across providers, if it is an access key from a Secret.
+    pub key: Option<KeyName>,
     /// Which login brought it; 0 if it was used as it stands in the Secret.
     pub login: u64,
     /// When it ends, if that is known.
@@ -68,15 +73,28 @@ pub enum Refused {
     Project,
 }
 
+/// Where a credential comes from, as it is told apart from its successors.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// Changes with the values of the Secret and with what the spec says about credentials and endpoints.
+    pub version: String,
+    /// What the API server calls this state of the Secret, if there is one.
+    pub resource_version: Option<String>,
+}
+
 /// A credential that the service refused, or a login that the identity service refused.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// What the credential came from.
     pub secret_version: String,
+    /// What the API server calls this state of the Secret, if there is one.
+    pub resource_version: Option<String>,
     /// Which login had brought it; 0 for one that stands in a Secret.
     pub login: u64,
     /// When.
     pub at: Instant,
+    /// The same for other replicas.
+    pub time: Timestamp,
     /// How often in a row credentials of this source were refused, each login counted once.
     pub times: u32,
     /// At which step.
@@ -113,6 +131,8 @@ pub struct Setback {
     pub next_try: Instant,
     /// What went wrong.
     pub why: String,
+    /// Whether it was an answer that says no, and may well say so again.
+    pub refused: bool,
 }
 
 /// What this process knows of a provider's logins.
@@ -178,7 +198,9 @@ mod tests {
     const PAUSE: Duration = Duration::from_secs(310);
 
     fn refusal(login: u64, times: u32, at_step: Refused, at: Instant) -> Refusal {
-        Refusal { secret_version: "v".into(), login, at, times, at_step, message: String::new() }
+        let (secret_version, message) = ("v".into(), String::new());
+        let time = clock::now();
+        Refusal { secret_version, resource_version: None, login, at, time, times, at_step, message }
     }
 
     #[test]

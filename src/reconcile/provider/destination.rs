@@ -2,6 +2,7 @@
 
 use super::Obstacle;
 use crate::api::Reason;
+use crate::context::Reach;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
 use functiongraph::{ClientOptions, Endpoint};
 
@@ -13,27 +14,28 @@ pub struct Destination {
     pub refused_networks: Vec<IpNet>,
 }
 
-/// The endpoint to use, if the platform team allows it. A host that fits a suffix only must be a name, and
-/// one that leads outside: an entry in somebody's DNS must not bring our credential to the metadata service.
+/// The endpoint to use, if the platform team allows it. A host that is not listed as it is must be a name, and one that
+/// leads outside: an entry in somebody's DNS must not bring our credential to the metadata service or to a Service of
+/// the cluster.
 ///
 /// `field` is what the provider's spec calls it; `given` is what stands there.
 pub fn destination(
     field: &str,
     given: Option<&str>,
     derived: impl FnOnce() -> String,
-    allowed: &[String],
+    reach: &Reach,
 ) -> Result<Destination, Obstacle> {
     let text = given.map_or_else(derived, ToOwned::to_owned);
     let refused = |why: String| Obstacle(Reason::EndpointRefused, why);
     let endpoint: Endpoint =
         text.parse().map_err(|error| refused(format!("The {field} cannot be used: {error}.")))?;
-    let host = endpoint.host();
-    if allowed.iter().any(|listed| listed == host) {
+    let (host, allowed) = (endpoint.host(), &reach.allowed_hosts);
+    if allowed.iter().any(|listed| listed.is_exactly(host)) {
         return Ok(Destination { endpoint, refused_networks: Vec::new() });
     }
-    let fits = |pattern: &String| pattern.starts_with('.') && host.ends_with(pattern.as_str());
-    if allowed.iter().any(fits) && !endpoint.host_is_ip() {
-        return Ok(Destination { endpoint, refused_networks: LOCAL_NETWORKS.to_vec() });
+    if allowed.iter().any(|listed| listed.admits(host)) && !endpoint.host_is_ip() {
+        let refused_networks = [&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat();
+        return Ok(Destination { endpoint, refused_networks });
     }
     Err(refused(format!(
         "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it with --allowed-endpoint-hosts."
@@ -49,5 +51,53 @@ impl Destination {
             refused_networks: self.refused_networks.clone(),
             ..ClientOptions::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::{Cli, Command};
+    use clap::Parser;
+    use functiongraph::regions;
+
+    /// The list as it is by default.
+    fn by_default() -> Reach {
+        let Command::Run(run) = Cli::parse_from(["functiongraph-operator", "run"]).command else {
+            unreachable!("that is what was asked for")
+        };
+        Reach { allowed_hosts: run.allowed_endpoint_hosts, refused_networks: run.refused_networks }
+    }
+
+    #[test]
+    fn t01_every_endpoint_that_is_derived_from_a_region_is_on_the_list() {
+        let reach = by_default();
+        for region in ["cn-north-4", "la-north-2", "my-kualalumpur-1", "eu-west-101", "eu-de", "eu-nl"] {
+            for url in
+                [regions::endpoint(region), regions::iam_endpoint(region), regions::sts_endpoint(region)]
+            {
+                let place = destination("endpoint", None, || url.clone(), &reach).ok();
+                let guarded = place.is_some_and(|place| place.refused_networks.len() >= LOCAL_NETWORKS.len());
+                assert!(guarded, "{url}");
+            }
+        }
+        // A region is the tenant's word as well, and part of the host.
+        for region in ["obs", "obs-website", "eu-de.evil", "x"] {
+            assert!(destination("endpoint", None, || regions::endpoint(region), &reach).is_err(), "{region}");
+        }
+    }
+
+    #[test]
+    fn t01_networks_of_the_cluster_are_refused_unless_the_host_is_listed_as_it_is() {
+        let cluster: IpNet = "10.247.0.0/16".parse().unwrap();
+        let patterns = ["localhost", ".example.com"].map(|pattern| pattern.parse().unwrap());
+        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster] };
+        let of = |url: &str| {
+            destination("endpoint", Some(url), String::new, &reach).map(|place| place.refused_networks)
+        };
+        assert_eq!(of("https://localhost").ok(), Some(Vec::new()));
+        let refused = of("https://fg.example.com").ok().unwrap();
+        assert!(refused.contains(&cluster) && LOCAL_NETWORKS.iter().all(|local| refused.contains(local)));
+        assert!(of("https://127.0.0.1").is_err());
     }
 }

@@ -28,7 +28,12 @@ pub enum Failure {
     /// Something that stands in the way before anything is sent.
     Obstacle(Obstacle),
     /// It would be refused again.
-    Refused(String),
+    Refused {
+        /// What was said.
+        why: String,
+        /// Whether that is about what was shown, and not about rights, names or addresses.
+        of_credential: bool,
+    },
     /// It may work later, and how long the service asked to wait.
     Passing(String, Option<Duration>),
 }
@@ -37,7 +42,7 @@ impl From<LoginError> for Failure {
     fn from(error: LoginError) -> Self {
         let why = error.to_string();
         match &error {
-            error if error.is_refusal() => Self::Refused(why),
+            error if error.is_refusal() => Self::Refused { why, of_credential: error.is_of_credential() },
             LoginError::Refused { retry_after, .. } => Self::Passing(why, *retry_after),
             _ => Self::Passing(why, None),
         }
@@ -47,8 +52,7 @@ impl From<LoginError> for Failure {
 /// The identity service of a provider.
 pub fn iam(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Iam, Obstacle> {
     let derived = || regions::iam_endpoint(&spec.region);
-    let allowed = &context.options.allowed_endpoint_hosts;
-    let place = destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, allowed)?;
+    let place = destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, &context.options.reach)?;
     let options = place.options(spec.ca_bundle.as_deref());
     Iam::new(place.endpoint, options).map_err(|error| {
         let why = format!("spec.iamEndpoint or spec.caBundle cannot be used: {error}.");
@@ -124,8 +128,7 @@ async fn federated(
 /// The security token service of a provider.
 fn sts(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Sts, Obstacle> {
     let derived = || regions::sts_endpoint(&spec.region);
-    let allowed = &context.options.allowed_endpoint_hosts;
-    let place = destination("stsEndpoint", spec.sts_endpoint.as_deref(), derived, allowed)?;
+    let place = destination("stsEndpoint", spec.sts_endpoint.as_deref(), derived, &context.options.reach)?;
     let options = place.options(spec.ca_bundle.as_deref());
     Sts::new(place.endpoint, options).map_err(|error| {
         let why = format!("spec.stsEndpoint or spec.caBundle cannot be used: {error}.");

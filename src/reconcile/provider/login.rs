@@ -3,11 +3,12 @@
 use super::Obstacle;
 use super::exchange::{CALL, Failure, exchange, iam};
 use super::source::{Material, Source};
-use crate::api::{AnyProvider, Reason};
+use crate::api::{AnyProvider, Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Held, Key, Refused, Setback};
+use crate::context::providers::{Held, HeldKey, Key, Refused, Setback};
 use crate::reconcile::Error;
+use crate::reconcile::exchange::LONGEST_RETRY_AFTER;
 use functiongraph::Credential;
 use functiongraph::login::{Login, renew_at};
 use jiff::{SignedDuration, Timestamp};
@@ -21,6 +22,9 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+
+/// How far the clocks of two replicas may be apart.
+const SKEW: SignedDuration = SignedDuration::from_mins(1);
 
 /// A credential is looked at again after this long at the latest: timers do not notice when the clock jumps, or when the
 /// machine sleeps.
@@ -56,13 +60,25 @@ pub async fn credentials(
 ) -> Result<Result<Credentials, Obstacle>, Error> {
     let (now, moment) = (clock::now(), clock::monotonic());
     let exchanged = source.material.is_exchanged();
-    let refusal = context.providers.refusal(key).filter(|refusal| refusal.is_of(&source.version));
+    let refusal = context.providers.refusal(key).filter(|refusal| refusal.is_of(&source.origin.version));
     if let Some(refusal) = &refusal
         && refusal.holds(exchanged, source.pause(refusal.at_step), moment)
     {
         return Ok(Err(refused(source, refusal.at_step, &refusal.message)));
     }
+    if let Some(name) = &source.key {
+        match context.providers.held_key(key, name, &source.origin) {
+            Some(HeldKey::Refused(failure)) => {
+                return Ok(Err(refused(source, Refused::Credential, &failure.message)));
+            }
+            Some(HeldKey::Locked(left)) => return Ok(Err(locked(source, left))),
+            None => {}
+        }
+    }
     if let Material::Credential(credential) = &source.material {
+        if let Some(obstacle) = refused_elsewhere(provider, context, key, source, now) {
+            return Ok(Err(obstacle));
+        }
         return Ok(Ok(Credentials {
             credential: credential.clone(),
             login: 0,
@@ -73,18 +89,23 @@ pub async fn credentials(
         }));
     }
     let logins = context.providers.logins(key);
-    let held = logins.held.filter(|held| held.is_good(&source.version, refusal.as_ref(), now));
+    let held = logins.held.filter(|held| held.is_good(&source.origin.version, refusal.as_ref(), now));
     if let Some(held) = &held
         && now < held.renew_at
     {
         return Ok(Ok(in_use(held.clone(), None, now)));
     }
-    let setback = logins.setback.filter(|setback| setback.secret_version == source.version);
+    if held.is_none()
+        && let Some(obstacle) = refused_elsewhere(provider, context, key, source, now)
+    {
+        return Ok(Err(obstacle));
+    }
+    let setback = logins.setback.filter(|setback| setback.secret_version == source.origin.version);
     let failed = match setback {
         Some(setback) if moment < setback.next_try => setback,
         setback => match exchange(provider, context, &source.material).await? {
             Ok(login) => {
-                let held = keep(context, key, &source.version, login);
+                let held = keep(context, key, &source.origin.version, login);
                 tracing::info!(provider = %key, expires_at = ?held.expires_at, "logged in");
                 return Ok(Ok(in_use(held, None, clock::now())));
             }
@@ -95,19 +116,20 @@ pub async fn credentials(
                 }
                 None => return Ok(Err(obstacle)),
             },
-            Err(Failure::Refused(why)) => {
+            Err(Failure::Refused { why, of_credential }) if of_credential || held.is_none() => {
                 tracing::warn!(provider = %key, why, "a login was refused");
-                context.providers.refuse_step(key, &source.version, Refused::Login, why.clone());
+                context.providers.refuse_step(key, &source.origin, Refused::Login, why.clone());
                 return Ok(Err(refused(source, Refused::Login, &why)));
+            }
+            // Nobody has said that what is held is not good any more.
+            Err(Failure::Refused { why, .. }) => {
+                let pause = source.pause(Refused::Login);
+                set_back(context, key, source, 1, pause, why, true)
             }
             Err(Failure::Passing(why, asked)) => {
                 let times = setback.map_or(0, |setback| setback.times).saturating_add(1);
                 let pause = pause(times, asked, clock::chance());
-                tracing::warn!(provider = %key, why, retry_in = ?pause, "a login failed");
-                let next_try = clock::monotonic() + pause;
-                let setback = Setback { secret_version: source.version.clone(), times, next_try, why };
-                context.providers.change_logins(key, |logins| logins.setback = Some(setback.clone()));
-                setback
+                set_back(context, key, source, times, pause, why, false)
             }
         },
     };
@@ -116,12 +138,72 @@ pub async fn credentials(
     if let Some(held) = held.filter(|held| held.expires_at.is_none_or(|end| end > now)) {
         return Ok(Ok(in_use(held, Some((failed.why, next_try)), now)));
     }
+    if failed.refused {
+        return Ok(Err(refused(source, Refused::Login, &failed.why)));
+    }
     let why = format!(
         "No credential could be had for {}: {}. It is tried again until it works.",
         source.name,
         failed.why.trim_end_matches('.')
     );
     Ok(Err(Obstacle(Reason::EndpointUnreachable, why)))
+}
+
+/// Remembers why a login did not work, and when it is tried again.
+fn set_back(
+    context: &Context,
+    key: &Key,
+    source: &Source<'_>,
+    times: u32,
+    pause: Duration,
+    why: String,
+    refused: bool,
+) -> Setback {
+    tracing::warn!(provider = %key, why, retry_in = ?pause, "a login failed");
+    let next_try = clock::monotonic() + pause;
+    let secret_version = source.origin.version.clone();
+    let setback = Setback { secret_version, times, next_try, why, refused };
+    context.providers.change_logins(key, |logins| logins.setback = Some(setback.clone()));
+    setback
+}
+
+/// What another replica, or this one before a restart, was told of this very Secret: it is not tried by each of them.
+fn refused_elsewhere(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+    source: &Source<'_>,
+    now: Timestamp,
+) -> Option<Obstacle> {
+    let status = provider.status()?;
+    let refusal = status.credential_refusal.as_ref()?;
+    let is_this = Some(&refusal.secret_resource_version) == source.origin.resource_version.as_ref()
+        && status.observed_generation == provider.meta().generation;
+    let age = now.duration_since(refusal.time);
+    // A time in the future is that of a clock that is wrong, or of somebody who may write what he likes.
+    let pause = source.pause(Refused::Login) + apart(&context.holder);
+    let is_recent = age > -SKEW && age < SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
+    if !is_this || !is_recent || context.providers.has_proven(key, &source.origin.version) {
+        return None;
+    }
+    let ready = Condition::find(&status.conditions, ConditionType::Ready)?;
+    (ready.reason == Reason::CredentialsInvalid)
+        .then(|| Obstacle(Reason::CredentialsInvalid, ready.message.clone()))
+}
+
+/// Replicas come back to a refused credential one after the other: the first to try says for all what came of it.
+fn apart(holder: &str) -> Duration {
+    let number = holder.get(..4).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    Duration::from_secs(number % 60)
+}
+
+/// What a provider says while too many keys of one id were refused.
+fn locked(source: &Source<'_>, left: Duration) -> Obstacle {
+    let (name, seconds) = (&source.name, left.as_secs() + 1);
+    let why = format!(
+        "The access key id of {name} was refused with several secrets in a row, and one more could lock it for everybody: it is tried again in {seconds} s."
+    );
+    Obstacle(Reason::CredentialsInvalid, why)
 }
 
 /// What a provider says of a refusal, at once and until it is tried again.
@@ -179,12 +261,13 @@ fn keep(context: &Context, key: &Key, version: &str, login: Login) -> Held {
     held
 }
 
-/// How long to wait after a failure: between half and all of a pause that doubles, or as long as the service asked.
+/// How long to wait after a failure: between half and all of a pause that doubles, or as long as the service asked, up
+/// to what it could ask for anywhere else.
 fn pause(times: u32, asked: Option<Duration>, chance: u64) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << (times - 1).min(8)).min(LONGEST_PAUSE);
     let half = full / 2;
     let jitter = Duration::from_millis(chance % u64::try_from(half.as_millis()).unwrap_or(1).max(1));
-    asked.unwrap_or_default().min(LONGEST_PAUSE).max(half + jitter)
+    asked.unwrap_or_default().min(LONGEST_RETRY_AFTER).max(half + jitter)
 }
 
 /// The id of the project that has the name of the provider's region, asked for once for each source.
@@ -201,11 +284,11 @@ pub async fn project(
     let spec = provider.spec();
     let logins = context.providers.logins(key);
     if let Some((of, project)) = logins.project
-        && of == source.version
+        && of == source.origin.version
     {
         return Ok(project);
     }
-    if let Some(setback) = logins.setback.filter(|setback| setback.secret_version == source.version)
+    if let Some(setback) = logins.setback.filter(|setback| setback.secret_version == source.origin.version)
         && clock::monotonic() < setback.next_try
     {
         return Err(unknown_project(&setback.why));
@@ -213,23 +296,27 @@ pub async fn project(
     let iam = iam(spec, context)?;
     match iam.project_id(&spec.region, credential, clock::now(), CALL).await {
         Ok(project) => {
-            let found = Some((source.version.clone(), project.clone()));
+            let found = Some((source.origin.version.clone(), project.clone()));
             context.providers.step_worked(key, Refused::Project, |logins| logins.project = found);
             Ok(project)
         }
         Err(error) => Err(match Failure::from(error) {
             Failure::Obstacle(obstacle) => obstacle,
-            Failure::Refused(why) => {
-                context.providers.refuse_step(key, &source.version, Refused::Project, why.clone());
+            Failure::Refused { why, of_credential } => {
+                if let Some(name) = source.key.as_ref().filter(|_| of_credential) {
+                    context.providers.refuse_key(name, why.clone());
+                }
+                context.providers.refuse_step(key, &source.origin, Refused::Project, why.clone());
                 refused(source, Refused::Project, &why)
             }
             Failure::Passing(why, asked) => {
                 let pause = pause(1, asked, clock::chance()).max(Duration::from_secs(10));
                 let setback = Setback {
-                    secret_version: source.version.clone(),
+                    secret_version: source.origin.version.clone(),
                     times: 1,
                     next_try: clock::monotonic() + pause,
                     why: why.clone(),
+                    refused: false,
                 };
                 context.providers.change_logins(key, |logins| logins.setback = Some(setback));
                 unknown_project(&why)
@@ -259,7 +346,9 @@ mod tests {
             }
         }
         assert_eq!(pause(1, Some(seconds(7)), 0), seconds(7));
-        assert_eq!(pause(1, Some(seconds(7000)), 0), seconds(60));
+        assert_eq!(pause(1, Some(seconds(300)), 0), seconds(300));
+        assert_eq!(pause(1, Some(seconds(7000)), 0), LONGEST_RETRY_AFTER);
+        assert_eq!(pause(1, Some(Duration::MAX), 0), LONGEST_RETRY_AFTER);
     }
 
     #[test]

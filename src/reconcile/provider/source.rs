@@ -4,7 +4,7 @@ use super::{Obstacle, PROBE, home, key_of};
 use crate::api::provider::{Credentials, FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};
 use crate::context::Context;
-use crate::context::providers::Refused;
+use crate::context::providers::{KeyName, Origin, Refused};
 use crate::kubernetes::secrets::{self, Values};
 use crate::kubernetes::tokens;
 use crate::reconcile::Error;
@@ -18,8 +18,10 @@ const PASSWORD_PROBE: Duration = Duration::from_mins(16);
 
 /// What a credential is made from.
 pub struct Source<'a> {
-    /// Changes with the values of the Secret and with what the spec says about credentials and endpoints.
-    pub version: String,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// What it is called across providers, if it is an access key from a Secret.
+    pub key: Option<KeyName>,
     /// What it is called in messages.
     pub name: String,
     /// What to do if it is refused.
@@ -83,6 +85,7 @@ enum Kind {
 pub async fn source<'a>(
     provider: &'a AnyProvider,
     context: &Context,
+    endpoint: &str,
 ) -> Result<Result<Source<'a>, Obstacle>, Error> {
     let spec = provider.spec();
     let Credentials { access_key, token, password, oidc, pod_identity, instance_metadata } =
@@ -95,13 +98,13 @@ pub async fn source<'a>(
     };
     match (access_key, token, password, oidc, own) {
         (Some(of), None, None, None, None) => {
-            from_secret(provider, context, &of.secret_ref.name, Kind::AccessKey).await
+            from_secret(provider, context, endpoint, &of.secret_ref.name, Kind::AccessKey).await
         }
         (None, Some(of), None, None, None) => {
-            from_secret(provider, context, &of.secret_ref.name, Kind::Token).await
+            from_secret(provider, context, endpoint, &of.secret_ref.name, Kind::Token).await
         }
         (None, None, Some(of), None, None) => {
-            from_secret(provider, context, &of.secret_ref.name, Kind::Password).await
+            from_secret(provider, context, endpoint, &of.secret_ref.name, Kind::Password).await
         }
         (None, None, None, Some(oidc), None) => Ok(from_cluster(provider, context, oidc)),
         (None, None, None, None, Some(own)) => Ok(of_the_operator(provider, context, own)),
@@ -129,7 +132,8 @@ fn of_the_operator<'a>(
         _ => ("the agency of the operator's node", "the agency of the node"),
     };
     Ok(Source {
-        version: surroundings(provider),
+        origin: Origin { version: surroundings(provider), resource_version: None },
+        key: None,
         name: name.into(),
         remedy: format!("Correct {place}; it is tried again every five minutes."),
         material,
@@ -145,6 +149,7 @@ pub fn unsupported(what: &str) -> Obstacle {
 async fn from_secret<'a>(
     provider: &AnyProvider,
     context: &Context,
+    endpoint: &str,
     name: &str,
     kind: Kind,
 ) -> Result<Result<Source<'a>, Obstacle>, Error> {
@@ -171,8 +176,13 @@ async fn from_secret<'a>(
         }
         Err(error) => return Err(error.into()),
     };
+    let key = matches!(kind, Kind::AccessKey).then(|| key_name(&values, endpoint));
     Ok(material(&values, name, kind).map(|material| Source {
-        version: format!("{}{}", values.version, surroundings(provider)),
+        origin: Origin {
+            version: format!("{}{}", values.version, surroundings(provider)),
+            resource_version: values.resource_version,
+        },
+        key,
         name: format!("the credential in Secret {name}"),
         remedy: format!(
             "Correct the Secret; it is read again every {} s.",
@@ -180,6 +190,16 @@ async fn from_secret<'a>(
         ),
         material,
     }))
+}
+
+/// What an access key is called: a salted name that says nothing outside of this process.
+fn key_name(values: &Values, endpoint: &str) -> KeyName {
+    let text = |key: &str| values.by_key.get(key).map(ExposeSecret::expose_secret).unwrap_or_default();
+    let id = text("accessKeyID");
+    KeyName {
+        id: secrets::name_of(&[endpoint, id]),
+        whole: secrets::name_of(&[endpoint, id, text("secretAccessKey"), text("securityToken")]),
+    }
 }
 
 fn material<'a>(values: &Values, name: &str, kind: Kind) -> Result<Material<'a>, Obstacle> {
@@ -241,7 +261,8 @@ fn from_cluster<'a>(
         (None, None) | (Some(_), Some(_)) => return Err(unsupported("what spec.credentials.oidc asks for")),
     };
     Ok(Source {
-        version: surroundings(provider),
+        origin: Origin { version: surroundings(provider), resource_version: None },
+        key: None,
         name,
         remedy: "Correct spec.credentials.oidc, or the identity provider or agency in IAM; it is tried again every five minutes."
             .into(),
@@ -318,7 +339,8 @@ mod tests {
     #[test]
     fn a_refused_password_rests_longer_than_the_window_in_which_failed_logins_are_counted() {
         let of = |material| Source {
-            version: String::new(),
+            origin: Origin::default(),
+            key: None,
             name: String::new(),
             remedy: String::new(),
             material,
