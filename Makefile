@@ -4,10 +4,12 @@
 CARGO_DENY_VERSION := 0.20.2
 CACHE = $(dir $(shell tools/build.sh --print-dir))
 CARGO_DENY = $(CACHE)cargo-deny-$(CARGO_DENY_VERSION)/bin/cargo-deny
+CARGO_CYCLONEDX_VERSION := 0.5.9
+CARGO_CYCLONEDX = $(CACHE)cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)/bin/cargo-cyclonedx
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo test e2e image check lint generated supply-chain advisories chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks demo test e2e image check lint generated supply-chain advisories sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,7 +41,7 @@ e2e: tools announce ## Install images and chart on a real node, upgrade, scale, 
 image: ## Build the images of operator and emulator, with docker, podman or buildah
 	@tools/image.sh
 
-check: tools sdks announce lint test generated supply-chain chart alerts ## Everything that must hold before a merge
+check: tools sdks announce lint test generated supply-chain workflows chart alerts ## Everything that must hold before a merge
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check
@@ -58,6 +60,15 @@ supply-chain: $(CARGO_DENY) ## Licences, sources and banned crates of all depend
 
 advisories: $(CARGO_DENY) ## Known vulnerabilities of all dependencies; fetches the RustSec database
 	$(CARGO_DENY) --locked --workspace check advisories
+
+sbom: $(CARGO_CYCLONEDX) ## List what is in the shipped programs, as CycloneDX in target/sbom
+	@CARGO_CYCLONEDX=$(CARGO_CYCLONEDX) tools/sbom.sh
+
+workflows: ## Check .github/workflows with actionlint and zizmor
+	@tools/workflows.sh
+
+release-check: ## Say whether this commit can be released, and what is in the way; see docs/releasing.md
+	@tools/release.sh check
 
 chart: tools ## Lint and test the Helm chart, hold it to five versions of Kubernetes, scan it
 	@tools/chart.sh
@@ -82,6 +93,10 @@ clean: ## Remove what cargo built; the tools stay, other checkouts use them
 
 announce:
 	@[ -d "$${CARGO_TARGET_DIR:-target}" ] || echo "The first build compiles all dependencies and takes a few minutes; cargo shows how far it is."
+
+$(CARGO_CYCLONEDX):
+	@echo "Building cargo-cyclonedx $(CARGO_CYCLONEDX_VERSION), once: a minute."
+	cargo install cargo-cyclonedx --version $(CARGO_CYCLONEDX_VERSION) --locked --quiet --root $(CACHE)cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)
 
 $(CARGO_DENY):
 	@echo "Building cargo-deny $(CARGO_DENY_VERSION), once: a few minutes."
