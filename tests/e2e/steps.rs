@@ -255,7 +255,6 @@ async fn unharmed(world: &World, prefix: &str) {
 pub async fn kill(world: &World) -> Killed {
     world.provider(LONE).await;
     let lone = world.lone();
-    may_read_definitions(&world.machine, lone.name).await;
     let values = world.values(&json!({
         "watchNamespace": LONE, "crds": {"install": false}, "defaultProvider": {}, "rbac": {"aggregateRoles": false},
         "settings": {"allowedEndpointHosts": [HOST], "secretPollSeconds": 1},
@@ -296,23 +295,6 @@ pub async fn kill(world: &World) -> Killed {
         world.machine.kubectl(["delete", "pod", &name].iter().chain(&force)).await;
     }
     Killed { holder }
-}
-
-/// An operator of one namespace still asks for the definitions, which the chart gives it no right to read.
-async fn may_read_definitions(machine: &Machine, name: &str) {
-    let metadata = json!({"name": "fg-e2e-lone-definitions"});
-    let reading = json!({
-        "apiGroups": ["apiextensions.k8s.io"], "resources": ["customresourcedefinitions"], "verbs": ["get"],
-    });
-    let role = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": metadata, "rules": [reading],
-    });
-    let binding = json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": metadata,
-        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "fg-e2e-lone-definitions"},
-        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": LONE}],
-    });
-    apply(machine, &[role, binding]).await;
 }
 
 /// Kills the operator itself, behind the back of Kubernetes: the process of the program in the Pod's control group.

@@ -30,7 +30,7 @@ stop() { # name, signal
 processes_of_containers() {
     local group
     control_groups "$node" | while read -r group; do
-        if [ -d "$group" ]; then find "$group" -name cgroup.procs -exec cat {} +; fi
+        if [ -d "$group" ]; then find "$group" -name cgroup.procs -exec cat {} + 2>/dev/null; fi
     done | sort -u
 }
 
