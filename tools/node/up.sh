@@ -52,7 +52,21 @@ obstacles() {
     [ -w /sys/fs/cgroup ] || ls -d /sys/fs/cgroup/*/ >/dev/null 2>&1 || echo "no control groups in /sys/fs/cgroup"
     [ -w /proc/sys/net/ipv4/ip_forward ] || echo "/proc/sys is read-only"
     unshare --net true 2>/dev/null || echo "no right to make network namespaces"
-    grep -qw overlay /proc/filesystems || modprobe overlay 2>/dev/null || echo "no overlay file system"
+    local folder
+    for folder in "${TMPDIR:-/tmp}" "${XDG_CACHE_HOME:-${HOME:-/root}}"; do
+        has_overlays "$folder" || echo "no overlay file system in $folder"
+    done
+}
+
+# Images need it; there is none on top of another, and no right to mount in many containers.
+has_overlays() {
+    local folder mounted=0
+    folder=$(mktemp -d "$1/.overlay.XXXXXX" 2>/dev/null) || return
+    mkdir "$folder"/{lower,upper,work,merged}
+    unshare --mount mount -t overlay overlay "$folder/merged" \
+        -o "lowerdir=$folder/lower,upperdir=$folder/upper,workdir=$folder/work" 2>/dev/null || mounted=1
+    rm -rf "$folder"
+    return "$mounted"
 }
 
 if [ "${1-}" = --check ]; then
