@@ -108,6 +108,10 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
         assert!(!now.annotations().contains_key("helm.sh/hook"), "{:?}", now.annotations());
     }
 
+    // Back to where it was a hook.
+    helm(&plane, &["rollback", "fg", "1", "--namespace", "team"]).await.unwrap();
+    assert!(providers.get_opt("default").await.unwrap().is_some(), "the provider is gone");
+
     uninstall().await;
     assert!(providers.get_opt("default").await.unwrap().is_none(), "a provider is left behind");
     assert_eq!(definitions.list(&ListParams::default()).await.unwrap().items.len(), 3);
@@ -117,4 +121,29 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
     install("team").await.unwrap();
     assert!(providers.get_opt("default").await.unwrap().is_some());
     assert!(invocations.get_opt("kept").await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
+    let values = json!({
+        "watchNamespace": "", "projectedTokens": [{"path": "a", "audience": "a"}],
+        "settings": {
+            "allowedEndpointHosts": ["a.example"], "tokenAudience": "a", "ownIdentityProviders": ["a"],
+            "strict503": true, "eventsOnSuccess": true, "log": "info", "maxConcurrentReconciles": 1,
+            "secretPollSeconds": 1,
+        },
+    });
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), values.to_string()).unwrap();
+    let arguments = ["-s", "templates/deployment.yaml", "--values", file.path().to_str().unwrap()];
+    let deployment = rendered("functiongraph", &arguments).await;
+    let mut operator = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
+    operator.args(["run", "--help"]);
+    let help = text(&output(operator, "").await.stdout);
+    let names: Vec<_> = deployment.split("name: FUNCTIONGRAPH_OPERATOR_").skip(1).collect();
+    assert!(names.len() >= 10, "{deployment}");
+    for name in names {
+        let name = format!("FUNCTIONGRAPH_OPERATOR_{}", name.lines().next().unwrap());
+        assert!(help.contains(&format!("[env: {name}=")), "{name}: {help}");
+    }
 }
