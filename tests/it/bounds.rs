@@ -56,7 +56,7 @@ async fn a_new_invocation_may_use_everything_up_to_the_bounds() {
 }
 
 #[tokio::test]
-async fn a_new_invocation_is_held_to_every_bound_and_rule() {
+async fn t12_a_new_invocation_is_held_to_every_bound_and_rule() {
     let world = World::new().await;
     let urn = format!("urn:fss:eu-de:{PROJECT}:function:default:hello");
     let base = json!({"function": {"name": "hello"}, "retryPolicy": {}});
@@ -154,7 +154,7 @@ async fn a_new_invocation_is_held_to_every_bound_and_rule() {
 }
 
 #[tokio::test]
-async fn a_new_provider_is_held_to_every_bound_and_rule() {
+async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
     let world = World::new().await;
     let secret = json!({"secretRef": {"name": "key"}});
     let base = json!({"region": "eu-de", "projectID": PROJECT, "credentials": {"accessKey": secret}});
@@ -247,7 +247,7 @@ async fn a_new_provider_is_held_to_every_bound_and_rule() {
 }
 
 #[tokio::test]
-async fn a_status_is_held_to_its_bounds() {
+async fn t12_a_status_is_held_to_its_bounds() {
     let world = World::new().await;
     world.invoke("bounds", json!({"function": {"name": "hello"}})).await;
     let attempt =

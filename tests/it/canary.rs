@@ -27,7 +27,7 @@ async fn print(world: &World, words: &str) {
 }
 
 #[tokio::test]
-async fn a_secret_in_a_log_is_found_however_it_looks() {
+async fn t08_a_secret_in_a_log_is_found_however_it_looks() {
     let forms = [
         format!("it is {}", KEY.1),
         format!("cut: {}", &KEY.1[..32]),
@@ -46,7 +46,7 @@ async fn a_secret_in_a_log_is_found_however_it_looks() {
 }
 
 #[tokio::test]
-async fn a_secret_that_was_replaced_or_deleted_is_searched_for_too() {
+async fn t08_a_secret_that_was_replaced_or_deleted_is_searched_for_too() {
     let world = World::new().await;
     world.secret("the-first-of-all-keys").await;
     world.secret("quite \"another\" key").await;
@@ -58,7 +58,7 @@ async fn a_secret_that_was_replaced_or_deleted_is_searched_for_too() {
 }
 
 #[tokio::test]
-async fn what_the_emulator_knows_and_what_the_api_server_made_is_searched_for() {
+async fn t08_what_the_emulator_knows_and_what_the_api_server_made_is_searched_for() {
     let world = World::with(|config| config.tokens.push("some-long-lived-token".into())).await;
     print(&world, "some-long-lived-token").await;
     world.create::<ServiceAccount>("robot", json!({})).await.unwrap();
@@ -71,7 +71,7 @@ async fn what_the_emulator_knows_and_what_the_api_server_made_is_searched_for() 
 }
 
 #[tokio::test]
-async fn a_payload_is_found_in_what_is_stored_also_when_it_is_gone_again() {
+async fn t08_a_payload_is_found_in_what_is_stored_also_when_it_is_gone_again() {
     let world = World::new().await;
     world.provider().await;
     world.invoke("told", json!({"function": {"name": "hello"}, "payload": {"tag": "told"}})).await;
@@ -103,7 +103,7 @@ async fn a_payload_is_found_in_what_is_stored_also_when_it_is_gone_again() {
 }
 
 #[tokio::test]
-async fn metrics_are_kept_of_operators_that_end_in_any_way() {
+async fn t08_metrics_are_kept_of_operators_that_end_in_any_way() {
     let world = World::new().await;
     world.operator().await.stop().await;
     world.operator().await.kill().await;

@@ -116,7 +116,7 @@ async fn what_an_invocation_is_about_never_changes_and_how_it_is_tried_may() {
 }
 
 #[tokio::test]
-async fn an_attempt_once_claimed_cannot_be_forged_away() {
+async fn t11_an_attempt_once_claimed_cannot_be_forged_away() {
     let world = World::new().await;
     let attempt =
         |number: i64, state: &str| json!({"attempt": {"number": number, "holder": "a", "state": state}});
@@ -168,7 +168,7 @@ async fn an_attempt_once_claimed_cannot_be_forged_away() {
 }
 
 #[tokio::test]
-async fn an_outcome_is_final_and_only_unknown_may_become_known() {
+async fn t11_an_outcome_is_final_and_only_unknown_may_become_known() {
     let world = World::new().await;
     let last = "an outcome is final";
     let outcome = |outcome: &str| json!({"outcome": outcome});
@@ -196,7 +196,7 @@ async fn an_outcome_is_final_and_only_unknown_may_become_known() {
 }
 
 #[tokio::test]
-async fn a_null_does_not_slip_past_the_rules() {
+async fn t11_a_null_does_not_slip_past_the_rules() {
     let world = World::new().await;
     let claimed = json!({"attempt": {"number": 1, "holder": "a", "state": "Claimed"}});
     for (name, stands, field) in [

@@ -127,7 +127,7 @@ pub fn assert_admitted(what: &str, object: FunctionInvocation, admitted: bool) {
 }
 
 #[tokio::test]
-async fn a_provider_of_the_cluster_serves_the_namespaces_that_it_admits_and_no_other() {
+async fn t02_a_provider_of_the_cluster_serves_the_namespaces_that_it_admits_and_no_other() {
     let (world, _turn) = alone().await;
     world.secret(KEY.1).await;
     let images = tenant(&world, "images", json!({"team": "images"})).await;
@@ -170,7 +170,7 @@ async fn a_provider_of_the_cluster_serves_the_namespaces_that_it_admits_and_no_o
 }
 
 #[tokio::test]
-async fn a_grant_that_is_taken_back_ends_within_seconds_and_without_a_restart() {
+async fn t02_a_grant_that_is_taken_back_ends_within_seconds_and_without_a_restart() {
     let (world, _turn) = alone().await;
     world.secret(KEY.1).await;
     let tenant = tenant(&world, "tenant", json!({"team": "images"})).await;
@@ -205,7 +205,7 @@ async fn a_grant_that_is_taken_back_ends_within_seconds_and_without_a_restart() 
 }
 
 #[tokio::test]
-async fn providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_other() {
+async fn t02_providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_other() {
     let (world, _turn) = alone().await;
     world.provider().await; // `default` of the namespace
     share(&world, "default", json!({"names": [world.namespace]})).await.unwrap();
@@ -254,7 +254,7 @@ pub async fn apply(yaml: &str) {
 }
 
 #[tokio::test]
-async fn the_rights_in_the_chart_are_enough_and_a_missing_secret_is_missed_at_home() {
+async fn t10_the_rights_in_the_chart_are_enough_and_a_missing_secret_is_missed_at_home() {
     let (world, _turn) = alone().await;
     grant_rights().await;
     let tenant = tenant(&world, "tenant", json!({"team": "images"})).await;
@@ -270,7 +270,7 @@ async fn the_rights_in_the_chart_are_enough_and_a_missing_secret_is_missed_at_ho
 }
 
 #[tokio::test]
-async fn an_operator_of_a_single_namespace_says_that_it_uses_none() {
+async fn t02_an_operator_of_a_single_namespace_says_that_it_uses_none() {
     let world = World::new().await;
     let _operator = world.operator().await;
     let reference = json!({"kind": "ClusterFunctionGraphProvider", "name": "shared"});
@@ -279,7 +279,7 @@ async fn an_operator_of_a_single_namespace_says_that_it_uses_none() {
 }
 
 #[tokio::test]
-async fn whom_it_serves_must_be_said_in_one_way() {
+async fn t02_whom_it_serves_must_be_said_in_one_way() {
     let (world, _turn) = alone().await;
     for (allowed, expected) in [
         (Value::Null, "allowedNamespaces"),

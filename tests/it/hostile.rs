@@ -1,6 +1,6 @@
 //! What somebody with every right may write into a status: it harms neither the neighbours nor the operator.
 
-use crate::looks::{message, ready};
+use crate::looks::{message, ready, text};
 use crate::world::World;
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::api::{ConditionStatus, Reason};
@@ -45,7 +45,7 @@ fn nonsense() -> Vec<(&'static str, Value, Option<Outcome>)> {
 }
 
 #[tokio::test]
-async fn nonsense_in_some_statuses_stops_neither_the_neighbours_nor_the_operator() {
+async fn t14_nonsense_in_some_statuses_stops_neither_the_neighbours_nor_the_operator() {
     let world = World::new().await;
     world.provider().await;
     for (name, status, _) in nonsense() {
@@ -101,8 +101,50 @@ async fn versions(world: &World) -> Vec<Option<String>> {
     versions
 }
 
+/// JSON that is so deep.
+fn nested(depth: usize) -> String {
+    format!("{{\"tag\": \"deep\", \"a\": {}{}}}", "[".repeat(depth), "]".repeat(depth))
+}
+
 #[tokio::test]
-async fn a_finished_object_with_nonsensical_times_is_deleted_when_it_may_be_and_no_sooner() {
+async fn t14_events_nested_without_measure_harm_neither_the_neighbours_nor_the_operator() {
+    let world = World::new().await;
+    world.provider().await;
+    let manifest = |name: &str, payload: &str| {
+        format!(
+            r#"{{"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
+                "metadata": {{"name": "{name}"}}, "spec": {{"function": {{"name": "hello"}}, "payload": {payload}}}}}"#
+        )
+    };
+    // One that is there before the operator, and so in its first list, and one that comes by the watch.
+    for (name, depth) in [("before", 200), ("before-deeper", 2000)] {
+        let said = world.kubectl_with(&["create", "-f", "-"], &manifest(name, &nested(depth))).await;
+        assert!(said.status.success(), "{}", text(&said.stderr));
+    }
+    let operator = world.operator().await;
+    for (name, depth) in [("after", 200), ("after-deeper", 2000)] {
+        let said = world.kubectl_with(&["create", "-f", "-"], &manifest(name, &nested(depth))).await;
+        assert!(said.status.success(), "{}", text(&said.stderr));
+    }
+    world.config_map("deepest", "event", &nested(100_000)).await;
+    let source = json!({"configMapKeyRef": {"name": "deepest", "key": "event"}});
+    world.invoke("deepest", json!({"function": {"name": "hello"}, "payloadFrom": source})).await;
+    world.invoke("neighbour", json!({"function": {"name": "hello"}})).await;
+
+    assert_eq!(world.end("neighbour").await.outcome, Some(Outcome::Accepted));
+    for name in ["before", "before-deeper", "after", "after-deeper", "deepest"] {
+        // Our own types are not asked: what the service says to such an event is its affair.
+        let output = world
+            .kubectl(&["wait", "--for=condition=Finished", "--timeout=60s", &format!("fninv/{name}")])
+            .await;
+        assert!(output.status.success(), "{name}: {}", text(&output.stderr));
+    }
+    assert!(operator.stop().await.success());
+    assert!(!world.logs().contains("panicked"));
+}
+
+#[tokio::test]
+async fn t14_a_finished_object_with_nonsensical_times_is_deleted_when_it_may_be_and_no_sooner() {
     let world = World::new().await;
     for (name, ttl, completed) in [
         ("long-ago", 3600, "0001-01-01T00:00:00Z"),
@@ -126,7 +168,7 @@ async fn a_finished_object_with_nonsensical_times_is_deleted_when_it_may_be_and_
 }
 
 #[tokio::test]
-async fn names_as_long_as_they_may_be_are_handled_like_any_other() {
+async fn t14_names_as_long_as_they_may_be_are_handled_like_any_other() {
     let world = World::new().await;
     world.provider().await;
     let _operator = world.operator().await;

@@ -74,7 +74,7 @@ fn borrowed(flags: &[String]) -> Vec<&str> {
 }
 
 #[tokio::test]
-async fn the_operators_own_identity_is_for_providers_that_the_platform_team_lists() {
+async fn t02_the_operators_own_identity_is_for_providers_that_the_platform_team_lists() {
     for (credentials, api) in [
         (json!({"podIdentity": {}}), IdentityApi::PodIdentity),
         (json!({"instanceMetadata": {}}), IdentityApi::MetadataKey),
@@ -150,7 +150,7 @@ async fn projected(world: &World) -> String {
 }
 
 #[tokio::test]
-async fn a_projected_token_is_for_providers_of_the_cluster_and_from_one_folder_only() {
+async fn t02_a_projected_token_is_for_providers_of_the_cluster_and_from_one_folder_only() {
     let (world, _turn) = alone_with(believing).await;
     let outside = tempfile::tempdir().unwrap();
     let folder = outside.path().join("tokens");
@@ -193,7 +193,7 @@ async fn a_projected_token_is_for_providers_of_the_cluster_and_from_one_folder_o
 }
 
 #[tokio::test]
-async fn tokens_of_one_service_account_are_made_with_the_documented_role_and_of_no_other() {
+async fn t10_tokens_of_one_service_account_are_made_with_the_documented_role_and_of_no_other() {
     let (world, _turn) = alone_with(believing).await;
     grant_rights().await;
     let of = |name: &str| json!({"oidc": {"serviceAccountRef": {"name": name}, "idpID": "my-cluster"}});

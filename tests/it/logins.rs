@@ -382,7 +382,7 @@ async fn keys_of_a_service_account_are_renewed_with_a_new_token_each_time() {
 }
 
 #[tokio::test]
-async fn the_audience_is_the_operators_and_without_one_no_token_is_made() {
+async fn t02_the_audience_is_the_operators_and_without_one_no_token_is_made() {
     let world = federated("functiongraph", Duration::from_hours(1)).await;
     let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster"});
     provider(&world, json!({"oidc": oidc}), json!({})).await;

@@ -54,7 +54,7 @@ async fn an_event_that_is_not_there_yet_is_waited_for() {
 }
 
 #[tokio::test]
-async fn an_event_that_can_never_be_sent_fails_without_a_request_and_is_not_quoted() {
+async fn t14_an_event_that_can_never_be_sent_fails_without_a_request_and_is_not_quoted() {
     let world = World::new().await;
     world.provider().await;
     let operator = world.operator().await;
@@ -102,7 +102,7 @@ fn from_secret(name: &str, key: &str) -> Value {
 }
 
 #[tokio::test]
-async fn a_secret_is_sent_only_where_its_owner_says_so_and_looks_like_none_otherwise() {
+async fn t04_a_secret_is_sent_only_where_its_owner_says_so_and_looks_like_none_otherwise() {
     let world = World::new().await;
     world.provider().await;
     let operator = world.operator().await;
@@ -157,7 +157,7 @@ async fn a_secret_is_sent_only_where_its_owner_says_so_and_looks_like_none_other
 }
 
 #[tokio::test]
-async fn nothing_is_told_of_what_a_secret_event_holds_even_if_the_service_repeats_it() {
+async fn t04_nothing_is_told_of_what_a_secret_event_holds_even_if_the_service_repeats_it() {
     let world = World::new().await;
     world.provider().await;
     let operator = world.operator().await;

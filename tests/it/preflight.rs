@@ -18,7 +18,7 @@ const GRANT: &str = "grant what the Helm chart does in templates/rbac.yaml";
 static BARE: OnceCell<ControlPlane> = OnceCell::const_new();
 
 #[tokio::test]
-async fn without_its_definitions_it_says_what_to_install_and_begins_when_they_are_there() {
+async fn t11_without_its_definitions_it_says_what_to_install_and_begins_when_they_are_there() {
     let bare = BARE.get_or_init(bare_plane).await;
     let world = World::on(bare, |_| {}).await;
     let operator = world.operator_starting(&[]).await;
@@ -91,7 +91,7 @@ async fn grant(world: &World, rules: &[Value]) {
 }
 
 #[tokio::test]
-async fn without_its_permissions_it_names_them_and_with_them_it_needs_no_more() {
+async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_more() {
     let world = World::new().await;
     world.provider().await;
     world.invoke("permitted", json!({"function": {"name": "hello"}})).await;

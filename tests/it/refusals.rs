@@ -213,7 +213,7 @@ async fn a_disabled_function_is_asked_again_after_five_minutes_and_not_before() 
 }
 
 #[tokio::test]
-async fn a_redirect_is_refused_and_the_other_host_sees_nothing() {
+async fn t05_a_redirect_is_refused_and_the_other_host_sees_nothing() {
     let world = World::new().await;
     world.provider().await;
     let _operator = world.operator().await;
@@ -235,7 +235,7 @@ async fn a_redirect_is_refused_and_the_other_host_sees_nothing() {
 }
 
 #[tokio::test]
-async fn a_server_that_echoes_the_secret_does_not_get_it_into_the_status_or_the_log() {
+async fn t08_a_server_that_echoes_the_secret_does_not_get_it_into_the_status_or_the_log() {
     let world =
         World::with(|config| config.functions.extend(["json", "html", "code"].map(Function::named))).await;
     world.provider().await;

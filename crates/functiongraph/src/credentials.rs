@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn debug_shows_no_secret() {
+    fn t08_debug_shows_no_secret() {
         let shown = format!("{:?} {:?}", temporary(), Credential::token(CANARY).unwrap());
         assert!(!shown.contains(CANARY) && !shown.contains("secret-key"), "{shown}");
         assert!(shown.contains("AKID"), "{shown}");
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn scrubbing_replaces_every_secret_and_leaves_the_id() {
+    fn t08_scrubbing_replaces_every_secret_and_leaves_the_id() {
         let text = format!("ak:AKID sk:secret-key token:{CANARY} {CANARY}");
         assert_eq!(temporary().scrub(&text), "ak:AKID sk:*** token:*** ***");
         let nested = Credential::access_key("AKID", "abc", Some("xabcx".into())).unwrap();

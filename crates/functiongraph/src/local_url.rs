@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_could_answer_at_is_not() {
+    fn t01_what_others_could_answer_at_is_not() {
         use LocalUrlError::{Character, Host, NotLocal, Scheme};
         for (text, error) in [
             ("", Scheme),

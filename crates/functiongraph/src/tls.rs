@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bundle_without_a_readable_certificate_is_refused() {
+    fn t07_a_bundle_without_a_readable_certificate_is_refused() {
         assert!(matches!(config(Some("")), Err(TlsError::EmptyBundle)));
         assert!(matches!(config(Some("not PEM at all")), Err(TlsError::EmptyBundle)));
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";

@@ -20,6 +20,7 @@ use functiongraph::{
     Answer, Client, ClientOptions, Credential, CredentialKind, FunctionUrn, Invocation, Kind, Protocol,
     SendError, Verdict,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use server::{ACCEPTED, Authority, End, Script, Server};
@@ -132,7 +133,7 @@ async fn what_is_signed_is_what_is_on_the_wire() {
 }
 
 #[tokio::test]
-async fn proxies_of_the_environment_are_ignored() {
+async fn t07_proxies_of_the_environment_are_ignored() {
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", proxy.local_addr().unwrap());
     // The environment of this process is shared by its tests: one of them is run again in a process of its own.
@@ -161,14 +162,14 @@ fn assert_not_sent(server: &Server, result: &Result<Answer, SendError>, cause: &
 }
 
 #[tokio::test]
-async fn a_certificate_of_another_authority_means_that_nothing_was_sent() {
+async fn t07_a_certificate_of_another_authority_means_that_nothing_was_sent() {
     let server = Server::start(&Authority::new(), Script::default()).await;
     let result = invoke(&client(&server.url(), &Authority::new()), PATIENT).await;
     assert_not_sent(&server, &result, "invalid peer certificate");
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_name_means_that_nothing_was_sent() {
+async fn t07_a_certificate_for_another_name_means_that_nothing_was_sent() {
     let authority = Authority::new();
     let server = Server::start_as(&authority, "elsewhere.example", false, Script::default()).await;
     let result = invoke(&client(&server.url(), &authority), PATIENT).await;
@@ -176,7 +177,7 @@ async fn a_certificate_for_another_name_means_that_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn an_expired_certificate_means_that_nothing_was_sent() {
+async fn t07_an_expired_certificate_means_that_nothing_was_sent() {
     let authority = Authority::new();
     let server = Server::start_as(&authority, "localhost", true, Script::default()).await;
     let result = invoke(&client(&server.url(), &authority), PATIENT).await;
@@ -184,7 +185,7 @@ async fn an_expired_certificate_means_that_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn a_refused_network_means_that_nothing_was_sent() {
+async fn t01_a_refused_network_means_that_nothing_was_sent() {
     let authority = Authority::new();
     let server = Server::start(&authority, Script::default()).await;
     let guarded = || ClientOptions { refused_networks: LOCAL_NETWORKS.to_vec(), ..options(&authority) };
@@ -218,8 +219,54 @@ async fn a_name_that_does_not_exist_means_that_nothing_was_sent() {
     assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
 }
 
+/// The versions of TLS that a client offers in the extension for them (RFC 8446, 4.2.1).
+fn offered_versions(hello: &[u8]) -> Vec<u16> {
+    let short = |at: usize| usize::from(u16::from_be_bytes([hello[at], hello[at + 1]]));
+    // Record, handshake, version, random; then session, ciphers, compression.
+    let mut at = 5 + 4 + 2 + 32;
+    at += 1 + usize::from(hello[at]);
+    at += 2 + short(at);
+    at += 1 + usize::from(hello[at]);
+    at += 2;
+    while at + 4 <= hello.len() {
+        let (kind, length) = (short(at), short(at + 2));
+        if kind == 43 {
+            let list = &hello[at + 5..at + 4 + length];
+            return list.chunks(2).map(|version| u16::from_be_bytes([version[0], version[1]])).collect();
+        }
+        at += 4 + length;
+    }
+    Vec::new()
+}
+
 #[tokio::test]
-async fn a_handshake_that_never_ends_means_that_nothing_was_sent() {
+async fn t07_no_older_tls_than_1_2_is_offered_or_taken() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
+    let peer = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut hello = vec![0; 5];
+        stream.read_exact(&mut hello).await.unwrap();
+        let length = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
+        hello.resize(5 + length, 0);
+        stream.read_exact(&mut hello[5..]).await.unwrap();
+        // "Let us speak TLS 1.1": version, random, no session, a cipher of that time, no compression.
+        let mut answer = vec![0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
+        answer.extend([7; 32]);
+        answer.extend([0, 0xc0, 0x13, 0]);
+        stream.write_all(&answer).await.unwrap();
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+        hello
+    });
+    let error = invoke(&client(&url, &Authority::new()), PATIENT).await.unwrap_err();
+    assert!(matches!(&error, SendError::NotSent(_)), "{error:?}");
+    let mut versions = offered_versions(&peer.await.unwrap());
+    versions.sort_unstable();
+    assert_eq!(versions, [0x0303, 0x0304]);
+}
+
+#[tokio::test]
+async fn t07_a_handshake_that_never_ends_means_that_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let options = ClientOptions { connect_timeout: Duration::from_millis(200), ..ClientOptions::default() };
@@ -229,7 +276,7 @@ async fn a_handshake_that_never_ends_means_that_nothing_was_sent() {
 }
 
 #[tokio::test]
-async fn a_server_without_tls_means_that_nothing_was_sent() {
+async fn t07_a_server_without_tls_means_that_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     tokio::spawn(async move {
@@ -258,7 +305,7 @@ async fn a_connection_that_ends_without_an_answer_is_an_interruption() {
 }
 
 #[tokio::test]
-async fn no_answer_in_time_is_an_interruption() {
+async fn t06_no_answer_in_time_is_an_interruption() {
     let (mut server, result) = play(script("", End::Hang), IMPATIENT).await;
     assert_interrupted(&server, &result, 1);
     assert_eq!(result.unwrap_err().cause(), "no answer within 3s");
@@ -266,7 +313,7 @@ async fn no_answer_in_time_is_an_interruption() {
 }
 
 #[tokio::test]
-async fn an_answer_that_is_not_http_is_an_interruption() {
+async fn t06_an_answer_that_is_not_http_is_an_interruption() {
     let headers = (0..101).map(|number| format!("X-{number}: y\r\n")).collect::<Vec<_>>().concat();
     for answer in [
         "SSH-2.0-OpenSSH_9.6\r\n\r\n".to_owned(),
@@ -298,7 +345,7 @@ async fn a_request_lost_on_a_reused_connection_is_not_sent_again() {
 // === a status is a status ===
 
 #[tokio::test]
-async fn a_cut_body_does_not_hide_the_status() {
+async fn t06_a_cut_body_does_not_hide_the_status() {
     let head = |status: &str, more: &str| format!("HTTP/1.1 {status}\r\n{more}\r\n\r\n");
     for end in [End::Close, End::Reset] {
         for rest in [
@@ -328,7 +375,7 @@ async fn what_was_read_of_a_cut_body_is_used() {
 }
 
 #[tokio::test]
-async fn a_body_that_never_ends_is_read_up_to_a_limit() {
+async fn t06_a_body_that_never_ends_is_read_up_to_a_limit() {
     let flood = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-2\r\nTransfer-Encoding: chunked\r\n\r\n";
     // The limit has to end the call, not the call's own timeout.
     let played = tokio::time::timeout(PATIENT / 2, play(script(flood, End::Flood), PATIENT)).await;
@@ -337,8 +384,46 @@ async fn a_body_that_never_ends_is_read_up_to_a_limit() {
     server.ended(1).await;
 }
 
+/// What two sockets and TLS may hold beside what was read.
+const UNDER_WAY: usize = 16 * 1024 * 1024;
+
 #[tokio::test]
-async fn a_body_that_never_comes_does_not_hide_the_status() {
+async fn t06_headers_without_end_are_given_up_and_take_little_memory() {
+    for header in [b"X-Filler: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".as_slice(), &[b'y'; 4096]] {
+        let head = "HTTP/1.1 202 Accepted\r\nX-Long: ";
+        // The limit has to end the call, not the call's own timeout.
+        let played =
+            tokio::time::timeout(PATIENT / 2, play(script(head, End::Repeat(header)), PATIENT)).await;
+        let (mut server, result) = played.expect("an end");
+        assert!(matches!(result, Err(SendError::Interrupted(_))), "{result:?}");
+        server.ended(1).await;
+        assert!(server.written() < UNDER_WAY, "{} bytes were taken", server.written());
+    }
+}
+
+#[tokio::test]
+async fn t06_a_body_that_drips_ends_with_the_time_allowed() {
+    let head = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-4\r\nContent-Length: 60000\r\n\r\n";
+    let (mut server, result) = play(script(head, End::Drip), IMPATIENT).await;
+    assert_eq!(result.unwrap().request_id.as_deref(), Some("id-4"));
+    server.ended(1).await;
+}
+
+#[tokio::test]
+async fn t06_a_bomb_is_not_unpacked() {
+    // Ten bytes of gzip's header, and a body that would be a JSON object if anybody unpacked it.
+    let body = b"\x1f\x8b\x08\0\0\0\0\0\0\x03{\"request_id\":\"unpacked\"}";
+    let head =
+        format!("HTTP/1.1 202 Accepted\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
+    let (server, result) = play(script([head.as_bytes(), body].concat(), End::Close), PATIENT).await;
+    assert_eq!(verdict(&result), Verdict::Accepted);
+    assert_eq!(result.unwrap().request_id, None);
+    let [request] = server.requests().try_into().ok().expect("one request");
+    assert_eq!(request.header("accept-encoding"), Some("identity"));
+}
+
+#[tokio::test]
+async fn t06_a_body_that_never_comes_does_not_hide_the_status() {
     let silent = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-3\r\nContent-Length: 10\r\n\r\n{";
     let (mut server, result) = play(script(silent, End::Hang), IMPATIENT).await;
     assert_eq!(result.unwrap().request_id.as_deref(), Some("id-3"));
@@ -346,7 +431,7 @@ async fn a_body_that_never_comes_does_not_hide_the_status() {
 }
 
 #[tokio::test]
-async fn a_redirect_is_not_followed() {
+async fn t05_a_redirect_is_not_followed() {
     let authority = Authority::new();
     let second = Server::start(&authority, script(ACCEPTED, End::Close)).await;
     for status in [301, 302, 303, 307, 308] {
@@ -374,7 +459,7 @@ async fn a_refusal_or_a_retry_hint_is_not_obeyed_by_sending_again() {
 }
 
 #[tokio::test]
-async fn a_secret_that_the_server_repeats_is_not_in_the_answer() {
+async fn t08_a_secret_that_the_server_repeats_is_not_in_the_answer() {
     let body = format!(
         r#"{{"error_code":"APIG.0301","error_msg":"token {TOKEN} is \u0063anary","request_id":"{TOKEN}"}}"#
     );

@@ -25,7 +25,7 @@ fn a_plain_endpoint_is_taken_apart() {
 }
 
 #[test]
-fn an_address_is_seen_through_every_disguise() {
+fn t01_an_address_is_seen_through_every_disguise() {
     for (text, host) in [
         ("https://127.0.0.1", "127.0.0.1"),
         ("https://2130706433", "127.0.0.1"),
@@ -47,7 +47,7 @@ fn an_address_is_seen_through_every_disguise() {
 }
 
 #[test]
-fn nothing_that_could_be_read_in_two_ways_is_an_endpoint() {
+fn t01_nothing_that_could_be_read_in_two_ways_is_an_endpoint() {
     use EndpointError::{Character, Host, Port, Rest, Scheme};
     for (text, error) in [
         ("", Scheme),
@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn the_host_is_the_one_a_url_parser_connects_to(text in "https://[a-z0-9.@:/\\\\#?%-]{0,20}") {
+    fn t01_the_host_is_the_one_a_url_parser_connects_to(text in "https://[a-z0-9.@:/\\\\#?%-]{0,20}") {
         if let Ok(endpoint) = parse(&text) {
             let url = Url::parse(&text).unwrap();
             prop_assert_eq!(url.host_str(), Some(endpoint.host()));

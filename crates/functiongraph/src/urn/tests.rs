@@ -68,7 +68,7 @@ fn the_fixed_words_are_fixed() {
 }
 
 #[test]
-fn every_part_has_its_rule() {
+fn t09_every_part_has_its_rule() {
     let long_name = "a".repeat(61);
     let long_alias = format!("!{}", "a".repeat(65));
     let long_version = "1".repeat(43);
@@ -151,12 +151,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in any::<String>()) {
+    fn t09_no_text_makes_the_parser_panic(text in any::<String>()) {
         let _ = parse(&text);
     }
 
     #[test]
-    fn whatever_is_accepted_is_safe_in_a_path(text in "urn:fss:[ -~]{1,8}:[ -~]{1,8}:function:[ -~]{1,8}:[ -~]{1,8}") {
+    fn t09_whatever_is_accepted_is_safe_in_a_path(text in "urn:fss:[ -~]{1,8}:[ -~]{1,8}:function:[ -~]{1,8}:[ -~]{1,8}") {
         if let Ok(urn) = parse(&text) {
             let segment = urn.path_segment();
             prop_assert!(segment.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.%".contains(&b)), "{}", segment);

@@ -135,7 +135,7 @@ async fn a_reserved_invocation_brings_its_instance() {
 }
 
 #[tokio::test]
-async fn a_result_without_end_is_read_up_to_its_limit_and_said_to_be_cut() {
+async fn t06_a_result_without_end_is_read_up_to_its_limit_and_said_to_be_cut() {
     let flood = "HTTP/1.1 200 OK\r\nX-Cff-Response-Version: v0\r\nTransfer-Encoding: chunked\r\n\r\n";
     let (mut server, client) = stage(script(flood, End::Flood)).await;
     // The limit has to end the call, not the call's own timeout.
@@ -158,7 +158,7 @@ async fn a_result_that_breaks_off_is_said_to_be_cut() {
 }
 
 #[tokio::test]
-async fn a_secret_that_a_function_returns_is_not_in_the_result() {
+async fn t08_a_secret_that_a_function_returns_is_not_in_the_result() {
     let body = format!(r#"{{"result":"my {TOKEN}","status":200}}"#);
     let (_, client) = serving("200 OK\r\nX-Cff-Response-Version: v1", &body).await;
     let result = invoke(&client, SYNC, Protocol::V2, &token()).await.unwrap().sync.unwrap();

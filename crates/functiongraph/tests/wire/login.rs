@@ -178,7 +178,7 @@ async fn the_look_up_of_a_project_is_signed_as_it_is_on_the_wire() {
 // === what goes wrong ===
 
 #[tokio::test]
-async fn a_refusal_says_why_and_repeats_no_secret() {
+async fn t08_a_refusal_says_why_and_repeats_no_secret() {
     let wrong =
         r#"{"error":{"code":401,"message":"The password can\"ary\\ pass is wrong.","title":"Unauthorized"}}"#;
     let (server, iam) = iam(&[answer("401 Unauthorized\r\nX-IAM-Trace-Id: trace-1", wrong)]).await;
@@ -208,7 +208,7 @@ async fn a_refused_id_token_is_not_exchanged_further() {
 }
 
 #[tokio::test]
-async fn a_redirected_login_is_a_refusal_and_takes_no_secret_along() {
+async fn t05_a_redirected_login_is_a_refusal_and_takes_no_secret_along() {
     let authority = Authority::new();
     let second = Server::start(&authority, Script::default()).await;
     let location = format!("307 Go\r\nLocation: {}/v3/auth/tokens", second.url());

@@ -1,7 +1,9 @@
 //! A server on loopback, usually with TLS, that follows a script and remembers what it was sent.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
@@ -41,6 +43,10 @@ pub enum End {
     Hang,
     /// Never either: a chunk follows the other until nobody listens.
     Flood,
+    /// The same with these bytes.
+    Repeat(&'static [u8]),
+    /// The same, a byte at a time.
+    Drip,
 }
 
 /// A connection, with or without TLS.
@@ -54,6 +60,7 @@ pub struct Server {
     scheme: &'static str,
     port: u16,
     requests: Arc<Mutex<Vec<Request>>>,
+    written: Arc<AtomicUsize>,
     connections: watch::Receiver<Connections>,
 }
 
@@ -141,18 +148,21 @@ impl Server {
         let requests = Arc::new(Mutex::new(Vec::new()));
         let (count, connections) = watch::channel(Connections::default());
         let seen = Arc::clone(&requests);
+        let written = Arc::new(AtomicUsize::new(0));
+        let flood = Arc::clone(&written);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 count.send_modify(|count| count.opened += 1);
                 let (acceptor, script, seen, count) =
                     (acceptor.clone(), script.clone(), Arc::clone(&seen), count.clone());
+                let written = Arc::clone(&flood);
                 tokio::spawn(async move {
                     match acceptor {
-                        None => serve(stream, &script, &seen).await,
+                        None => serve(stream, &script, &seen, &written).await,
                         // A client that does not like the certificate ends the handshake; that is its right.
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
-                                serve(stream, &script, &seen).await;
+                                serve(stream, &script, &seen, &written).await;
                             }
                         }
                     }
@@ -160,7 +170,7 @@ impl Server {
                 });
             }
         });
-        Self { scheme, port, requests, connections }
+        Self { scheme, port, requests, written, connections }
     }
 
     pub fn url(&self) -> String {
@@ -169,6 +179,11 @@ impl Server {
 
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many of the bytes that follow each other without end were taken by the network and whoever reads there.
+    pub fn written(&self) -> usize {
+        self.written.load(Ordering::Relaxed)
     }
 
     pub fn connections(&self) -> Connections {
@@ -193,7 +208,7 @@ impl Wire for TlsStream<TcpStream> {
     }
 }
 
-async fn serve(mut stream: impl Wire, script: &Script, seen: &Mutex<Vec<Request>>) {
+async fn serve(mut stream: impl Wire, script: &Script, seen: &Mutex<Vec<Request>>, written: &AtomicUsize) {
     let polite = std::iter::repeat_n(ACCEPTED, script.polite);
     let mut before = polite.chain(script.before.iter().map(Vec::as_slice));
     while let Some(request) = Request::read(&mut stream).await {
@@ -212,6 +227,17 @@ async fn serve(mut stream: impl Wire, script: &Script, seen: &Mutex<Vec<Request>
             // Until the client goes away.
             End::Hang => while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {},
             End::Flood => while stream.write_all(&chunk()).await.is_ok() {},
+            End::Repeat(bytes) => {
+                while stream.write_all(bytes).await.is_ok() {
+                    written.fetch_add(bytes.len(), Ordering::Relaxed);
+                }
+            }
+            End::Drip => {
+                while stream.write_all(b"x").await.is_ok() && stream.flush().await.is_ok() {
+                    // It is slowness that is tested.
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
         }
         return;
     }
