@@ -20,10 +20,12 @@ chart_field() { awk -v name="$1:" '$1 == name { gsub(/"/, "", $2); print $2 }' "
 
 notes() { awk -v heading="## $(version) - " 'index($0, heading) == 1 { on = 1; next } /^## / { on = 0 } on' CHANGELOG.md; }
 
-# Every place where an image or the chart is named with a version: file:line:version. The changelog tells of old ones.
+# Every place where an image, the packaged chart or the tag is named with a version: file:line:version. The changelog tells
+# of old ones, and the chart's tests of invented ones.
 mentions() {
-    git grep -nIoE "functiongraph-(operator|emulator):$NUMBER|charts/functiongraph-operator --version $NUMBER" -- \
-        '*.md' '*.yaml' '*.yml' ':!CHANGELOG.md' | sed -E "s/^([^:]*:[0-9]*):.*[: ]($NUMBER)\$/\1:\2/"
+    git grep -nIoE "functiongraph-(operator|emulator)(:|-)$NUMBER(\\.tgz)?|refs/tags/v$NUMBER" -- \
+        '*.md' '*.yaml' '*.yml' ':!CHANGELOG.md' ':!charts/*/tests/*' \
+        | sed -E "s/\\.tgz\$//; s/^([^:]*:[0-9]*):.*(functiongraph-(operator|emulator)[:-]|tags\/v)($NUMBER)\$/\1:\4/"
 }
 
 set_version() {
@@ -33,7 +35,7 @@ set_version() {
     grep -q '^## Unreleased$' CHANGELOG.md || die "CHANGELOG.md has no section \"## Unreleased\" that could become $new."
     # Before the version changes, so that only what was current is carried on.
     for file in $(mentions | cut -d : -f 1 | sort -u); do
-        sed -i.old -E "s/(functiongraph-(operator|emulator):|charts\/functiongraph-operator --version )${old//./\\.}/\1$new/g" "$file"
+        sed -i.old -E "s/(functiongraph-(operator|emulator)[:-]|refs\/tags\/v)${old//./\\.}/\1$new/g" "$file"
         rm "$file.old"
     done
     sed -i.old -E "/^\[workspace\.package\]/,/^\[/ s/^version = \".*\"/version = \"$new\"/" Cargo.toml
@@ -41,7 +43,7 @@ set_version() {
     sed -i.old "s/^## Unreleased\$/## $new - $(date -u +%F)/" CHANGELOG.md
     rm -f Cargo.toml.old CHANGELOG.md.old "$CHART.old"
     cargo update --quiet --workspace --offline || die "Cargo.lock could not be written: run cargo update --workspace"
-    say "Written: $new. Look at it with git diff; then make generate, commit, make release-check."
+    say "Written: $new. Look at it with git diff; then make generate notices, commit, make release-check."
 }
 
 check() {
@@ -77,6 +79,7 @@ check() {
     if grep -q '^## Unreleased' CHANGELOG.md; then no "CHANGELOG.md still has a section \"Unreleased\": what it tells of would be in no release"; fi
 
     if make --no-print-directory generated >/dev/null 2>&1; then ok "generated files"; else no "generated files are stale: run make generate (make generated says which)"; fi
+    if make --no-print-directory notices-current >/dev/null 2>&1; then ok "THIRD-PARTY.txt"; else no "THIRD-PARTY.txt is not that of Cargo.lock: run make notices"; fi
 
     if [ -z "$(git status --porcelain)" ]; then ok "nothing uncommitted"; else no "there are changes that are not committed: git status"; fi
     tagged=$(git rev-parse --quiet --verify "refs/tags/v$v^{commit}" || true)
