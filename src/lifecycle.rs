@@ -25,7 +25,7 @@ use std::time::Duration;
 pub use decide::{Conclusion, Memory, Moment, Step, decide};
 pub use resolve::Resolution;
 pub use state::State;
-pub use tell::says_already;
+pub use tell::{remedy, says_already};
 
 /// An attempt that another process claimed is not given up before it has not changed for this long while we
 /// watched.

@@ -148,9 +148,21 @@ pub(super) fn describe(trouble: &Trouble) -> String {
     let text = trouble.message.trim_end_matches('.');
     match (label.is_empty(), text.is_empty()) {
         (true, true) => "The attempt failed.".into(),
-        (true, false) => format!("{}.", sentence(text)),
+        (true, false) => format!("{}.{}", sentence(text), remedy(text)),
         (false, true) => format!("FunctionGraph answered {label}."),
         (false, false) => format!("FunctionGraph answered {label}: {text}."),
+    }
+}
+
+/// What to do about a connection that could not be made, as a sentence to follow its cause; empty where the cause says
+/// enough.
+#[must_use]
+pub fn remedy(cause: &str) -> &'static str {
+    // As rustls says it of an authority that it does not know.
+    if cause.ends_with("invalid peer certificate: UnknownIssuer") {
+        " The authority of its certificate is not trusted: put it into spec.caBundle of the provider."
+    } else {
+        ""
     }
 }
 

@@ -16,6 +16,7 @@ pub use crate::context::providers::Access;
 use crate::context::providers::{Key, Standing, key};
 use crate::gate::GateLimits;
 use crate::kubernetes::status;
+use crate::lifecycle;
 use destination::{Destination, destination};
 use functiongraph::{Client, regions};
 use kube::runtime::controller::Action;
@@ -219,14 +220,14 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         context.providers.refusal(key).filter(|refusal| refusal.secret_version == access.secret_version)
     };
     let (status, reason, message) = match context.providers.standing(key) {
-        Standing::Ready(_) if suspect => (
-            ConditionStatus::False,
-            Reason::EndpointUnreachable,
+        Standing::Ready(_) if suspect => (ConditionStatus::False, Reason::EndpointUnreachable, {
+            let trouble = context.providers.last_trouble(key);
+            let trouble = trouble.trim_end_matches('.');
+            let remedy = lifecycle::remedy(trouble);
             format!(
-                "The endpoint did not answer several times in a row; the last time: {}. Nothing is sent for a while, then one request tries it.",
-                context.providers.last_trouble(key).trim_end_matches('.')
-            ),
-        ),
+                "The endpoint did not answer several times in a row; the last time: {trouble}.{remedy} Nothing is sent for a while, then one request tries it."
+            )
+        }),
         Standing::Ready(access) if refused(&access).is_some() => (
             ConditionStatus::False,
             Reason::CredentialsInvalid,

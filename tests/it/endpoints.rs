@@ -129,6 +129,18 @@ async fn t07_authorities_that_cannot_be_read_are_told_and_can_be_corrected() {
 }
 
 #[tokio::test]
+async fn an_authority_that_is_not_trusted_is_told_with_the_field_that_changes_it() {
+    let world = World::new().await;
+    world.secret(crate::world::KEY.1).await;
+    world.provider_with(json!({"caBundle": null})).await;
+    let _operator = world.operator().await;
+    world.invoke("distrust", json!({"function": {"name": "hello"}})).await;
+    let field = "put it into spec.caBundle of the provider. It is tried again.";
+    world.tells("distrust", field).await;
+    assert_eq!(world.seen(), 0);
+}
+
+#[tokio::test]
 async fn t07_an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authority_is_trusted() {
     let world = World::new().await;
     let stranger = World::new().await;
