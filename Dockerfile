@@ -28,8 +28,10 @@ RUN set -eu; mkdir -p /files/etc/ssl/certs /files/licenses /data; \
 WORKDIR /src
 COPY . .
 RUN for file in LICENSE THIRD-PARTY.txt; do if [ -f "$file" ]; then cp "$file" /files/licenses/; fi; done
-# Paths of this machine do not get into the programs; they would be there in the places of panics and of C's asserts.
+# Paths of this machine do not get into the programs: they would be there in the places of panics and of C's asserts.
+# Nor does the time of day, which mimalloc asks for: SOURCE_DATE_EPOCH is gcc's clock, and stands still.
 ENV CARGO_HOME=/cargo \
+    SOURCE_DATE_EPOCH=0 \
     CARGO_TARGET_DIR=/target \
     CARGO_TERM_COLOR=never \
     CARGO_PROFILE_RELEASE_STRIP=symbols \
