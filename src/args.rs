@@ -88,6 +88,11 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_LOG", default_value = "info,kube_runtime=warn")]
     pub log: String,
 
+    /// Send a trace of each attempt to the OpenTelemetry collector with this base URL, as in `http://collector:4318`
+    /// (OTLP over HTTP). None are made without. `OTEL_EXPORTER_OTLP_ENDPOINT` counts too.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OTLP_ENDPOINT")]
+    pub otlp_endpoint: Option<String>,
+
     /// How many objects are worked on at the same time. Each one that waits for an answer holds a place:
     /// raise it when many providers with slow endpoints are in use.
     #[arg(

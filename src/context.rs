@@ -16,6 +16,7 @@ use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::lifecycle::View;
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 use followed::Followed;
 use functiongraph::addresses::IpNet;
 use grants::Namespaces;
@@ -58,6 +59,8 @@ pub struct Context {
     pub events: Events,
     /// Numbers for machines.
     pub metrics: Metrics,
+    /// One span for each attempt, if somebody wants them.
+    pub traces: Traces,
     /// How often in a row an object could not be worked on.
     pub failures: Failures,
     /// Cancelled when the process shall end: nothing is claimed any more.

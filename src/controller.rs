@@ -17,6 +17,7 @@ use crate::context::{Context, Failures, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight};
 use crate::metrics::Metrics;
+use crate::traces::Traces;
 use crate::{admin, clock, telemetry};
 use background::background;
 use futures::future;
@@ -50,6 +51,9 @@ pub enum Error {
     /// The admin server.
     #[error("cannot listen on {0}: choose another --admin-listen")]
     Listen(std::net::SocketAddr, #[source] std::io::Error),
+    /// Traces.
+    #[error("--otlp-endpoint cannot be used: it is the base URL of a collector, as in http://collector:4318")]
+    Traces(#[source] opentelemetry_otlp::ExporterBuildError),
     /// Signals.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
@@ -92,6 +96,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
     )?;
     // Another one may be installed already by a program that embeds us; then that one is used.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let traces = traces(&args)?;
     let configuration = configuration(&args).await?;
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
     let clients = Clients::new(configuration).map_err(Error::Client)?;
@@ -117,6 +122,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         cluster_provider_store: args.namespace.is_none().then(|| cluster_provider_store.clone()),
         namespaces: Namespaces::default(),
         metrics: Metrics::default(),
+        traces,
         failures: Failures::default(),
         draining: draining.clone(),
         broken: OnceLock::new(),
@@ -159,6 +165,8 @@ pub async fn run(args: Run) -> Result<(), Error> {
     }
     stop_admin.cancel();
     let _ = admin.await;
+    let last_traces = Arc::clone(&context);
+    let _ = tokio::task::spawn_blocking(move || last_traces.traces.stop()).await;
     tracing::info!("stopped");
     context.broken.get().map_or(Ok(()), |part| Err(Error::Defect(part)))
 }
@@ -225,6 +233,13 @@ fn options(args: &Run, own_namespace: String) -> Options {
         strict_503: args.strict_503,
         events_on_success: args.events_on_success,
     }
+}
+
+/// Where traces go: what the flag says, or else what OpenTelemetry's own variable says.
+fn traces(args: &Run) -> Result<Traces, Error> {
+    let variable = || std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
+    let endpoint = args.otlp_endpoint.clone().or_else(variable).filter(|endpoint| !endpoint.is_empty());
+    endpoint.map_or_else(|| Ok(Traces::default()), |endpoint| Traces::to(&endpoint).map_err(Error::Traces))
 }
 
 async fn configuration(args: &Run) -> Result<Config, Error> {

@@ -22,3 +22,4 @@ pub mod api;
 pub mod clock;
 pub mod metrics;
 pub mod telemetry;
+pub mod traces;

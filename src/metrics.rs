@@ -7,9 +7,12 @@ mod reading;
 pub use reading::{ProviderNow, Reading};
 
 use crate::api::invocation::{ErrorClass, Outcome};
-use labels::{ClassLabels, CodeLabels, OutcomeLabels, ProviderLabels, ReasonLabels, WatchLabels};
+use labels::{
+    ClassLabels, CodeLabels, OutcomeLabels, ProviderLabels, ReasonLabels, TraceLabels, WatchLabels,
+};
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
@@ -57,7 +60,7 @@ pub struct Metrics {
     registry: Mutex<Registry>,
     invocations: Family<OutcomeLabels, Counter>,
     attempts: Family<ClassLabels, Counter>,
-    request_duration: Family<CodeLabels, Histogram>,
+    request_duration: Family<CodeLabels, HistogramWithExemplars<TraceLabels>>,
     acceptance: Family<ProviderLabels, Histogram>,
     list_requests: Family<ProviderLabels, Counter>,
     followed: Family<ProviderLabels, Gauge>,
@@ -82,12 +85,13 @@ pub struct Metrics {
 
 impl Default for Metrics {
     fn default() -> Self {
-        let seconds = || Histogram::new(exponential_buckets(0.001, 2.0, 16));
         let new = Self {
             registry: Mutex::new(Registry::with_prefix("functiongraph_operator")),
             invocations: Family::default(),
             attempts: Family::default(),
-            request_duration: Family::new_with_constructor(seconds),
+            request_duration: Family::new_with_constructor(|| {
+                HistogramWithExemplars::new(exponential_buckets(0.001, 2.0, 16))
+            }),
             acceptance: Family::new_with_constructor(|| Histogram::new(ACCEPTANCE)),
             list_requests: Family::default(),
             followed: Family::default(),
@@ -103,7 +107,7 @@ impl Default for Metrics {
             ready: Gauge::default(),
             conflicts: Counter::default(),
             lost: Counter::default(),
-            reconcile_duration: seconds(),
+            reconcile_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             reconcile_errors: Counter::default(),
             watch_errors: Family::default(),
             counted: Mutex::default(),
@@ -214,8 +218,14 @@ impl Metrics {
         self.attempts.get_or_create(&labels).inc();
     }
 
-    /// A request was answered with this HTTP status, or with nothing.
-    pub fn requested(&self, provider: &str, http_status: Option<u16>, took: Duration) {
+    /// A request was answered with this HTTP status, or with nothing; its trace, if there is one, is the exemplar.
+    pub fn requested(
+        &self,
+        provider: &str,
+        http_status: Option<u16>,
+        took: Duration,
+        trace_id: Option<String>,
+    ) {
         let [none, success, redirect, client, server] = CODES;
         let code_class = match http_status {
             None => none,
@@ -225,7 +235,11 @@ impl Metrics {
             Some(_) => server,
         };
         let labels = CodeLabels { provider: self.counting(provider), code_class };
-        self.request_duration.get_or_create(&labels).observe(took.as_secs_f64());
+        self.request_duration.get_or_create(&labels).observe(
+            took.as_secs_f64(),
+            trace_id.map(|trace_id| TraceLabels { trace_id }),
+            None,
+        );
     }
 
     /// An object was accepted so long after its creation.
@@ -376,6 +390,8 @@ fn labels(provider: &str) -> ProviderLabels {
     ProviderLabels { provider: provider.into() }
 }
 
-fn class_name(class: Option<ErrorClass>) -> &'static str {
+/// What logs, metrics and traces call the end of an attempt; `None` is an acceptance.
+#[must_use]
+pub fn class_name(class: Option<ErrorClass>) -> &'static str {
     class.map_or("Accepted", ErrorClass::as_str)
 }

@@ -10,7 +10,7 @@ use std::path::Path;
 /// From the ground up. Rooms of one floor do not know each other, except on the ground, where everything
 /// may lean on `api` and `clock`.
 const FLOORS: [&[&str]; 6] = [
-    &["api", "clock", "metrics", "telemetry"],
+    &["api", "clock", "metrics", "telemetry", "traces"],
     &["admin", "args", "definitions", "gate", "kubernetes", "lifecycle"],
     &["context"],
     &["reconcile"],

@@ -51,3 +51,10 @@ pub struct WatchLabels {
     /// Its name.
     pub watch: &'static str,
 }
+
+/// The trace of an exemplar.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct TraceLabels {
+    /// 32 hexadecimal digits.
+    pub trace_id: String,
+}

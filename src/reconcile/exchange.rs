@@ -10,6 +10,8 @@ use crate::context::Context;
 use crate::gate::Signal;
 use crate::kubernetes::status::Claim;
 use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
+use crate::metrics::class_name;
+use crate::traces::Attempt;
 use functiongraph::answer::SyncResult;
 use functiongraph::{Answer, Credential, FunctionUrn, Invocation, Kind, Protocol, SendError, Verdict};
 use std::sync::Arc;
@@ -55,7 +57,13 @@ pub struct Exchange {
 }
 
 /// Sends the attempt that `claim` proves to be ours: once, whatever happens.
-pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim: Claim) -> Exchange {
+pub async fn send(
+    context: &Context,
+    provider: &str,
+    prepared: &Prepared,
+    claim: Claim,
+    trace: &mut Attempt,
+) -> Exchange {
     let number = claim.number();
     let object = claim.spend();
     let uid = object.metadata.uid.clone().unwrap_or_default();
@@ -71,11 +79,13 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
     let started = clock::monotonic();
     // From this line on a byte may have been written, and this attempt is never sent again.
     context.journal.sent(&uid, number);
+    trace.step("sent", clock::now());
     let result = client.invoke(invocation, credential, clock::now(), timeout).await;
     let took = clock::monotonic().duration_since(started);
 
     let http_status = result.as_ref().ok().map(|answer| answer.status);
-    context.metrics.requested(provider, http_status, took);
+    trace.step("answered", clock::now());
+    context.metrics.requested(provider, http_status, took, trace.trace_id());
     let (reply, signal, unauthenticated) = match result {
         Ok(answer) => judge(context, &object.spec, kind, credential, &answer),
         Err(error) => failed(&error),
@@ -83,7 +93,9 @@ pub async fn send(context: &Context, provider: &str, prepared: &Prepared, claim:
     let reply = scrub(reply, credential);
     let reply = if object.spec.has_secret_event() { without_words(reply) } else { reply };
     context.journal.answered(&uid, number, reply.clone());
-    context.metrics.attempted(provider, class_of(&reply));
+    let class = class_of(&reply);
+    trace.came_to(http_status, class_name(class));
+    context.metrics.attempted(provider, class);
     Exchange { object, number, reply, signal, unauthenticated }
 }
 

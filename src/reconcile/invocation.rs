@@ -9,7 +9,7 @@ use super::prepare::{Hindrance, prepare};
 use super::{Error, follow, guarded, lookup};
 use crate::api::FunctionInvocation;
 use crate::api::condition::Reason;
-use crate::api::invocation::{ErrorClass, RESOLVE};
+use crate::api::invocation::RESOLVE;
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key, Place, Standing};
@@ -17,6 +17,8 @@ use crate::gate::Signal;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, record};
+use crate::metrics::class_name;
+use crate::traces::{About, Attempt};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
@@ -68,7 +70,8 @@ async fn run(object: &FunctionInvocation, context: &Arc<Context>) -> Result<Acti
             let Some(reply) = context.journal.reply(&uid(object), number) else {
                 return Ok(Action::requeue(SOON));
             };
-            return Box::pin(save(context, &provider, object.clone(), number, reply)).await;
+            let trace = Attempt::default(); // the one of its attempt is over
+            return Box::pin(save(context, &provider, object.clone(), number, reply, trace)).await;
         }
         Step::Delete => {
             Box::pin(status::delete(&context.clients.calls, object)).await?;
@@ -136,6 +139,7 @@ async fn attempt(
     number: i64,
     mut place: Place,
 ) -> Result<Action, Error> {
+    let began = clock::now();
     let prepared = match prepare(object, context, provider).await? {
         Ok(prepared) => prepared,
         Err(Hindrance::Moment) => return Ok(Action::requeue(SOON)),
@@ -148,11 +152,22 @@ async fn attempt(
             return put(context, provider, object, &status).await;
         }
     };
+    let prepared_at = clock::now();
     let claim = match claim(object, context, number).await? {
         Ok(claim) => claim,
         Err(look_again) => return Ok(Action::requeue(look_again)),
     };
+    let about = About {
+        provider,
+        namespace: object.metadata.namespace.as_deref().unwrap_or_default(),
+        name: object.metadata.name.as_deref().unwrap_or_default(),
+        number: claim.number(),
+    };
+    let mut trace = context.traces.attempt(&about, began);
+    trace.step("prepared", prepared_at);
+    trace.step("claimed", clock::now());
     if must_not_send(&claim, context, provider, &prepared.access) {
+        trace.step("handed back", clock::now());
         context.journal.returned(&uid(object), claim.number());
         let object = claim.spend();
         let status = record::handed_back(&context.view(&object), clock::now());
@@ -160,7 +175,7 @@ async fn attempt(
     }
     place.used(&prepared.access);
     let Exchange { object, number, reply, signal, unauthenticated } =
-        send(context, provider, &prepared, claim).await;
+        send(context, provider, &prepared, claim, &mut trace).await;
     if unauthenticated {
         let message = match &reply {
             Reply::Trouble(trouble) => trouble.message.clone(),
@@ -172,7 +187,7 @@ async fn attempt(
         place.complain(&trouble.message);
     }
     place.leave(signal);
-    save(context, provider, object, number, reply).await
+    save(context, provider, object, number, reply, trace).await
 }
 
 /// Writes the claim; if the attempt is not ours, says when to look again.
@@ -225,6 +240,7 @@ async fn save(
     object: FunctionInvocation,
     number: i64,
     reply: Reply,
+    mut trace: Attempt,
 ) -> Result<Action, Error> {
     let (uid, name) = (uid(&object), object.name_any());
     let namespace = object.namespace().unwrap_or_default();
@@ -232,7 +248,7 @@ async fn save(
         Reply::Accepted(acceptance) => (acceptance.request_id.as_deref(), acceptance.instance_id.as_deref()),
         Reply::Trouble(_) => (None, None),
     };
-    let class = class_of(&reply).map_or("Accepted", ErrorClass::as_str);
+    let class = class_name(class_of(&reply));
     tracing::info!(namespace, name, uid, attempt = number, class, request_id, instance_id, "answer");
     let (now, chance) = (clock::now(), clock::chance());
     let compose = |object: &FunctionInvocation| record::answered(&context.view(object), &reply, now, chance);
@@ -242,6 +258,7 @@ async fn save(
         Recorded::Done(fresh) => {
             context.journal.saved(&uid, number, clock::monotonic());
             announce(context, provider, before, &fresh);
+            trace.step("recorded", clock::now());
             if let (Reply::Accepted(_), Some(created)) = (&reply, &fresh.metadata.creation_timestamp) {
                 context.metrics.accepted(provider, now.duration_since(created.0).unsigned_abs());
             }

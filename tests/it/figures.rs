@@ -1,6 +1,6 @@
 //! What alerts and dashboard are made of exists: every metric that they name, and every runbook.
 
-use functiongraph_operator::api::Reason;
+use functiongraph_operator::api::{self, Reason};
 use functiongraph_operator::metrics::{Metrics, ProviderNow, Reading};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -45,7 +45,7 @@ fn exported() -> BTreeSet<String> {
         unknown: one(),
     };
     let metrics = Metrics::default();
-    metrics.requested("p", Some(202), Duration::ZERO);
+    metrics.requested("p", Some(202), Duration::ZERO, None);
     metrics.accepted("p", Duration::ZERO);
     let text = metrics.text(&reading);
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
@@ -104,7 +104,7 @@ fn every_alert_says_how_bad_it_is_what_it_means_and_where_its_runbook_is() {
 fn alerts_dashboard_and_manual_name_only_metrics_that_exist() {
     let exported = exported();
     assert!(exported.contains("functiongraph_operator_build_info"), "{exported:?}");
-    for file in ["alerts.yaml", "alerts_test.yaml"] {
+    for file in ["alerts.yaml", "alerts_test.yaml", "dashboard.json"] {
         let named = named(&read(&format!("charts/functiongraph-operator/files/{file}")));
         assert!(!named.is_empty());
         assert!(named.is_subset(&exported), "{file}: {:?}", named.difference(&exported));
@@ -112,4 +112,73 @@ fn alerts_dashboard_and_manual_name_only_metrics_that_exist() {
     let manual = named(&read("docs/operations.md"));
     let prefix = BTreeSet::from([PREFIX.to_owned()]);
     assert!((&manual - &prefix).is_subset(&exported), "{manual:?}");
+}
+
+#[test]
+fn every_panel_of_the_dashboard_says_what_it_shows_and_asks_what_the_variables_say() {
+    let board: Value =
+        serde_json::from_str(&read("charts/functiongraph-operator/files/dashboard.json")).unwrap();
+    let variables = board["templating"]["list"].as_array().unwrap();
+    let names: BTreeSet<_> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names, BTreeSet::from(["datasource", "job", "namespace", "provider"]));
+    let panels = board["panels"].as_array().unwrap();
+    let ids: BTreeSet<_> = panels.iter().map(|panel| panel["id"].as_i64().unwrap()).collect();
+    assert_eq!(ids.len(), panels.len());
+    for panel in panels.iter().filter(|panel| panel["type"] != "row") {
+        let title = panel["title"].as_str().unwrap();
+        assert!(panel["description"].as_str().is_some_and(|text| text.len() > 20), "{title}");
+        for target in panel["targets"].as_array().unwrap() {
+            assert_eq!(target["datasource"]["uid"], "${datasource}", "{title}");
+            let expression = target["expr"].as_str().unwrap();
+            let selectors = expression.matches(PREFIX).count();
+            for filter in ["namespace=~\"$namespace\"", "job=~\"$job\""] {
+                assert_eq!(expression.matches(filter).count(), selectors, "{title}: {expression}");
+            }
+        }
+    }
+}
+
+/// Whether a path of kube-state-metrics leads somewhere in a schema.
+fn leads(schema: &Value, path: &[Value]) -> bool {
+    let Some((first, rest)) = path.split_first() else { return true };
+    match first.as_str().unwrap() {
+        "metadata" => true,
+        chosen if chosen.starts_with('[') => leads(&schema["items"], rest),
+        name => schema["properties"].get(name).is_some_and(|inner| leads(inner, rest)),
+    }
+}
+
+#[test]
+fn what_kube_state_metrics_is_to_read_stands_in_the_definitions() {
+    let file = read("charts/functiongraph-operator/files/kube-state-metrics.yaml");
+    let file: Value = serde_saphyr::from_str(&file).unwrap();
+    let definitions: Vec<_> =
+        api::definitions().iter().map(|definition| serde_json::to_value(definition).unwrap()).collect();
+    let mut paths = 0;
+    let mut check = |schema: &Value, path: &Value| {
+        assert!(leads(schema, path.as_array().unwrap()), "{path} leads nowhere");
+        paths += 1;
+    };
+    for resource in file["spec"]["resources"].as_array().unwrap() {
+        let kind = &resource["groupVersionKind"];
+        let definition = definitions.iter().find(|one| one["spec"]["names"]["kind"] == kind["kind"]).unwrap();
+        let version = &definition["spec"]["versions"][0];
+        assert_eq!((&definition["spec"]["group"], &version["name"]), (&kind["group"], &kind["version"]));
+        let schema = &version["schema"]["openAPIV3Schema"];
+        for metric in resource["metrics"].as_array().unwrap() {
+            let each = &metric["each"];
+            let what = each.get("gauge").or_else(|| each.get("info")).unwrap();
+            let mut inner = schema;
+            if let Some(path) = what.get("path") {
+                check(schema, path);
+                for name in path.as_array().unwrap() {
+                    inner = &inner["properties"][name.as_str().unwrap()];
+                }
+                inner = inner.get("items").unwrap_or(inner);
+            }
+            let labels = what.get("labelsFromPath").and_then(Value::as_object).into_iter().flatten();
+            labels.map(|(_, path)| path).chain(what.get("valueFrom")).for_each(|path| check(inner, path));
+        }
+    }
+    assert!(paths > 8, "{paths} paths");
 }

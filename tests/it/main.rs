@@ -39,5 +39,6 @@ mod refusals;
 mod rights;
 mod settled;
 mod tour;
+mod traces;
 mod types;
 mod world;

@@ -337,6 +337,11 @@ impl Operator {
         within(works).await;
     }
 
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> ExitStatus {
+        within(self.process.wait()).await.expect("it ends")
+    }
+
     /// Ends it as `kill -9` does.
     pub async fn kill(mut self) {
         self.log.keep_metrics();

@@ -20,6 +20,7 @@
   "MAX_CONCURRENT_RECONCILES" $settings.maxConcurrentReconciles
   "SECRET_POLL_SECONDS" $settings.secretPollSeconds
   "DRAIN_SECONDS" $settings.drainSeconds
+  "OTLP_ENDPOINT" $settings.otlpEndpoint
 }}
 {{- range $name, $value := $flags }}
 {{- if $value }}
