@@ -11,10 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly CACHE=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator
 readonly NAME=${IMAGE_NAME:-ghcr.io/functiongraph/functiongraph-operator}
 # What decides over what is in the images; a new checkout of the same sources need not build.
-INPUTS=(Dockerfile .dockerignore tools/image.sh Cargo.toml Cargo.lock LICENSE src
+readonly INPUTS=(Dockerfile .dockerignore tools/image.sh Cargo.toml Cargo.lock LICENSE THIRD-PARTY.txt src
     crates/functiongraph/{Cargo.toml,README.md,src} crates/emulator/{Cargo.toml,README.md,src})
-if [ -f THIRD-PARTY.txt ]; then INPUTS+=(THIRD-PARTY.txt); fi
-readonly INPUTS
 # How many sets of images are kept: checkouts that differ share the cache.
 readonly KEEP=4
 
