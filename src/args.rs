@@ -151,6 +151,12 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_STRICT_503")]
     pub strict_503: bool,
 
+    /// Mark each object with its uid, in the annotation functiongraph.io/submitted-as, before it is first claimed: one
+    /// that was restored from a backup or copied then ends as Unknown instead of being sent again. Costs one more API
+    /// write for each object, and needs `patch` on functioninvocations. Objects that Velero restored are known without it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_RESTORE_GUARD")]
+    pub restore_guard: bool,
+
     /// Publish an Event for every accepted invocation too. Costs one more API write for each.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_EVENTS_ON_SUCCESS")]
     pub events_on_success: bool,

@@ -90,6 +90,8 @@ pub struct Options {
     pub own_identity: OwnIdentity,
     /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
     pub strict_503: bool,
+    /// Whether an object is marked with its uid before its first claim: a second API write for each.
+    pub restore_guard: bool,
     /// Whether an accepted invocation gets an Event: a third API write for each.
     pub events_on_success: bool,
 }
@@ -170,6 +172,7 @@ impl Context {
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
             Reason::WaitingForPayload
             | Reason::OutcomeUnknown
+            | Reason::Restored
             | Reason::ExecutionFailed
             | Reason::Discarded
             | Reason::ExecutionUnknown

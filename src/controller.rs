@@ -21,10 +21,10 @@ use crate::traces::Traces;
 use crate::{admin, clock, telemetry};
 use background::background;
 use futures::future;
+use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
-use kube::{Client, Config};
 use providers::Shelf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -184,7 +184,7 @@ struct Stores {
 async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores: Stores) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
     let namespace = args.namespace.as_deref();
-    if !wait_for_preflight(&context.clients.calls, namespace, readiness, &context.draining).await {
+    if !wait_for_preflight(context, namespace, readiness).await {
         return;
     }
     let watches = Watches { client: context.clients.watch.clone(), namespace: args.namespace.clone() };
@@ -231,6 +231,7 @@ fn options(args: &Run, own_namespace: String) -> Options {
             metadata_url: args.metadata_url.clone(),
         },
         strict_503: args.strict_503,
+        restore_guard: args.restore_guard,
         events_on_success: args.events_on_success,
     }
 }
@@ -271,14 +272,10 @@ fn on_signals() -> Result<CancellationToken, Error> {
 }
 
 /// Waits until nothing is missing; false if it is time to stop.
-async fn wait_for_preflight(
-    client: &Client,
-    namespace: Option<&str>,
-    readiness: &Readiness,
-    draining: &CancellationToken,
-) -> bool {
+async fn wait_for_preflight(context: &Context, namespace: Option<&str>, readiness: &Readiness) -> bool {
     loop {
-        let missing = match preflight::missing(client, namespace).await {
+        let marks = context.options.restore_guard;
+        let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
             Ok(missing) if missing.is_empty() => {
                 readiness.set(vec!["reading the objects".into()]);
                 return true;
@@ -296,7 +293,7 @@ async fn wait_for_preflight(
             readiness.set(missing);
         }
         tokio::select! {
-            () = draining.cancelled() => return false,
+            () = context.draining.cancelled() => return false,
             () = tokio::time::sleep(PREFLIGHT) => {}
         }
     }

@@ -6,6 +6,7 @@
 pub mod backoff;
 pub mod classify;
 pub mod decide;
+pub mod origin;
 pub mod record;
 pub mod resolve;
 pub mod settle;
@@ -23,6 +24,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 pub use decide::{Conclusion, Memory, Moment, Step, decide};
+pub use origin::Origin;
 pub use resolve::Resolution;
 pub use state::State;
 pub use tell::{remedy, says_already};
@@ -53,6 +55,10 @@ pub struct View<'a> {
     pub spec: &'a FunctionInvocationSpec,
     /// What is written so far.
     pub status: &'a FunctionInvocationStatus,
+    /// `metadata.uid`.
+    pub uid: &'a str,
+    /// Whether it may have been submitted before it was made.
+    pub origin: Origin<'a>,
     /// `metadata.generation`.
     pub generation: i64,
     /// When this process first could have looked at it: its creation, or the start of the process if that was
@@ -74,6 +80,8 @@ impl<'a> View<'a> {
         Self {
             spec: &object.spec,
             status: object.status.as_ref().unwrap_or(&BLANK),
+            uid: object.metadata.uid.as_deref().unwrap_or_default(),
+            origin: Origin::of(object),
             generation: object.metadata.generation.unwrap_or_default(),
             noticed: object.metadata.creation_timestamp.as_ref().map_or(since, |t| t.0.max(since)),
             deleting: object.metadata.deletion_timestamp.is_some(),

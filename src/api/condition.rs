@@ -70,6 +70,8 @@ pub enum Reason {
     StopRefused,
     /// It cannot be known whether the cloud accepted.
     OutcomeUnknown,
+    /// It was restored from a backup or copied, and may have been submitted before.
+    Restored,
     /// More failed attempts than `retryPolicy.backoffLimit` allows.
     BackoffLimitExceeded,
     /// `activeDeadlineSeconds` passed.
@@ -126,6 +128,7 @@ impl Reason {
             Self::Resolved => "Resolved",
             Self::StopRefused => "StopRefused",
             Self::OutcomeUnknown => "OutcomeUnknown",
+            Self::Restored => "Restored",
             Self::BackoffLimitExceeded => "BackoffLimitExceeded",
             Self::DeadlineExceeded => "DeadlineExceeded",
             Self::Rejected => "Rejected",

@@ -18,6 +18,13 @@ pub use status::{
 /// found.
 pub const RESOLVE: &str = "functiongraph.io/resolve";
 
+/// The annotation with the uid that an object had when it was first claimed, written under `--restore-guard`: a
+/// restored or copied object keeps it and has another uid.
+pub const SUBMITTED_AS: &str = "functiongraph.io/submitted-as";
+
+/// The label that Velero puts on everything that it restores: the name of the restore.
+pub const VELERO_RESTORE: &str = "velero.io/restore-name";
+
 /// One invocation of one function.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(

@@ -20,34 +20,33 @@ use tokio_util::sync::CancellationToken;
 
 /// Deletes what has lived for its time after its end.
 pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
-    let ((reader, writer), listed) = (reflector::store(), CancellationToken::new());
-    let stream = watches
-        .stream::<FunctionInvocation>("status.outcome!=,spec.ttlSecondsAfterFinished!=")
-        .modify(|object| object.spec.payload = None)
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .applied_objects();
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(16))
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            reconcile::expire,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, "expiring", result));
-    until_drained(controller, &listed, &context.draining).await;
+    let fields = "status.outcome!=,spec.ttlSecondsAfterFinished!=";
+    run_ended(watches, fields, "expiring", reflector::store(), reconcile::expire, context).await;
 }
 
 /// Objects in doubt are looked at when a person says something about them.
 pub async fn run_unknown(
     watches: Watches,
-    (reader, writer): (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
+    store: (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
     context: Arc<Context>,
 ) {
+    run_ended(watches, "status.outcome=Unknown", "unknown", store, reconcile::settle, context).await;
+}
+
+/// Works on what has ended, as far as a field selector selects it. `name`: what the metrics call the watch.
+async fn run_ended<R>(
+    watches: Watches,
+    fields: &str,
+    name: &'static str,
+    (reader, writer): (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
+    work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
+    context: Arc<Context>,
+) where
+    R: Future<Output = Result<controller::Action, reconcile::Error>> + Send + 'static,
+{
     let listed = CancellationToken::new();
     let stream = watches
-        .stream::<FunctionInvocation>("status.outcome=Unknown")
+        .stream::<FunctionInvocation>(fields)
         .modify(|object| object.spec.payload = None)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
@@ -56,11 +55,11 @@ pub async fn run_unknown(
         .with_config(controller::Config::default().concurrency(16))
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
-            reconcile::settle,
+            work,
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, "unknown", result));
+        .for_each(|result| watched(&context, name, result));
     until_drained(controller, &listed, &context.draining).await;
 }
 

@@ -1,12 +1,13 @@
 //! The watches: what is read of each kind, what is kept of it, and how a controller on top of one ends.
 
-use crate::api::invocation::RESOLVE;
+use crate::api::invocation::{RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
 use crate::context::Context;
 use futures::{Stream, future};
 use kube::runtime::controller;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use tokio_util::sync::CancellationToken;
 
@@ -64,10 +65,16 @@ where
     watcher(api, config).default_backoff().modify(|object| {
         let metadata = object.meta_mut();
         metadata.managed_fields = None;
-        metadata.labels = None;
-        let resolve = metadata.annotations.as_mut().and_then(|all| all.remove_entry(RESOLVE));
-        metadata.annotations = resolve.map(|entry| [entry].into());
+        keep(&mut metadata.labels, &[VELERO_RESTORE]);
+        keep(&mut metadata.annotations, &[RESOLVE, SUBMITTED_AS]);
     })
+}
+
+/// Drops all but these labels or annotations.
+fn keep(from: &mut Option<BTreeMap<String, String>>, keys: &[&str]) {
+    let kept: BTreeMap<_, _> =
+        from.iter_mut().flat_map(|all| keys.iter().filter_map(|key| all.remove_entry(*key))).collect();
+    *from = Some(kept).filter(|kept| !kept.is_empty());
 }
 
 /// Looks at the events of a watch and cancels `listed` when the first list is in the store. The store's own

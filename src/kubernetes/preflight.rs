@@ -43,14 +43,18 @@ const CLUSTER_NEEDS: [Need; 3] = [
     ("", "namespaces", "", &["get"]),
 ];
 
-/// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any.
+/// What it needs besides where it marks objects.
+const MARKING_NEEDS: [Need; 1] = [(api::GROUP, "functioninvocations", "", &["patch"])];
+
+/// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any. `marks`:
+/// whether objects are marked before they are claimed.
 ///
 /// The definitions are read from the `OpenAPI` document of their group, which every user may read: the right to read
 /// the definitions themselves would be one of the whole cluster.
 ///
 /// # Errors
 /// When the API server did not answer or had trouble of its own.
-pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<String>, Error> {
+pub async fn missing(client: &Client, namespace: Option<&str>, marks: bool) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
     // Where a single namespace is served, nothing of the cluster's is used.
     let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
@@ -65,7 +69,8 @@ pub async fn missing(client: &Client, namespace: Option<&str>) -> Result<Vec<Str
         Err(error) => return Err(error),
     }
     let cluster_needs = CLUSTER_NEEDS.into_iter().filter(|_| namespace.is_none());
-    for (group, resource, subresource, verbs) in NEEDS.into_iter().chain(cluster_needs) {
+    let marking_needs = MARKING_NEEDS.into_iter().filter(|_| marks);
+    for (group, resource, subresource, verbs) in NEEDS.into_iter().chain(cluster_needs).chain(marking_needs) {
         for verb in verbs {
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");

@@ -4,7 +4,7 @@
 //! that the API server refuses it (409) when anybody wrote in between. A patch without one cannot be built.
 
 use super::{Error, answer, bounded, found};
-use crate::api::invocation::{Attempt, AttemptState};
+use crate::api::invocation::{Attempt, AttemptState, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -12,6 +12,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 
@@ -153,7 +154,25 @@ pub async fn write(
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
 ) -> Result<Written, Error> {
-    match patch(namespaced(client, object)?, object, status).await {
+    written(patch(namespaced(client, object)?, object, status).await)
+}
+
+/// Marks an object with its own uid, in an annotation, under the same guard as a claim. The claim itself cannot do
+/// that: the API server takes nothing but the status from a write to `/status`.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own; the write may have happened.
+pub async fn mark(client: &Client, object: &FunctionInvocation) -> Result<Written, Error> {
+    let api: Api<FunctionInvocation> = namespaced(client, object)?;
+    let uid = object.uid().ok_or(Error::Incomplete("uid"))?;
+    let resource_version = object.resource_version().ok_or(Error::Incomplete("resourceVersion"))?;
+    let metadata = json!({"resourceVersion": resource_version, "annotations": {SUBMITTED_AS: uid}});
+    let body = Patch::Merge(json!({"metadata": metadata}));
+    written(bounded(api.patch(&object.name_any(), &PatchParams::default(), &body)).await)
+}
+
+fn written(result: Result<FunctionInvocation, Error>) -> Result<Written, Error> {
+    match result {
         Ok(fresh) => Ok(Written::Done(Box::new(fresh))),
         Err(error) => match answer(&error).map(|s| (s.code, s.message.clone())) {
             Some((404, _)) => Ok(Written::Gone),

@@ -1,5 +1,6 @@
 //! The next step for an object, from what is written, what this process remembers, and the time.
 
+use super::origin;
 use super::resolve::{self, Word};
 use super::{Resolution, State, View, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
@@ -94,6 +95,8 @@ pub enum Conclusion {
     Unfollowed(String),
     /// In doubt, and never sent again.
     Unknown,
+    /// It may have been accepted before this object was made.
+    Restored(String),
     /// Cancelled before it was sent.
     Cancelled,
     /// Not accepted, and not tried any more.
@@ -105,6 +108,10 @@ pub enum Conclusion {
 /// The next step.
 #[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
+    // First of all: what is said and written of a copy is older than the copy.
+    if let Some(step) = origin::doubt(view, moment.now) {
+        return step;
+    }
     match resolve::heard(view) {
         Some(Word::New(resolution)) => return Step::Resolve(resolution),
         Some(Word::Withdrawn) => return Step::Unresolve,

@@ -2,8 +2,9 @@
 
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
+use super::origin::BEFORE;
 use super::tell::{Situation, acceptance, describe, doubt, execution, is_doubtful, refusal, with};
-use super::{Acceptance, Conclusion, Executed, Reply, Trouble, View, backoff, display, later};
+use super::{Acceptance, Conclusion, Executed, Reply, Resolution, Trouble, View, backoff, display, later};
 use crate::api::condition::{ConditionStatus, Reason};
 use crate::api::invocation::{
     Attempt, AttemptError, AttemptState, DeliveryPolicy, ErrorClass, Execution, ExecutionStatus,
@@ -26,6 +27,7 @@ pub fn claimed(view: &View<'_>, number: i64, holder: &str, now: Timestamp) -> Fu
         }),
         attempts: Some(view.status.attempts.unwrap_or_default().saturating_add(1)),
         next_attempt_time: None,
+        submitted_as: Some(view.uid.into()),
         ..begun(view, now)
     };
     with(view, status, now, Situation::Waiting(Reason::Progressing, "The invocation is being sent.".into()))
@@ -338,6 +340,16 @@ pub(super) fn end(
         }
         Conclusion::Unknown => {
             (Outcome::Unknown, Reason::OutcomeUnknown, doubt(&status), ConditionStatus::Unknown)
+        }
+        Conclusion::Restored(message) => {
+            // As an attempt in doubt it is settled like any other, and judged only once.
+            let before = Attempt { number: Some(1), holder: Some(BEFORE.into()), ..Attempt::default() };
+            status.attempt.get_or_insert(before);
+            set_state(&mut status, AttemptState::Ambiguous);
+            status.submitted_as = Some(view.uid.into());
+            let said = view.resolve.filter(|word| Resolution::read(word).is_some());
+            status.resolution = said.map(Into::into);
+            (Outcome::Unknown, Reason::Restored, message.clone(), ConditionStatus::Unknown)
         }
         Conclusion::Ruled(message) => {
             (Outcome::Failed, Reason::Rejected, message.clone(), ConditionStatus::Unknown)

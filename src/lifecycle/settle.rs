@@ -77,5 +77,6 @@ pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> Fun
 /// The annotation was taken away: the same word may be given again.
 #[must_use]
 pub fn withdrawn(view: &View<'_>) -> FunctionInvocationStatus {
-    FunctionInvocationStatus { resolution: None, ..view.status.clone() }
+    let submitted_as = view.status.attempt.as_ref().map(|_| view.uid.into());
+    FunctionInvocationStatus { resolution: None, submitted_as, ..view.status.clone() }
 }

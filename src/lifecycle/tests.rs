@@ -2,6 +2,7 @@
 
 mod accepted;
 mod histories;
+mod origin;
 
 use super::*;
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
@@ -31,23 +32,34 @@ struct Object {
     deleting: bool,
     resolve: Option<String>,
     lookup: bool,
+    restored: bool,
 }
 
 impl Object {
     fn new(spec: FunctionInvocationSpec) -> Self {
         let status = FunctionInvocationStatus::default();
-        Self { spec, status, deleting: false, resolve: None, lookup: false }
+        Self { spec, status, deleting: false, resolve: None, lookup: false, restored: false }
     }
 
     fn view(&self) -> View<'_> {
         View {
             spec: &self.spec,
             status: &self.status,
+            uid: "uid",
+            origin: self.origin(),
             generation: 1,
             noticed: at(0),
             deleting: self.deleting,
             resolve: self.resolve.as_deref(),
             lookup: self.lookup,
+        }
+    }
+
+    fn origin(&self) -> Origin<'_> {
+        if self.restored && self.status.submitted_as.is_none() {
+            Origin::Restored("nightly")
+        } else {
+            Origin::New
         }
     }
 

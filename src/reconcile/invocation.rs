@@ -14,7 +14,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key, Place, Standing};
 use crate::gate::Signal;
-use crate::kubernetes::status::{self, Claim, Claimed, Recorded};
+use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, record};
 use crate::metrics::class_name;
@@ -40,7 +40,7 @@ pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -
 /// When the API server did not take a write.
 pub async fn settle(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match next_step(&object, &context) {
-        Step::Resolve(_) | Step::Unresolve => reconcile(object, context).await,
+        Step::Resolve(_) | Step::Unresolve | Step::Conclude(_) => reconcile(object, context).await,
         _ => {
             if context.view(&object).resolve.is_some_and(|word| Resolution::read(word).is_none()) {
                 let help = format!(
@@ -153,7 +153,11 @@ async fn attempt(
         }
     };
     let prepared_at = clock::now();
-    let claim = match claim(object, context, number).await? {
+    let marked = match mark(object, context).await? {
+        Ok(marked) => marked,
+        Err(look_again) => return Ok(Action::requeue(look_again)),
+    };
+    let claim = match claim(marked.as_deref().unwrap_or(object), context, number).await? {
         Ok(claim) => claim,
         Err(look_again) => return Ok(Action::requeue(look_again)),
     };
@@ -190,6 +194,38 @@ async fn attempt(
     save(context, provider, object, number, reply, trace).await
 }
 
+/// Marks an object that was never claimed, where that is asked for: what it is then; if it could not be marked, when to
+/// look again.
+async fn mark(
+    object: &FunctionInvocation,
+    context: &Context,
+) -> Result<Result<Option<Box<FunctionInvocation>>, Duration>, Error> {
+    if !context.options.restore_guard || !lifecycle::origin::is_unmarked(object) {
+        return Ok(Ok(None));
+    }
+    match status::mark(&context.clients.calls, object).await? {
+        Written::Done(fresh) => Ok(Ok(Some(fresh))),
+        Written::Conflict => {
+            context.metrics.conflict();
+            Ok(Err(SOON))
+        }
+        Written::Gone => Ok(Err(LATER)),
+        Written::Refused(why) => Ok(Err(refused(object, context, &why))),
+    }
+}
+
+/// Tells that the API server refuses what must be written before an attempt, and when to look again.
+fn refused(object: &FunctionInvocation, context: &Context, why: &str) -> Duration {
+    context.tell(|| object.object_ref(&()), Reason::StatusRefused, why);
+    tracing::error!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        why,
+        "the API server refused a claim; nothing was sent"
+    );
+    LATER
+}
+
 /// Writes the claim; if the attempt is not ours, says when to look again.
 async fn claim(
     object: &FunctionInvocation,
@@ -206,16 +242,7 @@ async fn claim(
             Ok(Err(wake(&step, clock::now()).unwrap_or(LATER).max(SOON)))
         }
         Claimed::Gone => Ok(Err(LATER)),
-        Claimed::Refused(why) => {
-            context.tell(|| object.object_ref(&()), Reason::StatusRefused, &why);
-            tracing::error!(
-                namespace = object.namespace(),
-                name = object.name_any(),
-                why,
-                "the API server refused a claim; nothing was sent"
-            );
-            Ok(Err(LATER))
-        }
+        Claimed::Refused(why) => Ok(Err(refused(object, context, &why))),
     }
 }
 

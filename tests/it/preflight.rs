@@ -129,6 +129,11 @@ async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_mor
     operator.lacks(|said| said == expected).await;
     assert_eq!(world.get("permitted").await.status.unwrap().observed_generation, Some(-1));
 
+    let marking = world.operator_as(NOBODY, &["--restore-guard"]);
+    let patch = format!("permission to patch functioninvocations in namespace {}: {GRANT}", world.namespace);
+    marking.lacks(|said| said.lines().any(|said| said == patch)).await;
+    drop(marking);
+
     // Not even Events: they are a courtesy.
     grant(&world, &[ours.as_slice(), &[secrets]].concat()).await;
     operator.ready().await;

@@ -4,7 +4,7 @@ use functiongraph_operator::api::invocation::{
     AttemptState, ErrorClass, FunctionInvocationSpec, FunctionInvocationStatus, Outcome,
 };
 use functiongraph_operator::lifecycle::{
-    Acceptance, Memory, Moment, Reply, State, Step, TAKEOVER, Trouble, View, decide, record,
+    Acceptance, Memory, Moment, Origin, Reply, State, Step, TAKEOVER, Trouble, View, decide, record,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -147,6 +147,8 @@ fn view<'a>(spec: &'a FunctionInvocationSpec, status: &'a FunctionInvocationStat
     View {
         spec,
         status,
+        uid: "uid",
+        origin: Origin::New,
         generation: 1,
         noticed: Timestamp::UNIX_EPOCH,
         deleting: false,

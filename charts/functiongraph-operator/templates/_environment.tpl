@@ -14,6 +14,7 @@
   "TOKEN_FOLDER" (ternary (include "functiongraph-operator.tokenFolder" .) "" (not (empty .Values.projectedTokens)))
   "OWN_IDENTITY_PROVIDERS" (join "," $settings.ownIdentityProviders)
   "STRICT_503" (ternary "true" "" $settings.strict503)
+  "RESTORE_GUARD" (ternary "true" "" $settings.restoreGuard)
   "EVENTS_ON_SUCCESS" (ternary "true" "" $settings.eventsOnSuccess)
   "LOG" $settings.log
   "LOG_FORMAT" $settings.logFormat

@@ -56,6 +56,12 @@ pub struct FunctionInvocationStatus {
     #[schemars(length(max = 64))]
     pub resolution: Option<String>,
 
+    /// The uid of the object that `attempt` was made for. Another than the object's own: the status was restored
+    /// with a copy of it.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schemars(length(max = 64))]
+    pub submitted_as: Option<String>,
+
     /// When the operator first took it up.
     #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,

@@ -203,16 +203,16 @@ impl Walk {
 proptest! {
     #[test]
     fn no_history_leads_to_a_second_acceptance_or_a_stuck_object(
-        at_least_once: bool, executed: bool, lookup: bool, limit in 0i64..4, events in events(),
+        at_least_once: bool, executed: bool, lookup: bool, restored: bool, limit in 0i64..4, events in events(),
     ) {
         let policy = if at_least_once { DeliveryPolicy::AtLeastOnce } else { DeliveryPolicy::AtMostOnce };
         let mut object = Object::new(spec(policy));
-        object.lookup = lookup;
+        (object.lookup, object.restored) = (lookup, restored);
         object.spec.retry_policy.backoff_limit = limit;
         if executed {
             object.spec.completion_policy = CompletionPolicy::Executed;
         }
-        let (mut now, mut walk) = (0, Walk { object, process: 0, possibly_accepted: 0 });
+        let (mut now, mut walk) = (0, Walk { object, process: 0, possibly_accepted: u32::from(restored) });
         let mut settled_by_hand = false;
         for event in &events {
             match event {
@@ -232,7 +232,7 @@ proptest! {
         }
         // Left alone, with nobody suspending it and nothing more to learn, it ends by its deadline.
         walk.object.spec.suspend = false;
-        for _ in 0..8 {
+        for _ in 0..9 {
             walk.act(&Event::Listed(Listed::Unclear), at(now));
             now += 4000;
         }

@@ -1,0 +1,106 @@
+//! Objects that were restored from a backup or copied: none is sent before somebody says so.
+
+use super::*;
+use serde_json::{Value, json};
+
+fn object(value: &Value) -> FunctionInvocation {
+    let mut whole = json!({
+        "apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
+        "metadata": {"name": "a", "namespace": "n", "uid": "own"}, "spec": {"function": {"name": "resize"}},
+    });
+    for (field, more) in value.as_object().unwrap() {
+        match whole.get_mut(field).and_then(Value::as_object_mut) {
+            Some(known) => known.extend(more.as_object().unwrap().clone()),
+            None => whole[field] = more.clone(),
+        }
+    }
+    serde_json::from_value(whole).unwrap()
+}
+
+fn next(object: &FunctionInvocation) -> Step {
+    let view = View::of(object, at(0), true);
+    let moment =
+        Moment { now: at(1), holder: ME, memory: Memory::Nothing, unchanged_for: TAKEOVER, looked_up: false };
+    decide(&view, &moment)
+}
+
+fn is_restored(step: &Step) -> bool {
+    matches!(step, Step::Conclude(Conclusion::Restored(_)))
+}
+
+#[test]
+fn an_object_is_new_unless_its_label_its_mark_or_its_status_says_otherwise() {
+    let label = json!({"velero.io/restore-name": "nightly"});
+    let mark = |uid: &str| json!({"functiongraph.io/submitted-as": uid});
+    for (value, expected) in [
+        (json!({}), Origin::New),
+        (json!({"metadata": {"labels": {"velero.io/backup-name": "b"}}}), Origin::New),
+        (json!({"metadata": {"labels": label}}), Origin::Restored("nightly")),
+        (json!({"metadata": {"annotations": mark("own")}}), Origin::New),
+        (json!({"metadata": {"annotations": mark("other")}}), Origin::Copy("other")),
+        (json!({"metadata": {"labels": label}, "status": {"submittedAs": "own"}}), Origin::New),
+        (
+            json!({"metadata": {"annotations": mark("own")}, "status": {"submittedAs": "other"}}),
+            Origin::Copy("other"),
+        ),
+    ] {
+        assert_eq!(Origin::of(&object(&value)), expected, "{value}");
+    }
+}
+
+#[test]
+fn a_copy_is_in_doubt_wherever_its_original_stood_unless_that_was_certain() {
+    let status =
+        |state: &str| json!({"submittedAs": "other", "attempt": {"number": 2, "holder": ME, "state": state}});
+    let annotations = json!({"functiongraph.io/submitted-as": "other"});
+    let suspended =
+        json!({"metadata": {"annotations": annotations}, "spec": {"suspend": true, "cancel": true}});
+    assert!(is_restored(&next(&object(&suspended))));
+    for state in ["Claimed", "Rejected", "NotSent", "Ambiguous"] {
+        let copy = object(&json!({"status": status(state)}));
+        assert!(is_restored(&next(&copy)), "{state}");
+        let gone =
+            json!({"status": status(state), "metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+        assert!(!is_restored(&next(&object(&gone))), "{state}, being deleted");
+    }
+    for outcome in ["Accepted", "Executed", "Failed", "Cancelled", "Unknown"] {
+        let mut status = status("Accepted");
+        status["outcome"] = outcome.into();
+        assert_eq!(next(&object(&json!({"status": status}))), Step::Rest, "{outcome}");
+    }
+}
+
+#[test]
+fn a_word_that_is_older_than_the_copy_counts_only_when_it_is_said_anew() {
+    for policy in [DeliveryPolicy::AtMostOnce, DeliveryPolicy::AtLeastOnce] {
+        let mut copy = Object::new(spec(policy));
+        (copy.restored, copy.resolve) = (true, Some("Retry".into()));
+        assert_eq!(copy.next(at(1)), Step::Wait(at(10)));
+        let Step::Conclude(conclusion) = copy.next(at(10)) else { panic!("{:?}", copy.next(at(10))) };
+        copy.status = record::concluded(&copy.view(), &conclusion, at(10));
+        assert_eq!((copy.status.outcome, copy.reason()), (Some(Outcome::Unknown), Some(Reason::Restored)));
+        assert_eq!((copy.state(), copy.status.attempts), (Some(AttemptState::Ambiguous), None));
+        assert_eq!(copy.next(at(12)), Step::Rest);
+
+        copy.resolve = None;
+        assert_eq!(copy.next(at(13)), Step::Unresolve);
+        copy.status = settle::withdrawn(&copy.view());
+        copy.resolve = Some("Retry".into());
+        assert_eq!(copy.next(at(14)), Step::Resolve(Resolution::Retry));
+        copy.status = settle::resolved(&copy.view(), &Resolution::Retry, at(14));
+        assert_eq!(copy.next(at(15)), Step::Invoke { number: 2 });
+    }
+}
+
+#[test]
+fn only_what_was_never_claimed_is_marked_and_only_once() {
+    let attempt = json!({"attempt": {"number": 1, "holder": ME, "state": "NotSent"}});
+    for (value, unmarked) in [
+        (json!({}), true),
+        (json!({"status": {"observedGeneration": 1}}), true),
+        (json!({"metadata": {"annotations": {"functiongraph.io/submitted-as": "own"}}}), false),
+        (json!({"status": attempt}), false),
+    ] {
+        assert_eq!(crate::lifecycle::origin::is_unmarked(&object(&value)), unmarked, "{value}");
+    }
+}
