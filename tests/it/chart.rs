@@ -130,7 +130,7 @@ async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
         "settings": {
             "allowedEndpointHosts": ["a.example"], "tokenAudience": "a", "ownIdentityProviders": ["a"],
             "strict503": true, "eventsOnSuccess": true, "log": "info", "maxConcurrentReconciles": 1,
-            "secretPollSeconds": 1,
+            "secretPollSeconds": 1, "otlpEndpoint": "http://collector:4318", "refusedNetworks": ["10.0.0.0/8"],
         },
     });
     let file = tempfile::NamedTempFile::new().unwrap();
