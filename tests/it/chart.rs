@@ -129,8 +129,9 @@ async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
         "watchNamespace": "", "projectedTokens": [{"path": "a", "audience": "a"}],
         "settings": {
             "allowedEndpointHosts": ["a.example"], "tokenAudience": "a", "ownIdentityProviders": ["a"],
-            "strict503": true, "eventsOnSuccess": true, "log": "info", "maxConcurrentReconciles": 1,
-            "secretPollSeconds": 1, "otlpEndpoint": "http://collector:4318", "refusedNetworks": ["10.0.0.0/8"],
+            "strict503": true, "restoreGuard": true, "eventsOnSuccess": true, "log": "info",
+            "maxConcurrentReconciles": 1, "secretPollSeconds": 1,
+            "otlpEndpoint": "http://collector:4318", "refusedNetworks": ["10.0.0.0/8"],
         },
     });
     let file = tempfile::NamedTempFile::new().unwrap();
