@@ -9,7 +9,7 @@ CARGO_CYCLONEDX = $(CACHE)cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)/bin/cargo-c
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo test e2e image check lint generated supply-chain advisories notices notices-current sbom workflows release-check chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks demo test fuzz e2e image check lint generated supply-chain advisories notices notices-current sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ test: tools sdks announce ## Run all tests; the end-to-end test where this machi
 	cargo test --locked --workspace || { [ -z "$$images" ] || kill -- "-$$images" 2>/dev/null; exit 1; }
 	@if reason=$$(tools/node/up.sh --check); then $(MAKE) --no-print-directory e2e; \
 	else echo "The end-to-end test is left out, because this machine cannot be a node: $$reason"; fi
+
+fuzz: announce ## Feed the readers of all that comes from elsewhere with hostile bytes, for FUZZ_SECONDS (60)
+	@tools/fuzz.sh
 
 e2e: tools announce ## Install images and chart on a real node, upgrade, scale, kill: as root, or with E2E_KUBECONFIG
 	@[ -n "$$E2E_KUBECONFIG" ] || reason=$$(tools/node/up.sh --check) \

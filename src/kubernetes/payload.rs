@@ -94,8 +94,9 @@ fn may_be_sent(secret: &Secret) -> bool {
         && labels.and_then(|labels| labels.get(ALLOWED)).is_some_and(|value| value == "true")
 }
 
-/// Whether bytes can be sent as an event.
-fn check(bytes: Vec<u8>, what: &str) -> Found {
+/// Whether bytes can be sent as an event. `what` names them in the sentence that says why not.
+#[must_use]
+pub fn check(bytes: Vec<u8>, what: &str) -> Found {
     if bytes.len() > MOST {
         return Found::Unfit(format!("{what} has {} bytes, and an event may have {MOST}", bytes.len()));
     }

@@ -16,6 +16,10 @@ pub mod settings;
 pub mod sign;
 pub mod urn;
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
+
 mod percent;
 mod request;
 mod text;

@@ -25,8 +25,8 @@ mod exchange;
 mod iam;
 mod metadata;
 mod pod_identity;
-mod projects;
-mod read;
+pub(crate) mod projects;
+pub(crate) mod read;
 mod renewal;
 mod sts;
 

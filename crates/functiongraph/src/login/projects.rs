@@ -32,7 +32,7 @@ pub(super) fn request(
 }
 
 /// The id of the one project of that name.
-pub(super) fn only_one(fields: Option<Map<String, Value>>, name: &str) -> Result<String, LoginError> {
+pub(crate) fn only_one(fields: Option<Map<String, Value>>, name: &str) -> Result<String, LoginError> {
     let Some(Value::Array(projects)) = fields.and_then(|mut fields| fields.remove("projects")) else {
         return Err(LoginError::Malformed("it holds no list \"projects\"".into()));
     };

@@ -32,7 +32,7 @@ const SECURITY_TOKEN: [&str; 3] = ["securitytoken", "securityToken", "security_t
 const EXPIRY: [&str; 2] = ["expires_at", "expiration"];
 
 /// The answer, if it is a success; else why not. Texts are kept without `secrets`.
-pub(super) fn success(seen: Seen, secrets: &[&SecretString]) -> Result<Seen, LoginError> {
+pub(crate) fn success(seen: Seen, secrets: &[&SecretString]) -> Result<Seen, LoginError> {
     if (200..300).contains(&seen.status) { Ok(seen) } else { Err(refused(&seen, secrets)) }
 }
 
@@ -71,7 +71,7 @@ pub(super) fn reason(code: Option<&str>, message: Option<&str>) -> String {
 }
 
 /// A token that IAM has just made, and what its body says about it.
-pub(super) fn token(mut seen: Seen) -> Result<Login, LoginError> {
+pub(crate) fn token(mut seen: Seen) -> Result<Login, LoginError> {
     let token = subject_token(&seen)?;
     // The header is what counts. A body that cannot be read takes nothing from it.
     let mut about = match object(&mut seen).and_then(|mut fields| fields.remove("token")) {
@@ -95,7 +95,7 @@ pub(super) fn subject_token(seen: &Seen) -> Result<SecretString, LoginError> {
 }
 
 /// Temporary access keys, bare or wrapped.
-pub(super) fn keys(mut seen: Seen) -> Result<Login, LoginError> {
+pub(crate) fn keys(mut seen: Seen) -> Result<Login, LoginError> {
     let mut fields = object(&mut seen)
         .ok_or_else(|| LoginError::Malformed("it is no JSON object, or not all of it".into()))?;
     let wrapped = WRAPPERS.iter().find_map(|name| match fields.remove(*name) {
@@ -118,7 +118,7 @@ pub(super) fn keys(mut seen: Seen) -> Result<Login, LoginError> {
 }
 
 /// The body as a JSON object. The bytes of it are wiped.
-pub(super) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
+pub(crate) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
     let read = serde_json::from_slice(&seen.body);
     seen.body.as_mut().zeroize();
     match read {
@@ -128,7 +128,7 @@ pub(super) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
 }
 
 /// A body that is one short text and secret. The bytes of it are wiped.
-pub(super) fn text(mut seen: Seen) -> Result<SecretString, LoginError> {
+pub(crate) fn text(mut seen: Seen) -> Result<SecretString, LoginError> {
     let read = std::str::from_utf8(&seen.body).map(|text| SecretString::from(text.trim()));
     seen.body.as_mut().zeroize();
     match read {

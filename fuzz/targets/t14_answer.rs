@@ -1,0 +1,69 @@
+//! T14: whatever is answered to an invocation is read, means something, is never "refused" where it may have been
+//! accepted, and shows no secret.
+#![no_main]
+
+use functiongraph::answer::MAX_RESULT;
+use functiongraph::{Credential, CredentialKind, Kind, Protocol, Verdict};
+use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id};
+use libfuzzer_sys::fuzz_target;
+
+// First line: `Async`, `Reserved`, `Sync` or `SyncLog`; `V1` or `V2`; the status; `cut`.
+fuzz_target!(|input: &[u8]| {
+    let exchange = Exchange::read(input);
+    let kind = match () {
+        () if exchange.says("Reserved") => Kind::Reserved,
+        () if exchange.says("Sync") => Kind::Sync { log_tail: false },
+        () if exchange.says("SyncLog") => Kind::Sync { log_tail: true },
+        () => Kind::Async,
+    };
+    let protocol = if exchange.says("V1") { Protocol::V1 } else { Protocol::V2 };
+    let credential = Credential::token(CANARY).expect("it can stand in a header");
+    let answer = exchange.raw.answer(kind, protocol, &credential);
+
+    let status = exchange.raw.status;
+    assert_eq!(answer.status, status);
+    for id in [&answer.request_id, &answer.instance_id, &answer.gateway_request_id, &answer.error_code] {
+        for id in id.iter() {
+            assert_is_id(id);
+        }
+    }
+    for message in answer.error_message.iter() {
+        assert_fit_to_be_shown(message, 1024);
+    }
+    assert!(!format!("{answer:?}").contains(CANARY));
+    assert_eq!(answer.sync.is_some(), matches!(kind, Kind::Sync { .. }) && status == 200);
+    if let Some(sync) = &answer.sync {
+        for code in sync.function_error.iter() {
+            assert_is_id(code);
+        }
+        // Text that is no UTF-8 grows only where a secret was replaced in it.
+        assert!(sync.body.len() <= 3 * MAX_RESULT, "{} bytes", sync.body.len());
+        assert!(!sync.body.windows(CANARY.len()).any(|window| window == CANARY.as_bytes()));
+        let log = sync.log.as_deref().unwrap_or_default();
+        assert!(log.chars().count() <= 4096 && !log.contains(CANARY), "{log:?}");
+        assert!(log.lines().all(|line| !line.chars().any(char::is_control)), "{log:?}");
+        assert!(exchange.raw.complete || sync.truncated, "what was cut is said to be");
+    }
+
+    let expected = if matches!(kind, Kind::Sync { .. }) { 200 } else { 202 };
+    let limited =
+        answer.error_code.as_deref().is_some_and(|code| code.starts_with("APIG") && code.ends_with(".0308"));
+    for by in [CredentialKind::AccessKey, CredentialKind::Token] {
+        let verdict = answer.verdict(kind, by);
+        assert_eq!(verdict == Verdict::Accepted, status == expected, "{status} {verdict:?}");
+        // Only these say that the event was not queued; everything else may have been, and must not be sent again.
+        let is_certain =
+            matches!(status, 300..=407 | 409..=499 | 503) || (limited && (400..600).contains(&status));
+        assert_eq!(
+            !matches!(verdict, Verdict::Accepted | Verdict::Ambiguous),
+            is_certain,
+            "{status} {verdict:?}"
+        );
+        let call = answer.verdict_of_call(by);
+        assert_eq!(call == Verdict::Accepted, (200..300).contains(&status), "{status} {call:?}");
+    }
+
+    if let Some((asynchronous, function)) = exchange.raw.settings(&credential) {
+        assert!(!format!("{asynchronous:?} {function:?}").contains(CANARY));
+    }
+});
