@@ -214,7 +214,7 @@ async fn t10_tokens_of_one_service_account_are_made_with_the_documented_role_and
     let rights = rendered("functiongraph", &["-s", "templates/rbac-tokens.yaml", "--set", &allowed]).await;
     apply(&rights).await;
     let subject = json!({"kind": "User", "name": NOBODY, "apiGroup": "rbac.authorization.k8s.io"});
-    let name = "functiongraph-operator-tokens";
+    let name = "functiongraph-functiongraph-operator-tokens";
     let binding = json!({
         "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
         "metadata": {"name": "operator-under-test", "namespace": world.namespace},

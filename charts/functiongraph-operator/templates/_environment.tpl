@@ -1,4 +1,5 @@
-{{/* The settings as environment variables of the operator: what is empty is left to its own default. */}}
+{{/* The settings as environment variables of the operator: what is empty is left to its own default, and so is
+what older values lack or `null` takes away. */}}
 
 {{- define "functiongraph-operator.tokenFolder" -}}
 /var/run/functiongraph/tokens
@@ -13,9 +14,9 @@
   "TOKEN_AUDIENCE" $settings.tokenAudience
   "TOKEN_FOLDER" (ternary (include "functiongraph-operator.tokenFolder" .) "" (not (empty .Values.projectedTokens)))
   "OWN_IDENTITY_PROVIDERS" (join "," $settings.ownIdentityProviders)
-  "STRICT_503" (ternary "true" "" $settings.strict503)
-  "RESTORE_GUARD" (ternary "true" "" $settings.restoreGuard)
-  "EVENTS_ON_SUCCESS" (ternary "true" "" $settings.eventsOnSuccess)
+  "STRICT_503" (ternary "true" "" (eq (toString $settings.strict503) "true"))
+  "RESTORE_GUARD" (ternary "true" "" (eq (toString $settings.restoreGuard) "true"))
+  "EVENTS_ON_SUCCESS" (ternary "true" "" (eq (toString $settings.eventsOnSuccess) "true"))
   "LOG" $settings.log
   "LOG_FORMAT" $settings.logFormat
   "MAX_CONCURRENT_RECONCILES" $settings.maxConcurrentReconciles
