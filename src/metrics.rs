@@ -277,10 +277,11 @@ impl Metrics {
 
     /// The text for a scrape, with gauges as of now.
     pub fn text(&self, now: &Reading) -> String {
+        // One reader at a time, from the gauges on: another must not see them half written.
+        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         self.show(now);
         self.keep(now.providers.iter().map(|provider| provider.name.as_str()).collect());
         let mut out = String::new();
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         if text::encode(&mut out, &registry).is_err() {
             tracing::warn!("the metrics could not be written");
         }

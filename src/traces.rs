@@ -4,10 +4,13 @@
 use jiff::Timestamp;
 use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, TracerProvider as _};
 use opentelemetry::{Context, KeyValue};
-use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig};
+use opentelemetry_otlp::{ExporterBuildError, Protocol, SpanExporter, WithExportConfig, WithHttpConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 use std::time::{Duration, SystemTime};
+
+/// How long the collector may take to answer: what OpenTelemetry's exporters give it by default.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long a stopping process waits for a collector that is slow.
 const LAST_WORDS: Duration = Duration::from_secs(5);
@@ -32,6 +35,23 @@ pub struct About<'a> {
 #[derive(Default)]
 pub struct Attempt(Option<Box<Span>>);
 
+/// What talks to the collector: like everything else it follows no redirect and heeds no proxy of the environment, because
+/// the headers of `OTEL_EXPORTER_OTLP_HEADERS` may be secret.
+///
+/// It is made on a thread of its own: it starts a runtime, which must not be done within ours.
+fn http_client() -> Result<reqwest::blocking::Client, ExporterBuildError> {
+    let made = std::thread::spawn(|| {
+        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy();
+        client.redirect(reqwest::redirect::Policy::none()).build()
+    });
+    let why = match made.join() {
+        Ok(Ok(client)) => return Ok(client),
+        Ok(Err(error)) => error.to_string(),
+        Err(_) => "it could not be made".into(),
+    };
+    Err(ExporterBuildError::InternalFailure(format!("HTTP client: {why}")))
+}
+
 // === impl Traces ===
 
 impl Traces {
@@ -43,6 +63,7 @@ impl Traces {
     pub fn to(endpoint: &str) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_http()
+            .with_http_client(http_client()?)
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(format!("{}/v1/traces", endpoint.trim_end_matches('/')))
             .build()?;

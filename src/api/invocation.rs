@@ -25,6 +25,9 @@ pub const SUBMITTED_AS: &str = "functiongraph.io/submitted-as";
 /// The label that Velero puts on everything that it restores: the name of the restore.
 pub const VELERO_RESTORE: &str = "velero.io/restore-name";
 
+/// The holder of an attempt that was made, if it was, for the object that this one is a copy of.
+pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
+
 /// One invocation of one function.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(

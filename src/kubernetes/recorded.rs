@@ -2,7 +2,7 @@
 
 use super::{Error, bounded};
 use crate::api::FunctionInvocation;
-use crate::api::invocation::{AttemptState, DeliveryPolicy};
+use crate::api::invocation::{AttemptState, BEFORE_THE_RESTORE, DeliveryPolicy};
 use jiff::Timestamp;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
@@ -59,7 +59,16 @@ pub async fn of_others(
             let nameless = state == Some(AttemptState::Accepted) && status.request_id.is_none();
             let open = matches!(state, Some(AttemptState::Claimed | AttemptState::Ambiguous)) || nameless;
             let claimed = status.attempt.as_ref().and_then(|attempt| attempt.claim_time);
-            let meanwhile = claimed.is_none_or(|claimed| claimed >= since && claimed < window.end);
+            let meanwhile = match claimed {
+                Some(claimed) => claimed >= since && claimed < window.end,
+                // What was sent for the object that this one was restored from was sent before this one was made.
+                None if status.attempt.as_ref().and_then(|attempt| attempt.holder.as_deref())
+                    == Some(BEFORE_THE_RESTORE) =>
+                {
+                    other.creation_timestamp().is_none_or(|made| made.0 >= window.start)
+                }
+                None => true,
+            };
             // An earlier attempt may have been accepted too, and its id is nowhere.
             let number = status.attempt.as_ref().and_then(|attempt| attempt.number).unwrap_or_default();
             let sent_again = other.spec.delivery_policy == DeliveryPolicy::AtLeastOnce

@@ -170,7 +170,10 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
 
 fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     let Some(ttl) = view.spec.ttl_seconds_after_finished else { return Step::Rest };
-    if view.deleting {
+    // What was restored is the only record of what may have happened: it stays until somebody has settled it.
+    let restored = Condition::find(&view.status.conditions, ConditionType::Finished)
+        .is_some_and(|finished| finished.reason == Reason::Restored);
+    if view.deleting || restored {
         return Step::Rest;
     }
     let finished = view.status.completion_time.filter(|t| *t <= now).unwrap_or(view.noticed);

@@ -9,9 +9,6 @@ use crate::api::invocation::{Outcome, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// The holder of an attempt that was made, if it was, for the object that this one is a copy of.
-pub(super) const BEFORE: &str = "before-the-restore";
-
 /// Velero makes the object first and writes its status, if it is told to restore that, right afterwards: it is given
 /// this long, because the API server's rules would keep its status from replacing ours.
 const ITS_STATUS: Duration = Duration::from_secs(10);
@@ -78,8 +75,8 @@ pub(super) fn doubt(view: &View<'_>, now: Timestamp) -> Option<Step> {
     }
     let restored = later(view.noticed, ITS_STATUS);
     let fresh = matches!(view.origin, Origin::Restored(_)) && State::of(view.status) == State::Fresh;
-    // A beginning in the future is not believed.
-    if fresh && view.noticed <= now && restored > now {
+    // A beginning in the future is believed as far as clocks may differ.
+    if fresh && restored > now && view.noticed <= later(now, ITS_STATUS) {
         return Some(Step::Wait(restored));
     }
     let again = if view.resolve.is_some() {

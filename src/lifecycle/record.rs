@@ -2,13 +2,12 @@
 
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
-use super::origin::BEFORE;
 use super::tell::{Situation, acceptance, describe, doubt, execution, is_doubtful, refusal, with};
 use super::{Acceptance, Conclusion, Executed, Reply, Resolution, Trouble, View, backoff, display, later};
 use crate::api::condition::{ConditionStatus, Reason};
 use crate::api::invocation::{
-    Attempt, AttemptError, AttemptState, DeliveryPolicy, ErrorClass, Execution, ExecutionStatus,
-    FunctionInvocationStatus, Outcome, RequestIdSource,
+    Attempt, AttemptError, AttemptState, BEFORE_THE_RESTORE, DeliveryPolicy, ErrorClass, Execution,
+    ExecutionStatus, FunctionInvocationStatus, Outcome, RequestIdSource,
 };
 use jiff::Timestamp;
 
@@ -343,7 +342,8 @@ pub(super) fn end(
         }
         Conclusion::Restored(message) => {
             // As an attempt in doubt it is settled like any other, and judged only once.
-            let before = Attempt { number: Some(1), holder: Some(BEFORE.into()), ..Attempt::default() };
+            let before =
+                Attempt { number: Some(1), holder: Some(BEFORE_THE_RESTORE.into()), ..Attempt::default() };
             status.attempt.get_or_insert(before);
             set_state(&mut status, AttemptState::Ambiguous);
             status.submitted_as = Some(view.uid.into());

@@ -93,6 +93,17 @@ fn a_word_that_is_older_than_the_copy_counts_only_when_it_is_said_anew() {
 }
 
 #[test]
+fn what_was_restored_outlives_its_time_to_live_until_it_is_settled() {
+    let mut copy = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    (copy.restored, copy.spec.ttl_seconds_after_finished) = (true, Some(60));
+    let Step::Conclude(conclusion) = copy.next(at(10)) else { panic!("{:?}", copy.next(at(10))) };
+    copy.status = record::concluded(&copy.view(), &conclusion, at(10));
+    assert_eq!(copy.next(at(100_000)), Step::Rest);
+    copy.status = settle::resolved(&copy.view(), &Resolution::Fail, at(100_000));
+    assert_eq!(copy.next(at(100_060)), Step::Delete);
+}
+
+#[test]
 fn only_what_was_never_claimed_is_marked_and_only_once() {
     let attempt = json!({"attempt": {"number": 1, "holder": ME, "state": "NotSent"}});
     for (value, unmarked) in [
