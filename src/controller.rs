@@ -15,7 +15,7 @@ use crate::context::lookups::Lookups;
 use crate::context::providers::{Key, Providers};
 use crate::context::{Context, Failures, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
-use crate::kubernetes::{Clients, preflight};
+use crate::kubernetes::{Clients, preflight, tokens};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{admin, clock, telemetry};
@@ -45,6 +45,11 @@ pub enum Error {
     /// The kubeconfig or the in-cluster configuration.
     #[error("no usable Kubernetes configuration: set KUBECONFIG or --kubeconfig, or run in a cluster")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An audience that would make a token for the cloud one for the cluster.
+    #[error(
+        "--token-audience={0} is what the API server itself takes: whoever is shown such a token could act as its ServiceAccount. Give the client id of the identity provider in IAM, which nothing else takes"
+    )]
+    Audience(String),
     /// The client built from it.
     #[error("the Kubernetes configuration cannot be used")]
     Client(#[source] kube::Error),
@@ -98,6 +103,11 @@ pub async fn run(args: Run) -> Result<(), Error> {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;
     let configuration = configuration(&args).await?;
+    if let Some(audience) = &args.token_audience
+        && tokens::own_audiences(&configuration.auth_info).contains(audience)
+    {
+        return Err(Error::Audience(audience.clone()));
+    }
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
     let clients = Clients::new(configuration).map_err(Error::Client)?;
     let holder = clock::holder().map_err(Error::Randomness)?;
@@ -277,6 +287,10 @@ async fn wait_for_preflight(context: &Context, namespace: Option<&str>, readines
         let marks = context.options.restore_guard;
         let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
             Ok(missing) if missing.is_empty() => {
+                // A courtesy: not to know whether it is missing is no trouble either.
+                for missing in preflight::missed(client, namespace).await.unwrap_or_default() {
+                    tracing::warn!(missing, "works without it, and tells less");
+                }
                 readiness.set(vec!["reading the objects".into()]);
                 return true;
             }

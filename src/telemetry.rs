@@ -1,5 +1,6 @@
 //! Logs: JSON for machines or text for people, on standard error. What a body holds is kept out at every level.
 
+use std::any::Any;
 use tracing::{Dispatch, Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::{MakeWriter, layer};
@@ -25,7 +26,21 @@ pub enum Format {
 /// When `filter` is not such a list.
 pub fn start(filter: &str, format: Format) -> Result<(), ParseError> {
     subscriber(filter, format, std::io::stderr)?.init();
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(
+            place,
+            what = words_of(panic.payload()),
+            "a defect in the operator: it panicked; please report it"
+        );
+    }));
     Ok(())
+}
+
+/// What may be told of a panic: the words of whoever wrote the line, if they are nothing else. A text that was put together
+/// may repeat what was being worked on (that about a cut in the middle of a character does).
+fn words_of(payload: &dyn Any) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("left out, because it may hold what is secret")
 }
 
 fn subscriber<W>(filter: &str, format: Format, writer: W) -> Result<Dispatch, ParseError>
@@ -57,6 +72,16 @@ fn is_harmless(metadata: &Metadata<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn t08_what_a_panic_says_is_told_only_if_nothing_was_put_into_it() {
+        let secret = String::from("canary-é");
+        let panic = std::panic::catch_unwind(|| secret[..8].len()).unwrap_err();
+        assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("canary")));
+        assert!(!words_of(&*panic).contains("canary"));
+        let panic = std::panic::catch_unwind(|| panic!("impossible")).unwrap_err();
+        assert_eq!(words_of(&*panic), "impossible");
+    }
     use k8s_openapi::api::core::v1::Secret;
     use kube::client::Body;
     use kube::{Api, Client};

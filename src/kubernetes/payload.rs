@@ -2,9 +2,12 @@
 
 use super::{Error, bounded, found};
 use crate::api::invocation::{KeyRef, PayloadSource};
+use bytes::Bytes;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
+use secrecy::zeroize::{Zeroize, Zeroizing};
 use serde_json::value::RawValue;
+use std::fmt;
 
 /// The largest asynchronous event: 256 KB, read as 262,144 bytes (FunctionGraph, notes and constraints).
 pub const MOST: usize = 262_144;
@@ -12,11 +15,29 @@ pub const MOST: usize = 262_144;
 /// The label by which the owner of a Secret says that it may be sent as an event.
 const ALLOWED: &str = "functiongraph.io/allow-payload";
 
+/// An event. It may be from a Secret: it is wiped when it is dropped, and `Debug` does not show it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event(Zeroizing<Vec<u8>>);
+
+impl Event {
+    /// A copy to be sent, which is wiped like this one.
+    #[must_use]
+    pub fn to_bytes(&self) -> Bytes {
+        Bytes::from_owner(self.0.clone())
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Event({} bytes)", self.0.len())
+    }
+}
+
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// A JSON object of a size that can be sent.
-    Event(Vec<u8>),
+    Event(Event),
     /// Nothing there yet; says what is missing.
     Missing(String),
     /// Something that can never be sent; says why.
@@ -75,7 +96,12 @@ async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Resul
             "There is no Secret {name} in namespace {namespace} that may be sent: create it with type Opaque, and have its owner label it {ALLOWED}: \"true\""
         )));
     };
-    Ok(match secret.data.and_then(|mut data| data.remove(key)) {
+    let mut data = secret.data.unwrap_or_default();
+    let event = data.remove(key);
+    for value in data.values_mut() {
+        value.0.zeroize();
+    }
+    Ok(match event {
         None => Found::Missing(format!("Secret {name} has no key {key}: add it")),
         Some(bytes) => match check(bytes.0, "") {
             Found::Event(bytes) => Found::Event(bytes),
@@ -97,12 +123,13 @@ fn may_be_sent(secret: &Secret) -> bool {
 /// Whether bytes can be sent as an event. `what` names them in the sentence that says why not.
 #[must_use]
 pub fn check(bytes: Vec<u8>, what: &str) -> Found {
+    let bytes = Zeroizing::new(bytes);
     if bytes.len() > MOST {
         return Found::Unfit(format!("{what} has {} bytes, and an event may have {MOST}", bytes.len()));
     }
     // The parser's own words may quote the text, which must not reach a status: only the place is told.
     match serde_json::from_slice::<&RawValue>(&bytes) {
-        Ok(json) if json.get().starts_with('{') => Found::Event(bytes),
+        Ok(json) if json.get().starts_with('{') => Found::Event(Event(bytes)),
         Ok(_) => Found::Unfit(format!("{what} is not a JSON object")),
         Err(error) => Found::Unfit(format!(
             "{what} is not valid JSON (line {}, column {})",
@@ -123,7 +150,12 @@ mod tests {
     #[test]
     fn an_object_passes_byte_for_byte() {
         let text = "{ \"b\": 1e3,\n \"a\": 12345678901234567890123 }";
-        assert_eq!(checked(text), Found::Event(text.as_bytes().to_vec()));
+        assert!(matches!(checked(text), Found::Event(event) if event.to_bytes() == text.as_bytes()));
+    }
+
+    #[test]
+    fn t08_an_event_is_not_shown_by_debug() {
+        assert_eq!(format!("{:?}", checked(r#"{"a":"secret"}"#)), "Event(Event(14 bytes))");
     }
 
     #[test]

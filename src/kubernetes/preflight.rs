@@ -46,6 +46,17 @@ const CLUSTER_NEEDS: [Need; 3] = [
 /// What it needs besides where it marks objects.
 const MARKING_NEEDS: [Need; 1] = [(api::GROUP, "functioninvocations", "", &["patch"])];
 
+/// What it does not need, and tells people less without.
+const COURTESIES: [Need; 1] = [("events.k8s.io", "events", "", &["create", "patch"])];
+
+/// What is missing and not needed, one line each.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own.
+pub async fn missed(client: &Client, namespace: Option<&str>) -> Result<Vec<String>, Error> {
+    permissions(client, namespace, COURTESIES).await
+}
+
 /// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any. `marks`:
 /// whether objects are marked before they are claimed.
 ///
@@ -70,7 +81,19 @@ pub async fn missing(client: &Client, namespace: Option<&str>, marks: bool) -> R
     }
     let cluster_needs = CLUSTER_NEEDS.into_iter().filter(|_| namespace.is_none());
     let marking_needs = MARKING_NEEDS.into_iter().filter(|_| marks);
-    for (group, resource, subresource, verbs) in NEEDS.into_iter().chain(cluster_needs).chain(marking_needs) {
+    let needs = NEEDS.into_iter().chain(cluster_needs).chain(marking_needs);
+    missing.extend(permissions(client, namespace, needs).await?);
+    Ok(missing)
+}
+
+/// Which of these permissions are missing.
+async fn permissions(
+    client: &Client,
+    namespace: Option<&str>,
+    needs: impl IntoIterator<Item = Need>,
+) -> Result<Vec<String>, Error> {
+    let mut missing = Vec::new();
+    for (group, resource, subresource, verbs) in needs {
         for verb in verbs {
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");

@@ -1,12 +1,16 @@
 //! OIDC tokens of this cluster: of a ServiceAccount, or from a file that the kubelet keeps.
 
 use super::{Error, bounded, found};
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::ServiceAccount;
 use kube::api::PostParams;
+use kube::config::AuthInfo;
 use kube::{Api, Client};
-use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -60,6 +64,27 @@ pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
     read(&path)
 }
 
+/// For whom the token was made that the operator itself shows to the API server, as the token says; nothing if it shows
+/// none that says so.
+#[must_use]
+pub fn own_audiences(auth: &AuthInfo) -> Vec<String> {
+    let from_file = || auth.token_file.as_ref().and_then(|path| read(Path::new(path)).ok());
+    let token = auth.token.as_ref().map(|token| token.expose_secret().to_owned().into()).or_else(from_file);
+    token.map(|token: SecretString| audiences(token.expose_secret())).unwrap_or_default()
+}
+
+/// The audiences in a JWT. Its signature is not looked at.
+fn audiences(token: &str) -> Vec<String> {
+    let claims = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let claims: Option<Value> = claims.and_then(|claims| serde_json::from_slice(&claims).ok());
+    let text = |value: &Value| value.as_str().map(ToOwned::to_owned);
+    match claims.as_ref().and_then(|claims| claims.get("aud")) {
+        Some(Value::Array(all)) => all.iter().filter_map(text).collect(),
+        Some(one) => text(one).into_iter().collect(),
+        None => Vec::new(),
+    }
+}
+
 /// The token in a file that the platform team names.
 ///
 /// # Errors
@@ -84,9 +109,19 @@ fn odd(why: &str) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use secrecy::ExposeSecret;
     use std::fs;
     use std::os::unix::fs::symlink;
+
+    #[test]
+    fn t01_a_token_says_for_whom_it_was_made() {
+        let of = |claims: &str| audiences(&format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims)));
+        assert_eq!(of(r#"{"aud": ["https://a", "b"]}"#), ["https://a", "b"]);
+        assert_eq!(of(r#"{"aud": "b"}"#), ["b"]);
+        for nothing in ["{}", r#"{"aud": 1}"#, "[]", "no JSON"] {
+            assert_eq!(of(nothing), Vec::<String>::new(), "{nothing}");
+        }
+        assert_eq!(audiences("not-a-jwt"), Vec::<String>::new());
+    }
 
     #[test]
     fn a_token_is_read_anew_through_the_links_of_the_kubelet() {

@@ -8,6 +8,7 @@ use crate::api::invocation::{
 use crate::clock;
 use crate::context::Context;
 use crate::gate::Signal;
+use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::Claim;
 use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
 use crate::metrics::class_name;
@@ -39,7 +40,7 @@ pub struct Prepared {
     /// With how much memory, if not the function's own.
     pub instance_memory_mb: Option<u32>,
     /// The event, if it does not stand in the object itself.
-    pub event: Option<Vec<u8>>,
+    pub event: Option<Event>,
 }
 
 /// What an exchange ended with.
@@ -68,13 +69,13 @@ pub async fn send(
     let object = claim.spend();
     let uid = object.metadata.uid.clone().unwrap_or_default();
     let inline = || object.spec.payload.as_ref().map(|payload| payload.as_str().as_bytes().to_vec());
-    let event = prepared.event.clone().or_else(inline).unwrap_or_else(|| b"{}".to_vec());
+    let event = prepared.event.as_ref().map(Event::to_bytes);
+    let event = event.or_else(|| inline().map(Into::into)).unwrap_or_else(|| b"{}".as_slice().into());
     let timeout = Duration::from_secs(object.spec.request_timeout_seconds.unsigned_abs());
     let Access { client, credential, .. } = &*prepared.access;
 
     let &Prepared { kind, protocol, instance_memory_mb, .. } = prepared;
-    let invocation =
-        Invocation { urn: &prepared.urn, kind, protocol, event: event.into(), instance_memory_mb };
+    let invocation = Invocation { urn: &prepared.urn, kind, protocol, event, instance_memory_mb };
 
     let started = clock::monotonic();
     // From this line on a byte may have been written, and this attempt is never sent again.

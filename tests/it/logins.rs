@@ -1,7 +1,8 @@
 //! Credentials that are exchanged for others: had in time, renewed in the background, and never hammered for.
 
-use crate::looks::text;
-use crate::world::{KEY, World, within};
+use crate::looks::{output, text};
+use crate::world::{KEY, World, plane, within};
+use control_plane::ADMIN;
 use functiongraph_emulator::{Api, Config, Identity, IdentityApi, IdentityProvider, Project, User};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
@@ -14,6 +15,7 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::process::Command;
 
 /// The project of the emulator.
 pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
@@ -379,6 +381,26 @@ async fn keys_of_a_service_account_are_renewed_with_a_new_token_each_time() {
     }
     assert!(overlap, "the next came only when the last had ended");
     assert_eq!(world.emulator.requests().failed_authentications, 0);
+}
+
+#[tokio::test]
+async fn t01_an_audience_that_the_api_server_takes_itself_is_refused_at_the_start() {
+    let world = World::new().await;
+    world.create::<ServiceAccount>("operator", json!({})).await.unwrap();
+    let token = text(&world.kubectl(&["create", "token", "operator"]).await.stdout);
+    let admins = plane().await.kubeconfig(ADMIN).unwrap();
+    let config = std::fs::read_to_string(&admins).unwrap();
+    let (before, _) = config.rsplit_once("{token: ").unwrap();
+    // Beside the other, because it names the authority's file without a folder.
+    let own = admins.with_file_name(format!("{}.kubeconfig", world.namespace));
+    std::fs::write(&own, format!("{before}{{token: {}}}\n", token.trim())).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
+    command.args(["run", "--admin-listen=127.0.0.1:0", "--token-audience=https://kubernetes.default.svc"]);
+    command.arg("--kubeconfig").arg(&own);
+    let said = output(command, "").await;
+    assert!(!said.status.success());
+    let words = "--token-audience=https://kubernetes.default.svc is what the API server itself takes";
+    assert!(text(&said.stderr).contains(words), "{}", text(&said.stderr));
 }
 
 #[tokio::test]

@@ -137,6 +137,10 @@ async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_mor
     // Not even Events: they are a courtesy.
     grant(&world, &[ours.as_slice(), &[secrets]].concat()).await;
     operator.ready().await;
+    for verb in ["create", "patch"] {
+        let line = format!("permission to {verb} events in namespace {}: {GRANT}", world.namespace);
+        assert!(world.logs().contains(&line), "{line}");
+    }
     assert_eq!(world.end("permitted").await.outcome, Some(Outcome::Accepted));
     world.invoke("refused", json!({"function": {"name": "nowhere"}})).await;
     assert_eq!(world.end("refused").await.outcome, Some(Outcome::Failed));

@@ -140,7 +140,7 @@ impl Transport {
         let seen = seen.insert(Seen {
             status: response.status().as_u16(),
             headers: std::mem::take(response.headers_mut()),
-            body: BytesMut::new(),
+            body: BytesMut::with_capacity(room(response.content_length(), cap)),
             complete: false,
         });
         while let Some(chunk) = response.chunk().await? {
@@ -155,6 +155,13 @@ impl Transport {
         seen.complete = true;
         Ok(())
     }
+}
+
+/// Room for a body from the start: one that grows moves, and leaves a copy of a secret behind that nobody wipes. What has no
+/// length, or says that it is long, grows all the same, up to the cap.
+fn room(said: Option<u64>, cap: usize) -> usize {
+    const MOST: usize = 16 * 1024;
+    said.and_then(|said| usize::try_from(said).ok()).unwrap_or(MOST).min(MOST).min(cap)
 }
 
 /// What holds for every transport to a host, which may be an address.
