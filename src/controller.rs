@@ -288,7 +288,8 @@ async fn wait_for_preflight(context: &Context, namespace: Option<&str>, readines
         let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
             Ok(missing) if missing.is_empty() => {
                 // A courtesy: not to know whether it is missing is no trouble either.
-                for missing in preflight::missed(client, namespace).await.unwrap_or_default() {
+                for missing in preflight::missed(&context.clients.calls, namespace).await.unwrap_or_default()
+                {
                     tracing::warn!(missing, "works without it, and tells less");
                 }
                 readiness.set(vec!["reading the objects".into()]);
