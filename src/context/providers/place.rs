@@ -41,7 +41,8 @@ impl Place {
         }
         let Some((version, name)) = self.sent_with.take() else { return };
         let mut known = self.providers.known();
-        if let Some(name) = &name {
+        // Who is throttled may not have been looked at: that proves nothing of a key.
+        if let Some(name) = name.as_ref().filter(|_| signal == Signal::Clean) {
             known.keys.accepted(name);
         }
         let provider = known.provider(&self.key);

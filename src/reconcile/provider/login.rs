@@ -71,7 +71,7 @@ pub async fn credentials(
             Some(HeldKey::Refused(failure)) => {
                 return Ok(Err(refused(source, Refused::Credential, &failure.message)));
             }
-            Some(HeldKey::Locked(left)) => return Ok(Err(locked(source, left))),
+            Some(HeldKey::Locked(_)) => return Ok(Err(locked(source))),
             None => {}
         }
     }
@@ -198,10 +198,11 @@ fn apart(holder: &str) -> Duration {
 }
 
 /// What a provider says while too many keys of one id were refused.
-fn locked(source: &Source<'_>, left: Duration) -> Obstacle {
-    let (name, seconds) = (&source.name, left.as_secs() + 1);
+fn locked(source: &Source<'_>) -> Obstacle {
+    // No time that is left: it would be another text, and another write, at each look.
     let why = format!(
-        "The access key id of {name} was refused with several secrets in a row, and one more could lock it for everybody: it is tried again in {seconds} s."
+        "The access key id of {} was refused with several secrets in a row, and one more could lock it for everybody: it is tried again within five minutes or so.",
+        source.name
     );
     Obstacle(Reason::CredentialsInvalid, why)
 }
