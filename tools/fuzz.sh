@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Runs the fuzz targets in fuzz/: all for FUZZ_SECONDS together, or those that are named, each from its seeds.
 #   FUZZ_SECONDS   seconds for all targets of this run together, 60 if not given; two targets run at a time
+#   FUZZ_SEED      where the chance begins, 1 if not given: a first run finds the same on every machine; 0: somewhere else
+#                  each time
 # What is found on the way is kept in the user's cache and serves the next run; an input that breaks a promise is
 # kept in fuzz/found, and how to repeat it is printed.
 set -euo pipefail
@@ -20,7 +22,7 @@ run() { # target, seconds
     log=$(mktemp)
     mkdir -p "$corpus" fuzz/found
     "$programs/$1" "$corpus" "fuzz/seeds/$1" -max_total_time="$2" -dict=fuzz/words -artifact_prefix="fuzz/found/$1-" \
-        -print_final_stats=1 -reload=0 "${LIMITS[@]}" >"$log" 2>&1 || status=$?
+        -seed="${FUZZ_SEED:-1}" -print_final_stats=1 -reload=0 "${LIMITS[@]}" >"$log" 2>&1 || status=$?
     if [ "$status" -eq 0 ]; then
         executions=$(awk -F ': *' '/stat::number_of_executed_units/ { print $NF }' "$log")
         say "  $1: $executions inputs, nothing found"
