@@ -159,7 +159,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
                         None => what.starts_with("tests/") && root().join(&what).is_file(),
                     };
                     assert!(there, "{place}: there is no {what}");
-                    waived += 1;
+                    run += 1;
                 }
             }
         }
