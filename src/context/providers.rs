@@ -18,7 +18,7 @@ use keys::Keys;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedMutexGuard, mpsc};
 
 /// The Secret of a provider in use is not read more often than this, even if it cannot be read.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -285,6 +285,17 @@ impl Providers {
             });
         }
         Some(held)
+    }
+
+    /// Waits until nobody else tries a key of this id outside of an invocation; whoever holds the turn may.
+    pub async fn turn(&self, name: &KeyName) -> Option<OwnedMutexGuard<()>> {
+        let queue = self.known().keys.queue(name)?;
+        Some(queue.lock_owned().await)
+    }
+
+    /// An access key was taken before any invocation was sent with it.
+    pub fn accept_key(&self, name: &KeyName) {
+        self.known().keys.accepted(name);
     }
 
     /// An access key was refused before any invocation was sent with it.

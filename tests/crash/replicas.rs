@@ -2,11 +2,12 @@
 
 use crate::judge::{accepted, at_most_once, holders, invoke, invoke_many, settled, sound};
 use crate::process::Process;
-use crate::world::{PATIENCE, World};
+use crate::world::{KEY, PATIENCE, World};
 use functiongraph_emulator::{Config, Function};
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::clock;
 use kube::api::ListParams;
+use serde_json::json;
 use std::time::Duration;
 
 /// The function `hello` answers this late, after it accepted.
@@ -16,10 +17,12 @@ fn answers_after(latency: Duration) -> impl FnOnce(&mut Config) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_operators_share_the_work_and_nothing_is_sent_twice() {
-    let world = World::with(answers_after(Duration::from_millis(20))).await;
-    world.provider().await;
-    let (one, other) = tokio::join!(Process::start(&world), Process::start(&world));
+    // One alone would need fifteen seconds, so that the slower one to start finds work too.
+    let world = World::with(answers_after(Duration::from_millis(200))).await;
+    world.secret(KEY.1).await;
+    world.provider_with(json!({"limits": {"maxInFlight": 4}})).await;
     invoke_many(&world, 300).await;
+    let (one, other) = tokio::join!(Process::start(&world), Process::start(&world));
 
     let objects = settled(&world, PATIENCE).await;
 

@@ -288,6 +288,30 @@ async fn a_project_is_looked_up_once_by_the_name_of_the_region() {
 }
 
 #[tokio::test]
+async fn t13_a_wrong_key_of_many_providers_looks_for_their_project_once() {
+    let world = world(Duration::from_hours(24), |_| {}).await;
+    world.secret("wrong-secret-key-00000000000000000000004").await;
+    let names: Vec<String> = (0..8).map(|n| format!("p-{n}")).collect();
+    for name in &names {
+        let iam = world.emulator.url();
+        world.provider_named(name, json!({"projectID": null, "iamEndpoint": iam})).await;
+        let spec = json!({"function": {"name": "hello"}, "providerRef": {"name": name}});
+        world.invoke(name, spec).await;
+    }
+    let _operator = world.operator().await;
+    for name in &names {
+        world.tells(name, "is not ready (CredentialsInvalid)").await;
+    }
+    assert_eq!(world.emulator.requests().failed_authentications, 1);
+
+    world.secret(KEY.1).await;
+    for name in &names {
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
+    }
+    assert_eq!(world.emulator.requests().failed_authentications, 1);
+}
+
+#[tokio::test]
 async fn of_several_projects_the_owner_chooses() {
     let world = world(Duration::from_hours(24), |identity| {
         identity.projects.push(Project { id: PROJECT.into(), name: "eu-de".into() });

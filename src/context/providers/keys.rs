@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::Mutex;
 
 /// So long a failure counts. The gateway forgets after five minutes (API Gateway FAQ).
 pub const LOCK: Duration = Duration::from_secs(310);
@@ -55,6 +56,8 @@ pub struct Keys {
     good: HashMap<String, String>,
     /// Which provider is trying one that has not proven itself, by id.
     trials: HashMap<String, Arc<str>>,
+    /// Where those stand who would try one before any invocation does, by id.
+    queues: HashMap<String, Arc<Mutex<()>>>,
 }
 
 // === impl Keys ===
@@ -112,6 +115,15 @@ impl Keys {
     pub fn begin(&mut self, key: &KeyName, provider: &Arc<str>) -> bool {
         self.is_good(key)
             || self.trials.entry(key.id.clone()).or_insert_with(|| Arc::clone(provider)) == provider
+    }
+
+    /// Where to stand before trying a key outside of an invocation; nowhere with one that has proven itself.
+    pub fn queue(&mut self, key: &KeyName) -> Option<Arc<Mutex<()>>> {
+        if self.is_good(key) {
+            return None;
+        }
+        self.queues.retain(|_, queue| Arc::strong_count(queue) > 1);
+        Some(Arc::clone(self.queues.entry(key.id.clone()).or_default()))
     }
 
     /// Whether another provider is trying a key of this id.

@@ -66,14 +66,8 @@ pub async fn credentials(
     {
         return Ok(Err(refused(source, refusal.at_step, &refusal.message)));
     }
-    if let Some(name) = &source.key {
-        match context.providers.held_key(key, name, &source.origin) {
-            Some(HeldKey::Refused(failure)) => {
-                return Ok(Err(refused(source, Refused::Credential, &failure.message)));
-            }
-            Some(HeldKey::Locked(_)) => return Ok(Err(locked(source))),
-            None => {}
-        }
+    if let Some(obstacle) = held_back(context, key, source) {
+        return Ok(Err(obstacle));
     }
     if let Material::Credential(credential) = &source.material {
         if let Some(obstacle) = refused_elsewhere(provider, context, key, source, now) {
@@ -197,6 +191,14 @@ fn apart(holder: &str) -> Duration {
     Duration::from_secs(number % 60)
 }
 
+/// Why an access key must not be tried, if it must not.
+fn held_back(context: &Context, key: &Key, source: &Source<'_>) -> Option<Obstacle> {
+    Some(match context.providers.held_key(key, source.key.as_ref()?, &source.origin)? {
+        HeldKey::Refused(failure) => refused(source, Refused::Credential, &failure.message),
+        HeldKey::Locked(_) => locked(source),
+    })
+}
+
 /// What a provider says while too many keys of one id were refused.
 fn locked(source: &Source<'_>) -> Obstacle {
     // No time that is left: it would be another text, and another write, at each look.
@@ -295,8 +297,19 @@ pub async fn project(
         return Err(unknown_project(&setback.why));
     }
     let iam = iam(spec, context)?;
+    let turn = match &source.key {
+        Some(name) => context.providers.turn(name).await,
+        None => None,
+    };
+    // What came of it for another provider meanwhile.
+    if let Some(obstacle) = turn.as_ref().and_then(|_| held_back(context, key, source)) {
+        return Err(obstacle);
+    }
     match iam.project_id(&spec.region, credential, clock::now(), CALL).await {
         Ok(project) => {
+            if let Some(name) = &source.key {
+                context.providers.accept_key(name);
+            }
             let found = Some((source.origin.version.clone(), project.clone()));
             context.providers.step_worked(key, Refused::Project, |logins| logins.project = found);
             Ok(project)
