@@ -27,7 +27,7 @@ RUN set -eu; mkdir -p /files/etc/ssl/certs /files/licenses /data; \
     echo 'nonroot:x:65532:' >/files/etc/group
 WORKDIR /src
 COPY . .
-RUN cp LICENSE THIRD-PARTY.txt /files/licenses/
+RUN cp LICENSE /files/licenses/ && gzip -9 -n -c THIRD-PARTY.txt >/files/licenses/THIRD-PARTY.txt.gz
 # Paths of this machine do not get into the programs: they would be there in the places of panics and of C's asserts.
 # Nor does the time of day, which mimalloc asks for: SOURCE_DATE_EPOCH is gcc's clock, and stands still.
 ENV CARGO_HOME=/cargo \
