@@ -20,7 +20,6 @@ use crate::traces::Traces;
 use followed::Followed;
 use functiongraph::addresses::IpNet;
 use grants::Namespaces;
-use jiff::Timestamp;
 use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -29,8 +28,33 @@ use providers::Providers;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// The object of an invocation: which one, by its uid, and where to find it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Owner {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+}
+
+impl Owner {
+    /// The owner that an object is.
+    #[must_use]
+    pub fn of(object: &FunctionInvocation) -> Self {
+        let metadata = &object.metadata;
+        Self {
+            namespace: metadata.namespace.clone().unwrap_or_default(),
+            name: metadata.name.clone().unwrap_or_default(),
+            uid: metadata.uid.clone().unwrap_or_default(),
+        }
+    }
+}
 
 /// One process of the operator.
 pub struct Context {
@@ -39,13 +63,11 @@ pub struct Context {
     /// This process: 128 random bits, new at every start, so that a restarted process never takes its
     /// predecessor's claims for its own.
     pub holder: String,
-    /// Since when this process has been looking at objects.
-    pub since: Timestamp,
     /// What this process alone knows.
     pub journal: Journal,
     /// The executions that it follows.
     pub followed: Followed,
-    /// What it has learned of requests in doubt.
+    /// What it has learned of ambiguous attempts.
     pub lookups: Lookups,
     /// The providers: whether they can be used, and how fast.
     pub providers: Arc<Providers>,
@@ -57,6 +79,10 @@ pub struct Context {
     pub namespaces: Namespaces,
     /// Explanations for people.
     pub events: Events,
+    /// How many objects may still say that they wait in line.
+    pub queue_notices: QueueNotices,
+    /// Bytes of events that may still be in flight, in KiB.
+    pub in_flight: Arc<Semaphore>,
     /// Numbers for machines.
     pub metrics: Metrics,
     /// One span for each attempt, if somebody wants them.
@@ -119,6 +145,13 @@ pub struct OwnIdentity {
 }
 
 impl Context {
+    /// Forgets what it remembers of objects that are not there any more.
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
+        self.journal.prune(&is_there);
+        self.lookups.prune(&is_there);
+        self.failures.prune(now);
+    }
+
     /// What the core needs to know of an object.
     pub fn view<'a>(&self, object: &'a FunctionInvocation) -> View<'a> {
         // There is a list in v2 only.
@@ -126,7 +159,7 @@ impl Context {
             let spec = provider.spec();
             spec.lookup.enabled && spec.protocol_version == ProtocolVersion::V2
         });
-        View::of(object, self.since, listed)
+        View::of(object, listed)
     }
 
     /// Whether the provider that an object names exists.
@@ -168,6 +201,7 @@ impl Context {
             | Reason::Throttled
             | Reason::BackingOff
             | Reason::WaitingForProvider
+            | Reason::Queued
             | Reason::Suspended => return,
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
             Reason::WaitingForPayload
@@ -186,7 +220,11 @@ impl Context {
             | Reason::InvalidPayload
             | Reason::AccessDenied
             | Reason::Unsupported
+            | Reason::DestinationChanged
             | Reason::NotUnderstood
+            | Reason::NothingToResolve
+            | Reason::ResolvedTooEarly
+            | Reason::RequestIdInUse
             | Reason::StatusRefused
             | Reason::EndpointRefused
             | Reason::EndpointUnreachable
@@ -197,26 +235,50 @@ impl Context {
     }
 }
 
-/// So many objects are remembered as failing; beyond that all start anew.
-const MOST: usize = 10_000;
+/// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
+/// takes up to three times as much for a moment.
+pub const IN_FLIGHT_KIB: usize = 16 * 1024;
+
+/// Objects that say in one second that they wait in line: each costs a write.
+const QUEUE_NOTICES_PER_SECOND: u32 = 5;
+
+/// Bounds how many objects say that they wait in line.
+#[derive(Default)]
+pub struct QueueNotices(Mutex<Option<(Instant, u32)>>);
+
+impl QueueNotices {
+    /// Whether one more object may say so now.
+    pub fn take(&self, now: Instant) -> bool {
+        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = second.filter(|(began, _)| now.duration_since(*began) < Duration::from_secs(1));
+        let (began, count) = current.unwrap_or((now, 0));
+        *second = Some((began, count.saturating_add(1)));
+        count < QUEUE_NOTICES_PER_SECOND
+    }
+}
 
 /// How often in a row each object could not be worked on: kube-runtime keeps no count of its own.
 #[derive(Default)]
-pub struct Failures(Mutex<HashMap<String, u32>>);
+pub struct Failures(Mutex<HashMap<String, (u32, Instant)>>);
+
+/// A failure is remembered for longer than any pause that follows from it.
+const FAILURE_TTL: Duration = Duration::from_mins(10);
 
 impl Failures {
     /// Counts one more, and says how long to wait: half a second, doubling up to a minute, and up to as much
     /// again by `chance`.
-    pub fn count(&self, uid: &str, chance: u64) -> Duration {
+    pub fn count(&self, uid: &str, chance: u64, now: Instant) -> Duration {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Objects that were deleted meanwhile are never cleared one by one.
-        if counts.len() > MOST {
-            counts.clear();
-        }
-        let count = counts.entry(uid.into()).or_default();
-        *count = count.saturating_add(1).min(8);
+        let (count, last) = counts.entry(uid.into()).or_insert((0, now));
+        (*count, *last) = (count.saturating_add(1).min(8), now);
         let base = Duration::from_millis(250 << *count).min(Duration::from_mins(1));
         base + Duration::from_millis(chance % 1000).min(base)
+    }
+
+    /// Forgets what failed long ago, as objects that were deleted meanwhile did.
+    pub fn prune(&self, now: Instant) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.retain(|_, (_, last)| now.duration_since(*last) < FAILURE_TTL);
     }
 
     /// It worked.

@@ -13,7 +13,7 @@ use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::providers::{Key, Providers};
-use crate::context::{Context, Failures, Options, OwnIdentity, Reach};
+use crate::context::{Context, Failures, IN_FLIGHT_KIB, Options, OwnIdentity, QueueNotices, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight, tokens};
 use crate::metrics::Metrics;
@@ -29,7 +29,7 @@ use providers::Shelf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use watches::Watches;
 
@@ -123,7 +123,6 @@ pub async fn run(args: Run) -> Result<(), Error> {
         events: Events::start(clients.calls.clone(), holder.clone()),
         clients: clients.clone(),
         holder: holder.clone(),
-        since: clock::now(),
         journal: Journal::default(),
         followed: Followed::default(),
         lookups: Lookups::default(),
@@ -134,6 +133,8 @@ pub async fn run(args: Run) -> Result<(), Error> {
         metrics: Metrics::default(),
         traces,
         failures: Failures::default(),
+        queue_notices: QueueNotices::default(),
+        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
         draining: draining.clone(),
         broken: OnceLock::new(),
         options: options(&args, own_namespace),
@@ -205,7 +206,7 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores:
     let expiry = invocations::run_expiry(watches.clone(), Arc::clone(context));
     let expiry = background("expiry", context, expiry);
     let unknown = invocations::run_unknown(watches.clone(), unknown, Arc::clone(context));
-    let unknown = background("what is unknown", context, unknown);
+    let unknown = background("unknown outcomes", context, unknown);
     let listed = CancellationToken::new();
     let ready = async {
         listed.cancelled().await;

@@ -8,7 +8,7 @@ pub mod events;
 pub mod namespaces;
 pub mod payload;
 pub mod preflight;
-pub mod recorded;
+pub mod requests;
 pub mod secrets;
 pub mod status;
 pub mod tokens;

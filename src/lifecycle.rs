@@ -9,7 +9,6 @@ pub mod decide;
 pub mod origin;
 pub mod record;
 pub mod resolve;
-pub mod settle;
 pub mod state;
 mod tell;
 #[cfg(test)]
@@ -25,13 +24,16 @@ use std::time::Duration;
 
 pub use decide::{Conclusion, Memory, Moment, Step, decide};
 pub use origin::Origin;
-pub use resolve::Resolution;
+pub use resolve::{Call, Resolution};
 pub use state::State;
 pub use tell::{remedy, says_already};
 
 /// An attempt that another process claimed is not given up before it has not changed for this long while we
 /// watched.
 pub const TAKEOVER: Duration = Duration::from_mins(2);
+
+/// The clocks of two machines may differ by this much: nothing ends, and nothing is deleted, because of less.
+pub const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
 /// What an attempt takes beside its request: a send window (10 s), a minute of tries to record its answer,
 /// and 5 s between the two.
@@ -61,29 +63,27 @@ pub struct View<'a> {
     pub origin: Origin<'a>,
     /// `metadata.generation`.
     pub generation: i64,
-    /// When this process first could have looked at it: its creation, or the start of the process if that was
-    /// later.
-    pub noticed: Timestamp,
+    /// When it was created, by the API server's clock.
+    pub created: Timestamp,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
-    /// The value of the annotation that settles a doubt.
+    /// The value of the annotation that resolves an ambiguous attempt.
     pub resolve: Option<&'a str>,
-    /// Whether the service may be asked what became of a request in doubt.
+    /// Whether the provider lets us read the service's list for evidence about an ambiguous attempt.
     pub lookup: bool,
 }
 
 impl<'a> View<'a> {
-    /// The view of an object, for a process that has been looking `since` then. `listed`: whether its provider
-    /// lets us read the list of invocations.
+    /// The view of an object. `listed`: whether its provider lets us read the list of invocations.
     #[must_use]
-    pub fn of(object: &'a FunctionInvocation, since: Timestamp, listed: bool) -> Self {
+    pub fn of(object: &'a FunctionInvocation, listed: bool) -> Self {
         Self {
             spec: &object.spec,
             status: object.status.as_ref().unwrap_or(&BLANK),
             uid: object.metadata.uid.as_deref().unwrap_or_default(),
             origin: Origin::of(object),
             generation: object.metadata.generation.unwrap_or_default(),
-            noticed: object.metadata.creation_timestamp.as_ref().map_or(since, |t| t.0.max(since)),
+            created: object.metadata.creation_timestamp.as_ref().map_or(Timestamp::MAX, |time| time.0),
             deleting: object.metadata.deletion_timestamp.is_some(),
             resolve: object
                 .metadata
@@ -96,17 +96,38 @@ impl<'a> View<'a> {
         }
     }
 
-    /// When it was first looked at, by this process if nobody has written it down. A start in the future is
-    /// not believed.
+    /// From when the deadline counts: the creation, or the latest resume or `Retry`. Never in the future.
     #[must_use]
     pub fn start(&self, now: Timestamp) -> Timestamp {
-        self.status.start_time.filter(|start| *start <= now).unwrap_or(self.noticed.min(now))
+        self.status.start_time.unwrap_or(self.created).min(now)
     }
 
     /// When retrying ends.
     #[must_use]
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
         later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))
+    }
+
+    /// How far ahead of `now` the clock was that wrote this status; zero if that is within what clocks may differ by.
+    #[must_use]
+    pub fn written_ahead(&self, now: Timestamp) -> Duration {
+        let status = self.status;
+        let past = [
+            status.start_time,
+            status.accepted_time,
+            status.cancel_time,
+            status.completion_time,
+            status.error.as_ref().and_then(|error| error.time),
+        ];
+        let ahead = past.into_iter().flatten().max().map_or(Duration::ZERO, |latest| until(latest, now));
+        if ahead > CLOCK_SKEW { ahead } else { Duration::ZERO }
+    }
+
+    /// Whether the spec was edited since the status was last written.
+    #[must_use]
+    pub fn is_outdated(&self) -> bool {
+        let observed = self.status.observed_generation.filter(|generation| *generation >= 0);
+        !self.deleting && observed.is_some_and(|observed| observed != self.generation)
     }
 
     /// Failed attempts that count against the limit.
@@ -127,6 +148,26 @@ impl<'a> View<'a> {
     pub fn throttled(&self) -> i64 {
         self.status.throttled_attempts.unwrap_or_default()
     }
+}
+
+/// What an attempt is about to send, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    /// The endpoint, as a URL.
+    pub endpoint: String,
+    /// The URN that is invoked.
+    pub urn: String,
+    /// What identifies the event, as `status.eventVersion` keeps it.
+    pub event_version: String,
+}
+
+/// What the service's list showed around an ambiguous attempt: help for whoever resolves it, never a verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Evidence {
+    /// The requests, where they are few and may be told.
+    pub request_ids: Vec<String>,
+    /// What was seen, when and where; a sentence.
+    pub sentence: String,
 }
 
 /// How one attempt ended, in the core's own words.

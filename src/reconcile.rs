@@ -3,6 +3,7 @@
 //! An [`Error`] in here means that the controller could not do its work. An invocation that fails is a
 //! state, not an error.
 
+mod drain;
 mod exchange;
 mod expiry;
 pub mod follow;
@@ -12,8 +13,9 @@ mod object;
 mod prepare;
 mod provider;
 
-pub use expiry::expire;
-pub use invocation::{reconcile, settle};
+pub use drain::drain;
+pub use expiry::{acknowledge, expire};
+pub use invocation::{reconcile, resolve};
 pub use provider::{inspect, key_of};
 
 use crate::clock;
@@ -61,13 +63,19 @@ async fn guarded(
     result
 }
 
+/// Why, to the last cause.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 /// What to do when a run could not do its work: try again, ever more slowly.
 pub fn retry_later<K: Resource>(object: &Arc<K>, error: &Error, context: &Context) -> Action {
     let uid = object.meta().uid.as_deref().unwrap_or_default();
-    let pause = context.failures.count(uid, clock::chance());
+    let pause = context.failures.count(uid, clock::chance(), clock::monotonic());
     let name = object.name_any();
     let namespace = object.namespace().unwrap_or_default();
-    let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+    let cause = causes(error);
     tracing::warn!(namespace, name, %error, cause, retry_in = ?pause, "could not work on an object");
     Action::requeue(pause)
 }

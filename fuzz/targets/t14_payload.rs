@@ -2,23 +2,22 @@
 #![no_main]
 
 use functiongraph_fuzz::CANARY;
-use functiongraph_operator::kubernetes::payload::{Found, MOST, check};
+use functiongraph_operator::kubernetes::payload::{MOST, check};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {
     let object = serde_json::from_slice::<Value>(bytes).map(|value| value.is_object());
     match check(bytes.to_vec(), "it") {
-        Found::Event(event) => {
-            assert_eq!(event.to_bytes(), bytes);
+        Ok(event) => {
+            assert_eq!(event.into_bytes(), bytes);
             assert!(bytes.len() <= MOST);
             // What goes deeper than a parser would follow is an event all the same.
             assert!(object.is_err() || matches!(object, Ok(true)), "not an object");
         }
-        Found::Unfit(why) => {
+        Err(why) => {
             assert!(bytes.len() > MOST || !matches!(object, Ok(true)), "refused an object: {why}");
             assert!(!why.contains(CANARY) && why.len() < 100, "{why}");
         }
-        other @ (Found::Missing(_) | Found::Unsupported) => panic!("{other:?}"),
     }
 });

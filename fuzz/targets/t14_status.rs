@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use functiongraph_operator::api::invocation::{DeliveryPolicy, FunctionInvocation};
-use functiongraph_operator::lifecycle::{Memory, Moment, State, Step, View, decide, display, record};
+use functiongraph_operator::lifecycle::{Memory, Moment, State, Step, Target, View, decide, display, record};
 use jiff::Timestamp;
 use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
@@ -40,9 +40,10 @@ fuzz_target!(|bytes: &[u8]| {
     let written = &whole["status"];
     let now = Timestamp::UNIX_EPOCH + Duration::from_hours(500_000);
     let _ = display(&object.spec);
+    let target = Target { endpoint: "https://f".into(), urn: "urn".into(), event_version: "sha256:e".into() };
 
     for listed in [false, true] {
-        let view = View::of(&object, now, listed);
+        let view = View::of(&object, listed);
         let state = State::of(view.status);
         let again = serde_json::to_value(view.status)
             .and_then(serde_json::from_value)
@@ -60,7 +61,7 @@ fuzz_target!(|bytes: &[u8]| {
                 let step = decide(&view, &moment);
                 if let Step::Invoke { number } = step {
                     assert!(may_be_sent, "{written} is sent again");
-                    let claimed = record::claimed(&view, number, HOLDER, now);
+                    let claimed = record::claimed(&view, number, HOLDER, &target, now);
                     assert_eq!(State::of(&claimed), State::Claimed { number, holder: HOLDER.into() });
                 }
                 if let Step::Conclude(conclusion) = &step {

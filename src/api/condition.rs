@@ -20,6 +20,8 @@ pub enum ConditionType {
     Stalled,
     /// `spec.suspend` holds it back; present only while true.
     Suspended,
+    /// The annotation `functiongraph.io/resolve` changed nothing; present only while true.
+    ResolutionRefused,
 }
 
 /// Whether a condition holds.
@@ -62,10 +64,14 @@ pub enum Reason {
     Discarded,
     /// Accepted, but what became of the execution cannot be known.
     ExecutionUnknown,
-    /// FunctionGraph is being asked what became of a request in doubt.
+    /// The latest attempt is ambiguous, and FunctionGraph's list is read for evidence.
     LookingUp,
-    /// Settled by a person, with the annotation `functiongraph.io/resolve`.
+    /// Resolved with the annotation `functiongraph.io/resolve`.
     Resolved,
+    /// It is due, and waits for its turn at the provider.
+    Queued,
+    /// Accepted, but the provider no longer leads to where the request was sent.
+    DestinationChanged,
     /// The execution is not stopped: the provider does not allow it, or the service did not do it.
     StopRefused,
     /// It cannot be known whether the cloud accepted.
@@ -90,8 +96,14 @@ pub enum Reason {
     Unsupported,
     /// Cancelled before it was sent, or, as the service confirmed, while it was executed.
     Cancelled,
-    /// The annotation `functiongraph.io/resolve` holds neither a word that is known nor an id; in Events only.
+    /// The annotation `functiongraph.io/resolve` holds something else than `Retry`, `Fail` or a request id.
     NotUnderstood,
+    /// The annotation `functiongraph.io/resolve` is on an object that has nothing to resolve.
+    NothingToResolve,
+    /// The annotation `functiongraph.io/resolve` was there before the attempt became ambiguous.
+    ResolvedTooEarly,
+    /// The annotation `functiongraph.io/resolve` names the request of another object.
+    RequestIdInUse,
     /// The API server refuses what the operator writes; in Events only.
     StatusRefused,
     /// The provider can be used.
@@ -138,7 +150,12 @@ impl Reason {
             Self::AccessDenied => "AccessDenied",
             Self::Unsupported => "Unsupported",
             Self::Cancelled => "Cancelled",
+            Self::Queued => "Queued",
+            Self::DestinationChanged => "DestinationChanged",
             Self::NotUnderstood => "NotUnderstood",
+            Self::NothingToResolve => "NothingToResolve",
+            Self::ResolvedTooEarly => "ResolvedTooEarly",
+            Self::RequestIdInUse => "RequestIdInUse",
             Self::StatusRefused => "StatusRefused",
             Self::ProviderReady => "ProviderReady",
             Self::EndpointRefused => "EndpointRefused",

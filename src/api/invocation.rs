@@ -3,19 +3,18 @@
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
-use std::fmt;
 
 mod execution;
+mod payload;
 mod status;
 
 pub use execution::{Execution, ExecutionStatus, InvocationResult, Summary};
+pub use payload::{EventDigest, Payload, event_version, unescaped};
 pub use status::{
     Attempt, AttemptError, AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource,
 };
 
-/// The annotation with which a person settles a doubt: `Retry`, `Fail`, or the id of the request that was
-/// found.
+/// The annotation with which you resolve an ambiguous attempt: `Retry`, `Fail`, or the id of the request that you found.
 pub const RESOLVE: &str = "functiongraph.io/resolve";
 
 /// The annotation with the uid that an object had when it was first claimed, written under `--restore-guard`: a
@@ -40,6 +39,7 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
     shortname = "fninv",
     category = "functiongraph",
     selectable = ".status.outcome",
+    selectable = ".status.requestID",
     selectable = ".spec.providerRef.name",
     selectable = ".spec.ttlSecondsAfterFinished",
     printcolumn(name = "Function", type_ = "string", json_path = ".status.function"),
@@ -211,40 +211,6 @@ pub struct FunctionRef {
     )]
     #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
     pub qualifier: Option<String>,
-}
-
-/// A JSON object, kept as the bytes that were received. Never printed: `Debug` shows its size only.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Payload(Box<RawValue>);
-
-impl Payload {
-    /// The JSON text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        self.0.get()
-    }
-}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Payload({} bytes)", self.as_str().len())
-    }
-}
-
-impl JsonSchema for Payload {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Payload".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({
-            "type": "object",
-            "x-kubernetes-preserve-unknown-fields": true,
-            // One writer, and no list of every key in managedFields: a third of the object's size.
-            "x-kubernetes-map-type": "atomic",
-        })
-    }
 }
 
 /// An object that holds the event: exactly one of its fields.

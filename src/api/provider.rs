@@ -127,17 +127,11 @@ pub enum ProtocolVersion {
 /// Whether FunctionGraph may be asked what it accepted.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!self.exclusiveInvoker || self.enabled").message("lookup.exclusiveInvoker needs lookup.enabled"))]
 pub struct Lookup {
-    /// The list of asynchronous invocations may be read to find out what became of a request in doubt.
+    /// The operator may read the list of asynchronous invocations, to say in status what it shows around an ambiguous
+    /// attempt. Nothing is concluded from it.
     #[serde(default)]
     pub enabled: bool,
-
-    /// Nobody else invokes these functions, and no invocation of them is deleted within a quarter of an hour after its
-    /// end (by hand, or by `ttlSecondsAfterFinished`): then the only request in the list that none of them has recorded
-    /// is that of the one in doubt.
-    #[serde(default)]
-    pub exclusive_invoker: bool,
 }
 
 /// How much a provider may be used, by each replica of the operator.

@@ -2,6 +2,7 @@
 //! service's list tells about many.
 
 use crate::api::invocation::Execution;
+use crate::context::Owner;
 use crate::context::providers::Key;
 use functiongraph::FunctionUrn;
 use jiff::Timestamp;
@@ -23,27 +24,20 @@ const SHARE: Duration = Duration::from_millis(500);
 /// most likely follows them itself.
 const OTHERS: Duration = Duration::from_secs(45);
 
-/// A request that complete lists have not shown for this long has vanished from them.
+/// A request that the service has not known by its id for this long has vanished.
 const VANISHED: Duration = Duration::from_mins(10);
 
+/// A request that a complete list does not show is asked for by its id, in a window that begins this long before it was
+/// claimed: the clock that noted that time may have been wrong.
+const WIDE: Duration = Duration::from_hours(24 * 30);
+
 /// The window of a question begins this long before the first claim and ends this long after the last
-/// acceptance was seen: clocks differ.
+/// acceptance was seen: clocks differ. The difference that the last answer showed comes on top.
 const MARGIN: Duration = Duration::from_mins(1);
 
 /// Records in one page: some 20 KB, and at most 120 KB with messages as long as we keep them. Longer ones make a
 /// page too long to be read; then fewer are asked for.
 pub const PAGE: u16 = 100;
-
-/// The object of an invocation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its uid.
-    pub uid: String,
-}
 
 /// One request to follow.
 #[derive(Clone, Debug)]
@@ -72,18 +66,28 @@ pub enum News {
 /// A line of the list, as far as it matters here: `None` for an execution that goes on.
 pub type Line = (String, Option<Execution>);
 
-/// A provider and a function, as it was invoked.
-pub type Topic = (Key, FunctionUrn);
+/// A list to read: through which provider, where the requests went, and of which function.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Topic {
+    /// The provider.
+    pub provider: Key,
+    /// The endpoint that it led to when the requests were sent, as far as that was recorded.
+    pub endpoint: String,
+    /// The function, as it was invoked: region and project included.
+    pub urn: FunctionUrn,
+}
 
 /// What to ask the list next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
     /// The window.
     pub begin: Timestamp,
-    /// Its end.
-    pub end: Timestamp,
+    /// Its end; `None` for now.
+    pub end: Option<Timestamp>,
     /// Where the page begins; `None` for the first.
     pub marker: Option<String>,
+    /// Only of this request.
+    pub request_id: Option<String>,
     /// Records on the page.
     pub limit: u16,
 }
@@ -105,6 +109,10 @@ struct Group {
     began: Instant,
     /// Records on a page.
     limit: u16,
+    /// By how much the service's clock and ours differed at the last answer.
+    skew: Duration,
+    /// Whether the latest question was for one request by its id: then the list of all is next.
+    by_id: bool,
     /// Whether a page is being asked for, or a place to ask for it.
     busy: bool,
     /// Rounds in a row that failed.
@@ -118,8 +126,10 @@ struct Waiter {
     since: Instant,
     /// When the list last showed it, or when it came.
     seen: Instant,
-    /// Since when complete lists have not shown it.
+    /// Since when neither complete lists nor its id have shown it.
     missing: Option<Instant>,
+    /// When it was last asked for by its id.
+    asked: Option<Instant>,
     news: Option<News>,
     stop_tried: Option<(Instant, String)>,
 }
@@ -141,7 +151,15 @@ impl Followed {
         if group.round.is_none() && group.failures == 0 {
             group.next = group.next.min(soon);
         }
-        let waiter = Waiter { since: now, seen: now, missing: None, news: None, stop_tried: None, request };
+        let waiter = Waiter {
+            since: now,
+            seen: now,
+            missing: None,
+            asked: None,
+            news: None,
+            stop_tried: None,
+            request,
+        };
         group.requests.insert(waiter.request.owner.uid.clone(), waiter);
         drop(topics);
         self.changed.notify_one();
@@ -170,9 +188,9 @@ impl Followed {
     /// How many requests of each provider are followed.
     pub fn count(&self) -> HashMap<Key, usize> {
         let mut counts = HashMap::new();
-        for ((provider, _), group) in &*self.topics() {
+        for (topic, group) in &*self.topics() {
             let running = group.requests.values().filter(|waiter| waiter.news.is_none()).count();
-            *counts.entry(Arc::clone(provider)).or_default() += running;
+            *counts.entry(Arc::clone(&topic.provider)).or_default() += running;
         }
         counts
     }
@@ -208,41 +226,36 @@ impl Followed {
         let mut topics = self.topics();
         let group = topics.get_mut(topic)?;
         if group.round.is_none() {
-            let first = group.waiting(now).map(|waiter| waiter.request.claimed).min();
-            let last = group.waiting(now).map(|waiter| waiter.request.accepted).max();
-            let (Some(first), Some(last)) = (first, last) else {
+            let Some(question) = group.next_question(now) else {
                 group.busy = false;
                 group.next = now + SHORTEST;
                 return None;
             };
             group.began = now;
-            group.round = Some(Question {
-                begin: first.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN),
-                end: last.saturating_add(MARGIN).unwrap_or(Timestamp::MAX),
-                marker: None,
-                limit: group.limit,
-            });
+            group.round = Some(question);
         }
         group.round.clone()
     }
 
-    /// A page came: whose requests have ended. `more` is where the next page begins.
+    /// A page came: whose requests have ended, or have vanished. `more` is where the next page begins, `date` the time by
+    /// the service's clock.
     pub fn told(
         &self,
         topic: &Topic,
         lines: Vec<Line>,
         more: Option<String>,
-        time: Timestamp,
-        now: Instant,
+        date: Option<Timestamp>,
+        (time, now): (Timestamp, Instant),
     ) -> Vec<Owner> {
         let mut topics = self.topics();
         let siblings = siblings(&topics, topic);
         let Some(group) = topics.get_mut(topic) else { return Vec::new() };
+        group.skew = date.map_or(group.skew, |date| time.duration_since(date).unsigned_abs());
         // The service may leave out the marker: a full page without one may not be the last.
         let complete = more.is_none() && lines.len() < usize::from(group.limit);
         let lines: HashMap<String, Option<Execution>> = lines.into_iter().collect();
         let mut owners = Vec::new();
-        // Who was told of the trouble is told that it is over.
+        // Those who were told of the trouble are told that it is over.
         if group.trouble.take().is_some() {
             owners.extend(group.requests.values().map(|waiter| waiter.request.owner.clone()));
         }
@@ -259,15 +272,19 @@ impl Followed {
         let missing = group.waiting(now).any(|waiter| waiter.seen < group.began);
         match (&mut group.round, more) {
             // The rest of the list is read only while somebody misses their line.
-            (Some(round), Some(marker)) if missing => round.marker = Some(marker),
-            (_, _) => {
-                group.round = None;
-                if complete {
-                    owners.extend(group.vanished(now));
-                }
-                group.next = now + group.pause(siblings, time, now);
+            (Some(round), Some(marker)) if missing && round.request_id.is_none() => {
+                round.marker = Some(marker);
+                return owners;
             }
+            (Some(Question { request_id: Some(id), .. }), _) => {
+                let id = id.clone();
+                owners.extend(group.not_known(&id, now));
+            }
+            (Some(_), _) if complete => group.missed(now),
+            _ => {}
         }
+        group.round = None;
+        group.next = now + group.pause(siblings, time, now);
         owners
     }
 
@@ -312,6 +329,8 @@ impl Group {
             round: None,
             began: now,
             limit: PAGE,
+            skew: Duration::ZERO,
+            by_id: false,
             busy: false,
             failures: 0,
             trouble: None,
@@ -323,22 +342,59 @@ impl Group {
         self.requests.values().filter(move |waiter| waiter.waits(now))
     }
 
-    /// A complete list was read: those who have been missing from such for too long. A time in which nobody could
-    /// read it shows nothing: it takes two.
-    fn vanished(&mut self, now: Instant) -> Vec<Owner> {
+    /// What to ask next: by its id for a request that a complete list did not show, else the list of all.
+    fn next_question(&mut self, now: Instant) -> Option<Question> {
+        let limit = self.limit;
+        let unseen = |waiter: &&mut Waiter| waiter.is_to_be_asked_for(now);
+        let unseen = self.requests.values_mut().filter(unseen).min_by_key(|waiter| waiter.asked);
+        self.by_id = !self.by_id && unseen.is_some();
+        if let Some(waiter) = unseen.filter(|_| self.by_id) {
+            waiter.asked = Some(now);
+            return Some(Question {
+                begin: waiter.request.claimed.saturating_sub(WIDE).unwrap_or(Timestamp::MIN),
+                end: None,
+                marker: None,
+                request_id: Some(waiter.request.id.clone()),
+                limit,
+            });
+        }
+        let margin = MARGIN.saturating_add(self.skew);
+        let first = self.waiting(now).map(|waiter| waiter.request.claimed).min()?;
+        let last = self.waiting(now).map(|waiter| waiter.request.accepted).max()?;
+        Some(Question {
+            begin: first.saturating_sub(margin).unwrap_or(Timestamp::MIN),
+            end: Some(last.saturating_add(margin).unwrap_or(Timestamp::MAX)),
+            marker: None,
+            request_id: None,
+            limit,
+        })
+    }
+
+    /// A complete list was read: notes those that it did not show.
+    fn missed(&mut self, now: Instant) {
         let began = self.began;
-        let missed = self.requests.values_mut().filter(|waiter| waiter.waits(now) && waiter.seen < began);
-        let lost = missed.filter_map(|waiter| {
-            let since = *waiter.missing.get_or_insert(now);
-            (now.duration_since(since) >= VANISHED).then(|| {
-                waiter.news = Some(News::Vanished);
-                waiter.request.owner.clone()
-            })
-        });
-        lost.collect()
+        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits(now) && waiter.seen < began) {
+            waiter.missing.get_or_insert(now);
+        }
+    }
+
+    /// A request was asked for by its id. One that the service has not known for too long has vanished. A time in which
+    /// nobody could ask shows nothing: it takes two answers.
+    fn not_known(&mut self, id: &str, now: Instant) -> Option<Owner> {
+        let waiter =
+            self.requests.values_mut().find(|waiter| waiter.request.id == id && waiter.waits(now))?;
+        let since = waiter.missing?;
+        if now.duration_since(since) < VANISHED {
+            return None;
+        }
+        waiter.news = Some(News::Vanished);
+        Some(waiter.request.owner.clone())
     }
 
     fn pause(&self, siblings: usize, time: Timestamp, now: Instant) -> Duration {
+        if self.requests.values().any(|waiter| waiter.is_to_be_asked_for(now)) {
+            return shortest(siblings);
+        }
         let youngest = self.waiting(now).map(|waiter| waiter.request.accepted).max();
         let age =
             youngest.map(|accepted| Duration::try_from(time.duration_since(accepted)).unwrap_or_default());
@@ -353,14 +409,20 @@ impl Waiter {
     fn waits(&self, now: Instant) -> bool {
         self.news.is_none() && (self.request.ours || now.duration_since(self.since) >= OTHERS)
     }
+
+    /// Whether complete lists do not show it, and it was not asked for by its id for a while.
+    fn is_to_be_asked_for(&self, now: Instant) -> bool {
+        let lately = self.asked.is_some_and(|asked| now.duration_since(asked) < LONGEST);
+        self.waits(now) && self.missing.is_some() && !lately
+    }
 }
 
 /// How many functions of a provider are followed.
-fn siblings(topics: &HashMap<Topic, Group>, (provider, _): &Topic) -> usize {
-    topics.keys().filter(|(other, _)| other == provider).count()
+fn siblings(topics: &HashMap<Topic, Group>, topic: &Topic) -> usize {
+    topics.keys().filter(|other| other.provider == topic.provider).count()
 }
 
-/// The shortest pause between two rounds of a function that has so many siblings.
+/// The shortest pause between two rounds of a function with this number of siblings.
 fn shortest(siblings: usize) -> Duration {
     (SHARE * u32::try_from(siblings).unwrap_or(u32::MAX)).clamp(SHORTEST, LONGEST)
 }

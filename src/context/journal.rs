@@ -1,5 +1,6 @@
-//! What this process alone knows: which attempts it sent, what came back, and what it saw stand still.
+//! What this process alone knows: which attempts it sent, what came back, and which claims of others did not change.
 
+use super::Owner;
 use crate::lifecycle::{Memory, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,10 +8,10 @@ use std::time::{Duration, Instant};
 
 /// A written answer is remembered this long, so that an older copy of the object is recognised as one. A
 /// watch that lags longer costs one refused write, nothing else.
-const AFTERGLOW: Duration = Duration::from_mins(1);
+const SAVED_TTL: Duration = Duration::from_mins(1);
 
 /// A claim of somebody else that was not looked at for this long is forgotten.
-const SIGHT: Duration = Duration::from_mins(10);
+const SIGHTING_TTL: Duration = Duration::from_mins(10);
 
 /// The journal of one process.
 #[derive(Default)]
@@ -26,6 +27,7 @@ struct Pages {
 
 /// An attempt of ours.
 struct Own {
+    owner: Owner,
     number: i64,
     stage: Stage,
 }
@@ -47,27 +49,27 @@ struct Sighting {
 
 impl Journal {
     /// Notes, before it is written, that attempt `number` is given back unsent. The write may arrive long after
-    /// we gave up on it: whoever sent the attempt meanwhile would send it again.
-    pub fn returned(&self, uid: &str, number: i64) {
-        self.pages().own.insert(uid.into(), Own { number, stage: Stage::Returned });
+    /// we gave up on it: if the attempt were sent meanwhile, it would be sent again.
+    pub fn returned(&self, owner: &Owner, number: i64) {
+        self.pages().note(owner, number, Stage::Returned);
     }
 
     /// Notes, before the first byte leaves, that attempt `number` is being sent.
-    pub fn sent(&self, uid: &str, number: i64) {
-        self.pages().own.insert(uid.into(), Own { number, stage: Stage::Sent });
+    pub fn sent(&self, owner: &Owner, number: i64) {
+        self.pages().note(owner, number, Stage::Sent);
     }
 
     /// Notes the answer.
-    pub fn answered(&self, uid: &str, number: i64, reply: Reply) {
-        self.pages().own.insert(uid.into(), Own { number, stage: Stage::Answered(reply) });
+    pub fn answered(&self, owner: &Owner, number: i64, reply: Reply) {
+        self.pages().note(owner, number, Stage::Answered(reply));
     }
 
     /// Notes that the answer is written, or has nowhere to be written any more.
-    pub fn saved(&self, uid: &str, number: i64, now: Instant) {
+    pub fn saved(&self, owner: &Owner, number: i64, now: Instant) {
         let mut pages = self.pages();
-        pages.own.insert(uid.into(), Own { number, stage: Stage::Saved(now) });
-        pages.saved.push_back((now, uid.into()));
-        while pages.saved.front().is_some_and(|(then, _)| now.duration_since(*then) > AFTERGLOW) {
+        pages.note(owner, number, Stage::Saved(now));
+        pages.saved.push_back((now, owner.uid.clone()));
+        while pages.saved.front().is_some_and(|(then, _)| now.duration_since(*then) > SAVED_TTL) {
             let Some((then, old)) = pages.saved.pop_front() else { break };
             if matches!(pages.own.get(&old), Some(Own { stage: Stage::Saved(at), .. }) if *at == then) {
                 pages.own.remove(&old);
@@ -75,11 +77,22 @@ impl Journal {
         }
     }
 
+    /// The objects to which something is still to be written: the answer to an attempt, or that it was never sent.
+    pub fn unwritten(&self) -> Vec<(Owner, i64)> {
+        let is_open = |own: &&Own| matches!(own.stage, Stage::Returned | Stage::Answered(_));
+        self.pages().own.values().filter(is_open).map(|own| (own.owner.clone(), own.number)).collect()
+    }
+
+    /// Forgets what concerns objects that are not there any more. Without one there is no status to decide from.
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
+        self.pages().own.retain(|uid, own| matches!(own.stage, Stage::Saved(_)) || is_there(uid));
+    }
+
     /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
     pub fn memory(&self, uid: &str, number: i64) -> Memory {
         match self.pages().own.get(uid) {
             Some(own) if own.number > number => Memory::Saved,
-            Some(Own { number: n, stage }) if *n == number => match stage {
+            Some(Own { number: n, stage, .. }) if *n == number => match stage {
                 Stage::Returned => Memory::Returned,
                 Stage::Sent => Memory::Sent,
                 Stage::Answered(_) => Memory::Answered,
@@ -92,7 +105,7 @@ impl Journal {
     /// The answer in hand.
     pub fn reply(&self, uid: &str, number: i64) -> Option<Reply> {
         match self.pages().own.get(uid) {
-            Some(Own { number: n, stage: Stage::Answered(reply) }) if *n == number => Some(reply.clone()),
+            Some(Own { number: n, stage: Stage::Answered(reply), .. }) if *n == number => Some(reply.clone()),
             Some(_) | None => None,
         }
     }
@@ -100,9 +113,9 @@ impl Journal {
     /// For how long somebody else's attempt has been seen unchanged; the first look starts the count.
     pub fn unchanged_for(&self, uid: &str, number: i64, holder: &str, now: Instant) -> Duration {
         let mut pages = self.pages();
-        if pages.swept.is_none_or(|then| now.duration_since(then) > SIGHT) {
+        if pages.swept.is_none_or(|then| now.duration_since(then) > SIGHTING_TTL) {
             pages.swept = Some(now);
-            pages.others.retain(|_, sighting| now.duration_since(sighting.looked) < SIGHT);
+            pages.others.retain(|_, sighting| now.duration_since(sighting.looked) < SIGHTING_TTL);
         }
         let sighting = pages
             .others
@@ -120,33 +133,63 @@ impl Journal {
     }
 }
 
+impl Pages {
+    fn note(&mut self, owner: &Owner, number: i64, stage: Stage) {
+        self.own.insert(owner.uid.clone(), Own { owner: owner.clone(), number, stage });
+    }
+}
+
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "a test may start somewhere on the clock")]
 mod tests {
     use super::*;
     use crate::lifecycle::Acceptance;
 
+    fn owner(uid: &str) -> Owner {
+        Owner { namespace: "n".into(), name: uid.into(), uid: uid.into() }
+    }
+
     #[test]
     fn an_attempt_is_remembered_from_its_first_byte_until_a_minute_after_it_was_saved() {
         let (journal, now) = (Journal::default(), Instant::now());
         assert_eq!(journal.memory("u", 1), Memory::Nothing);
-        journal.sent("u", 1);
+        journal.sent(&owner("u"), 1);
         assert_eq!(journal.memory("u", 1), Memory::Sent);
         assert_eq!(journal.memory("u", 2), Memory::Nothing);
-        journal.answered("u", 1, Reply::Accepted(Acceptance::default()));
+        journal.answered(&owner("u"), 1, Reply::Accepted(Acceptance::default()));
         assert_eq!(journal.memory("u", 1), Memory::Answered);
-        journal.saved("u", 1, now);
+        journal.saved(&owner("u"), 1, now);
         assert_eq!(journal.memory("u", 1), Memory::Saved);
-        journal.saved("other", 1, now + AFTERGLOW * 2);
+        journal.saved(&owner("other"), 1, now + SAVED_TTL * 2);
         assert_eq!(journal.memory("u", 1), Memory::Nothing);
     }
 
     #[test]
     fn an_attempt_that_is_given_back_is_never_again_one_that_may_be_sent() {
         let journal = Journal::default();
-        journal.returned("u", 1);
+        journal.returned(&owner("u"), 1);
         assert_eq!(journal.memory("u", 1), Memory::Returned);
         assert_eq!(journal.memory("u", 2), Memory::Nothing);
+    }
+
+    #[test]
+    fn what_is_still_to_be_written_is_known_until_it_is_written_or_its_object_is_gone() {
+        let (journal, now) = (Journal::default(), Instant::now());
+        journal.returned(&owner("a"), 1);
+        journal.sent(&owner("b"), 1);
+        journal.answered(&owner("c"), 2, Reply::Accepted(Acceptance::default()));
+        let open = |journal: &Journal| {
+            let mut open: Vec<_> =
+                journal.unwritten().into_iter().map(|(owner, number)| (owner.uid, number)).collect();
+            open.sort();
+            open
+        };
+        assert_eq!(open(&journal), [("a".into(), 1), ("c".into(), 2)]);
+        journal.saved(&owner("a"), 1, now);
+        journal.prune(|uid| uid == "b");
+        assert_eq!(open(&journal), []);
+        assert_eq!(journal.memory("b", 1), Memory::Sent);
+        assert_eq!(journal.memory("c", 2), Memory::Nothing);
     }
 
     #[test]

@@ -1,17 +1,11 @@
-//! What this process has seen in the service's list of attempts that are in doubt.
+//! Since when this process has known of an ambiguous attempt, and whether it has read the service's list about it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Between the two looks that it takes to conclude anything.
-pub const BETWEEN: Duration = Duration::from_secs(30);
-
-/// A doubt that could not be looked up for this long stays one.
-const PATIENCE: Duration = Duration::from_mins(15);
-
-/// A look that was not taken up again for this long is forgotten: its object is gone.
-const MEMORY: Duration = Duration::from_hours(1);
+/// A list that could not be read for this long is not read any more.
+const GIVE_UP: Duration = Duration::from_mins(15);
 
 /// The lookups of one process, by uid.
 #[derive(Default)]
@@ -20,30 +14,18 @@ pub struct Lookups(Mutex<HashMap<String, Lookup>>);
 struct Lookup {
     number: i64,
     began: Instant,
-    touched: Instant,
-    first: Option<(Instant, bool)>,
     done: bool,
 }
 
 impl Lookups {
     /// Whether looking on is pointless: it was done, or tried for too long.
     pub fn exhausted(&self, uid: &str, number: i64, now: Instant) -> bool {
-        self.of(uid, number, now, |lookup| lookup.done || now.duration_since(lookup.began) >= PATIENCE)
+        self.of(uid, number, now, |lookup| lookup.done || now.duration_since(lookup.began) >= GIVE_UP)
     }
 
-    /// For how long this process has known of the doubt.
+    /// For how long this process has known that the attempt is ambiguous.
     pub fn age(&self, uid: &str, number: i64, now: Instant) -> Duration {
         self.of(uid, number, now, |lookup| now.duration_since(lookup.began))
-    }
-
-    /// When the first look was made, and whether it showed for certain that there is nothing.
-    pub fn first(&self, uid: &str, number: i64, now: Instant) -> Option<(Instant, bool)> {
-        self.of(uid, number, now, |lookup| lookup.first)
-    }
-
-    /// Notes the first look.
-    pub fn looked(&self, uid: &str, number: i64, nothing: bool, now: Instant) {
-        self.of(uid, number, now, |lookup| lookup.first = Some((now, nothing)));
     }
 
     /// Notes that there is nothing more to learn.
@@ -51,17 +33,17 @@ impl Lookups {
         self.of(uid, number, now, |lookup| lookup.done = true);
     }
 
+    /// Forgets what concerns objects that are not there any more.
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
+        self.all().retain(|uid, _| is_there(uid));
+    }
+
     fn of<T>(&self, uid: &str, number: i64, now: Instant, change: impl FnOnce(&mut Lookup) -> T) -> T {
-        let new = || Lookup { number, began: now, touched: now, first: None, done: false };
         let mut all = self.all();
-        if !all.contains_key(uid) {
-            all.retain(|_, lookup| now.duration_since(lookup.touched) < MEMORY);
-        }
-        let lookup = all.entry(uid.into()).or_insert_with(new);
+        let lookup = all.entry(uid.into()).or_insert(Lookup { number, began: now, done: false });
         if lookup.number != number {
-            *lookup = new();
+            *lookup = Lookup { number, began: now, done: false };
         }
-        lookup.touched = now;
         change(lookup)
     }
 
@@ -76,16 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_doubt_is_looked_up_until_it_is_done_or_patience_ends_and_each_attempt_anew() {
+    fn an_attempt_is_looked_up_until_that_is_done_or_given_up_and_the_next_one_again() {
         let (lookups, now) = (Lookups::default(), Instant::now());
+        let minute = Duration::from_mins(1);
         assert!(!lookups.exhausted("u", 1, now));
-        assert_eq!(lookups.age("u", 1, now + BETWEEN), BETWEEN);
-        lookups.looked("u", 1, true, now);
-        assert_eq!(lookups.first("u", 1, now), Some((now, true)));
-        assert!(lookups.exhausted("u", 1, now + PATIENCE));
-        assert_eq!(lookups.first("u", 2, now), None);
-        assert!(!lookups.exhausted("u", 2, now + Duration::from_secs(1)));
+        assert_eq!(lookups.age("u", 1, now + minute), minute);
+        assert!(lookups.exhausted("u", 1, now + GIVE_UP));
+        assert!(!lookups.exhausted("u", 2, now + minute));
         lookups.done("u", 2, now);
         assert!(lookups.exhausted("u", 2, now));
+        lookups.prune(|uid| uid != "u");
+        assert!(!lookups.exhausted("u", 2, now));
     }
 }

@@ -2,43 +2,65 @@
 //! are read for them.
 
 use super::background::background;
-use super::watches::{Watches, tell_when_listed, until_drained, watched};
+use super::watches::{Watches, tell_when_listed, until_drained, watched, without_payload};
 use crate::api::FunctionInvocation;
-use crate::context::Context;
-use crate::context::followed::Owner;
+use crate::clock;
 use crate::context::providers::Key;
+use crate::context::{Context, Owner};
 use crate::gate::Ticket;
 use crate::reconcile;
-use futures::StreamExt;
+use futures::{StreamExt, future};
 use kube::ResourceExt;
-use kube::runtime::WatchStreamExt;
 use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
+use kube::runtime::{WatchStreamExt, watcher};
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+
+/// How often the process forgets what it remembers of objects that are gone.
+const PRUNE: Duration = Duration::from_mins(1);
 
 /// Deletes what has lived for its time after its end.
 pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
     let fields = "status.outcome!=,spec.ttlSecondsAfterFinished!=";
-    run_ended(watches, fields, "expiring", reflector::store(), reconcile::expire, context).await;
+    // An object leaves the selection when it is deleted, and when its time to live is removed.
+    let (leave, mut left) = mpsc::unbounded_channel();
+    let acknowledging = Arc::clone(&context);
+    let acknowledging = background("acknowledging", &context, async move {
+        while let Some(owner) = left.recv().await {
+            if let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
+                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot acknowledge an edit");
+            }
+        }
+        future::pending::<()>().await;
+    });
+    let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
+    run_ended(watches, fields, "expiring", (reflector::store(), left), reconcile::expire, context).await;
+    acknowledging.abort();
 }
 
-/// Objects in doubt are looked at when a person says something about them.
+/// Objects whose outcome is unknown wait for you to resolve them.
 pub async fn run_unknown(
     watches: Watches,
     store: (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
     context: Arc<Context>,
 ) {
-    run_ended(watches, "status.outcome=Unknown", "unknown", store, reconcile::settle, context).await;
+    run_ended(watches, "status.outcome=Unknown", "unknown", (store, |_: &_| {}), reconcile::resolve, context)
+        .await;
 }
+
+/// The store of a watch, and who is told of objects that leave it.
+type Kept<L> = ((Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>), L);
 
 /// Works on what has ended, as far as a field selector selects it. `name`: what the metrics call the watch.
 async fn run_ended<R>(
     watches: Watches,
     fields: &str,
     name: &'static str,
-    (reader, writer): (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
+    ((reader, writer), left): Kept<impl Fn(&FunctionInvocation) + Send + 'static>,
     work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
     context: Arc<Context>,
 ) where
@@ -47,9 +69,14 @@ async fn run_ended<R>(
     let listed = CancellationToken::new();
     let stream = watches
         .stream::<FunctionInvocation>(fields)
-        .modify(|object| object.spec.payload = None)
+        .modify(without_payload)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
+        .inspect(move |event| {
+            if let Ok(watcher::Event::Delete(object)) = event {
+                left(object);
+            }
+        })
         .applied_objects();
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(16))
@@ -74,11 +101,11 @@ pub async fn run_unfinished(
     concurrency: u16,
     context: Arc<Context>,
 ) {
-    // Settled objects leave this selection, and with it our memory. The payload is never kept: it is taken
-    // from the answer to the claim.
+    // Finished objects leave this selection, and with it our memory. The payload is never kept: it comes with the answer
+    // to the claim.
     let stream = watches
         .stream::<FunctionInvocation>("status.outcome=")
-        .modify(|object| object.spec.payload = None)
+        .modify(without_payload)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();
@@ -113,6 +140,16 @@ pub async fn run_unfinished(
             reconcile::follow::run(follower, called_lists, wanted, tell).await;
         })
     };
+    let pruner = {
+        let (pruner, store) = (Arc::clone(&context), reader.clone());
+        background("forgetting", &context, async move {
+            loop {
+                tokio::time::sleep(PRUNE).await;
+                let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
+                pruner.prune(|uid| there.contains(uid), clock::monotonic());
+            }
+        })
+    };
     let called = futures::stream::poll_fn(move |cx| called.poll_recv(cx));
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(concurrency))
@@ -125,6 +162,8 @@ pub async fn run_unfinished(
         )
         .for_each(|result| watched(&context, "unfinished", result));
     until_drained(controller, &listed, &context.draining).await;
-    pump.abort();
-    follower.abort();
+    for part in [pump, follower, pruner] {
+        part.abort();
+    }
+    reconcile::drain(&context).await;
 }

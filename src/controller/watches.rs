@@ -1,6 +1,7 @@
 //! The watches: what is read of each kind, what is kept of it, and how a controller on top of one ends.
 
-use crate::api::invocation::{RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
+use crate::api::FunctionInvocation;
+use crate::api::invocation::{Payload, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
 use crate::context::Context;
 use futures::{Stream, future};
 use kube::runtime::controller;
@@ -68,6 +69,11 @@ where
         keep(&mut metadata.labels, &[VELERO_RESTORE]);
         keep(&mut metadata.annotations, &[RESOLVE, SUBMITTED_AS]);
     })
+}
+
+/// Drops the text of the payload, as soon as the object was decoded. Its digest stays.
+pub fn without_payload(object: &mut FunctionInvocation) {
+    object.spec.payload = object.spec.payload.take().map(Payload::without_text);
 }
 
 /// Drops all but these labels or annotations.

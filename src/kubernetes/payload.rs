@@ -1,7 +1,7 @@
-//! Fetches an event that stands in another object, and checks what can be checked before it is sent.
+//! Fetches an event from another object, and checks what can be checked before it is sent.
 
 use super::{Error, bounded, found};
-use crate::api::invocation::{KeyRef, PayloadSource};
+use crate::api::invocation::{KeyRef, PayloadSource, event_version};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client};
@@ -16,14 +16,32 @@ pub const MOST: usize = 262_144;
 const ALLOWED: &str = "functiongraph.io/allow-payload";
 
 /// An event. It may be from a Secret: it is wiped when it is dropped, and `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(PartialEq, Eq)]
 pub struct Event(Zeroizing<Vec<u8>>);
 
 impl Event {
-    /// A copy to be sent, which is wiped like this one.
+    /// An event that is in the invocation itself.
     #[must_use]
-    pub fn to_bytes(&self) -> Bytes {
-        Bytes::from_owner(self.0.clone())
+    pub fn inline(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// How many bytes it has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether it has none, which no JSON object has.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bytes to send: not a copy, and wiped like this one.
+    #[must_use]
+    pub fn into_bytes(self) -> Bytes {
+        Bytes::from_owner(self.0)
     }
 }
 
@@ -36,8 +54,14 @@ impl fmt::Debug for Event {
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A JSON object of a size that can be sent.
-    Event(Event),
+    /// A JSON object of a size that can be sent, and what identifies it.
+    Event {
+        /// The event.
+        event: Event,
+        /// Of a ConfigMap, the hash of the event. Of a Secret, its uid and resourceVersion: nothing is derived from
+        /// what it holds.
+        version: String,
+    },
     /// Nothing there yet; says what is missing.
     Missing(String),
     /// Something that can never be sent; says why.
@@ -81,11 +105,14 @@ async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) -> R
     let binary = || map.binary_data.and_then(|mut data| data.remove(key)).map(|bytes| bytes.0);
     Ok(match text.or_else(binary) {
         None => Found::Missing(format!("ConfigMap {name} has no key {key}: add it")),
-        Some(bytes) => check(bytes, &format!("key {key} of ConfigMap {name}")),
+        Some(bytes) => match check(bytes, &format!("key {key} of ConfigMap {name}")) {
+            Ok(event) => Found::Event { version: event_version(&event.0), event },
+            Err(why) => Found::Unfit(why),
+        },
     })
 }
 
-/// Whoever writes invocations need not be allowed to read Secrets. So one that is not meant for this looks the same
+/// A user who writes invocations need not be allowed to read Secrets. So one that is not meant for this looks the same
 /// as none at all, and nothing is told of what an allowed one holds: no size, no place in the text.
 async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
@@ -96,6 +123,8 @@ async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Resul
             "There is no Secret {name} in namespace {namespace} that may be sent: create it with type Opaque, and have its owner label it {ALLOWED}: \"true\""
         )));
     };
+    let identity = [&secret.metadata.uid, &secret.metadata.resource_version];
+    let identity = identity.map(|part| part.clone().unwrap_or_default()).join("/");
     let mut data = secret.data.unwrap_or_default();
     let event = data.remove(key);
     for value in data.values_mut() {
@@ -104,8 +133,8 @@ async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Resul
     Ok(match event {
         None => Found::Missing(format!("Secret {name} has no key {key}: add it")),
         Some(bytes) => match check(bytes.0, "") {
-            Found::Event(bytes) => Found::Event(bytes),
-            Found::Missing(_) | Found::Unfit(_) | Found::Unsupported => Found::Unfit(format!(
+            Ok(event) => Found::Event { event, version: format!("secret:{identity}") },
+            Err(_) => Found::Unfit(format!(
                 "key {key} of Secret {name} is not a JSON object of at most {MOST} bytes"
             )),
         },
@@ -120,22 +149,22 @@ fn may_be_sent(secret: &Secret) -> bool {
         && labels.and_then(|labels| labels.get(ALLOWED)).is_some_and(|value| value == "true")
 }
 
-/// Whether bytes can be sent as an event. `what` names them in the sentence that says why not.
-#[must_use]
-pub fn check(bytes: Vec<u8>, what: &str) -> Found {
+/// The event that bytes are. `what` names them in the sentence that says why they cannot be sent.
+///
+/// # Errors
+/// That sentence. It quotes nothing of the bytes.
+pub fn check(bytes: Vec<u8>, what: &str) -> Result<Event, String> {
     let bytes = Zeroizing::new(bytes);
     if bytes.len() > MOST {
-        return Found::Unfit(format!("{what} has {} bytes, and an event may have {MOST}", bytes.len()));
+        return Err(format!("{what} has {} bytes, and an event may have {MOST}", bytes.len()));
     }
     // The parser's own words may quote the text, which must not reach a status: only the place is told.
     match serde_json::from_slice::<&RawValue>(&bytes) {
-        Ok(json) if json.get().starts_with('{') => Found::Event(Event(bytes)),
-        Ok(_) => Found::Unfit(format!("{what} is not a JSON object")),
-        Err(error) => Found::Unfit(format!(
-            "{what} is not valid JSON (line {}, column {})",
-            error.line(),
-            error.column()
-        )),
+        Ok(json) if json.get().starts_with('{') => Ok(Event(bytes)),
+        Ok(_) => Err(format!("{what} is not a JSON object")),
+        Err(error) => {
+            Err(format!("{what} is not valid JSON (line {}, column {})", error.line(), error.column()))
+        }
     }
 }
 
@@ -143,25 +172,25 @@ pub fn check(bytes: Vec<u8>, what: &str) -> Found {
 mod tests {
     use super::*;
 
-    fn checked(text: &str) -> Found {
+    fn checked(text: &str) -> Result<Event, String> {
         check(text.as_bytes().to_vec(), "it")
     }
 
     #[test]
     fn an_object_passes_byte_for_byte() {
         let text = "{ \"b\": 1e3,\n \"a\": 12345678901234567890123 }";
-        assert!(matches!(checked(text), Found::Event(event) if event.to_bytes() == text.as_bytes()));
+        assert_eq!(checked(text).unwrap().into_bytes(), text.as_bytes());
     }
 
     #[test]
     fn t08_an_event_is_not_shown_by_debug() {
-        assert_eq!(format!("{:?}", checked(r#"{"a":"secret"}"#)), "Event(Event(14 bytes))");
+        assert_eq!(format!("{:?}", checked(r#"{"a":"secret"}"#)), "Ok(Event(14 bytes))");
     }
 
     #[test]
     fn what_is_not_an_object_is_refused_without_quoting_it() {
         for text in ["", "[1]", "\"secret\"", "{\"secret\"", "{} secret", "secret"] {
-            let Found::Unfit(why) = checked(text) else { unreachable!("{text} passed") };
+            let why = checked(text).unwrap_err();
             assert!(!why.contains("secret"), "{why}");
         }
     }
@@ -169,7 +198,7 @@ mod tests {
     #[test]
     fn the_size_limit_is_exact() {
         let event = |n: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(n - 8));
-        assert!(matches!(checked(&event(MOST)), Found::Event(_)));
-        assert!(matches!(checked(&event(MOST + 1)), Found::Unfit(_)));
+        assert!(checked(&event(MOST)).is_ok());
+        assert!(checked(&event(MOST + 1)).is_err());
     }
 }

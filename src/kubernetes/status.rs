@@ -4,7 +4,7 @@
 //! that the API server refuses it (409) when anybody wrote in between. A patch without one cannot be built.
 
 use super::{Error, answer, bounded, found};
-use crate::api::invocation::{Attempt, AttemptState, SUBMITTED_AS};
+use crate::api::invocation::{Attempt, AttemptState, Payload, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -52,6 +52,11 @@ impl Claim {
         now >= self.expires
     }
 
+    /// Takes the payload out of the object, which needs it no longer.
+    pub fn take_payload(&mut self) -> Option<Payload> {
+        self.object.spec.payload.take()
+    }
+
     /// Gives up the proof; what is left is the object to write to.
     #[must_use]
     pub fn spend(self) -> FunctionInvocation {
@@ -70,6 +75,8 @@ pub enum Claimed {
     Gone,
     /// The API server refuses the write for good.
     Refused(String),
+    /// The object has no room for the claim.
+    TooLarge(String),
 }
 
 /// What became of a write.
@@ -83,6 +90,8 @@ pub enum Written {
     Gone,
     /// The API server refuses the write for good.
     Refused(String),
+    /// The object has no room for it.
+    TooLarge(String),
 }
 
 /// What became of a record.
@@ -106,7 +115,8 @@ pub enum Recorded {
 /// attempt is ours if it carries our holder and `unsent` says that this process has not sent it.
 ///
 /// # Errors
-/// When neither the write nor the look afterwards got an answer: whatever stands is found by a later run.
+/// When the API server had trouble of its own, or did not answer, and the attempt is not ours: a later reconcile finds
+/// what is there.
 pub async fn claim(
     client: &Client,
     object: &FunctionInvocation,
@@ -129,19 +139,56 @@ pub async fn claim(
     let proof = |object| Claimed::Ours(Box::new(Claim { object, number, expires }));
     match patch(namespaced(client, object)?, object, status).await {
         Ok(fresh) if ours(&fresh) => Ok(proof(fresh)),
-        // An older definition or an admission webhook has taken our attempt out of the write.
+        // An older CRD or an admission webhook has taken our attempt out of the write.
         Ok(_) => Ok(Claimed::Refused(
-            "the API server did not keep the attempt that was written: are the custom resource definitions of this version installed?".into(),
+            "the API server did not keep the attempt that was written. Install the CRDs of this version of the operator".into(),
         )),
-        Err(error) => match answer(&error).map(|s| (s.code, s.message.clone())) {
-            Some((404, _)) => Ok(Claimed::Gone),
-            Some((400 | 403 | 413 | 422, message)) => Ok(Claimed::Refused(message)),
-            _ => match get(client, object).await? {
-                Some(fresh) if ours(&fresh) => Ok(proof(fresh)),
-                Some(fresh) => Ok(Claimed::Lost(Box::new(fresh))),
-                None => Ok(Claimed::Gone),
+        Err(error) => match verdict(error) {
+            Verdict::Gone => Ok(Claimed::Gone),
+            Verdict::Refused(why) => Ok(Claimed::Refused(why)),
+            Verdict::TooLarge(why) => Ok(Claimed::TooLarge(why)),
+            open @ (Verdict::Conflict | Verdict::Unknown(_)) => match (get(client, object).await?, open) {
+                (None, _) => Ok(Claimed::Gone),
+                (Some(fresh), _) if ours(&fresh) => Ok(proof(fresh)),
+                // Only a conflict means that somebody else wrote first.
+                (Some(_), Verdict::Unknown(error)) => Err(error),
+                (Some(fresh), _) => Ok(Claimed::Lost(Box::new(fresh))),
             },
         },
+    }
+}
+
+/// What an error says about a write.
+enum Verdict {
+    /// Somebody else wrote first.
+    Conflict,
+    /// The object is gone.
+    Gone,
+    /// It is refused for good; the API server's own words.
+    Refused(String),
+    /// The object would be larger than what is stored.
+    TooLarge(String),
+    /// Nothing: the write may have happened.
+    Unknown(Error),
+}
+
+fn verdict(error: Error) -> Verdict {
+    let Some((code, message)) = answer(&error).map(|status| (status.code, status.message.clone())) else {
+        return Verdict::Unknown(error);
+    };
+    match code {
+        404 => Verdict::Gone,
+        409 => Verdict::Conflict,
+        // etcd's own limit arrives as a 500.
+        413 => Verdict::TooLarge(message),
+        500 if ["request is too large", "message larger than max"]
+            .iter()
+            .any(|text| message.contains(text)) =>
+        {
+            Verdict::TooLarge(message)
+        }
+        400 | 403 | 422 => Verdict::Refused(message),
+        _ => Verdict::Unknown(error),
     }
 }
 
@@ -172,41 +219,48 @@ pub async fn mark(client: &Client, object: &FunctionInvocation) -> Result<Writte
 }
 
 fn written(result: Result<FunctionInvocation, Error>) -> Result<Written, Error> {
-    match result {
+    match result.map_err(verdict) {
         Ok(fresh) => Ok(Written::Done(Box::new(fresh))),
-        Err(error) => match answer(&error).map(|s| (s.code, s.message.clone())) {
-            Some((404, _)) => Ok(Written::Gone),
-            Some((409, _)) => Ok(Written::Conflict),
-            Some((400 | 403 | 413 | 422, message)) => Ok(Written::Refused(message)),
-            _ => Err(error),
-        },
+        Err(Verdict::Gone) => Ok(Written::Gone),
+        Err(Verdict::Conflict) => Ok(Written::Conflict),
+        Err(Verdict::Refused(why)) => Ok(Written::Refused(why)),
+        Err(Verdict::TooLarge(why)) => Ok(Written::TooLarge(why)),
+        Err(Verdict::Unknown(error)) => Err(error),
     }
 }
 
 /// Writes what an attempt of ours ended with, and does not give up easily: the answer is known to this
 /// process alone.
 ///
-/// `compose` makes the status from the object as it stands. Each try is decided from a live read once the
-/// first has failed; it is written while the attempt is still ours and nothing final is known of it.
+/// `compose` makes the status from the object as it is; asked again after [`Written::TooLarge`], a smaller one each
+/// time, and none when there is no smaller one. Each try is decided from a live read once the first has failed; it is
+/// written while the attempt is still ours and nothing final is known of it.
 pub async fn record(
     client: &Client,
     object: FunctionInvocation,
-    compose: impl Fn(&FunctionInvocation) -> FunctionInvocationStatus,
+    compose: impl Fn(&FunctionInvocation, usize) -> Option<FunctionInvocationStatus>,
 ) -> Recorded {
     let give_up = clock::monotonic() + RECORD;
     let (mut pause, mut tried) = (Duration::from_millis(50), false);
     let mut live: Option<FunctionInvocation> = None;
+    let mut too_large = 0;
     loop {
         let current = live.as_ref().unwrap_or(&object);
-        let status = compose(current);
+        let Some(status) = compose(current, too_large) else {
+            return Recorded::Refused("the object has no room for a status".into());
+        };
         let error = match write(client, current, &status).await {
             Ok(Written::Done(fresh)) if holds(&fresh, &status) => return Recorded::Done(fresh),
             Ok(Written::Done(_)) => {
                 return Recorded::Refused("the API server did not keep what was written".into());
             }
             Ok(Written::Refused(why)) => return Recorded::Refused(why),
-            // A write can be answered 404 while the object is there (a definition without its status
-            // subresource, a proxy in between): only a look says that it is gone.
+            Ok(Written::TooLarge(_)) => {
+                too_large += 1;
+                continue;
+            }
+            // A write can be answered 404 while the object is there (a CRD without its status subresource, a proxy in
+            // between): only a live read says that it is gone.
             Ok(Written::Conflict | Written::Gone) => None,
             Err(error) => Some(error),
         };
@@ -221,9 +275,9 @@ pub async fn record(
         match get(client, &object).await {
             Ok(None) => return Recorded::Gone,
             Ok(Some(fresh)) => match still_ours(&object, &fresh, &status) {
-                Standing::Ours => live = Some(fresh),
-                Standing::Written => return Recorded::Done(Box::new(fresh)),
-                Standing::Not(why) => return Recorded::TooLate(why),
+                Ownership::Ours => live = Some(fresh),
+                Ownership::Written => return Recorded::Done(Box::new(fresh)),
+                Ownership::Lost(why) => return Recorded::TooLate(why),
             },
             Err(error) => tracing::debug!(%error, "looking at an object whose record failed"),
         }
@@ -235,49 +289,58 @@ fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool
     attempt(object).map(|a| a.state) == status.attempt.as_ref().map(|a| a.state)
 }
 
-/// How an object stands to a record of ours.
-enum Standing {
-    /// The attempt is ours and open for what we know.
+/// Whose an attempt is, when its answer is to be recorded.
+enum Ownership {
+    /// Ours, and open for what we know.
     Ours,
-    /// What we know stands there already: an earlier try went through and its answer was lost.
+    /// What we know is there already: an earlier try went through and its answer was lost.
     Written,
-    /// It is no longer ours.
-    Not(&'static str),
+    /// No longer ours.
+    Lost(&'static str),
 }
 
 fn still_ours(
     mine: &FunctionInvocation,
     fresh: &FunctionInvocation,
     status: &FunctionInvocationStatus,
-) -> Standing {
+) -> Ownership {
     if mine.uid() != fresh.uid() {
-        return Standing::Not("the object was deleted and made anew under the same name");
+        return Ownership::Lost("the object was deleted, and another has its name");
     }
     let (Some(claimed), Some(stands)) = (attempt(mine), attempt(fresh)) else {
-        return Standing::Not("the attempt is gone from the object");
+        return Ownership::Lost("the attempt is gone from the object");
     };
     if claimed.number != stands.number || claimed.holder != stands.holder {
-        return Standing::Not("another attempt was made meanwhile");
+        return Ownership::Lost("another attempt was made meanwhile");
     }
     let outcome = fresh.status.as_ref().and_then(|s| s.outcome);
     let wanted = status.attempt.as_ref().and_then(|a| a.state);
     match stands.state {
-        Some(AttemptState::Claimed) | None if outcome.is_none() => Standing::Ours,
-        // Somebody else's word against an acceptance that we saw: ours counts, or it would be sent again.
-        _ if wanted == Some(AttemptState::Accepted) && outcome.is_none() => Standing::Ours,
-        state if state == wanted => Standing::Written,
-        Some(AttemptState::Ambiguous) if outcome.is_none_or(|o| !o.is_final()) => Standing::Ours,
-        _ => Standing::Not("somebody else settled the attempt"),
+        Some(AttemptState::Claimed) | None if outcome.is_none() => Ownership::Ours,
+        // Somebody else contradicts an acceptance that we saw: ours counts, or it would be sent again.
+        _ if wanted == Some(AttemptState::Accepted) && outcome.is_none() => Ownership::Ours,
+        state if state == wanted => Ownership::Written,
+        Some(AttemptState::Ambiguous) if outcome.is_none_or(|o| !o.is_final()) => Ownership::Ours,
+        _ => Ownership::Lost("the attempt was resolved meanwhile"),
     }
 }
 
-/// The object as it stands now, not as any cache has it; `None` if it is gone.
+/// The object as it is now, not as any cache has it; `None` if it is gone.
 ///
 /// # Errors
 /// When the API server did not answer or had trouble of its own.
 pub async fn get(client: &Client, object: &FunctionInvocation) -> Result<Option<FunctionInvocation>, Error> {
-    let api: Api<FunctionInvocation> = namespaced(client, object)?;
-    found(bounded(api.get(&object.name_any())).await)
+    let namespace = object.metadata.namespace.as_deref().ok_or(Error::Incomplete("namespace"))?;
+    find(client, namespace, &object.name_any()).await
+}
+
+/// The object of that name as it is now; `None` if there is none.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own.
+pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option<FunctionInvocation>, Error> {
+    let api: Api<FunctionInvocation> = Api::namespaced(client.clone(), namespace);
+    found(bounded(api.get(name)).await)
 }
 
 /// Deletes exactly the object that was decided on: another of the same name, or one that changed since,
@@ -299,7 +362,7 @@ pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<(), 
 /// Writes a provider's status.
 ///
 /// # Errors
-/// When the API server did not take it; a conflict is an error too, because the next look decides anew.
+/// When the API server did not take it; a conflict is an error too, because the next reconcile decides again.
 pub async fn write_provider(
     client: &Client,
     provider: &AnyProvider,

@@ -38,6 +38,14 @@ pub fn with_retry_after(
     own.max(asked + part(asked / 10, chance))
 }
 
+/// The longest pause that [`full_jitter`], [`slow`] and [`with_retry_after`] can make.
+#[must_use]
+pub fn longest(policy: &RetryPolicy) -> Duration {
+    let asked = Duration::from_secs(policy.retry_after_max_seconds.unsigned_abs());
+    let own = Duration::from_secs(policy.max_delay_seconds.unsigned_abs());
+    own.max(asked.saturating_add(asked / 10)).max(SLOW + SLOW / 5)
+}
+
 /// A server's wish, held to what the policy allows.
 #[must_use]
 pub fn clamp_retry_after(asked: Duration, policy: &RetryPolicy) -> Duration {

@@ -1,10 +1,12 @@
 //! The next step for an object, from what is written, what this process remembers, and the time.
 
 use super::origin;
-use super::resolve::{self, Word};
-use super::{Resolution, State, View, later, takeover, until};
+use super::resolve::{self, Call};
+use super::{CLOCK_SKEW, Resolution, State, View, backoff, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::{CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, ProviderKind};
+use crate::api::invocation::{
+    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, ProviderKind, RequestIdSource,
+};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -25,7 +27,7 @@ pub struct Moment<'a> {
     pub memory: Memory,
     /// For how long this process has seen the attempt unchanged, on its own monotonic clock.
     pub unchanged_for: Duration,
-    /// Whether this process has asked the service about the doubt for as long as it is worth.
+    /// Whether this process has read the service's list about the ambiguous attempt, or tried for long enough.
     pub looked_up: bool,
 }
 
@@ -56,22 +58,28 @@ pub enum Step {
     Save,
     /// This process claimed it and never sent it: give the claim back.
     HandBack,
-    /// This process began to send it and lost track: write that it is in doubt.
+    /// This process began to send it and lost track: write that it is ambiguous.
     GiveUpOwn,
     /// Somebody else's claim: look again after this long.
     Observe(Duration),
-    /// Somebody else's claim that has stood still for too long: write that it is in doubt.
+    /// Somebody else's claim that has not changed for too long: write that it is ambiguous.
     TakeOver,
-    /// Ask the service what became of the attempt in doubt.
+    /// Read the service's list for evidence about the ambiguous attempt.
     LookUp,
     /// Follow the execution.
     Follow,
     /// Ask the service to stop the execution.
     Stop,
-    /// Write what a person says of the attempt in doubt.
+    /// The annotation resolves the attempt: write it.
     Resolve(Resolution),
-    /// Forget what a person said: the annotation was taken away, and may be given again.
-    Unresolve,
+    /// The annotation changes nothing: write why.
+    RefuseResolution,
+    /// The annotation was removed, and may be set again: write that.
+    ForgetResolution,
+    /// The status was written by a clock that ran ahead: write its times as they can have been.
+    CorrectTimes,
+    /// Nothing but the spec has changed: write that it was seen.
+    Acknowledge,
     /// Write how it ended.
     Conclude(Conclusion),
     /// Write that it is suspended.
@@ -93,8 +101,8 @@ pub enum Conclusion {
     Accepted,
     /// Accepted, and what became of the execution cannot be known.
     Unfollowed(String),
-    /// In doubt, and never sent again.
-    Unknown,
+    /// Ambiguous, and never sent again; with a sentence on what the service's list showed, if it was read.
+    Unknown(Option<String>),
     /// It may have been accepted before this object was made.
     Restored(String),
     /// Cancelled before it was sent.
@@ -108,28 +116,50 @@ pub enum Conclusion {
 /// The next step.
 #[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
-    // First of all: what is said and written of a copy is older than the copy.
+    // The origin comes first: the status and the annotations of a copy describe the original.
     if let Some(step) = origin::doubt(view, moment.now) {
         return step;
     }
-    match resolve::heard(view) {
-        Some(Word::New(resolution)) => return Step::Resolve(resolution),
-        Some(Word::Withdrawn) => return Step::Unresolve,
+    match resolve::call(view) {
+        Some(Call::Act(resolution)) => return Step::Resolve(resolution),
+        Some(Call::Refuse) => return Step::RefuseResolution,
+        Some(Call::Forget) => return Step::ForgetResolution,
         None => {}
     }
-    let last = match State::of(view.status) {
+    let state = State::of(view.status);
+    let is_claimed = matches!(state, State::Claimed { .. });
+    if !is_claimed && !view.deleting && !view.written_ahead(moment.now).is_zero() {
+        return Step::CorrectTimes;
+    }
+    let step = from_state(state, view, moment);
+    let idle = matches!(step, Step::Rest | Step::Wait(_) | Step::Follow);
+    if idle && view.is_outdated() { Step::Acknowledge } else { step }
+}
+
+fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
+    let last = match state {
         State::Settled(_) => return after_the_end(view, moment.now),
         State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.memory),
         State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
         State::Accepted => return after_the_acceptance(view, moment.now),
-        State::Doubtful { .. } if view.lookup && !moment.looked_up && !view.deleting => return Step::LookUp,
         State::Doubtful { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
-            return Step::Conclude(Conclusion::Unknown);
+            let look = view.lookup && !moment.looked_up && !view.deleting;
+            return if look { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
         }
         State::Fresh => 0,
         State::Open { number } | State::Doubtful { number } => number,
     };
     before_an_attempt(view, moment.now).unwrap_or(Step::Invoke { number: last.saturating_add(1) })
+}
+
+/// The end of an object whose event is not the one that its first attempt was claimed for; `None` if it is.
+#[must_use]
+pub fn changed_event(view: &View<'_>, event_version: &str) -> Option<Conclusion> {
+    let first = view.status.event_version.as_deref()?;
+    (first != event_version).then(|| {
+        let message = "The event is not the one that the first attempt was made for, so it is not sent. Create a new FunctionInvocation for the new event.";
+        Conclusion::Failed(Reason::InvalidPayload, message.into())
+    })
 }
 
 fn own_claim(memory: Memory) -> Step {
@@ -153,14 +183,17 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
         return Step::Conclude(Conclusion::Accepted);
     }
     if view.status.request_id.is_none() {
-        let why = "FunctionGraph accepted the invocation without a request id that can be read, so that its execution cannot be followed.";
+        let why = "FunctionGraph accepted the invocation without a request id that can be read, so the operator cannot follow its execution.";
+        return Step::Conclude(Conclusion::Unfollowed(why.into()));
+    }
+    if view.status.request_id_source != Some(RequestIdSource::Response) {
+        let why = "The request id is not from FunctionGraph's answer, so the operator does not follow its execution.";
         return Step::Conclude(Conclusion::Unfollowed(why.into()));
     }
     if view.deleting {
         return Step::Rest;
     }
-    // A time in the future is not believed.
-    let accepted = view.status.accepted_time.filter(|time| *time <= now).unwrap_or(view.noticed.min(now));
+    let accepted = view.status.accepted_time.unwrap_or(view.created).min(now);
     if later(accepted, FOLLOWED) <= now {
         let why = format!("No end of the execution was reported within {} hours.", FOLLOWED.as_secs() / 3600);
         return Step::Conclude(Conclusion::Unfollowed(why));
@@ -170,14 +203,16 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
 
 fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     let Some(ttl) = view.spec.ttl_seconds_after_finished else { return Step::Rest };
-    // What was restored is the only record of what may have happened: it stays until somebody has settled it.
+    // A restored object is the only record of what may have happened: it is kept until you have resolved it.
     let restored = Condition::find(&view.status.conditions, ConditionType::Finished)
         .is_some_and(|finished| finished.reason == Reason::Restored);
     if view.deleting || restored {
         return Step::Rest;
     }
-    let finished = view.status.completion_time.filter(|t| *t <= now).unwrap_or(view.noticed);
-    let end = later(finished, Duration::from_secs(ttl.unsigned_abs()));
+    // Without a time it counts from now on, at each look: it is never deleted too early.
+    let finished = view.status.completion_time.unwrap_or(now).min(now);
+    let skew = if ttl == 0 { Duration::ZERO } else { CLOCK_SKEW };
+    let end = later(finished, Duration::from_secs(ttl.unsigned_abs()).saturating_add(skew));
     if end <= now { Step::Delete } else { Step::Wait(end) }
 }
 
@@ -201,12 +236,15 @@ fn before_an_attempt(view: &View<'_>, now: Timestamp) -> Option<Step> {
     }
     let deadline = view.deadline(now);
     if deadline <= now {
-        return Some(Step::Conclude(past_deadline(view)));
+        let certain = later(deadline, CLOCK_SKEW);
+        return Some(if certain <= now { Step::Conclude(past_deadline(view)) } else { Step::Wait(certain) });
     }
     if view.failed() > view.spec.retry_policy.backoff_limit {
         return Some(Step::Conclude(past_limit(view)));
     }
-    let next = view.status.next_attempt_time.filter(|next| *next > now)?;
+    // A pause that no policy can have made is none.
+    let longest = later(now, backoff::longest(&view.spec.retry_policy));
+    let next = view.status.next_attempt_time.filter(|next| *next > now && *next <= longest)?;
     Some(Step::Wait(next.min(deadline)))
 }
 
@@ -277,7 +315,10 @@ pub fn wake(step: &Step, now: Timestamp) -> Option<Duration> {
         | Step::LookUp
         | Step::Stop
         | Step::Resolve(_)
-        | Step::Unresolve
+        | Step::RefuseResolution
+        | Step::ForgetResolution
+        | Step::CorrectTimes
+        | Step::Acknowledge
         | Step::Save
         | Step::HandBack
         | Step::GiveUpOwn

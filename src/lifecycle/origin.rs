@@ -62,29 +62,24 @@ pub(super) fn doubt(view: &View<'_>, now: Timestamp) -> Option<Step> {
             format!("This object was restored or copied: it says that it was submitted as object {uid}")
         }
     };
-    let word = resolve::heard(view).is_some_and(|word| matches!(word, resolve::Word::New(_)));
+    let resolves = matches!(resolve::call(view), Some(resolve::Call::Act(_)));
     let open = match State::of(view.status) {
         State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Doubtful { .. } => true,
-        // What was said of it is older than the object.
-        State::Settled(Outcome::Unknown) => word,
+        // The annotation that it carries is older than the object.
+        State::Settled(Outcome::Unknown) => resolves,
         State::Settled(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
         | State::Accepted => false,
     };
     if !open || view.deleting {
         return None;
     }
-    let restored = later(view.noticed, ITS_STATUS);
+    let restored = later(view.created, ITS_STATUS);
     let fresh = matches!(view.origin, Origin::Restored(_)) && State::of(view.status) == State::Fresh;
-    // A beginning in the future is believed as far as clocks may differ.
-    if fresh && restored > now && view.noticed <= later(now, ITS_STATUS) {
+    // A creation in the future is believed as far as clocks may differ.
+    if fresh && restored > now && view.created <= later(now, ITS_STATUS) {
         return Some(Step::Wait(restored));
     }
-    let again = if view.resolve.is_some() {
-        " The one that it carries was there before: remove it first."
-    } else {
-        ""
-    };
     Some(Step::Conclude(Conclusion::Restored(format!(
-        "{whence}. It may have been accepted before, and is not sent by itself. Look for it in the function's logs, or where it comes from; then settle it with the annotation {RESOLVE}: Retry (it is sent), Fail, or the request's id.{again}"
+        "{whence}. FunctionGraph may have accepted it before, so the operator does not send it by itself. Look for it in the function's logs, or where it was copied from. Then set the annotation {RESOLVE} to Retry (it is sent), Fail, or the request's id."
     ))))
 }

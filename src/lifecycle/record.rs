@@ -2,8 +2,13 @@
 
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
-use super::tell::{Situation, acceptance, describe, doubt, execution, is_doubtful, refusal, with};
-use super::{Acceptance, Conclusion, Executed, Reply, Resolution, Trouble, View, backoff, display, later};
+use super::tell::{
+    Situation, acceptance, ambiguity, describe, execution, is_doubtful, observed, refusal, with,
+};
+use super::{
+    Acceptance, CLOCK_SKEW, Conclusion, Evidence, Executed, Reply, Target, Trouble, View, backoff, display,
+    later, resolve,
+};
 use crate::api::condition::{ConditionStatus, Reason};
 use crate::api::invocation::{
     Attempt, AttemptError, AttemptState, BEFORE_THE_RESTORE, DeliveryPolicy, ErrorClass, Execution,
@@ -16,14 +21,24 @@ const STOPPED: &str = "4208";
 
 /// A new attempt is claimed.
 #[must_use]
-pub fn claimed(view: &View<'_>, number: i64, holder: &str, now: Timestamp) -> FunctionInvocationStatus {
+pub fn claimed(
+    view: &View<'_>,
+    number: i64,
+    holder: &str,
+    target: &Target,
+    now: Timestamp,
+) -> FunctionInvocationStatus {
+    let first = view.status.event_version.clone();
     let status = FunctionInvocationStatus {
         attempt: Some(Attempt {
             number: Some(number),
             holder: Some(holder.into()),
             state: Some(AttemptState::Claimed),
             claim_time: Some(now),
+            endpoint: Some(target.endpoint.clone()),
+            urn: Some(target.urn.clone()),
         }),
+        event_version: first.or_else(|| Some(target.event_version.clone())),
         attempts: Some(view.status.attempts.unwrap_or_default().saturating_add(1)),
         next_attempt_time: None,
         submitted_as: Some(view.uid.into()),
@@ -41,9 +56,16 @@ pub fn handed_back(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus 
     with(view, status, now, Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into()))
 }
 
-/// An attempt of ours, or one that we took over, is in doubt and will stay so.
+/// The event that came with the claim is not the one that was claimed: it is not sent, and neither is anything else.
 #[must_use]
-pub fn in_doubt(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
+pub fn not_as_claimed(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) -> FunctionInvocationStatus {
+    let status = handed_back(view, now);
+    end(view, status, conclusion, now)
+}
+
+/// An attempt of ours, or one that we took over, is ambiguous and will stay so.
+#[must_use]
+pub fn ambiguous(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
     let trouble = Trouble {
         class: ErrorClass::Ambiguous,
         http_status: None,
@@ -71,11 +93,16 @@ pub(super) fn accepted(
     now: Timestamp,
 ) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
+    resolve::note(view, &mut status);
     set_state(&mut status, AttemptState::Accepted);
-    status.request_id.clone_from(request_id);
-    status.request_id_source = request_id.as_ref().map(|_| source);
-    status.instance_id.clone_from(instance_id);
-    status.accepted_time = Some(now);
+    // What FunctionGraph answered itself is better known than what is typed.
+    let answered = status.request_id_source == Some(RequestIdSource::Response) && status.request_id.is_some();
+    if source == RequestIdSource::Response || !answered {
+        status.request_id.clone_from(request_id);
+        status.request_id_source = request_id.as_ref().map(|_| source);
+        status.instance_id.clone_from(instance_id);
+        status.accepted_time = Some(now);
+    }
     status.next_attempt_time = None;
     status.error = None;
     status.candidate_request_ids = None;
@@ -85,18 +112,16 @@ pub(super) fn accepted(
         status.result = Some(Box::new(result.clone()));
         return at_its_end(view, status, execution, now);
     }
-    let how = match source {
-        RequestIdSource::Response => "",
-        RequestIdSource::Lookup => ", as its list of invocations shows",
-        RequestIdSource::User => ", as the annotation says",
+    let message = match source {
+        RequestIdSource::Response => acceptance(&status, ""),
+        RequestIdSource::User => acceptance(&status, ", as the annotation functiongraph.io/resolve says"),
     };
-    let message = acceptance(&status, how);
-    if view.follows() && request_id.is_some() {
-        let message = format!("{message} Its execution is followed.");
+    if view.follows() && source == RequestIdSource::Response {
+        if request_id.is_none() {
+            return end(view, status, &Conclusion::Unfollowed(message), now);
+        }
+        let message = format!("{message} The operator follows its execution.");
         return with(view, status, now, Situation::Following(Reason::Running, message));
-    }
-    if view.follows() {
-        return end(view, status, &Conclusion::Unfollowed(message), now);
     }
     status.outcome = Some(Outcome::Accepted);
     status.completion_time = Some(now);
@@ -152,7 +177,7 @@ pub fn following(
 #[must_use]
 pub fn stopping(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { cancel_time: Some(now), ..begun(view, now) };
-    let message = "FunctionGraph was asked to stop the execution; its end is awaited.".into();
+    let message = "The operator asked FunctionGraph to stop the execution, and waits for its end.".into();
     with(view, status, now, Situation::Following(Reason::Running, message))
 }
 
@@ -163,6 +188,7 @@ pub(super) fn troubled(
     chance: u64,
 ) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
+    resolve::note(view, &mut status);
     status.error = Some(Box::new(AttemptError {
         time: Some(now),
         class: Some(trouble.class),
@@ -190,19 +216,19 @@ pub(super) fn troubled(
         Ruling::Doubt if view.lookup && view.status.outcome.is_none() => {
             set_state(&mut status, AttemptState::Ambiguous);
             let message = format!(
-                "{} FunctionGraph's list is read to find out whether it accepted.",
+                "{} It cannot be known whether FunctionGraph accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and says here what it shows.",
                 describe(trouble)
             );
             with(view, status, now, Situation::Waiting(Reason::LookingUp, message))
         }
         Ruling::Doubt => {
             set_state(&mut status, AttemptState::Ambiguous);
-            end(view, status, &Conclusion::Unknown, now)
+            end(view, status, &Conclusion::Unknown(None), now)
         }
         Ruling::Fail { state, reason } => {
             set_state(&mut status, state);
             let message = refusal(trouble, reason);
-            // Nothing but a rule of the user ends an attempt that is in doubt as failed.
+            // Nothing but a rule of the user ends an ambiguous attempt as failed.
             let conclusion = match state {
                 AttemptState::Ambiguous => Conclusion::Ruled(message),
                 AttemptState::Claimed
@@ -231,7 +257,7 @@ fn again(
         // Declared Unknown by somebody else while we waited for the answer. A retry cannot be taken up
         // again from there, but what is known now can still be said.
         let conclusion = if doubtful {
-            Conclusion::Unknown
+            Conclusion::Unknown(None)
         } else {
             Conclusion::Failed(
                 Reason::Rejected,
@@ -257,28 +283,31 @@ fn again(
         Pause::Gate => None,
     };
     let next = wait.map(|wait| later(now, wait));
-    if next.unwrap_or(now) >= after.deadline(now) {
+    if next.unwrap_or(now) >= later(after.deadline(now), CLOCK_SKEW) {
         let conclusion = past_deadline(&after);
         return end(view, status, &conclusion, now);
     }
     status.next_attempt_time = next;
     let situation = match trouble.class {
         ErrorClass::Throttled | ErrorClass::Unavailable => {
-            Situation::Waiting(Reason::Throttled, format!("{} It is tried again.", describe(trouble)))
+            Situation::Waiting(Reason::Throttled, format!("{} The operator tries again.", describe(trouble)))
         }
         ErrorClass::FunctionDisabled => Situation::Waiting(
             Reason::FunctionDisabled,
             format!(
-                "{} Enable the function in FunctionGraph; it is asked again every few minutes until the deadline.",
+                "{} Enable the function in FunctionGraph. The operator tries again every few minutes until the deadline.",
                 describe(trouble)
             ),
         ),
         ErrorClass::Unauthenticated => Situation::Waiting(
             Reason::WaitingForProvider,
-            format!("{} It is sent again when the provider's credential is accepted.", describe(trouble)),
+            format!(
+                "{} The operator sends it again when FunctionGraph accepts the provider's credential.",
+                describe(trouble)
+            ),
         ),
         ErrorClass::NotSent | ErrorClass::Ambiguous | ErrorClass::Rejected | ErrorClass::Redirected => {
-            Situation::Waiting(Reason::BackingOff, format!("{} It is tried again.", describe(trouble)))
+            Situation::Waiting(Reason::BackingOff, format!("{} The operator tries again.", describe(trouble)))
         }
     };
     with(view, status, now, situation)
@@ -290,13 +319,112 @@ pub fn concluded(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) -> Fu
     end(view, begun(view, now), conclusion, now)
 }
 
+/// The service's list was read about the ambiguous attempt: it ends as unknown, with what was seen.
+#[must_use]
+pub fn looked_up(view: &View<'_>, evidence: Evidence, now: Timestamp) -> FunctionInvocationStatus {
+    let mut status = begun(view, now);
+    let Evidence { request_ids, sentence } = evidence;
+    status.candidate_request_ids = Some(request_ids).filter(|ids| !ids.is_empty());
+    end(view, status, &Conclusion::Unknown(Some(sentence)), now)
+}
+
+/// Nothing but the spec has changed.
+#[must_use]
+pub fn acknowledged(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
+    observed(view, view.status.clone(), now)
+}
+
+/// The clock that wrote this status ran ahead: every time is put back to where it can have been.
+#[must_use]
+pub fn corrected(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
+    let ahead = view.written_ahead(now);
+    let mut status = view.status.clone();
+    for time in [
+        &mut status.start_time,
+        &mut status.accepted_time,
+        &mut status.cancel_time,
+        &mut status.completion_time,
+    ] {
+        *time = time.map(|time| time.min(now));
+    }
+    if let Some(error) = &mut status.error {
+        error.time = error.time.map(|time| time.min(now));
+    }
+    // The pause began when the error was seen, and keeps its length.
+    status.next_attempt_time = status.next_attempt_time.map(|next| next.saturating_sub(ahead).unwrap_or(now));
+    observed(view, status, now)
+}
+
+/// What is kept of a status that does not fit into its object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// All of it.
+    Enough,
+    /// Neither the function's result and log, nor long messages.
+    Little,
+    /// What decides, and nothing to read.
+    Least,
+}
+
+impl Room {
+    /// What to try next, when a status did not fit.
+    #[must_use]
+    pub fn less(self) -> Option<Self> {
+        match self {
+            Self::Enough => Some(Self::Little),
+            Self::Little => Some(Self::Least),
+            Self::Least => None,
+        }
+    }
+}
+
+/// Says in a status that something was left out of it.
+const SHORTENED: &str =
+    " (Shortened, because the object is near the largest size that the API server stores.)";
+
+/// Characters of a message that are kept where there is little room.
+const SHORT: usize = 200;
+
+/// `status`, as much as there is room for.
+#[must_use]
+pub fn fitted(mut status: FunctionInvocationStatus, room: Room) -> FunctionInvocationStatus {
+    let cut = |text: &mut String, kept: usize| {
+        if let Some((at, _)) = text.char_indices().nth(kept) {
+            text.truncate(at);
+        }
+    };
+    let kept = match room {
+        Room::Enough => return status,
+        Room::Little => SHORT,
+        Room::Least => 0,
+    };
+    if let Some(result) = &mut status.result {
+        let had_body = result.body.take().is_some();
+        (result.log_tail, result.truncated) = (None, had_body.then_some(true).or(result.truncated));
+    }
+    let error = status.error.as_mut().and_then(|error| error.message.as_mut());
+    let execution = status.execution.as_mut().and_then(|execution| execution.error_message.as_mut());
+    error.into_iter().chain(execution).for_each(|message| cut(message, kept));
+    for condition in &mut status.conditions {
+        cut(&mut condition.message, kept);
+        if room == Room::Little {
+            condition.message.push_str(SHORTENED);
+        }
+    }
+    if room == Room::Least {
+        (status.result, status.error, status.execution) = (None, None, None);
+        (status.candidate_request_ids, status.function) = (None, None);
+    }
+    status
+}
+
 /// It waits for something else than its own turn.
 #[must_use]
 pub fn waiting(view: &View<'_>, reason: Reason, message: String, now: Timestamp) -> FunctionInvocationStatus {
     with(view, begun(view, now), now, Situation::Waiting(reason, message))
 }
 
-/// It is held back by `spec.suspend`. The deadline starts anew when it goes on.
+/// It is held back by `spec.suspend`. The deadline counts from the time when it goes on.
 #[must_use]
 pub fn suspended(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { start_time: None, ..begun(view, now) };
@@ -313,6 +441,7 @@ pub fn resumed(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
 /// The status with what every write after the first look holds.
 pub(super) fn begun(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
+    resolve::note(view, &mut status);
     status.start_time = Some(view.start(now));
     status.function = Some(display(view.spec));
     status
@@ -334,21 +463,24 @@ pub(super) fn end(
             return with(view, status, now, Situation::Well(Reason::Accepted, message));
         }
         Conclusion::Unfollowed(why) => {
-            let message = format!("{why} It is not known what became of it: the function's logs may say.");
+            let message = format!(
+                "{why} The result is unknown. Check the function's logs. Then you may set the annotation functiongraph.io/resolve to Fail or Accepted:<request id>."
+            );
             (Outcome::Unknown, Reason::ExecutionUnknown, message, ConditionStatus::True)
         }
-        Conclusion::Unknown => {
-            (Outcome::Unknown, Reason::OutcomeUnknown, doubt(&status), ConditionStatus::Unknown)
+        Conclusion::Unknown(evidence) => {
+            let message = ambiguity(&status, evidence.as_deref());
+            (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Restored(message) => {
-            // As an attempt in doubt it is settled like any other, and judged only once.
+            // As an ambiguous attempt it is resolved like any other, and judged only once.
             let before =
                 Attempt { number: Some(1), holder: Some(BEFORE_THE_RESTORE.into()), ..Attempt::default() };
             status.attempt.get_or_insert(before);
             set_state(&mut status, AttemptState::Ambiguous);
             status.submitted_as = Some(view.uid.into());
-            let said = view.resolve.filter(|word| Resolution::read(word).is_some());
-            status.resolution = said.map(Into::into);
+            // Also where the copy brought a status along: the annotation is older than the copy.
+            resolve::note_copied(view, &mut status);
             (Outcome::Unknown, Reason::Restored, message.clone(), ConditionStatus::Unknown)
         }
         Conclusion::Ruled(message) => {
@@ -357,13 +489,13 @@ pub(super) fn end(
         Conclusion::Failed(_, message) if doubtful => (
             Outcome::Unknown,
             Reason::OutcomeUnknown,
-            format!("{message} {}", doubt(&status)),
+            format!("{message} {}", ambiguity(&status, None)),
             ConditionStatus::Unknown,
         ),
         Conclusion::Cancelled if doubtful => (
             Outcome::Unknown,
             Reason::OutcomeUnknown,
-            format!("Cancelled. {}", doubt(&status)),
+            format!("Cancelled. {}", ambiguity(&status, None)),
             ConditionStatus::Unknown,
         ),
         Conclusion::Failed(reason, message) => {

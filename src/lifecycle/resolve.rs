@@ -1,15 +1,28 @@
-//! A person's word on a request in doubt: the annotation `functiongraph.io/resolve`.
+//! The annotation `functiongraph.io/resolve`: what it asks for, when it counts, and the status that follows from it.
+//!
+//! A value counts once, and only for the ambiguity that it was set for: what is there at the claim, or when the attempt
+//! becomes ambiguous, is noted in `status.resolution` as handled. The same value counts again after it was removed.
 
-use super::{State, View};
-use crate::api::invocation::{AttemptState, Outcome};
+use super::record::{accepted, set_state};
+use super::tell::{self, Situation, with};
+use super::{Acceptance, State, View};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
+use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome, RequestIdSource};
+use jiff::Timestamp;
 
-/// The longest id that a person can give; the service's own limit.
+/// The longest id that can be given; the service's own limit.
 const LONGEST_ID: usize = 64;
 
-/// What a person says of a request in doubt.
+/// Before an id that does not look like one of FunctionGraph's.
+const ACCEPTED_AS: &str = "Accepted:";
+
+/// How much of a value is remembered: more than any that is understood.
+const REMEMBERED: usize = LONGEST_ID + 8;
+
+/// What the annotation asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// It was not accepted: send it again.
+    /// The attempt was not accepted: send it again.
     Retry,
     /// It counts as failed.
     Fail,
@@ -18,22 +31,21 @@ pub enum Resolution {
 }
 
 impl Resolution {
-    /// Reads the annotation; `None` if it is neither a word that is known nor an id.
+    /// Reads the annotation; `None` if it is nothing that is understood. A bare id is taken only in the form of
+    /// FunctionGraph's own, a UUID, so that no typo is taken for one. A UUID is the same in either case.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
-        let is_id = !text.is_empty()
-            && text.len() <= LONGEST_ID
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte));
         match text {
             "Retry" => Some(Self::Retry),
             "Fail" => Some(Self::Fail),
-            // Words in another case are slips, not ids.
-            _ if text.eq_ignore_ascii_case("retry") || text.eq_ignore_ascii_case("fail") => None,
-            id => is_id.then(|| Self::Accepted(id.into())),
+            _ => match text.strip_prefix(ACCEPTED_AS).unwrap_or(text) {
+                id if is_uuid(id) => Some(Self::Accepted(id.to_ascii_lowercase())),
+                id => (id.len() < text.len() && is_id(id)).then(|| Self::Accepted(id.into())),
+            },
         }
     }
 
-    /// As the annotation says it, and the status remembers it.
+    /// A name for logs.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -44,37 +56,194 @@ impl Resolution {
     }
 }
 
-/// What to do about the annotation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Word {
-    /// Act upon it.
-    New(Resolution),
-    /// It was taken away after it had been acted upon: it may be given again.
-    Withdrawn,
+fn is_id(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(is_part)
 }
 
-/// The word that is to be heard, if there is one: only on a request in doubt, and each only once.
+fn is_uuid(text: &str) -> bool {
+    text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// A value as `status.resolution` remembers it.
+fn remembered(value: &str) -> &str {
+    &value[..value.floor_char_boundary(REMEMBERED)]
+}
+
+/// Whether an annotation that is there has been handled.
+pub(super) fn is_handled(value: &str, status: &FunctionInvocationStatus) -> bool {
+    status.resolution.as_deref() == Some(remembered(value))
+}
+
+/// What to do about the annotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// Act upon it.
+    Act(Resolution),
+    /// Say that it changes nothing.
+    Refuse,
+    /// Forget what was handled: you removed it, and may set it again.
+    Forget,
+}
+
+/// What the annotation calls for, if anything.
 #[must_use]
-pub fn heard(view: &View<'_>) -> Option<Word> {
-    let attempt = view.status.attempt.as_ref().and_then(|attempt| attempt.state);
-    let in_doubt = match State::of(view.status) {
-        State::Doubtful { .. } => true,
-        // With a last attempt that was refused, it is an earlier one that is in doubt.
-        State::Settled(Outcome::Unknown) => attempt.is_some_and(|state| state != AttemptState::Accepted),
-        State::Settled(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
-        | State::Fresh
-        | State::Claimed { .. }
-        | State::Open { .. }
-        | State::Accepted => false,
-    };
-    if !in_doubt || view.deleting {
+pub fn call(view: &View<'_>) -> Option<Call> {
+    let subject = subject(view.status)?;
+    if view.deleting {
         return None;
     }
-    let known = view.status.resolution.as_deref();
-    match view.resolve {
-        None => known.map(|_| Word::Withdrawn),
-        Some(text) if known == Some(text) => None,
-        Some(text) => Resolution::read(text).map(Word::New),
+    let Some(value) = view.resolve else { return view.status.resolution.as_ref().map(|_| Call::Forget) };
+    if is_handled(value, view.status) {
+        return None;
+    }
+    Some(match (subject, Resolution::read(value)) {
+        (Subject::Ambiguous, Some(resolution)) => Call::Act(resolution),
+        (Subject::Lost, Some(resolution @ (Resolution::Fail | Resolution::Accepted(_)))) => {
+            Call::Act(resolution)
+        }
+        (Subject::Lost, Some(Resolution::Retry)) | (Subject::Nothing, _) | (_, None) => Call::Refuse,
+    })
+}
+
+/// What there is to resolve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Subject {
+    /// Nothing.
+    Nothing,
+    /// An attempt that may have been accepted.
+    Ambiguous,
+    /// An attempt that was accepted, but nobody can say how its execution ended.
+    Lost,
+}
+
+/// `None` where the annotation is not read at all: while an attempt is under way, and after a known end.
+fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
+    let was_accepted =
+        status.attempt.as_ref().and_then(|attempt| attempt.state) == Some(AttemptState::Accepted);
+    match State::of(status) {
+        State::Settled(Outcome::Unknown) if was_accepted => Some(Subject::Lost),
+        // With a last attempt that was refused, it is an earlier one that is ambiguous.
+        State::Settled(Outcome::Unknown) | State::Doubtful { .. } => Some(Subject::Ambiguous),
+        State::Accepted if leads_elsewhere(status) => Some(Subject::Lost),
+        State::Accepted | State::Fresh | State::Open { .. } => Some(Subject::Nothing),
+        State::Claimed { .. }
+        | State::Settled(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled) => {
+            None
+        }
+    }
+}
+
+/// Whether the status says that the provider no longer leads to where the request went.
+fn leads_elsewhere(status: &FunctionInvocationStatus) -> bool {
+    Condition::find(&status.conditions, ConditionType::Ready)
+        .is_some_and(|ready| ready.reason == Reason::DestinationChanged)
+}
+
+/// Why an annotation changes nothing, given the status that it is on.
+pub(super) fn refusal(value: &str, status: &FunctionInvocationStatus) -> (Reason, String) {
+    let known = Resolution::read(value);
+    match (subject(status), known) {
+        (_, None) => (
+            Reason::NotUnderstood,
+            format!(
+                "The annotation functiongraph.io/resolve changes nothing, because its value is not understood. Set it to Retry, Fail, {ACCEPTED_AS}<request id>, or a request id that is a UUID."
+            ),
+        ),
+        (Some(Subject::Lost), Some(Resolution::Retry)) => (
+            Reason::NothingToResolve,
+            "The annotation functiongraph.io/resolve changes nothing: FunctionGraph accepted the invocation, so Retry would run it twice. To run the function again, create a new FunctionInvocation."
+                .into(),
+        ),
+        (Some(Subject::Ambiguous | Subject::Lost), Some(_)) => (
+            Reason::ResolvedTooEarly,
+            "The annotation functiongraph.io/resolve changes nothing, because it was there before there was something to resolve. Remove it, then set it again."
+                .into(),
+        ),
+        (Some(Subject::Nothing) | None, Some(_)) => (
+            Reason::NothingToResolve,
+            "The annotation functiongraph.io/resolve changes nothing, because no attempt is ambiguous. Remove it."
+                .into(),
+        ),
+    }
+}
+
+/// Notes the annotation that is there as handled, where it is older than what there is to resolve.
+pub(super) fn note(view: &View<'_>, status: &mut FunctionInvocationStatus) {
+    if !matches!(subject(view.status), Some(Subject::Ambiguous | Subject::Lost)) {
+        note_copied(view, status);
+    }
+}
+
+/// Notes the annotation of a copy, which is older than the copy whatever the status says.
+pub(super) fn note_copied(view: &View<'_>, status: &mut FunctionInvocationStatus) {
+    if let Some(value) = view.resolve.filter(|value| !is_handled(value, status)) {
+        status.resolution = Some(remembered(value).into());
+        tell::mark_refused(&mut status.conditions, (Reason::NothingToResolve, String::new()));
+    }
+}
+
+/// The annotation changes nothing, and the status says why. `because`: what the status itself cannot tell.
+#[must_use]
+pub fn refused(
+    view: &View<'_>,
+    because: Option<(Reason, String)>,
+    now: Timestamp,
+) -> FunctionInvocationStatus {
+    let mut status = view.status.clone();
+    if status.conditions.is_empty() {
+        let waiting = Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into());
+        status = with(view, status, now, waiting);
+    }
+    let value = view.resolve.unwrap_or_default();
+    status.resolution = Some(remembered(value).into());
+    let why = because.unwrap_or_else(|| refusal(value, &status));
+    tell::mark_refused(&mut status.conditions, why);
+    tell::observed(view, status, now)
+}
+
+/// You removed the annotation: the same value may be set again.
+#[must_use]
+pub fn forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
+    let submitted_as = view.status.attempt.as_ref().map(|_| view.uid.into());
+    let mut status = FunctionInvocationStatus { resolution: None, submitted_as, ..view.status.clone() };
+    status.conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
+    tell::observed(view, status, now)
+}
+
+/// The annotation resolves the attempt.
+#[must_use]
+pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> FunctionInvocationStatus {
+    let mut status = view.status.clone();
+    status.resolution = view.resolve.map(|value| remembered(value).into());
+    // From here on the resolution counts: no earlier doubt stays in the conditions.
+    status.conditions = Vec::new();
+    match resolution {
+        Resolution::Accepted(id) => {
+            let acceptance = Acceptance { request_id: Some(id.clone()), ..Acceptance::default() };
+            accepted(&View { status: &status, ..*view }, &acceptance, RequestIdSource::User, now)
+        }
+        Resolution::Fail => {
+            status.outcome = Some(Outcome::Failed);
+            status.completion_time = Some(now);
+            status.next_attempt_time = None;
+            let message = "The annotation functiongraph.io/resolve says Fail.".into();
+            let was_accepted =
+                State::of(view.status) == State::Accepted || subject(view.status) == Some(Subject::Lost);
+            let accepted = if was_accepted { ConditionStatus::True } else { ConditionStatus::Unknown };
+            with(view, status, now, Situation::Ended { reason: Reason::Resolved, message, accepted })
+        }
+        Resolution::Retry => {
+            set_state(&mut status, AttemptState::NotSent);
+            (status.outcome, status.completion_time, status.next_attempt_time) = (None, None, None);
+            (status.start_time, status.failed_attempts) = (Some(now), Some(0));
+            status.candidate_request_ids = None;
+            let message =
+                "The annotation functiongraph.io/resolve says Retry: it is sent again. activeDeadlineSeconds counts from now."
+                    .into();
+            with(view, status, now, Situation::Waiting(Reason::Resolved, message))
+        }
     }
 }
 
@@ -83,12 +252,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_word_or_an_id_is_understood_and_nothing_else() {
-        assert_eq!(Resolution::read("Retry"), Some(Resolution::Retry));
-        assert_eq!(Resolution::read("Fail"), Some(Resolution::Fail));
+    fn a_known_value_or_an_id_is_understood_and_no_typo_is_taken_for_an_id() {
         let id = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
-        assert_eq!(Resolution::read(id), Some(Resolution::Accepted(id.into())));
-        for odd in ["", "retry", "FAIL", "two words", "a\nb", &"x".repeat(65)] {
+        for (value, expected) in [
+            ("Retry", Resolution::Retry),
+            ("Fail", Resolution::Fail),
+            (id, Resolution::Accepted(id.into())),
+            (&id.to_uppercase(), Resolution::Accepted(id.into())),
+            (&format!("Accepted:{id}"), Resolution::Accepted(id.into())),
+            ("Accepted:3.14_x", Resolution::Accepted("3.14_x".into())),
+        ] {
+            assert_eq!(Resolution::read(value), Some(expected), "{value:?}");
+        }
+        let longest = format!("Accepted:{}", "x".repeat(65));
+        for odd in [
+            "",
+            "retry",
+            "FAIL",
+            "Failed",
+            "done",
+            "true",
+            "Accepted",
+            "Accepted:",
+            "Accepted:a b",
+            "accepted:a",
+            "1167bf8c",
+            " Retry",
+            "Retry\n",
+            "1167bf8c-87b0-43ab-8f5f-26b16c64f25",
+            &longest,
+            "1167bf8c-87b0-43ab-8f5f-26b16c64f252\n",
+            "1167bf8g-87b0-43ab-8f5f-26b16c64f252",
+        ] {
             assert_eq!(Resolution::read(odd), None, "{odd:?}");
         }
     }

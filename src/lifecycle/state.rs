@@ -38,7 +38,8 @@ impl State {
         if let Some(outcome) = status.outcome {
             return Self::Settled(outcome);
         }
-        let Some(Attempt { number, holder, state, claim_time: _ }) = &status.attempt else {
+        let Some(Attempt { number, holder, state, claim_time: _, endpoint: _, urn: _ }) = &status.attempt
+        else {
             return Self::Fresh;
         };
         let number = number.unwrap_or_default();

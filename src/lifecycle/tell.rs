@@ -1,6 +1,6 @@
 //! What a status tells a reader: its conditions, and their sentences.
 
-use super::{Trouble, View};
+use super::{Trouble, View, resolve};
 use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{
     AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
@@ -32,7 +32,8 @@ pub(super) fn with(
     situation: Situation,
 ) -> FunctionInvocationStatus {
     use ConditionStatus::{False, True, Unknown};
-    use ConditionType::{Accepted, Finished, Ready, Reconciling, Stalled, Suspended};
+    use ConditionType::{Accepted, Finished, Ready, Reconciling, ResolutionRefused, Stalled, Suspended};
+    let refused = Condition::find(&status.conditions, ResolutionRefused).cloned();
     let doubtful = is_doubtful(&View { status: &status, ..*view });
     let claim = |type_, status, reason, message: &str| Claim {
         type_,
@@ -42,7 +43,7 @@ pub(super) fn with(
     };
     let claims = match situation {
         Situation::Waiting(reason, message) => {
-            // The reason of `Accepted` keeps the memory of doubt through later attempts.
+            // The reason of `Accepted` remembers an ambiguous attempt through later ones.
             let accepted = if doubtful { Reason::OutcomeUnknown } else { reason };
             vec![
                 claim(Ready, Unknown, reason, &message),
@@ -52,7 +53,7 @@ pub(super) fn with(
             ]
         }
         Situation::Suspended => {
-            let message = "spec.suspend is true: nothing is sent until it is false.";
+            let message = "spec.suspend is true. The operator sends nothing until you set it to false.";
             let accepted = if doubtful { Reason::OutcomeUnknown } else { Reason::Suspended };
             vec![
                 claim(Ready, Unknown, Reason::Suspended, message),
@@ -79,7 +80,45 @@ pub(super) fn with(
             claim(Stalled, True, reason, &message),
         ],
     };
-    status.conditions = Condition::put(&view.status.conditions, claims, view.generation, now);
+    let put = |claims| Condition::put(&view.status.conditions, claims, view.generation, now);
+    status.conditions = put(claims);
+    status.observed_generation = Some(view.generation);
+    let handled = view.resolve.filter(|value| resolve::is_handled(value, &status));
+    if let (Some(refused), Some(value)) = (refused, handled) {
+        // Another object's id stays another object's; everything else depends on how this object is by now.
+        let (reason, message) = match refused.reason {
+            Reason::RequestIdInUse => (refused.reason, refused.message),
+            _ => resolve::refusal(value, &status),
+        };
+        status.conditions.extend(put(vec![claim(ResolutionRefused, True, reason, &message)]));
+    }
+    status
+}
+
+/// Notes among `conditions` that the annotation changes nothing.
+pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
+    conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
+    conditions.push(Condition {
+        type_: ConditionType::ResolutionRefused,
+        status: ConditionStatus::True,
+        observed_generation: 0,
+        last_transition_time: Timestamp::UNIX_EPOCH,
+        reason,
+        message,
+    });
+}
+
+/// `status` as it is, for the spec as it is now.
+pub(super) fn observed(
+    view: &View<'_>,
+    mut status: FunctionInvocationStatus,
+    now: Timestamp,
+) -> FunctionInvocationStatus {
+    let claims = std::mem::take(&mut status.conditions).into_iter().map(|condition| {
+        let Condition { type_, status, reason, message, .. } = condition;
+        Claim { type_, status, reason, message }
+    });
+    status.conditions = Condition::put(&view.status.conditions, claims.collect(), view.generation, now);
     status.observed_generation = Some(view.generation);
     status
 }
@@ -101,15 +140,14 @@ pub(super) fn is_doubtful(view: &View<'_>) -> bool {
     last || earlier
 }
 
-pub(super) fn doubt(status: &FunctionInvocationStatus) -> String {
+/// What an ambiguous attempt leaves open, and what to do about it. `evidence`: what the service's list showed, if it was
+/// read.
+pub(super) fn ambiguity(status: &FunctionInvocationStatus, evidence: Option<&str>) -> String {
     let why = status.error.as_ref().and_then(|e| e.message.clone()).unwrap_or_default();
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    let look = match status.candidate_request_ids.as_deref() {
-        None | Some([]) => "Look for it in the function's logs around the claim time".to_owned(),
-        Some(ids) => format!("These requests of the function may be it: {}", ids.join(", ")),
-    };
+    let look = evidence.unwrap_or("Look for it in the function's logs around the claim time.");
     format!(
-        "It cannot be known whether FunctionGraph accepted the invocation{why}. It is not sent again by itself. {look}; then settle it with the annotation {RESOLVE}: Retry, Fail, or the request's id."
+        "It cannot be known whether FunctionGraph accepted the invocation{why}. The operator does not send it again by itself. {look} Then set the annotation {RESOLVE} to Retry (it is sent again), Fail, or the request's id."
     )
 }
 
@@ -136,7 +174,7 @@ pub(super) fn execution(execution: &Execution) -> String {
             "FunctionGraph discarded the request before it ran{why}. It waited for longer than the function's settings allow: give it more instances or a longer maximum age, then create a new FunctionInvocation."
         ),
         Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => format!(
-            "The execution failed{why}. The function's logs say more; mend the cause and create a new FunctionInvocation."
+            "The execution failed{why}. The function's logs say more; fix the cause and create a new FunctionInvocation."
         ),
     }
 }
@@ -179,7 +217,7 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
         (Reason::RedirectRefused, _) => {
             "Redirects are never followed: set spec.endpoint of the provider to the right address."
         }
-        (Reason::InvalidPayload, _) => "Mend the payload and create a new FunctionInvocation.",
+        (Reason::InvalidPayload, _) => "Fix the payload and create a new FunctionInvocation.",
         (_, Some(404)) => {
             "Check spec.function, and region and project of the provider; then create a new FunctionInvocation."
         }
@@ -189,7 +227,7 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
         (_, Some(413)) => {
             "Send less: an asynchronous event may have 256 KB, a synchronous one 6 MB; then create a new FunctionInvocation."
         }
-        _ => "It is not retried: mend the cause and create a new FunctionInvocation.",
+        _ => "The operator does not retry it: fix the cause and create a new FunctionInvocation.",
     };
     format!("{what} {hint}")
 }

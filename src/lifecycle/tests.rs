@@ -48,7 +48,7 @@ impl Object {
             uid: "uid",
             origin: self.origin(),
             generation: 1,
-            noticed: at(0),
+            created: at(0),
             deleting: self.deleting,
             resolve: self.resolve.as_deref(),
             lookup: self.lookup,
@@ -72,7 +72,7 @@ impl Object {
     }
 
     fn claimed(mut self, number: i64, holder: &str, now: Timestamp) -> Self {
-        self.status = record::claimed(&self.view(), number, holder, now);
+        self.status = record::claimed(&self.view(), number, holder, &target(), now);
         self
     }
 
@@ -92,6 +92,10 @@ impl Object {
     fn condition(&self, type_: ConditionType) -> Option<ConditionStatus> {
         Condition::find(&self.status.conditions, type_).map(|c| c.status)
     }
+}
+
+fn target() -> Target {
+    Target { endpoint: "https://there".into(), urn: "urn".into(), event_version: "sha256:e".into() }
 }
 
 fn trouble(class: ErrorClass, http_status: Option<u16>) -> Reply {
@@ -135,10 +139,16 @@ fn what_stands_in_the_way_is_judged_in_order() {
     suspended.spec.suspend = false;
     assert_eq!(suspended.next(at(999_999)), Step::Resume);
     suspended.status = record::resumed(&suspended.view(), at(999_999));
-    assert_eq!(suspended.next(at(1_000_000)), Step::Invoke { number: 1 }, "the deadline starts anew");
+    assert_eq!(
+        suspended.next(at(1_000_000)),
+        Step::Invoke { number: 1 },
+        "the deadline counts from the resume"
+    );
 
     let late = fresh();
-    let Step::Conclude(Conclusion::Failed(reason, _)) = late.next(at(3600)) else { unreachable!() };
+    assert_eq!(late.next(at(3599)), Step::Invoke { number: 1 });
+    assert_eq!(late.next(at(3600)), Step::Wait(at(3605)), "another clock may be behind");
+    let Step::Conclude(Conclusion::Failed(reason, _)) = late.next(at(3605)) else { unreachable!() };
     assert_eq!(reason, Reason::DeadlineExceeded);
 }
 
@@ -184,8 +194,10 @@ fn a_finished_object_rests_until_its_time_to_live_is_over() {
         Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&accepted(), at(2));
     assert_eq!(object.next(at(3)), Step::Rest);
     object.spec.ttl_seconds_after_finished = Some(10);
-    assert_eq!(object.next(at(3)), Step::Wait(at(12)));
-    assert_eq!(object.next(at(12)), Step::Delete);
+    assert_eq!(object.next(at(3)), Step::Wait(at(17)), "another clock may be behind");
+    assert_eq!(object.next(at(17)), Step::Delete);
+    object.spec.ttl_seconds_after_finished = Some(0);
+    assert_eq!(object.next(at(2)), Step::Delete);
 }
 
 #[test]
@@ -194,28 +206,163 @@ fn a_status_that_makes_no_sense_is_waited_for_and_then_given_up() {
     object.status.attempt = Some(Attempt::default());
     assert_eq!(object.next(at(1)), Step::Observe(TAKEOVER));
     assert_eq!(object.decide(at(1), Memory::Nothing, TAKEOVER), Step::TakeOver);
-    object.status = record::in_doubt(&object.view(), "why", at(2), 0);
+    object.status = record::ambiguous(&object.view(), "why", at(2), 0);
     assert_eq!(object.status.outcome, Some(Outcome::Unknown));
 }
 
 #[test]
-fn doubt_without_an_outcome_is_concluded_under_at_most_once() {
+fn an_ambiguous_attempt_without_an_outcome_is_concluded_under_at_most_once() {
     let doubtful = |policy| {
         let mut object = Object::new(spec(policy)).claimed(1, ME, at(1));
         object.status.attempt.as_mut().unwrap().state = Some(AttemptState::Ambiguous);
         object.next(at(2))
     };
-    assert_eq!(doubtful(DeliveryPolicy::AtMostOnce), Step::Conclude(Conclusion::Unknown));
+    assert_eq!(doubtful(DeliveryPolicy::AtMostOnce), Step::Conclude(Conclusion::Unknown(None)));
     assert_eq!(doubtful(DeliveryPolicy::AtLeastOnce), Step::Invoke { number: 2 });
 }
 
 #[test]
-fn stored_times_from_another_world_hold_nothing_up_beyond_the_deadline() {
+fn a_later_attempt_sends_the_event_of_the_first_or_none() {
+    let object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    assert_eq!(decide::changed_event(&object.view(), "sha256:e"), None);
+    let object = object.claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Throttled, Some(429)), at(2));
+    assert_eq!(object.status.event_version.as_deref(), Some("sha256:e"));
+    assert_eq!(decide::changed_event(&object.view(), "sha256:e"), None);
+    let changed = decide::changed_event(&object.view(), "sha256:f");
+    assert!(matches!(changed, Some(Conclusion::Failed(Reason::InvalidPayload, _))), "{changed:?}");
+    let again = Target { event_version: "sha256:f".into(), ..target() };
+    let claimed = record::claimed(&object.view(), 2, ME, &again, at(3));
+    assert_eq!(claimed.event_version.as_deref(), Some("sha256:e"), "the first claim counts");
+}
+
+#[test]
+fn an_event_that_is_not_the_claimed_one_ends_the_object_unsent() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+    let conclusion = decide::changed_event(&object.view(), "sha256:f").unwrap();
+    object.status = record::not_as_claimed(&object.view(), &conclusion, at(2));
+    assert_eq!((object.status.outcome, object.state()), (Some(Outcome::Failed), Some(AttemptState::NotSent)));
+    assert_eq!(object.condition(ConditionType::Accepted), Some(ConditionStatus::False));
+}
+
+#[test]
+fn a_status_that_does_not_fit_is_cut_to_what_decides() {
+    let result = crate::api::invocation::InvocationResult {
+        body: Some("b".repeat(8000)),
+        log_tail: Some("l".repeat(4000)),
+        ..Default::default()
+    };
+    let executed = Executed { result, ..Executed::default() };
+    let reply = Reply::Accepted(Acceptance { executed: Some(Box::new(executed)), ..Acceptance::default() });
+    let status =
+        Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&reply, at(2)).status;
+    let size = |room| serde_json::to_string(&record::fitted(status.clone(), room)).unwrap().len();
+    use record::Room;
+    assert_eq!(record::fitted(status.clone(), Room::Enough), status);
+    assert!(size(Room::Enough) > 12_000);
+    assert!(size(Room::Little) < 3000, "{}", size(Room::Little));
+    assert!(size(Room::Least) < size(Room::Little));
+    let least = record::fitted(status.clone(), Room::Least);
+    assert_eq!((least.outcome, &least.attempt), (status.outcome, &status.attempt));
+    let little = record::fitted(status.clone(), Room::Little);
+    assert_eq!(little.result.unwrap().truncated, Some(true));
+    assert!(little.conditions.iter().all(|condition| condition.message.contains("Shortened")));
+    let rooms: Vec<_> = std::iter::successors(Some(Room::Enough), |room| room.less()).collect();
+    assert_eq!(rooms, [Room::Enough, Room::Little, Room::Least]);
+}
+
+// === clocks ===
+
+#[test]
+fn the_deadline_counts_from_the_creation_whenever_the_operator_came() {
     let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
-    object.status.start_time = Some(Timestamp::MAX);
+    object.spec.active_deadline_seconds = 5;
+    assert!(matches!(object.next(at(25)), Step::Conclude(Conclusion::Failed(Reason::DeadlineExceeded, _))));
+    assert_eq!(object.claimed(1, ME, at(3)).status.start_time, Some(at(0)));
+}
+
+#[test]
+fn clocks_that_differ_by_seconds_end_nothing() {
+    for ahead in [0, 1, 3, 5] {
+        let mut resumed = Object::new(spec(DeliveryPolicy::AtMostOnce));
+        resumed.spec.active_deadline_seconds = 30;
+        resumed.status = record::suspended(&resumed.view(), at(10));
+        resumed.status = record::resumed(&resumed.view(), at(1000 + ahead));
+        assert_eq!(resumed.next(at(1000)), Step::Invoke { number: 1 }, "resumed by a clock {ahead} s ahead");
+        assert!(resumed.claimed(1, ME, at(1000)).status.start_time >= Some(at(1000)));
+
+        let mut finished = Object::new(spec(DeliveryPolicy::AtMostOnce))
+            .claimed(1, ME, at(1000 + ahead))
+            .answered(&accepted(), at(1000 + ahead));
+        finished.spec.ttl_seconds_after_finished = Some(30);
+        assert_eq!(finished.next(at(1000)), Step::Wait(at(1035)), "finished by a clock {ahead} s ahead");
+        assert!(matches!(finished.next(at(1030)), Step::Wait(_)));
+    }
+}
+
+#[test]
+fn times_of_a_clock_that_ran_ahead_are_corrected_once() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    object.spec.active_deadline_seconds = 60;
+    object.status = record::suspended(&object.view(), at(0));
+    object.status = record::resumed(&object.view(), at(600));
+    let mut object =
+        object.claimed(1, ME, at(600)).answered(&trouble(ErrorClass::Throttled, Some(429)), at(600));
+    object.status.next_attempt_time = Some(at(604));
+    assert_eq!(object.next(at(1)), Step::CorrectTimes);
+    object.status = record::corrected(&object.view(), at(1));
+    assert_eq!(object.status.start_time, Some(at(1)));
+    assert_eq!(object.next(at(1)), Step::Wait(at(5)), "the pause keeps its length");
+    assert!(matches!(object.next(at(66)), Step::Conclude(Conclusion::Failed(Reason::DeadlineExceeded, _))));
+
+    let mut finished = Object::new(spec(DeliveryPolicy::AtMostOnce))
+        .claimed(1, ME, at(172_800))
+        .answered(&accepted(), at(172_800));
+    finished.spec.ttl_seconds_after_finished = Some(30);
+    assert_eq!(finished.next(at(1)), Step::CorrectTimes);
+    finished.status = record::corrected(&finished.view(), at(1));
+    assert_eq!(finished.next(at(1)), Step::Wait(at(36)));
+    assert_eq!(finished.status.outcome, Some(Outcome::Accepted));
+}
+
+#[test]
+fn a_pause_that_no_policy_can_have_made_is_none() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce))
+        .claimed(1, ME, at(1))
+        .answered(&trouble(ErrorClass::NotSent, None), at(2));
     object.status.next_attempt_time = Some(Timestamp::MAX);
-    assert_eq!(object.next(at(1)), Step::Wait(at(3600)));
-    assert!(matches!(object.next(at(3600)), Step::Conclude(Conclusion::Failed(Reason::DeadlineExceeded, _))));
+    assert_eq!(object.next(at(3)), Step::Invoke { number: 2 });
+    object.status.next_attempt_time = Some(at(990));
+    assert_eq!(object.next(at(3)), Step::Wait(at(990)));
+    object.status.start_time = Some(Timestamp::MAX);
+    assert_eq!(object.next(at(3)), Step::CorrectTimes);
+}
+
+#[test]
+fn an_edit_that_changes_nothing_else_is_acknowledged() {
+    let edited = |object: &Object| {
+        let view = View { generation: 2, ..object.view() };
+        let moment = Moment {
+            now: at(3),
+            holder: ME,
+            memory: Memory::Nothing,
+            unchanged_for: Duration::ZERO,
+            looked_up: false,
+        };
+        (decide(&view, &moment), record::acknowledged(&view, at(3)))
+    };
+    let once = || Object::new(spec(DeliveryPolicy::AtMostOnce));
+    let finished = once().claimed(1, ME, at(1)).answered(&accepted(), at(2));
+    let waiting =
+        once().claimed(1, ME, at(1)).answered(&trouble(ErrorClass::FunctionDisabled, Some(429)), at(2));
+    let unknown = once().claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, None), at(2));
+    for object in [finished, waiting, unknown] {
+        let (step, status) = edited(&object);
+        assert_eq!(step, Step::Acknowledge);
+        assert_eq!(status.observed_generation, Some(2));
+        assert!(status.conditions.iter().all(|condition| condition.observed_generation == 2));
+        assert_eq!((status.outcome, status.attempt), (object.status.outcome, object.status.attempt));
+    }
+    assert_eq!(edited(&once()).0, Step::Invoke { number: 1 }, "what was never written is not acknowledged");
 }
 
 // === what an answer means ===
@@ -262,7 +409,7 @@ fn each_kind_of_answer_ends_as_the_table_says() {
 }
 
 #[test]
-fn doubt_is_sent_again_only_under_at_least_once_and_is_never_forgotten() {
+fn an_ambiguous_attempt_is_followed_by_another_only_under_at_least_once_and_is_never_forgotten() {
     let object = Object::new(spec(DeliveryPolicy::AtLeastOnce))
         .claimed(1, ME, at(1))
         .answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
@@ -283,7 +430,7 @@ fn a_disabled_function_is_asked_again_in_minutes_and_named_at_the_end() {
     let object = object.claimed(1, ME, at(1)).answered(&disabled, at(2));
     assert_eq!(object.status.next_attempt_time, Some(at(302)));
     let object = object.claimed(2, ME, at(302)).answered(&disabled, at(303));
-    assert_eq!(object.status.outcome, Some(Outcome::Failed));
+    assert_eq!(object.status.outcome, Some(Outcome::Failed), "the next would come after the deadline");
     assert_eq!(object.reason(), Some(Reason::FunctionDisabled));
 }
 
@@ -340,7 +487,7 @@ fn the_users_rules_bend_certain_answers_and_never_make_doubt_a_second_post() {
 fn a_late_answer_refines_unknown_and_says_what_it_knows() {
     let taken_over = || {
         let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
-        object.status = record::in_doubt(&object.view(), "why", at(200), 0);
+        object.status = record::ambiguous(&object.view(), "why", at(200), 0);
         assert_eq!(object.status.outcome, Some(Outcome::Unknown));
         object
     };

@@ -6,11 +6,11 @@ use crate::api::invocation::{
     ErrorClass, Execution, ExecutionStatus, FunctionInvocationSpec, InvocationResult, Summary, SyncOptions,
 };
 use crate::clock;
-use crate::context::Context;
+use crate::context::{Context, Owner};
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::Claim;
-use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
+use crate::lifecycle::{Acceptance, Executed, Reply, Target, Trouble, backoff};
 use crate::metrics::class_name;
 use crate::traces::Attempt;
 use functiongraph::answer::SyncResult;
@@ -39,8 +39,12 @@ pub struct Prepared {
     pub protocol: Protocol,
     /// With how much memory, if not the function's own.
     pub instance_memory_mb: Option<u32>,
-    /// The event, if it does not stand in the object itself.
+    /// The event, if it is not in the object itself.
     pub event: Option<Event>,
+    /// The size of the event.
+    pub event_bytes: usize,
+    /// What is claimed: where it goes, and which event.
+    pub target: Target,
 }
 
 /// What an exchange ended with.
@@ -62,15 +66,14 @@ pub async fn send(
     context: &Context,
     provider: &str,
     prepared: &Prepared,
+    event: Event,
     claim: Claim,
     trace: &mut Attempt,
 ) -> Exchange {
     let number = claim.number();
     let object = claim.spend();
-    let uid = object.metadata.uid.clone().unwrap_or_default();
-    let inline = || object.spec.payload.as_ref().map(|payload| payload.as_str().as_bytes().to_vec());
-    let event = prepared.event.as_ref().map(Event::to_bytes);
-    let event = event.or_else(|| inline().map(Into::into)).unwrap_or_else(|| b"{}".as_slice().into());
+    let owner = Owner::of(&object);
+    let event = event.into_bytes();
     let timeout = Duration::from_secs(object.spec.request_timeout_seconds.unsigned_abs());
     let Access { client, credential, .. } = &*prepared.access;
 
@@ -79,7 +82,7 @@ pub async fn send(
 
     let started = clock::monotonic();
     // From this line on a byte may have been written, and this attempt is never sent again.
-    context.journal.sent(&uid, number);
+    context.journal.sent(&owner, number);
     trace.step("sent", clock::now());
     let result = client.invoke(invocation, credential, clock::now(), timeout).await;
     let took = clock::monotonic().duration_since(started);
@@ -93,7 +96,7 @@ pub async fn send(
     };
     let reply = scrub(reply, credential);
     let reply = if object.spec.has_secret_event() { without_words(reply) } else { reply };
-    context.journal.answered(&uid, number, reply.clone());
+    context.journal.answered(&owner, number, reply.clone());
     let class = class_of(&reply);
     trace.came_to(http_status, class_name(class));
     context.metrics.attempted(provider, class);

@@ -1,19 +1,19 @@
-//! Deletes finished objects whose time to live is over. They alone are watched again after their end, and
-//! only if they ask for it.
+//! Finished objects that have a time to live: deletes them when it is over, and acknowledges that it was changed.
 
+use super::object::{provider_of, put};
 use super::{Error, guarded};
 use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::Context;
+use crate::context::{Context, Owner};
 use crate::kubernetes::status;
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::{Memory, Moment, Step, decide};
+use crate::lifecycle::{Memory, Moment, Step, decide, record};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One look at a finished object.
+/// One reconcile of a finished object.
 ///
 /// # Errors
 /// When the API server did not take the delete.
@@ -21,8 +21,20 @@ pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> R
     guarded(&context, run(&object, &context)).await
 }
 
+/// An object left the watch of those with a time to live: it was deleted, or the time to live was removed.
+///
+/// # Errors
+/// When the API server did not answer, or did not take a write.
+pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> {
+    let live = status::find(&context.clients.calls, &owner.namespace, &owner.name).await?;
+    if let Some(object) = live.filter(|object| object.uid().as_ref() == Some(&owner.uid)) {
+        run(&object, context).await?;
+    }
+    Ok(())
+}
+
 async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, Error> {
-    let now = clock::now();
+    let (view, now) = (context.view(object), clock::now());
     let moment = Moment {
         now,
         holder: &context.holder,
@@ -30,15 +42,20 @@ async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, E
         unchanged_for: Duration::ZERO,
         looked_up: true,
     };
-    match decide(&context.view(object), &moment) {
+    let status = match decide(&view, &moment) {
         Step::Delete => {
             status::delete(&context.clients.calls, object).await?;
             let namespace = object.namespace().unwrap_or_default();
             tracing::info!(namespace, name = object.name_any(), "deleted after its time to live");
-            Ok(Action::await_change())
+            return Ok(Action::await_change());
         }
-        step @ Step::Wait(_) => Ok(wake(&step, now).map_or_else(Action::await_change, Action::requeue)),
-        // Not finished after all, or a person's word is to be heard first: other watches have it.
-        _ => Ok(Action::await_change()),
-    }
+        step @ Step::Wait(_) => {
+            return Ok(wake(&step, now).map_or_else(Action::await_change, Action::requeue));
+        }
+        Step::Acknowledge => record::acknowledged(&view, now),
+        Step::CorrectTimes => record::corrected(&view, now),
+        // Not finished after all, or the annotation is to be handled first: other watches have it.
+        _ => return Ok(Action::await_change()),
+    };
+    put(context, &provider_of(object), object, &status).await
 }

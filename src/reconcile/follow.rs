@@ -3,13 +3,13 @@
 use super::Error;
 use super::exchange::signal;
 use super::object::{LATER, access_of, enter, put, refuse_credential, uid, unusable};
-use super::prepare::{Hindrance, allowed, urn_of};
+use super::prepare::{Hindrance, allowed, sent_to};
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::{self, Execution, FunctionInvocation};
+use crate::api::invocation::{self, Execution, FunctionInvocation, RESOLVE};
 use crate::clock;
-use crate::context::Context;
-use crate::context::followed::{Line, News, Owner, Question, Request, Topic};
+use crate::context::followed::{Line, News, Question, Request, Topic};
 use crate::context::providers::{Access, Key, Place, Standing};
+use crate::context::{Context, Owner};
 use crate::gate::{Signal, Ticket};
 use crate::lifecycle::{Conclusion, record, says_already};
 use functiongraph::{Answer, CancelType, ExecutionStatus, ListQuery, Listed, Record, Verdict};
@@ -56,7 +56,7 @@ pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &K
         }
         Some(News::Vanished) => {
             let why =
-                "FunctionGraph accepted the invocation, but its list does not show the request any more.";
+                "FunctionGraph accepted the invocation, but does not know the request by its id any more.";
             record::concluded(&view, &Conclusion::Unfollowed(why.into()), now)
         }
         None => return tell(object, context, provider, context.followed.trouble(&topic)).await,
@@ -64,22 +64,42 @@ pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &K
     put(context, provider, object, &status).await
 }
 
-/// Says why nobody can be asked about the execution.
+/// Says why FunctionGraph cannot be asked about the execution.
 async fn unreachable(
     object: &FunctionInvocation,
     context: &Context,
     provider: &Key,
-    why: Option<String>,
+    why: Unreachable,
 ) -> Result<Action, Error> {
-    if let Some(why) = why {
-        let message = format!("FunctionGraph accepted the invocation. Its end is not known: {why}");
-        let view = context.view(object);
-        if !says_already(&view, Reason::WaitingForProvider, &message) {
-            let status = record::following(&view, Reason::WaitingForProvider, message, clock::now());
-            put(context, provider, object, &status).await?;
-        }
+    let (reason, message) = match why {
+        Unreachable::Moment => return Ok(Action::requeue(LATER)),
+        Unreachable::Provider(why) => (
+            Reason::WaitingForProvider,
+            format!("FunctionGraph accepted the invocation. Its end is not known yet: {why}"),
+        ),
+        Unreachable::Elsewhere(why) => (
+            Reason::DestinationChanged,
+            format!(
+                "FunctionGraph accepted the invocation. The operator cannot see its end. {why} Set the provider back, or set the annotation {RESOLVE} to Fail or Accepted:<request id>."
+            ),
+        ),
+    };
+    let view = context.view(object);
+    if !says_already(&view, reason, &message) {
+        let status = record::following(&view, reason, message, clock::now());
+        put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(LATER))
+}
+
+/// Why FunctionGraph cannot be asked about an execution.
+enum Unreachable {
+    /// That will show in a moment.
+    Moment,
+    /// The provider cannot be used.
+    Provider(String),
+    /// The provider no longer leads to where the request went.
+    Elsewhere(String),
 }
 
 /// Says what is wrong with reading the list, or that nothing is any more.
@@ -90,18 +110,21 @@ async fn tell(
     trouble: Option<String>,
 ) -> Result<Action, Error> {
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let complains = Condition::find(conditions, ConditionType::Ready)
-        .is_some_and(|ready| matches!(ready.reason, Reason::ListUnreadable | Reason::WaitingForProvider));
+    let complains = Condition::find(conditions, ConditionType::Ready).is_some_and(|ready| {
+        let complaints = [Reason::ListUnreadable, Reason::WaitingForProvider, Reason::DestinationChanged];
+        complaints.contains(&ready.reason)
+    });
     let (reason, message) = match trouble {
         Some(trouble) => (
             Reason::ListUnreadable,
             format!(
-                "FunctionGraph accepted the invocation. Its end is not known, because the list of invocations cannot be read: {trouble}"
+                "FunctionGraph accepted the invocation. Its end is not known yet, because the operator cannot read the list of invocations: {trouble}"
             ),
         ),
-        None if complains => {
-            (Reason::Running, "FunctionGraph accepted the invocation. Its execution is followed.".to_owned())
-        }
+        None if complains => (
+            Reason::Running,
+            "FunctionGraph accepted the invocation. The operator follows its execution.".to_owned(),
+        ),
         None => return Ok(Action::requeue(AGAIN)),
     };
     let view = context.view(object);
@@ -147,7 +170,7 @@ pub async fn stop(
     };
     place.used(&access);
     let asked =
-        access.client.cancel(&topic.1, &id, CancelType::Force, &access.credential, clock::now(), CALL);
+        access.client.cancel(&topic.urn, &id, CancelType::Force, &access.credential, clock::now(), CALL);
     let why = match asked.await {
         Ok(answer) if answer.is_success() => {
             place.leave(Signal::Clean);
@@ -184,18 +207,19 @@ async fn refused(
     Ok(Action::requeue(LATER))
 }
 
-/// What to follow: the provider and the function. While the provider cannot be used: why, unless that will show
-/// in a moment.
+/// What to follow: the function, where the request went.
 fn topic(
     object: &FunctionInvocation,
     context: &Context,
     provider: &Key,
-) -> Result<(Topic, Arc<Access>), Option<String>> {
+) -> Result<(Topic, Arc<Access>), Unreachable> {
     let Some(access) = access_of(object, context, provider) else {
-        return Err(unusable(object, context, provider));
+        let why = unusable(object, context, provider);
+        return Err(why.map_or(Unreachable::Moment, Unreachable::Provider));
     };
-    let urn = urn_of(&object.spec.function, &access).map_err(Some)?;
-    Ok(((Arc::clone(provider), urn), access))
+    let urn = sent_to(object, &access).map_err(Unreachable::Elsewhere)?;
+    let endpoint = access.client.endpoint().to_string();
+    Ok((Topic { provider: Arc::clone(provider), endpoint, urn }, access))
 }
 
 fn request(object: &FunctionInvocation, context: &Context) -> Option<Request> {
@@ -206,17 +230,12 @@ fn request(object: &FunctionInvocation, context: &Context) -> Option<Request> {
     let claimed = attempt.and_then(|attempt| attempt.claim_time);
     let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST).ok());
     Some(Request {
-        owner: owner(object),
+        owner: Owner::of(object),
         id: status.request_id.clone()?,
         claimed: claimed.map_or(accepted, |time| time.min(accepted)),
         accepted,
         ours: holder == Some(context.holder.as_str()),
     })
-}
-
-fn owner(object: &FunctionInvocation) -> Owner {
-    let namespace = object.namespace().unwrap_or_default();
-    Owner { namespace, name: object.name_any(), uid: uid(object) }
 }
 
 // === The loop ===
@@ -241,7 +260,7 @@ pub async fn run(
         let (due, next) = context.followed.due(&wanted, clock::monotonic());
         for topic in due {
             let ticket = ticket(&topic);
-            match context.providers.enter(&topic.0, ticket.clone()) {
+            match context.providers.enter(&topic.provider, ticket.clone()) {
                 Some(place) => questions.push(ask_guarded(&context, topic, place)),
                 None => in_line.push((ticket, topic)),
             }
@@ -251,7 +270,7 @@ pub async fn run(
             Some((_, ticket)) = called.recv() => {
                 let Some(index) = in_line.iter().position(|(waiting, _)| waiting.uid == ticket.uid) else { continue };
                 let topic = &in_line[index].1;
-                if let Some(place) = context.providers.enter(&topic.0, ticket) {
+                if let Some(place) = context.providers.enter(&topic.provider, ticket) {
                     questions.push(ask_guarded(&context, in_line.swap_remove(index).1, place));
                 }
             }
@@ -263,10 +282,10 @@ pub async fn run(
 
 /// The place of a list in its provider's line: a turn of its own among the namespaces, so that neither waits
 /// for the other for long.
-fn ticket((provider, urn): &Topic) -> Ticket {
+fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
     let name = urn.to_string();
     Ticket {
-        uid: format!("list {provider} {name}"),
+        uid: format!("list {provider} {endpoint} {name}"),
         namespace: NO_NAMESPACE.into(),
         lane: name.clone(),
         name,
@@ -285,7 +304,7 @@ async fn ask_guarded(context: &Context, topic: Topic, place: Place) -> Vec<Owner
     match AssertUnwindSafe(ask(context, topic.clone(), place)).catch_unwind().await {
         Ok(owners) => owners,
         Err(_panic) => {
-            tracing::error!(provider = %topic.0, "a defect in the operator: reading a list panicked; please report it");
+            tracing::error!(provider = %topic.provider, "a defect in the operator: reading a list panicked; please report it");
             context.followed.failed(&topic, None, clock::monotonic())
         }
     }
@@ -294,19 +313,29 @@ async fn ask_guarded(context: &Context, topic: Topic, place: Place) -> Vec<Owner
 /// Asks for one page, and says whose objects there is news for.
 async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
     let followed = &context.followed;
-    let Standing::Ready(access) = context.providers.standing(&topic.0) else {
-        return followed.failed(&topic, None, clock::monotonic());
+    // A provider that leads elsewhere by now knows nothing of these requests: their objects say so themselves.
+    let leads_there = |access: &Access| {
+        access.client.endpoint().to_string() == topic.endpoint
+            && access.region == topic.urn.region()
+            && access.project_id == topic.urn.project_id()
+    };
+    let access = match context.providers.standing(&topic.provider) {
+        Standing::Ready(access) if leads_there(&access) => access,
+        Standing::Ready(_) | Standing::NotReady(..) | Standing::Unseen => {
+            return followed.failed(&topic, None, clock::monotonic());
+        }
     };
     let Some(question) = followed.question(&topic, clock::monotonic()) else { return Vec::new() };
     place.used(&access);
-    context.metrics.listed(&topic.0);
+    context.metrics.listed(&topic.provider);
     let (query, credential) = (query(question), &access.credential);
-    let listed = access.client.list_async_invocations(&topic.1, &query, credential, clock::now(), CALL);
+    let listed = access.client.list_async_invocations(&topic.urn, &query, credential, clock::now(), CALL);
     let trouble = match listed.await {
         Ok(Listed::Page(page)) => {
             place.leave(Signal::Clean);
             let lines = page.records.into_iter().map(line).collect();
-            return followed.told(&topic, lines, page.next_marker, clock::now(), clock::monotonic());
+            let now = (clock::now(), clock::monotonic());
+            return followed.told(&topic, lines, page.next_marker, page.date, now);
         }
         Ok(Listed::Answer(answer)) if answer.is_success() && followed.shorten(&topic, clock::monotonic()) => {
             place.leave(Signal::Clean);
@@ -317,7 +346,7 @@ async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
                 answer.verdict_of_call(access.credential.kind()),
                 Verdict::Throttled | Verdict::Unavailable { .. } | Verdict::Unauthenticated
             );
-            let why = answered(context, &topic.0, &access, place, &answer);
+            let why = answered(context, &topic.provider, &access, place, &answer);
             (!passing).then_some(why)
         }
         Err(error) => {
@@ -355,8 +384,8 @@ pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place
 
 /// The query for a question.
 #[must_use]
-pub fn query(Question { begin, end, marker, limit }: Question) -> ListQuery {
-    ListQuery { begin, end: Some(end), request_id: None, status: None, limit, marker }
+pub fn query(Question { begin, end, marker, request_id, limit }: Question) -> ListQuery {
+    ListQuery { begin, end, request_id, status: None, limit, marker }
 }
 
 fn line(record: Record) -> Line {

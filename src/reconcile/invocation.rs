@@ -1,55 +1,58 @@
-//! One run for one invocation, told in order: what is next, is it our turn, claim, send, record.
+//! One reconcile of one invocation, told in order: what is next, is it our turn, claim, send, record.
 
 use super::exchange::{Exchange, class_of, send};
 use super::object::{
-    LATER, SOON, after, announce, enter, in_line, next_step, provider_of, put, refuse_credential, told, uid,
-    wait_for,
+    LATER, SOON, after, announce, enter, in_line, next_step, provider_of, put, refuse_credential, refused,
+    told, uid, wait_for,
 };
-use super::prepare::{Hindrance, prepare};
+use super::prepare::{EMPTY, Hindrance, prepare};
 use super::{Error, follow, guarded, lookup};
 use crate::api::FunctionInvocation;
-use crate::api::condition::Reason;
-use crate::api::invocation::RESOLVE;
+use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::invocation::event_version;
 use crate::clock;
-use crate::context::Context;
 use crate::context::providers::{Access, Key, Place, Standing};
+use crate::context::{Context, IN_FLIGHT_KIB, Owner};
 use crate::gate::Signal;
+use crate::kubernetes::payload::Event;
+use crate::kubernetes::requests;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
-use crate::lifecycle::decide::wake;
-use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, record};
+use crate::lifecycle::decide::{changed_event, wake};
+use crate::lifecycle::record::Room;
+use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, Target, record, resolve};
 use crate::metrics::class_name;
 use crate::traces::{About, Attempt};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
-/// One run for one object.
+/// How long an object waits for room among the events in flight before it leaves its place to another.
+const ROOM: Duration = Duration::from_secs(1);
+
+/// One reconcile of one object.
 ///
 /// # Errors
-/// When the API server could not be brought to do what was needed; the run is taken up again.
+/// When the API server could not be brought to do what was needed; the object is taken up again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     let action = guarded(&context, run(&object, &context)).await?;
     context.failures.clear(&uid(&object));
     Ok(action)
 }
 
-/// One look at an object whose outcome is unknown: has a person said something about it?
+/// One reconcile of an object whose outcome is unknown: only you can change that, or a new spec is to be acknowledged.
 ///
 /// # Errors
 /// When the API server did not take a write.
-pub async fn settle(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn resolve(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match next_step(&object, &context) {
-        Step::Resolve(_) | Step::Unresolve | Step::Conclude(_) => reconcile(object, context).await,
-        _ => {
-            if context.view(&object).resolve.is_some_and(|word| Resolution::read(word).is_none()) {
-                let help = format!(
-                    "The annotation {RESOLVE} is not understood: say Retry, Fail, or the id of the request."
-                );
-                context.tell(|| object.object_ref(&()), Reason::NotUnderstood, &help);
-            }
-            Ok(Action::await_change())
-        }
+        Step::Resolve(_)
+        | Step::RefuseResolution
+        | Step::ForgetResolution
+        | Step::Acknowledge
+        | Step::Conclude(_) => reconcile(object, context).await,
+        _ => Ok(Action::await_change()),
     }
 }
 
@@ -63,16 +66,7 @@ async fn run(object: &FunctionInvocation, context: &Arc<Context>) -> Result<Acti
     }
     let status = match step {
         Step::Invoke { number } => return invoke(object, context, &provider, number).await,
-        Step::Save => {
-            let State::Claimed { number, .. } = State::of(view.status) else {
-                return Ok(Action::requeue(SOON));
-            };
-            let Some(reply) = context.journal.reply(&uid(object), number) else {
-                return Ok(Action::requeue(SOON));
-            };
-            let trace = Attempt::default(); // the one of its attempt is over
-            return Box::pin(save(context, &provider, object.clone(), number, reply, trace)).await;
-        }
+        Step::Save => return Box::pin(save_known(object, context, &provider)).await,
         Step::Delete => {
             Box::pin(status::delete(&context.clients.calls, object)).await?;
             return Ok(Action::await_change());
@@ -82,39 +76,84 @@ async fn run(object: &FunctionInvocation, context: &Arc<Context>) -> Result<Acti
         }
         Step::HandBack => {
             if let State::Claimed { number, .. } = State::of(view.status) {
-                context.journal.returned(&uid(object), number);
+                context.journal.returned(&Owner::of(object), number);
             }
             record::handed_back(&view, now)
         }
         Step::GiveUpOwn => {
             let why = "the operator lost track of the request while it was being sent";
-            record::in_doubt(&view, why, now, clock::chance())
+            record::ambiguous(&view, why, now, clock::chance())
         }
         Step::TakeOver => {
             let why = "the operator process that was sending it did not report back";
-            record::in_doubt(&view, why, now, clock::chance())
+            record::ambiguous(&view, why, now, clock::chance())
         }
         Step::Conclude(conclusion) => record::concluded(&view, &conclusion, now),
         Step::LookUp => return Box::pin(lookup::look_up(object, context, &provider)).await,
         Step::Follow => return Box::pin(follow::follow(object, context, &provider)).await,
         Step::Stop => return Box::pin(follow::stop(object, context, &provider)).await,
         Step::Resolve(resolution) => {
-            tracing::info!(
+            return Box::pin(act(object, context, &provider, &resolution)).await;
+        }
+        Step::RefuseResolution => return Box::pin(refuse(object, context, &provider, None)).await,
+        Step::ForgetResolution => resolve::forgotten(&view, now),
+        Step::CorrectTimes => {
+            let ahead = view.written_ahead(now);
+            tracing::warn!(
                 namespace = object.namespace(),
                 name = object.name_any(),
-                resolution = resolution.as_str(),
-                "a doubt was settled by hand"
+                ?ahead,
+                "a status was written by a clock that ran ahead; its times are corrected"
             );
-            lifecycle::settle::resolved(&view, &resolution, now)
+            record::corrected(&view, now)
         }
-        Step::Unresolve => lifecycle::settle::withdrawn(&view),
+        Step::Acknowledge => record::acknowledged(&view, now),
         Step::Suspend => record::suspended(&view, now),
         Step::Resume => record::resumed(&view, now),
     };
     Box::pin(put(context, &provider, object, &status)).await
 }
 
-/// Takes a place, or stands in line for one.
+/// The annotation resolves the attempt, unless it names the request of another object.
+async fn act(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    resolution: &Resolution,
+) -> Result<Action, Error> {
+    if let Resolution::Accepted(id) = resolution {
+        let served = context.options.namespace.as_deref();
+        if requests::is_of_another(&context.clients.calls, served, id, &uid(object)).await? {
+            let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";
+            let because = (Reason::RequestIdInUse, message.to_owned());
+            return refuse(object, context, provider, Some(because)).await;
+        }
+    }
+    tracing::info!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        resolution = resolution.as_str(),
+        "the annotation functiongraph.io/resolve resolves an ambiguous attempt"
+    );
+    let status = resolve::resolved(&context.view(object), resolution, clock::now());
+    put(context, provider, object, &status).await
+}
+
+/// The annotation changes nothing: the status says why, and an Event.
+async fn refuse(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    because: Option<(Reason, String)>,
+) -> Result<Action, Error> {
+    let status = resolve::refused(&context.view(object), because, clock::now());
+    if let Some(refused) = Condition::find(&status.conditions, ConditionType::ResolutionRefused) {
+        context.tell(|| object.object_ref(&()), refused.reason, &refused.message);
+    }
+    put(context, provider, object, &status).await
+}
+
+/// Takes a place, or waits in line for one.
 async fn invoke(
     object: &FunctionInvocation,
     context: &Arc<Context>,
@@ -125,7 +164,7 @@ async fn invoke(
         return Ok(Action::await_change());
     }
     match enter(object, context, provider) {
-        // On the heap: ten thousand that only stand in line must not each hold room for an attempt.
+        // On the heap: ten thousand that only wait in line must not each hold room for an attempt.
         Some(place) => Box::pin(attempt(object, context, provider, number, place)).await,
         None => Box::pin(in_line(object, context, provider)).await,
     }
@@ -140,26 +179,31 @@ async fn attempt(
     mut place: Place,
 ) -> Result<Action, Error> {
     let began = clock::now();
-    let prepared = match prepare(object, context, provider).await? {
+    let mut prepared = match prepare(object, context, provider).await? {
         Ok(prepared) => prepared,
         Err(Hindrance::Moment) => return Ok(Action::requeue(SOON)),
         Err(Hindrance::NotYet(reason, message)) => {
             return wait_for(object, context, provider, reason, message).await;
         }
         Err(Hindrance::Never(reason, message)) => {
-            let conclusion = Conclusion::Failed(reason, message);
-            let status = record::concluded(&context.view(object), &conclusion, clock::now());
-            return put(context, provider, object, &status).await;
+            return conclude(object, context, provider, &Conclusion::Failed(reason, message)).await;
         }
+    };
+    if let Some(conclusion) = changed_event(&context.view(object), &prepared.target.event_version) {
+        return conclude(object, context, provider, &conclusion).await;
+    }
+    let Some(_room) = room(context, prepared.event_bytes).await else {
+        return Ok(Action::requeue(SOON));
     };
     let prepared_at = clock::now();
     let marked = match mark(object, context).await? {
         Ok(marked) => marked,
         Err(look_again) => return Ok(Action::requeue(look_again)),
     };
-    let claim = match claim(marked.as_deref().unwrap_or(object), context, number).await? {
+    let claimable = marked.as_deref().unwrap_or(object);
+    let mut claim = match claim(claimable, context, provider, number, &prepared.target).await? {
         Ok(claim) => claim,
-        Err(look_again) => return Ok(Action::requeue(look_again)),
+        Err(action) => return Ok(action),
     };
     let about = About {
         provider,
@@ -172,14 +216,24 @@ async fn attempt(
     trace.step("claimed", clock::now());
     if must_not_send(&claim, context, provider, &prepared.access) {
         trace.step("handed back", clock::now());
-        context.journal.returned(&uid(object), claim.number());
+        context.journal.returned(&Owner::of(object), claim.number());
         let object = claim.spend();
         let status = record::handed_back(&context.view(&object), clock::now());
         return put(context, provider, &object, &status).await;
     }
+    let event = match event(&mut claim, context, prepared.event.take()) {
+        Ok(event) => event,
+        Err(conclusion) => {
+            trace.step("handed back", clock::now());
+            context.journal.returned(&Owner::of(object), claim.number());
+            let object = claim.spend();
+            let status = record::not_as_claimed(&context.view(&object), &conclusion, clock::now());
+            return put(context, provider, &object, &status).await;
+        }
+    };
     place.used(&prepared.access);
     let Exchange { object, number, reply, signal, unauthenticated } =
-        send(context, provider, &prepared, claim, &mut trace).await;
+        send(context, provider, &prepared, event, claim, &mut trace).await;
     if unauthenticated {
         let message = match &reply {
             Reply::Trouble(trouble) => trouble.message.clone(),
@@ -192,6 +246,41 @@ async fn attempt(
     }
     place.leave(signal);
     save(context, provider, object, number, reply, trace).await
+}
+
+/// Ends an object that no attempt can help.
+async fn conclude(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    conclusion: &Conclusion,
+) -> Result<Action, Error> {
+    let status = record::concluded(&context.view(object), conclusion, clock::now());
+    put(context, provider, object, &status).await
+}
+
+/// Room for an event among those in flight, if there is some soon.
+async fn room(context: &Context, bytes: usize) -> Option<OwnedSemaphorePermit> {
+    let kib = bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB);
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX);
+    let waiting = Arc::clone(&context.in_flight).acquire_many_owned(kib);
+    tokio::time::timeout(ROOM, waiting).await.ok()?.ok()
+}
+
+/// The event to send: the one that was fetched, or the one in the object as it was claimed. The object does not keep it.
+fn event(claim: &mut Claim, context: &Context, fetched: Option<Event>) -> Result<Event, Conclusion> {
+    let inline = claim.take_payload();
+    if let Some(event) = fetched {
+        return Ok(event);
+    }
+    let bytes = match inline {
+        Some(payload) => payload.into_event().unwrap_or_default(),
+        None => EMPTY.to_vec(),
+    };
+    match changed_event(&context.view(claim.object()), &event_version(&bytes)) {
+        None => Ok(Event::inline(bytes)),
+        Some(conclusion) => Err(conclusion),
+    }
 }
 
 /// Marks an object that was never claimed, where that is asked for: what it is then; if it could not be marked, when to
@@ -210,39 +299,35 @@ async fn mark(
             Ok(Err(SOON))
         }
         Written::Gone => Ok(Err(LATER)),
-        Written::Refused(why) => Ok(Err(refused(object, context, &why))),
+        Written::Refused(why) | Written::TooLarge(why) => Ok(Err(refused(object, context, &why))),
     }
 }
 
-/// Tells that the API server refuses what must be written before an attempt, and when to look again.
-fn refused(object: &FunctionInvocation, context: &Context, why: &str) -> Duration {
-    context.tell(|| object.object_ref(&()), Reason::StatusRefused, why);
-    tracing::error!(
-        namespace = object.namespace(),
-        name = object.name_any(),
-        why,
-        "the API server refused a claim; nothing was sent"
-    );
-    LATER
-}
-
-/// Writes the claim; if the attempt is not ours, says when to look again.
+/// Writes the claim; if the attempt is not ours, says what comes next.
 async fn claim(
     object: &FunctionInvocation,
     context: &Context,
+    provider: &Key,
     number: i64,
-) -> Result<Result<Claim, Duration>, Error> {
-    let wanted = record::claimed(&context.view(object), number, &context.holder, clock::now());
+    target: &Target,
+) -> Result<Result<Claim, Action>, Error> {
+    let wanted = record::claimed(&context.view(object), number, &context.holder, target, clock::now());
     let unsent = || context.journal.memory(&uid(object), number) == Memory::Nothing;
     match status::claim(&context.clients.calls, object, &wanted, number, &context.holder, unsent).await? {
         Claimed::Ours(claim) => Ok(Ok(*claim)),
         Claimed::Lost(fresh) => {
             context.metrics.conflict();
             let step = next_step(&fresh, context);
-            Ok(Err(wake(&step, clock::now()).unwrap_or(LATER).max(SOON)))
+            let rest = wake(&step, clock::now()).unwrap_or(LATER).max(SOON);
+            Ok(Err(Action::requeue(rest)))
         }
-        Claimed::Gone => Ok(Err(LATER)),
-        Claimed::Refused(why) => Ok(Err(refused(object, context, &why))),
+        Claimed::Gone => Ok(Err(Action::requeue(LATER))),
+        Claimed::Refused(why) => Ok(Err(Action::requeue(refused(object, context, &why)))),
+        Claimed::TooLarge(_) => {
+            let message = "The object is too large: it has no room for the status that must be written before anything is sent. Create a new FunctionInvocation with a smaller event, or with payloadFrom.";
+            let conclusion = Conclusion::Failed(Reason::InvalidPayload, message.into());
+            conclude(object, context, provider, &conclusion).await.map(Err)
+        }
     }
 }
 
@@ -260,6 +345,21 @@ fn must_not_send(claim: &Claim, context: &Context, provider: &Key, access: &Acce
         || !usable
 }
 
+/// Writes the answer that this process has in hand.
+pub(super) async fn save_known(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+) -> Result<Action, Error> {
+    let state = object.status.as_ref().map_or(State::Fresh, State::of);
+    let State::Claimed { number, .. } = state else { return Ok(Action::requeue(SOON)) };
+    let Some(reply) = context.journal.reply(&uid(object), number) else {
+        return Ok(Action::requeue(SOON));
+    };
+    let trace = Attempt::default(); // the one of its attempt is over
+    save(context, provider, object.clone(), number, reply, trace).await
+}
+
 /// Writes what an attempt ended with; it is logged first, so that an answer is never lost without a trace.
 async fn save(
     context: &Context,
@@ -269,8 +369,8 @@ async fn save(
     reply: Reply,
     mut trace: Attempt,
 ) -> Result<Action, Error> {
-    let (uid, name) = (uid(&object), object.name_any());
-    let namespace = object.namespace().unwrap_or_default();
+    let owner = Owner::of(&object);
+    let Owner { namespace, name, uid } = &owner;
     let (request_id, instance_id) = match &reply {
         Reply::Accepted(acceptance) => (acceptance.request_id.as_deref(), acceptance.instance_id.as_deref()),
         Reply::Trouble(_) => (None, None),
@@ -278,12 +378,16 @@ async fn save(
     let class = class_name(class_of(&reply));
     tracing::info!(namespace, name, uid, attempt = number, class, request_id, instance_id, "answer");
     let (now, chance) = (clock::now(), clock::chance());
-    let compose = |object: &FunctionInvocation| record::answered(&context.view(object), &reply, now, chance);
+    let rooms: Vec<Room> = std::iter::successors(Some(Room::Enough), |room| room.less()).collect();
+    let compose = |object: &FunctionInvocation, too_large: usize| {
+        let status = record::answered(&context.view(object), &reply, now, chance);
+        rooms.get(too_large).map(|room| record::fitted(status, *room))
+    };
     let (before, object_ref) = (told(&object), object.object_ref(&()));
     let recorded = status::record(&context.clients.calls, object, compose).await;
     match recorded {
         Recorded::Done(fresh) => {
-            context.journal.saved(&uid, number, clock::monotonic());
+            context.journal.saved(&owner, number, clock::monotonic());
             announce(context, provider, before, &fresh);
             trace.step("recorded", clock::now());
             if let (Reply::Accepted(_), Some(created)) = (&reply, &fresh.metadata.creation_timestamp) {
@@ -298,7 +402,7 @@ async fn save(
             Ok(Action::requeue(SOON))
         }
         Recorded::TooLate(why) => {
-            context.journal.saved(&uid, number, clock::monotonic());
+            context.journal.saved(&owner, number, clock::monotonic());
             context.metrics.lost();
             tracing::warn!(
                 namespace,

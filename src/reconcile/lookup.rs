@@ -1,69 +1,56 @@
-//! Asks the service what became of a request in doubt: two looks at its list, half a minute apart.
+//! Reads the service's list for evidence about an ambiguous attempt. What it shows is said in status, and decides
+//! nothing: an empty list proves nothing, and a request in it may be somebody else's.
 
 use super::Error;
 use super::follow::{CALL, answered, query};
 use super::object::{LATER, SOON, access_of, enter, in_line, put, uid, wait_for};
-use super::prepare::{Hindrance, allowed};
+use super::prepare::{Hindrance, allowed, sent_to};
 use crate::api::FunctionInvocation;
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::DeliveryPolicy;
+use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::context::Context;
 use crate::context::followed::{PAGE, Question};
-use crate::context::lookups::BETWEEN;
 use crate::context::providers::{Access, Key, Place};
 use crate::gate::Signal;
-use crate::kubernetes::recorded;
-use crate::lifecycle::{display, later, settle, until};
-use functiongraph::{Fetched, FunctionUrn, Listed, Qualifier, Verdict};
+use crate::lifecycle::{Evidence, display, later, record};
+use functiongraph::{FunctionUrn, Listed};
 use jiff::Timestamp;
-use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The window of the list begins this long before the claim, and ends this long after the last moment in
-/// which the request can have been accepted: clocks differ.
+/// A request that was ambiguous for this long is not on its way any more: a gateway waits for an answer for 90 s at most.
+const UNDERWAY: Duration = Duration::from_secs(100);
+
+/// The process that sent the request reads the list first. Others do it when it has not in this time.
+const LEAD: Duration = Duration::from_mins(1);
+
+/// The window of the list begins this long before the claim, and ends this long after the request can have arrived.
 const MARGIN: Duration = Duration::from_mins(1);
 
-/// Between the claim and the first byte of the request.
-const SEND_WINDOW: Duration = Duration::from_secs(10);
+/// Clocks that differ by more than this are told of: then the window may be the wrong one.
+const SKEW: Duration = Duration::from_secs(30);
 
 /// Candidates that a status has room for.
 const CANDIDATES: usize = 5;
 
-/// A list with more pages than this is not read to its end: it tells nothing that a person could use.
+/// A list with more pages than this is not read to its end.
 const PAGES: usize = 50;
 
-/// The process that sent the request looks first: it alone can learn that the request was not accepted. Others
-/// look when it has not settled the doubt in this time.
-const LEAD: Duration = Duration::from_mins(1);
-
-/// The service's clock and ours may differ by so much: half of what the window has to spare.
-const SKEW: Duration = Duration::from_secs(30);
-
-/// What a look at the list has shown.
-struct Look {
+/// What the list has shown.
+#[derive(Debug, Default)]
+struct Seen {
     /// The ids of the requests in the window.
     ids: BTreeSet<String>,
-    /// Whether these are certainly all: every page was read, and the clocks agree on the window.
+    /// Whether every page was read.
     complete: bool,
+    /// By how much the service's clock and ours differ, as far as that is known.
+    skew: Duration,
 }
 
-/// What both looks have shown.
-struct Findings {
-    /// The attempt's number.
-    number: i64,
-    /// Requests that no other invocation has recorded.
-    left: Vec<String>,
-    /// Whether both show for certain that the request was not accepted.
-    not_accepted: bool,
-    /// Whether a single request that is left can only be this one.
-    exclusive: bool,
-}
-
-/// One look.
+/// Reads the list once, when the request can no longer be on its way.
 ///
 /// # Errors
 /// When the API server did not do what was needed.
@@ -75,77 +62,45 @@ pub async fn look_up(
     let (uid, now) = (uid(object), clock::monotonic());
     let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
     let number = attempt.and_then(|attempt| attempt.number).unwrap_or_default();
-    let Some(claimed) = attempt.and_then(|attempt| attempt.claim_time) else {
-        // Without a time there is nothing to look for.
-        context.lookups.done(&uid, number, now);
-        return Ok(Action::requeue(Duration::ZERO));
-    };
     let ours = attempt.and_then(|attempt| attempt.holder.as_deref()) == Some(context.holder.as_str());
-    let timeout = Duration::from_secs(object.spec.request_timeout_seconds.unsigned_abs());
-    let sent_by = later(claimed, SEND_WINDOW + timeout);
-    let first = context.lookups.first(&uid, number, now);
-    let rest = if let Some((at, _)) = first {
-        BETWEEN.saturating_sub(now.duration_since(at))
-    } else {
-        // What is still being accepted cannot be in the list.
-        let accepting = until(sent_by, clock::now()).min(SEND_WINDOW + timeout);
-        let lead = LEAD.saturating_sub(context.lookups.age(&uid, number, now));
-        if ours { accepting } else { accepting.max(lead) }
-    };
+    let wait = if ours { UNDERWAY } else { UNDERWAY + LEAD };
+    let rest = wait.saturating_sub(context.lookups.age(&uid, number, now));
     if !rest.is_zero() {
         return say(object, context, provider, rest).await;
     }
     let Some(access) = access_of(object, context, provider) else {
         return in_line(object, context, provider).await;
     };
-    let urn = match allowed(object, context, &access).await? {
+    let urn = match sent_to(object, &access) {
         Ok(urn) => urn,
-        Err(Hindrance::Moment) => return Ok(Action::requeue(SOON)),
-        Err(Hindrance::NotYet(..) | Hindrance::Never(..)) => {
-            context.lookups.done(&uid, number, now);
-            return Ok(Action::requeue(Duration::ZERO));
-        }
+        Err(why) => return conclude(object, context, provider, not_read(&why)).await,
     };
-    let window = Question {
-        begin: claimed.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN),
-        end: later(sent_by, MARGIN),
-        marker: None,
-        limit: PAGE,
+    match allowed(object, context, &access).await? {
+        Ok(_) => {}
+        Err(Hindrance::Moment) => return Ok(Action::requeue(SOON)),
+        Err(Hindrance::NotYet(_, why) | Hindrance::Never(_, why)) => {
+            return conclude(object, context, provider, not_read(&why)).await;
+        }
+    }
+    let Some(claimed) = attempt.and_then(|attempt| attempt.claim_time) else {
+        let why = "The status does not say when the request was sent.";
+        return conclude(object, context, provider, not_read(why)).await;
     };
     let Some(place) = enter(object, context, provider) else {
         return in_line(object, context, provider).await;
     };
-    let Some(Look { ids, complete }) = list(context, &access, &urn, window.clone(), (provider, place)).await
-    else {
+    let window = claimed.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN)..later(claimed, UNDERWAY + MARGIN);
+    let question =
+        Question { begin: window.start, end: Some(window.end), marker: None, request_id: None, limit: PAGE };
+    let Some(seen) = list(context, &access, &urn, question, (provider, place)).await else {
         return say(object, context, provider, LATER).await;
     };
-    let others = if ids.is_empty() {
-        recorded::Others::default()
-    } else {
-        let (client, served) = (&context.clients.calls, context.options.namespace.as_deref());
-        recorded::of_others(client, served, object, &ids, window.begin..window.end).await?
-    };
-    let left: Vec<String> = ids.into_iter().filter(|id| !others.request_ids.contains(id)).collect();
-    let Some((_, nothing_before)) = first else {
-        context.lookups.looked(&uid, number, complete && left.is_empty(), clock::monotonic());
-        return say(object, context, provider, BETWEEN).await;
-    };
-    // Of a request that another process sent nobody knows that nothing of it is still on its way: a process that
-    // was stopped may go on. And no document says under which name a call through an alias is listed.
-    let no_alias = !matches!(urn.qualifier(), Qualifier::Alias(_));
-    let mut not_accepted = left.is_empty() && complete && nothing_before && ours && no_alias;
-    if not_accepted {
-        let Some(recorded) = is_recorded(context, provider, &access, &urn).await else {
-            return say(object, context, provider, LATER).await;
-        };
-        not_accepted = recorded;
-    }
-    // Another of the same function in the same doubt has as good a claim to it.
-    let exclusive = access.exclusive_invoker && complete && !others.in_doubt;
-    conclude(object, context, provider, Findings { number, left, not_accepted, exclusive }).await
+    let shared = object.spec.provider_ref.kind == ProviderKind::ClusterFunctionGraphProvider;
+    let place = format!("FunctionGraph's list of {} at {}", display(&object.spec), access.client.endpoint());
+    conclude(object, context, provider, evidence(seen, &place, window, clock::now(), shared)).await
 }
 
-/// Says what is being done, and looks again after `rest`.
+/// Says what the operator is doing, and takes the object up again after `rest`.
 async fn say(
     object: &FunctionInvocation,
     context: &Context,
@@ -155,58 +110,76 @@ async fn say(
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = Condition::find(conditions, ConditionType::Ready);
     if ready.is_none_or(|ready| ready.reason != Reason::LookingUp) {
-        let message = "It is not known whether FunctionGraph accepted the request. Its list of invocations is read to find out.";
+        let message = "It cannot be known whether FunctionGraph accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and says here what it shows.";
         wait_for(object, context, provider, Reason::LookingUp, message.into()).await?;
     }
     Ok(Action::requeue(rest.max(SOON)))
 }
 
-/// The second look has been made.
 async fn conclude(
     object: &FunctionInvocation,
     context: &Context,
     provider: &Key,
-    Findings { number, left, not_accepted, exclusive }: Findings,
+    evidence: Evidence,
 ) -> Result<Action, Error> {
-    let (view, uid) = (context.view(object), uid(object));
-    let (function, name) = (display(&object.spec), object.name_any());
-    let status = match left.as_slice() {
-        [] if not_accepted => {
-            tracing::info!(namespace = object.namespace(), name, function, "looked up: not accepted");
-            settle::not_accepted(&view, clock::now(), clock::chance())
-        }
-        [only] if exclusive => {
-            tracing::info!(
-                namespace = object.namespace(),
-                name,
-                function,
-                request_id = only,
-                "looked up: found"
-            );
-            settle::found(&view, only.clone(), clock::now())
-        }
-        candidates => {
-            context.lookups.done(&uid, number, clock::monotonic());
-            if view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce {
-                return Ok(Action::requeue(Duration::ZERO));
-            }
-            // Some of many would be read as all there are.
-            let named = if candidates.len() > CANDIDATES { Vec::new() } else { candidates.to_vec() };
-            settle::unresolved(&view, named, clock::now())
-        }
-    };
+    let status = record::looked_up(&context.view(object), evidence, clock::now());
     put(context, provider, object, &status).await
 }
 
-/// The requests in the window; `None` if they cannot be read now. All pages at one place: doubt is rare.
+/// Why there is no evidence.
+fn not_read(why: &str) -> Evidence {
+    let sentence =
+        format!("The operator did not read FunctionGraph's list. {why} Look in the function's logs.");
+    Evidence { request_ids: Vec::new(), sentence }
+}
+
+/// What was seen, for people. Under a provider that several namespaces share, the ids may be another tenant's.
+fn evidence(
+    Seen { ids, complete, skew }: Seen,
+    list: &str,
+    window: std::ops::Range<Timestamp>,
+    read: Timestamp,
+    shared: bool,
+) -> Evidence {
+    let time = |time: Timestamp| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    let count = match ids.len() {
+        0 => "no request".to_owned(),
+        1 => "1 request".to_owned(),
+        more => format!("{more} requests"),
+    };
+    let named = !shared && !ids.is_empty() && ids.len() <= CANDIDATES;
+    let request_ids: Vec<String> = if named { ids.into_iter().collect() } else { Vec::new() };
+    let names = if named { format!(": {}", request_ids.join(", ")) } else { String::new() };
+    let mut sentence = format!(
+        "{list}, read at {}, shows {count} from {} to {}{names}.",
+        time(read),
+        time(window.start),
+        time(window.end)
+    );
+    if count == "no request" {
+        sentence.push_str(" That does not prove that the request was not accepted.");
+    }
+    if !complete {
+        sentence.push_str(" It was too long to be read to its end.");
+    }
+    if skew > SKEW {
+        let skew = skew.as_secs();
+        sentence.push_str(&format!(
+            " FunctionGraph's clock and the operator's differ by {skew} s, so the request may be outside of that time."
+        ));
+    }
+    Evidence { request_ids, sentence }
+}
+
+/// The requests in the window; `None` if they cannot be read now. All pages at one place: an ambiguous attempt is rare.
 async fn list(
     context: &Context,
     access: &Access,
     urn: &FunctionUrn,
     mut question: Question,
     (provider, mut place): (&Key, Place),
-) -> Option<Look> {
-    let mut look = Look { ids: BTreeSet::new(), complete: true };
+) -> Option<Seen> {
+    let mut seen = Seen::default();
     place.used(access);
     for _ in 0..PAGES {
         context.metrics.listed(provider);
@@ -216,10 +189,10 @@ async fn list(
             Ok(Listed::Page(page)) => {
                 let now = clock::now();
                 // The service may leave out the marker: a full page without one may not be the last.
-                let cut = page.next_marker.is_none() && page.records.len() >= usize::from(question.limit);
-                let agrees = page.date.is_some_and(|date| now.duration_since(date).unsigned_abs() <= SKEW);
-                look.complete &= agrees && !cut;
-                look.ids.extend(page.records.into_iter().map(|record| record.request_id));
+                seen.complete =
+                    page.next_marker.is_none() && page.records.len() < usize::from(question.limit);
+                seen.skew = page.date.map_or(seen.skew, |date| now.duration_since(date).unsigned_abs());
+                seen.ids.extend(page.records.into_iter().map(|record| record.request_id));
                 question.marker = page.next_marker;
             }
             Ok(Listed::Answer(answer)) if answer.is_success() && question.limit > 1 => {
@@ -239,29 +212,43 @@ async fn list(
             }
         }
         if question.marker.is_none() {
-            place.leave(Signal::Clean);
-            return Some(look);
+            break;
         }
     }
     place.leave(Signal::Clean);
-    Some(Look { complete: false, ..look })
+    Some(seen)
 }
 
-/// Whether the service keeps the status of every asynchronous invocation of the function: only then does an
-/// empty list mean that there was none. `None` if it cannot be asked now.
-async fn is_recorded(context: &Context, provider: &Key, access: &Access, urn: &FunctionUrn) -> Option<bool> {
-    let config = access.client.async_invoke_config(urn, &access.credential, clock::now(), CALL).await;
-    match config {
-        Ok(Fetched::Settings(config)) => Some(config.status_log_enabled),
-        Ok(Fetched::Answer(answer)) => {
-            tracing::warn!(%provider, status = answer.status, "the settings of a function cannot be read");
-            let refused = answer.verdict_of_call(access.credential.kind()) == Verdict::Refused;
-            (refused || answer.is_success()).then_some(false)
-        }
-        Err(error) => {
-            context.providers.ask_to_inspect(provider);
-            tracing::warn!(%provider, %error, "the settings of a function cannot be read");
-            None
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(ids: &[&str], complete: bool, skew: u64, shared: bool) -> Evidence {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        let seen = Seen { ids, complete, skew: Duration::from_secs(skew) };
+        let at = |second| Timestamp::from_second(second).unwrap();
+        evidence(seen, "The list of f at https://there", at(0)..at(60), at(120), shared)
+    }
+
+    #[test]
+    fn what_a_list_shows_is_said_and_never_more() {
+        let none = told(&[], true, 0, false);
+        assert_eq!(
+            none.sentence,
+            "The list of f at https://there, read at 1970-01-01T00:02:00Z, shows no request from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z. That does not prove that the request was not accepted."
+        );
+        let two = told(&["a", "b"], true, 0, false);
+        assert_eq!(two.request_ids, ["a", "b"]);
+        assert!(
+            two.sentence
+                .ends_with("shows 2 requests from 1970-01-01T00:00:00Z to 1970-01-01T00:01:00Z: a, b.")
+        );
+        let shared = told(&["a"], true, 0, true);
+        assert!(shared.request_ids.is_empty() && !shared.sentence.contains(": a"), "{shared:?}");
+        let many = told(&["a", "b", "c", "d", "e", "f"], false, 31, false);
+        assert!(many.request_ids.is_empty());
+        assert!(many.sentence.contains("shows 6 requests"), "{many:?}");
+        assert!(many.sentence.contains("too long to be read to its end"), "{many:?}");
+        assert!(many.sentence.contains("differ by 31 s"), "{many:?}");
     }
 }

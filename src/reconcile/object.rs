@@ -1,30 +1,34 @@
-//! What every run does with its object: judge it, find it a place, write it, wait with it.
+//! What every reconcile does with its object: judge it, find it a place, write it, wait with it.
 
 use super::Error;
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{Outcome, ProviderKind, ProviderRef};
 use crate::api::{FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
-use crate::context::Context;
 use crate::context::providers::{self, Access, Key, Place, Standing};
-use crate::gate::Ticket;
+use crate::context::{Context, Owner};
+use crate::gate::{GateState, Phase, Ticket};
 use crate::kubernetes::status::{self, Written};
 use crate::lifecycle::decide::wake;
+use crate::lifecycle::record::Room;
 use crate::lifecycle::{Memory, Moment, State, Step, decide, display, later, record, says_already, until};
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The watch brings every change; this is how long we trust it to, before looking again ourselves.
 pub const SOON: Duration = Duration::from_secs(1);
 
-/// What only a person or another controller can mend is looked at again this often.
+/// What only you or another controller can fix is checked again this often.
 pub const LATER: Duration = Duration::from_secs(15);
 
-/// In line, an object is called when its turn comes. A call that came too late on a starved machine is made
-/// good by asking again this often.
+/// In line, an object is called when its turn comes. In case a call is lost, it asks again this often.
 const LINE: Duration = Duration::from_secs(30);
+
+/// An object that is due for this long says that it waits, and why: until then, most have had their turn.
+const QUEUED: Duration = Duration::from_secs(10);
 
 /// An object younger than this does not complain that its provider is missing: the two are often applied
 /// together, and a complaint costs a write.
@@ -41,9 +45,9 @@ pub fn next_step(object: &FunctionInvocation, context: &Context) -> Step {
             unchanged_for = context.journal.unchanged_for(&uid, number, &holder, clock::monotonic());
         }
     }
-    let doubtful = matches!(State::of(view.status), State::Doubtful { .. });
+    let ambiguous = matches!(State::of(view.status), State::Doubtful { .. });
     let number = view.status.attempt.as_ref().and_then(|attempt| attempt.number).unwrap_or_default();
-    let looked_up = doubtful && view.lookup && context.lookups.exhausted(&uid, number, clock::monotonic());
+    let looked_up = ambiguous && view.lookup && context.lookups.exhausted(&uid, number, clock::monotonic());
     decide(&view, &Moment { now: clock::now(), holder: &context.holder, memory, unchanged_for, looked_up })
 }
 
@@ -67,37 +71,51 @@ pub fn refuse_credential(context: &Context, provider: &Key, access: &Access, mes
     context.providers.ask_to_inspect(provider);
 }
 
-/// Writes a status that follows from no exchange.
+/// Writes a status that follows from no exchange, or as much of it as the object has room for.
 pub async fn put(
     context: &Context,
     provider: &Key,
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
 ) -> Result<Action, Error> {
-    match status::write(&context.clients.calls, object, status).await? {
-        Written::Done(fresh) => {
-            if let State::Claimed { number, .. } = object.status.as_ref().map_or(State::Fresh, State::of) {
-                context.journal.saved(&uid(object), number, clock::monotonic());
+    let mut room = Room::Enough;
+    let why = loop {
+        let fitted = record::fitted(status.clone(), room);
+        match status::write(&context.clients.calls, object, &fitted).await? {
+            Written::Done(fresh) => {
+                if let State::Claimed { number, .. } = object.status.as_ref().map_or(State::Fresh, State::of)
+                {
+                    context.journal.saved(&Owner::of(object), number, clock::monotonic());
+                }
+                announce(context, provider, told(object), &fresh);
+                return Ok(after(&fresh, context));
             }
-            announce(context, provider, told(object), &fresh);
-            Ok(after(&fresh, context))
+            Written::Conflict => {
+                context.metrics.conflict();
+                return Ok(Action::requeue(SOON));
+            }
+            // Most likely; a write can also be answered 404 while the object is there.
+            Written::Gone => return Ok(Action::requeue(LATER)),
+            Written::Refused(why) => break why,
+            Written::TooLarge(why) => match room.less() {
+                Some(less) => room = less,
+                None => break why,
+            },
         }
-        Written::Conflict => {
-            context.metrics.conflict();
-            Ok(Action::requeue(SOON))
-        }
-        // Most likely; a write can also be answered 404 while the object is there.
-        Written::Gone => Ok(Action::requeue(LATER)),
-        Written::Refused(why) => {
-            tracing::error!(
-                namespace = object.namespace(),
-                name = object.name_any(),
-                why,
-                "the API server refused a status"
-            );
-            Ok(Action::requeue(LATER))
-        }
-    }
+    };
+    Ok(Action::requeue(refused(object, context, &why)))
+}
+
+/// Tells that the API server refuses what the operator writes, and when to try again.
+pub fn refused(object: &FunctionInvocation, context: &Context, why: &str) -> Duration {
+    context.tell(|| object.object_ref(&()), Reason::StatusRefused, why);
+    tracing::error!(
+        namespace = object.namespace(),
+        name = object.name_any(),
+        why,
+        "the API server refuses a status; nothing is sent, and the operator tries again"
+    );
+    LATER
 }
 
 /// What an object has told the world: its outcome and the reason of its `Ready` condition.
@@ -130,16 +148,51 @@ pub fn after(fresh: &FunctionInvocation, context: &Context) -> Action {
     wake(&step, clock::now()).map_or_else(Action::await_change, |wait| Action::requeue(wait.max(SOON)))
 }
 
-/// Stands in line. If the provider cannot be used, the object says so.
+/// Waits in line. If the provider cannot be used, or it takes long, the object says so.
 pub async fn in_line(
     object: &FunctionInvocation,
     context: &Context,
     provider: &Key,
 ) -> Result<Action, Error> {
-    match unusable(object, context, provider) {
-        Some(message) => wait_for(object, context, provider, Reason::WaitingForProvider, message).await,
-        None => Ok(Action::requeue(look_again(object, context))),
+    if let Some(message) = unusable(object, context, provider) {
+        return wait_for(object, context, provider, Reason::WaitingForProvider, message).await;
     }
+    let (view, now) = (context.view(object), clock::now());
+    let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+    let again = look_again(object, context);
+    if ready.is_some_and(|ready| ready.reason == Reason::Queued) {
+        return Ok(Action::requeue(again));
+    }
+    let due = view.status.next_attempt_time.unwrap_or(view.start(now)).min(now);
+    let rest = until(later(due, QUEUED), now);
+    if !rest.is_zero() {
+        return Ok(Action::requeue(rest.min(again)));
+    }
+    if !context.queue_notices.take(clock::monotonic()) {
+        return Ok(Action::requeue(again));
+    }
+    let message = queued(&context.providers.state(provider), now, clock::monotonic());
+    wait_for(object, context, provider, Reason::Queued, message).await
+}
+
+/// Why an object waits for its turn.
+fn queued(state: &GateState, now: Timestamp, instant: Instant) -> String {
+    let at = |time: Instant| later(now, time.saturating_duration_since(instant)).strftime("%H:%M:%S UTC");
+    let why = match state.phase {
+        Phase::Paused { until } => format!("FunctionGraph throttles the provider until {}.", at(until)),
+        Phase::BreakerOpen { until } => {
+            format!(
+                "The endpoint failed several times in a row. The operator tries it again at {}.",
+                at(until)
+            )
+        }
+        Phase::Probing => "The operator tries the provider with one request at a time.".to_owned(),
+        Phase::Open | Phase::Shut(_) => format!(
+            "{} invocations wait for the provider, which may send {:.0} a second.",
+            state.waiting, state.rate
+        ),
+    };
+    format!("Waiting for its turn at the provider. {why}")
 }
 
 /// Why the provider cannot be used, if that is known.
@@ -180,7 +233,7 @@ pub async fn wait_for(
     message: String,
 ) -> Result<Action, Error> {
     let (view, now) = (context.view(object), clock::now());
-    let patience_ends = later(view.noticed, PATIENCE);
+    let patience_ends = later(view.created.min(now), PATIENCE);
     if patience_ends > now {
         return Ok(Action::requeue(until(patience_ends, now)));
     }
@@ -200,7 +253,7 @@ fn look_again(object: &FunctionInvocation, context: &Context) -> Duration {
 }
 
 /// The provider's access, if it can be used as it stands. What the owner has changed counts at once, also while the
-/// look at it still takes its time; and a namesake of a deleted provider does not inherit its credential.
+/// check of it still takes its time. Another provider of the same name does not inherit the credential of a deleted one.
 pub fn access_of(object: &FunctionInvocation, context: &Context, provider: &Key) -> Option<Arc<Access>> {
     let Standing::Ready(access) = context.providers.standing(provider) else { return None };
     context.provider_of(object).is_some_and(|now| now.edition() == access.edition).then_some(access)

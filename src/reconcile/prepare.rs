@@ -3,13 +3,14 @@
 use super::Error;
 use super::exchange::Prepared;
 use super::object::access_of;
-use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType};
+use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, event_version};
 use crate::api::provider::ProtocolVersion;
 use crate::api::{FunctionInvocation, FunctionInvocationSpec, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key};
 use crate::kubernetes::payload::{self, Found};
+use crate::lifecycle::Target;
 use functiongraph::{FunctionUrn, Kind, Protocol, Qualifier};
 use kube::ResourceExt;
 use std::time::Duration;
@@ -17,9 +18,16 @@ use std::time::Duration;
 /// A credential is read again when it is used and older than this, so that a rotated Secret is picked up.
 const CREDENTIAL_AGE: Duration = Duration::from_mins(1);
 
+/// The largest event of a `Sync` invocation, as the API server stores it: etcd takes objects of 1.5 MiB, and this leaves
+/// room for the metadata and the largest status.
+const MOST_SYNC: usize = 1_400_000;
+
+/// The event of an invocation that gives none.
+pub const EMPTY: &[u8] = b"{}";
+
 /// What keeps an object from being sent.
 pub enum Hindrance {
-    /// The provider has just turned away: the next look says why.
+    /// The provider has just become unusable: the next reconcile says why.
     Moment,
     /// It may go away.
     NotYet(Reason, String),
@@ -51,26 +59,81 @@ pub async fn prepare(
         Err(message) => return Ok(Err(Hindrance::Never(Reason::Unsupported, message))),
     };
     let instance_memory_mb = object.spec.instance_memory_mb.and_then(|size| size.try_into().ok());
-    let mut event = None;
-    if let Some(source) = &object.spec.payload_from {
-        match payload::fetch(&context.clients.calls, &namespace, source).await? {
-            Found::Event(bytes) => event = Some(bytes),
-            Found::Missing(what) => {
-                return Ok(Err(Hindrance::NotYet(Reason::WaitingForPayload, format!("{what}."))));
-            }
-            Found::Unfit(why) => {
-                let message = format!(
-                    "The payload cannot be sent: {why}. Mend it and create a new FunctionInvocation."
-                );
-                return Ok(Err(Hindrance::Never(Reason::InvalidPayload, message)));
-            }
-            Found::Unsupported => {
-                let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
-                return Ok(Err(Hindrance::Never(Reason::Unsupported, message.into())));
-            }
+    let (event, event_version, event_bytes) = match event_of(object, context, &namespace).await? {
+        Ok(event) => event,
+        Err(hindrance) => return Ok(Err(hindrance)),
+    };
+    let endpoint = access.client.endpoint().to_string();
+    let target = Target { endpoint, urn: urn.to_string(), event_version };
+    Ok(Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event, event_bytes, target }))
+}
+
+/// The event, where it is not in the object itself; what identifies it; and its size in bytes.
+type Known = (Option<payload::Event>, String, usize);
+
+async fn event_of(
+    object: &FunctionInvocation,
+    context: &Context,
+    namespace: &str,
+) -> Result<Result<Known, Hindrance>, Error> {
+    let unfit = |why: String| {
+        let message =
+            format!("The payload cannot be sent: {why}. Fix it and create a new FunctionInvocation.");
+        Hindrance::Never(Reason::InvalidPayload, message)
+    };
+    let Some(source) = &object.spec.payload_from else {
+        let Some(payload) = &object.spec.payload else {
+            return Ok(Ok((None, event_version(EMPTY), EMPTY.len())));
+        };
+        let digest = payload.digest();
+        let is_sync = object.spec.invocation_type == InvocationType::Sync;
+        let (size, most) =
+            if is_sync { (digest.stored_bytes, MOST_SYNC) } else { (digest.sent_bytes, payload::MOST) };
+        if size > most {
+            return Ok(Err(unfit(format!("it has {size} bytes, and may have {most}"))));
         }
+        return Ok(Ok((None, digest.version, digest.sent_bytes)));
+    };
+    Ok(match payload::fetch(&context.clients.calls, namespace, source).await? {
+        Found::Event { event, version } => {
+            let size = event.len();
+            Ok((Some(event), version, size))
+        }
+        Found::Missing(what) => Err(Hindrance::NotYet(Reason::WaitingForPayload, format!("{what}."))),
+        Found::Unfit(why) => Err(unfit(why)),
+        Found::Unsupported => {
+            let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
+            Err(Hindrance::Never(Reason::Unsupported, message.into()))
+        }
+    })
+}
+
+/// The function that the latest attempt invoked, if the provider still leads to where that went. What was claimed by an
+/// older version of the operator does not say where it went, and is taken to have gone to where the provider leads.
+///
+/// # Errors
+/// A sentence on where it went.
+pub fn sent_to(object: &FunctionInvocation, access: &Access) -> Result<FunctionUrn, String> {
+    let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
+    let endpoint = attempt.and_then(|attempt| attempt.endpoint.clone());
+    let urn = match attempt.and_then(|attempt| attempt.urn.as_deref()).map(str::parse::<FunctionUrn>) {
+        Some(Ok(urn)) => urn,
+        Some(Err(_)) | None => urn_of(&object.spec.function, access)?,
+    };
+    let here = access.client.endpoint().to_string();
+    let leads_there = urn.region() == access.region
+        && urn.project_id() == access.project_id
+        && endpoint.as_ref().is_none_or(|endpoint| *endpoint == here);
+    if leads_there {
+        return Ok(urn);
     }
-    Ok(Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event }))
+    Err(format!(
+        "The request went to {} in region {} and project {}, where provider {} no longer leads.",
+        endpoint.as_deref().unwrap_or("the service"),
+        urn.region(),
+        urn.project_id(),
+        object.spec.provider_ref.name
+    ))
 }
 
 /// How the service is asked; what is in the way of that, if its API of this version does not know it.
@@ -114,7 +177,7 @@ pub async fn allowed(
     let namespace = object.namespace().unwrap_or_default();
     if !context.namespaces.admitted(&context.clients.calls, &access.grant, &namespace).await? {
         let message = format!(
-            "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}: ask its owner for a place in spec.allowedNamespaces, then create a new FunctionInvocation.",
+            "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}. Ask its owner to add the namespace to spec.allowedNamespaces, then create a new FunctionInvocation.",
             object.spec.provider_ref.name
         );
         return Ok(Err(Hindrance::Never(Reason::AccessDenied, message)));

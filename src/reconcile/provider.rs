@@ -179,8 +179,6 @@ async fn access(
         allowed_functions: spec.allowed_functions.clone(),
         protocol: spec.protocol_version,
         allow_cancel: spec.allow_cancel,
-        lookup_enabled: spec.lookup.enabled,
-        exclusive_invoker: spec.lookup.exclusive_invoker,
     };
     Ok(Ok((access, look_again)))
 }

@@ -4,7 +4,7 @@ use functiongraph_operator::api::invocation::{
     AttemptState, ErrorClass, FunctionInvocationSpec, FunctionInvocationStatus, Outcome,
 };
 use functiongraph_operator::lifecycle::{
-    Acceptance, Memory, Moment, Origin, Reply, State, Step, TAKEOVER, Trouble, View, decide, record,
+    Acceptance, Memory, Moment, Origin, Reply, State, Step, TAKEOVER, Target, Trouble, View, decide, record,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -150,7 +150,7 @@ fn view<'a>(spec: &'a FunctionInvocationSpec, status: &'a FunctionInvocationStat
         uid: "uid",
         origin: Origin::New,
         generation: 1,
-        noticed: Timestamp::UNIX_EPOCH,
+        created: Timestamp::UNIX_EPOCH,
         deleting: false,
         resolve: None,
         lookup: false,
@@ -183,9 +183,13 @@ fn write(
     };
     // Chance zero makes every pause zero: a retry may follow at any moment.
     fits.then(|| match what {
-        What::Claim => record::claimed(&view, 1, HOLDER, now),
+        What::Claim => {
+            let target =
+                Target { endpoint: "there".into(), urn: "urn".into(), event_version: "event".into() };
+            record::claimed(&view, 1, HOLDER, &target, now)
+        }
         What::HandBack => record::handed_back(&view, now),
-        What::InDoubt => record::in_doubt(&view, "model", now, 0),
+        What::InDoubt => record::ambiguous(&view, "model", now, 0),
         What::Answer(answer) => record::answered(&view, &reply(answer), now, 0),
     })
 }

@@ -131,7 +131,10 @@ impl Protocol {
             | Step::Follow
             | Step::Stop
             | Step::Resolve(_)
-            | Step::Unresolve => unreachable!("nobody asked for it"),
+            | Step::RefuseResolution
+            | Step::ForgetResolution
+            | Step::CorrectTimes
+            | Step::Acknowledge => unreachable!("nobody asked for it"),
         };
         self.write(moment, p, index, what);
         Some(())

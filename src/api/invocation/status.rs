@@ -45,15 +45,16 @@ pub struct FunctionInvocationStatus {
     #[schemars(length(max = 64))]
     pub instance_id: Option<String>,
 
-    /// Requests that may be this invocation, found when FunctionGraph was asked about a doubt.
+    /// Requests that FunctionGraph's list shows around an ambiguous attempt: evidence for you, never a verdict. Only if
+    /// there are at most five, and not under a cluster-scoped provider.
     #[serde(default, rename = "candidateRequestIDs", deserialize_with = "lenient")]
     #[schemars(length(max = 5), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidate_request_ids: Option<Vec<String>>,
 
-    /// The value of the annotation `functiongraph.io/resolve` that was acted upon. The same value acts again
-    /// only after the annotation was removed.
+    /// The value of the annotation `functiongraph.io/resolve` that the operator has handled, cut to 72 characters. The
+    /// same value counts again only after you removed the annotation.
     #[serde(default, deserialize_with = "lenient")]
-    #[schemars(length(max = 64))]
+    #[schemars(length(max = 72))]
     pub resolution: Option<String>,
 
     /// The uid of the object that `attempt` was made for. Another than the object's own: the status was restored
@@ -62,7 +63,13 @@ pub struct FunctionInvocationStatus {
     #[schemars(length(max = 64))]
     pub submitted_as: Option<String>,
 
-    /// When the operator first took it up.
+    /// What identifies the event of the first attempt: `sha256:` and the hash of its bytes, or, for an event from a
+    /// Secret, its uid and resourceVersion. Another event is never sent for this object.
+    #[serde(default, deserialize_with = "lenient")]
+    #[schemars(length(max = 256))]
+    pub event_version: Option<String>,
+
+    /// From when `activeDeadlineSeconds` counts: the creation, or the latest resume or `Retry`.
     #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,
 
@@ -163,9 +170,7 @@ impl Outcome {
 pub enum RequestIdSource {
     /// From the service's answer to the submission.
     Response,
-    /// From the service's list: the only request that can be this one.
-    Lookup,
-    /// From a person, with the annotation `functiongraph.io/resolve`.
+    /// From the annotation `functiongraph.io/resolve`. Recorded, never followed or cancelled.
     User,
 }
 
@@ -175,21 +180,31 @@ pub enum RequestIdSource {
 // In the schema only: the rules on attempts read all three, and our own types read whatever was stored once.
 #[schemars(extend("required" = ["holder", "number", "state"]))]
 pub struct Attempt {
+    // A field that cannot be read is left out of a write, which keeps what is stored: the rules on attempts would refuse
+    // its removal for ever.
     /// 1, 2, 3 …
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 1_000_000))]
     pub number: Option<i64>,
     /// The process that owns the attempt: 128 random bits, new at every start.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1, max = 64))]
     pub holder: Option<String>,
     /// What is known about it.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub state: Option<AttemptState>,
     /// When it was claimed. For readers: no decision compares it with another machine's clock.
-    #[serde(default, deserialize_with = "lenient")]
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub claim_time: Option<Timestamp>,
+    /// The endpoint that it was sent to. What follows the attempt goes there, or nowhere.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    pub endpoint: Option<String>,
+    /// The URN that was invoked: region, project and function.
+    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 300))]
+    pub urn: Option<String>,
 }
 
 /// What is known about an attempt.

@@ -8,7 +8,7 @@ const NOON: Timestamp = Timestamp::UNIX_EPOCH;
 
 fn topic(function: &str) -> Topic {
     let urn = FunctionUrn::new("eu-de", "project", "default", function, Qualifier::Latest).unwrap();
-    ("namespace/provider".into(), urn)
+    Topic { provider: "namespace/provider".into(), endpoint: "https://there".into(), urn }
 }
 
 fn request(name: &str, ours: bool) -> Request {
@@ -45,10 +45,10 @@ fn a_thousand_requests_of_twenty_functions_cost_twenty_calls_a_round() {
         calls += due.len();
         for topic in due {
             assert_eq!(followed.question(&topic, now).unwrap().marker, None);
-            let function = topic.1.short().split(':').nth(1).unwrap()[1..].to_owned();
+            let function = topic.urn.short().split(':').nth(1).unwrap()[1..].to_owned();
             let lines = (0..50).map(|number| line(&format!("{function}-{number}"), false)).collect();
             let passed = now.duration_since(start).as_secs();
-            assert_eq!(followed.told(&topic, lines, Some("50".into()), at(passed), now), []);
+            assert_eq!(followed.told(&topic, lines, Some("50".into()), None, (at(passed), now)), []);
         }
         now = next.unwrap_or(now).max(now + Duration::from_millis(1));
     }
@@ -63,11 +63,12 @@ fn pages_are_turned_only_until_everybody_has_been_found() {
         followed.follow(&topic, request(name, true), start);
     }
     let now = start + seconds(5);
-    let page = |lines, more: Option<&str>| followed.told(&topic, lines, more.map(Into::into), at(5), now);
+    let page =
+        |lines, more: Option<&str>| followed.told(&topic, lines, more.map(Into::into), None, (at(5), now));
     assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
     assert_eq!(followed.due(|_| true, now).0, [], "it is being asked for already");
     let first = followed.question(&topic, now).unwrap();
-    assert!(first.begin < NOON && first.end > NOON);
+    assert!(first.begin < NOON && first.end > Some(NOON));
     assert_eq!(page(vec![line("a", true)], Some("100")), [request("a", true).owner]);
     assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic), "b is still to be found");
     assert_eq!(followed.question(&topic, now).unwrap().marker.as_deref(), Some("100"));
@@ -89,24 +90,51 @@ fn what_others_sent_is_left_to_them_for_a_while() {
 }
 
 #[test]
-fn only_complete_lists_can_show_that_a_request_has_vanished() {
+fn a_request_that_complete_lists_do_not_show_is_asked_for_by_its_id_before_it_counts_as_vanished() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
     followed.follow(&topic, request("a", true), start);
     let round = |after: Duration, told: bool| {
         let now = start + after;
         assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
-        followed.question(&topic, now).unwrap();
-        if told {
-            followed.told(&topic, vec![line("b", false)], None, at(after.as_secs()), now)
+        let question = followed.question(&topic, now).unwrap();
+        let owners = if told {
+            followed.told(&topic, vec![line("b", false)], None, None, (at(after.as_secs()), now))
         } else {
             followed.failed(&topic, None, now)
-        }
+        };
+        (question.request_id.is_some(), owners)
     };
-    assert_eq!(round(seconds(100), true), []);
-    assert_eq!(round(seconds(300), false), []);
-    assert_eq!(round(VANISHED + seconds(1), true), [], "for a time nobody could read it");
-    assert_eq!(round(VANISHED + seconds(301), true), [request("a", true).owner]);
+    let minutes = |minutes: u64| Duration::from_mins(minutes);
+    assert_eq!(round(minutes(2), true), (false, vec![]), "the list");
+    assert_eq!(round(minutes(4), false), (true, vec![]), "its id, and nobody answers");
+    assert_eq!(round(minutes(6), true), (false, vec![]), "the list, for the others");
+    assert_eq!(round(minutes(8), true), (true, vec![]), "its id, and there is nothing");
+    assert_eq!(round(minutes(10), true), (false, vec![]));
+    assert_eq!(round(minutes(2) + VANISHED, true), (true, vec![request("a", true).owner]));
     assert_eq!(followed.follow(&topic, request("a", true), start), Some(News::Vanished));
+}
+
+#[test]
+fn a_request_that_was_claimed_by_a_wrong_clock_is_found_by_its_id_or_in_a_wider_window() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    let ahead = Request { claimed: at(7200), accepted: at(7200), ..request("a", true) };
+    followed.follow(&topic, ahead, start);
+    let ask = |after| {
+        let now = start + Duration::from_mins(after);
+        assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+        followed.question(&topic, now).unwrap()
+    };
+    let tell = |after, lines, date| {
+        let now = start + Duration::from_mins(after);
+        followed.told(&topic, lines, None, date, (at(7200), now))
+    };
+    assert!(ask(1).begin > at(60), "where it was claimed, by that clock");
+    assert_eq!(tell(1, vec![], None), []);
+    let question = ask(3);
+    assert_eq!((question.request_id.as_deref(), question.end), (Some("id of a"), None));
+    assert_eq!(tell(3, vec![line("a", false)], Some(at(0))), []);
+    assert!(ask(6).begin < at(0), "by now the difference of the clocks is known");
+    assert_eq!(tell(6, vec![line("a", true)], Some(at(0))), [request("a", true).owner]);
 }
 
 #[test]
@@ -117,7 +145,7 @@ fn trouble_with_the_list_is_told_once_and_its_end_too() {
     assert_eq!(followed.failed(&topic, why(), start), [request("a", true).owner]);
     assert_eq!(followed.failed(&topic, why(), start), []);
     assert_eq!(followed.trouble(&topic), why());
-    assert_eq!(followed.told(&topic, vec![], None, at(9), start), [request("a", true).owner]);
+    assert_eq!(followed.told(&topic, vec![], None, None, (at(9), start)), [request("a", true).owner]);
     assert_eq!(followed.trouble(&topic), None);
 }
 
@@ -144,11 +172,11 @@ fn who_was_found_on_an_earlier_page_is_not_missed_on_the_next() {
     let now = start + seconds(5);
     assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
     followed.question(&topic, now).unwrap();
-    followed.told(&topic, vec![line("a", false)], Some("1".into()), at(6), now + seconds(1));
+    followed.told(&topic, vec![line("a", false)], Some("1".into()), None, (at(6), now + seconds(1)));
     // One that comes in the middle of a round waits for the next.
     followed.follow(&topic, request("c", true), now + seconds(1));
     assert_eq!(followed.due(|_| true, now + seconds(1)).0, std::slice::from_ref(&topic));
-    followed.told(&topic, vec![line("b", false)], Some("2".into()), at(7), now + seconds(2));
+    followed.told(&topic, vec![line("b", false)], Some("2".into()), None, (at(7), now + seconds(2)));
     assert_eq!(followed.due(|_| true, now + seconds(2)).0, [], "nobody needs a third page");
 }
 
@@ -158,7 +186,7 @@ fn a_request_that_was_found_long_after_it_was_sent_is_looked_for_where_it_was_se
     let late = Request { accepted: at(7200), ..request("a", true) };
     followed.follow(&topic, late, start);
     let question = followed.question(&topic, start + seconds(5)).unwrap();
-    assert!(question.begin < NOON && question.end > at(7200), "{question:?}");
+    assert!(question.begin < NOON && question.end > Some(at(7200)), "{question:?}");
 }
 
 #[test]
@@ -170,7 +198,7 @@ fn a_full_page_without_a_marker_is_no_complete_list() {
         assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
         followed.question(&topic, now).unwrap();
         let lines = (0..usize::from(PAGE)).map(|number| line(&number.to_string(), true)).collect();
-        assert_eq!(followed.told(&topic, lines, None, at(round * 60), now), []);
+        assert_eq!(followed.told(&topic, lines, None, None, (at(round * 60), now)), []);
     }
 }
 

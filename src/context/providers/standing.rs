@@ -45,10 +45,6 @@ pub struct Access {
     pub protocol: ProtocolVersion,
     /// Whether accepted invocations may be cancelled.
     pub allow_cancel: bool,
-    /// Whether the list of invocations may be read to resolve doubt.
-    pub lookup_enabled: bool,
-    /// Whether nobody else invokes these functions.
-    pub exclusive_invoker: bool,
 }
 
 /// Whether a provider can be used.

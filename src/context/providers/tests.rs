@@ -33,8 +33,6 @@ fn access(id: &str, version: &str) -> Access {
         allowed_functions: Vec::new(),
         protocol: ProtocolVersion::V2,
         allow_cancel: false,
-        lookup_enabled: false,
-        exclusive_invoker: false,
     }
 }
 

@@ -1,8 +1,10 @@
-//! After the acceptance, and in doubt: executions, lists, and what a person says.
+//! After the acceptance, and after an ambiguous attempt: executions, lists, resolutions.
 
 use super::*;
 use crate::api::invocation::{Execution, ExecutionStatus, InvocationResult, RequestIdSource};
 use crate::lifecycle::decide::FOLLOWED;
+
+const ID: &str = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
 
 fn followed() -> Object {
     let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
@@ -18,7 +20,7 @@ fn ended(status: ExecutionStatus, code: Option<&str>) -> Execution {
     Execution { status: Some(status), error_code: code.map(Into::into), ..Execution::default() }
 }
 
-fn in_doubt(policy: DeliveryPolicy) -> Object {
+fn ambiguous(policy: DeliveryPolicy) -> Object {
     Object::new(spec(policy))
         .claimed(1, ME, at(1))
         .answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2))
@@ -61,7 +63,56 @@ fn what_cannot_be_followed_ends_as_unknown_and_is_never_sent_again() {
 
     for mut object in [nameless, endless] {
         object.resolve = Some("Retry".into());
-        assert_eq!(object.next(late), Step::Rest, "that it was accepted is not in doubt");
+        assert_eq!(object.next(late), Step::RefuseResolution, "that it was accepted is certain");
+        object.status = resolve::refused(&object.view(), None, late);
+        assert_eq!(object.next(late), Step::Rest);
+        assert_eq!(refused(&object), Some(Reason::NothingToResolve));
+        object.resolve = Some("Fail".into());
+        assert_eq!(object.next(late), Step::Resolve(Resolution::Fail));
+        object.status = resolve::resolved(&object.view(), &Resolution::Fail, late);
+        assert_eq!((object.status.outcome, refused(&object)), (Some(Outcome::Failed), None));
+        assert_eq!(object.condition(ConditionType::Accepted), Some(ConditionStatus::True));
+    }
+}
+
+/// Why the annotation changed nothing, if the status says so.
+fn refused(object: &Object) -> Option<Reason> {
+    Condition::find(&object.status.conditions, ConditionType::ResolutionRefused).map(|c| c.reason)
+}
+
+#[test]
+fn an_id_that_was_typed_is_recorded_and_nothing_is_done_with_it() {
+    let mut object =
+        followed().claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
+    object.resolve = Some(format!("Accepted:{ID}"));
+    let Step::Resolve(resolution) = object.next(at(3)) else { unreachable!() };
+    object.status = resolve::resolved(&object.view(), &resolution, at(3));
+    assert_eq!(object.status.outcome, Some(Outcome::Accepted), "it is not followed");
+    assert_eq!(object.status.request_id.as_deref(), Some(ID));
+    object.status.outcome = None; // as an older version left it
+    object.spec.cancel = true;
+    assert!(matches!(object.next(at(4)), Step::Conclude(Conclusion::Unfollowed(_))));
+}
+
+#[test]
+fn a_request_whose_provider_leads_elsewhere_is_followed_on_or_resolved() {
+    let mut object = running();
+    let message = "elsewhere".to_owned();
+    object.status = record::following(&object.view(), Reason::DestinationChanged, message, at(3));
+    assert_eq!(object.next(at(4)), Step::Follow);
+    for value in ["Retry", "Fail", "Accepted:other"] {
+        let mut object = object.clone();
+        object.resolve = Some(value.into());
+        match object.next(at(5)) {
+            Step::RefuseResolution => assert_eq!(value, "Retry"),
+            Step::Resolve(resolution) => {
+                object.status = resolve::resolved(&object.view(), &resolution, at(5));
+                assert!(object.status.outcome.is_some_and(Outcome::is_final), "{value}");
+                assert_eq!(object.status.request_id.as_deref(), Some("id"), "FunctionGraph's own id stays");
+                assert_eq!(object.status.request_id_source, Some(RequestIdSource::Response));
+            }
+            step => unreachable!("{step:?}"),
+        }
     }
 }
 
@@ -103,7 +154,7 @@ fn a_synchronous_answer_is_the_end_of_the_execution() {
 #[test]
 fn a_late_acceptance_of_a_followed_invocation_takes_unknown_back() {
     let mut object = followed().claimed(1, ME, at(1));
-    object.status = record::in_doubt(&object.view(), "why", at(200), 0);
+    object.status = record::ambiguous(&object.view(), "why", at(200), 0);
     assert_eq!(object.status.outcome, Some(Outcome::Unknown));
     let object = object.answered(&accepted(), at(201));
     assert_eq!((object.status.outcome, object.status.completion_time), (None, None));
@@ -111,57 +162,53 @@ fn a_late_acceptance_of_a_followed_invocation_takes_unknown_back() {
 }
 
 #[test]
-fn doubt_is_looked_up_where_that_is_allowed_before_anything_else() {
-    for policy in [DeliveryPolicy::AtMostOnce, DeliveryPolicy::AtLeastOnce] {
+fn a_list_is_evidence_for_you_and_no_answer_of_it_sends_or_names_anything() {
+    let looking = |policy| {
         let mut object = Object::new(spec(policy));
         object.lookup = true;
-        let mut object =
-            object.claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
-        assert_eq!(object.status.outcome, None);
-        assert_eq!(object.next(at(3)), Step::LookUp);
-
-        let mut found = object.clone();
-        found.status = settle::found(&found.view(), "found".into(), at(40));
-        assert_eq!(found.status.outcome, Some(Outcome::Accepted));
-        assert_eq!(found.status.request_id_source, Some(RequestIdSource::Lookup));
-
-        let mut free = object.clone();
-        free.status = settle::not_accepted(&free.view(), at(40), 0);
-        assert_eq!(free.next(at(400)), Step::Invoke { number: 2 });
-
-        object.status = settle::unresolved(&object.view(), vec!["a".into(), "b".into()], at(40));
-        assert_eq!(object.status.outcome, Some(Outcome::Unknown));
-        assert_eq!(object.status.candidate_request_ids.as_ref().map(Vec::len), Some(2));
-    }
-    let doubtful = |policy| {
-        let mut object = in_doubt(policy);
-        (object.status.outcome, object.lookup) = (None, true);
-        let moment = Moment {
-            now: at(900),
-            holder: ME,
-            memory: Memory::Nothing,
-            unchanged_for: Duration::ZERO,
-            looked_up: true,
-        };
-        decide(&object.view(), &moment)
+        object.claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2))
     };
-    assert_eq!(doubtful(DeliveryPolicy::AtMostOnce), Step::Conclude(Conclusion::Unknown));
-    assert_eq!(doubtful(DeliveryPolicy::AtLeastOnce), Step::Invoke { number: 2 });
+    assert_eq!(looking(DeliveryPolicy::AtLeastOnce).next(at(400)), Step::Invoke { number: 2 });
+    for request_ids in [vec![], vec!["a".to_owned()], vec!["a".to_owned(), "b".to_owned()]] {
+        let mut object = looking(DeliveryPolicy::AtMostOnce);
+        assert_eq!((object.status.outcome, object.reason()), (None, Some(Reason::LookingUp)));
+        assert_eq!(object.next(at(3)), Step::LookUp);
+        let evidence = Evidence { request_ids: request_ids.clone(), sentence: "The list shows this.".into() };
+        object.status = record::looked_up(&object.view(), evidence, at(110));
+        assert_eq!(
+            (object.status.outcome, object.state()),
+            (Some(Outcome::Unknown), Some(AttemptState::Ambiguous))
+        );
+        assert_eq!((&object.status.request_id, &object.status.request_id_source), (&None, &None));
+        assert_eq!(object.status.candidate_request_ids.clone().unwrap_or_default(), request_ids);
+        let ready = Condition::find(&object.status.conditions, ConditionType::Ready).unwrap();
+        assert!(ready.message.contains("The list shows this."), "{}", ready.message);
+        assert_eq!(object.next(at(9999)), Step::Rest);
+    }
+    let moment = Moment {
+        now: at(900),
+        holder: ME,
+        memory: Memory::Nothing,
+        unchanged_for: Duration::ZERO,
+        looked_up: true,
+    };
+    let given_up = decide(&looking(DeliveryPolicy::AtMostOnce).view(), &moment);
+    assert_eq!(given_up, Step::Conclude(Conclusion::Unknown(None)));
 }
 
 #[test]
-fn a_person_settles_a_doubt_once_per_word() {
-    let asked = |word: &str| {
-        let mut object = in_doubt(DeliveryPolicy::AtMostOnce);
+fn each_value_of_the_annotation_resolves_once() {
+    let asked = |value: &str| {
+        let mut object = ambiguous(DeliveryPolicy::AtMostOnce);
         assert_eq!(object.status.outcome, Some(Outcome::Unknown));
-        object.resolve = Some(word.into());
-        let Step::Resolve(resolution) = object.next(at(7200)) else { unreachable!("{word}") };
-        object.status = settle::resolved(&object.view(), &resolution, at(7200));
+        object.resolve = Some(value.into());
+        let Step::Resolve(resolution) = object.next(at(7200)) else { unreachable!("{value}") };
+        object.status = resolve::resolved(&object.view(), &resolution, at(7200));
         object
     };
-    let accepted = asked("1167bf8c");
+    let accepted = asked(ID);
     assert_eq!(accepted.status.outcome, Some(Outcome::Accepted));
-    assert_eq!(accepted.status.request_id.as_deref(), Some("1167bf8c"));
+    assert_eq!(accepted.status.request_id.as_deref(), Some(ID));
     assert_eq!(accepted.status.request_id_source, Some(RequestIdSource::User));
 
     let failed = asked("Fail");
@@ -170,33 +217,107 @@ fn a_person_settles_a_doubt_once_per_word() {
 
     let again = asked("Retry");
     assert_eq!(again.status.outcome, None);
-    assert_eq!(again.next(at(7201)), Step::Invoke { number: 2 }, "the deadline counts anew");
+    assert_eq!(again.next(at(7201)), Step::Invoke { number: 2 }, "the deadline counts from the resolution");
     let mut again =
         again.claimed(2, ME, at(7201)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(7202));
     assert_eq!(again.status.outcome, Some(Outcome::Unknown));
-    assert_eq!(again.next(at(7203)), Step::Rest, "the word has been heard");
+    assert_eq!(again.next(at(7203)), Step::Rest, "the value was handled");
     again.resolve = None;
-    assert_eq!(again.next(at(7203)), Step::Unresolve);
-    again.status = settle::withdrawn(&again.view());
+    assert_eq!(again.next(at(7203)), Step::ForgetResolution);
+    again.status = resolve::forgotten(&again.view(), at(7203));
     again.resolve = Some("Retry".into());
     assert_eq!(again.next(at(7204)), Step::Resolve(Resolution::Retry));
 }
 
 #[test]
-fn an_annotation_on_what_is_not_in_doubt_is_not_heard() {
+fn an_annotation_on_what_is_not_ambiguous_is_refused_once_and_does_not_count_later() {
     let fresh = Object::new(spec(DeliveryPolicy::AtMostOnce));
-    let claimed = fresh.clone().claimed(1, ME, at(1));
-    let refused = claimed.clone().answered(&trouble(ErrorClass::Rejected, Some(404)), at(2));
-    for mut object in [fresh, claimed, refused, running()] {
-        let before = object.next(at(3));
-        object.resolve = Some("Retry".into());
-        assert_eq!(object.next(at(3)), before);
+    let backing_off =
+        fresh.clone().claimed(1, ME, at(1)).answered(&trouble(ErrorClass::NotSent, None), at(2));
+    let mut suspended = fresh.clone();
+    suspended.spec.suspend = true;
+    suspended.status = record::suspended(&suspended.view(), at(1));
+    for object in [fresh, backing_off, suspended] {
+        for value in ["Retry", "Fail", ID] {
+            let mut object = object.clone();
+            object.resolve = Some(value.into());
+            let before = Object { resolve: None, ..object.clone() }.next(at(400));
+            assert_eq!(object.next(at(400)), Step::RefuseResolution);
+            object.status = resolve::refused(&object.view(), None, at(400));
+            assert_eq!(refused(&object), Some(Reason::NothingToResolve));
+            assert_eq!(object.next(at(400)), before, "and it goes on as before");
+            object.spec.suspend = false;
+            if object.next(at(400)) == Step::Resume {
+                object.status = record::resumed(&object.view(), at(400));
+            }
+            let Step::Invoke { number } = object.next(at(400)) else { unreachable!() };
+            let mut object = object
+                .claimed(number, ME, at(400))
+                .answered(&trouble(ErrorClass::Ambiguous, Some(500)), at(401));
+            assert_eq!(object.status.outcome, Some(Outcome::Unknown));
+            assert_eq!(object.next(at(402)), Step::Rest, "it was there before");
+            assert_eq!(refused(&object), Some(Reason::ResolvedTooEarly));
+            object.resolve = None;
+            object.status = resolve::forgotten(&object.view(), at(403));
+            assert_eq!(refused(&object), None);
+            object.resolve = Some("Fail".into());
+            assert_eq!(object.next(at(404)), Step::Resolve(Resolution::Fail));
+        }
     }
 }
 
 #[test]
-fn a_person_is_heard_wherever_the_object_asks_for_a_word() {
-    let mut object = in_doubt(DeliveryPolicy::AtLeastOnce)
+fn an_annotation_that_came_while_the_attempt_was_under_way_does_not_resolve_it() {
+    for ended in [false, true] {
+        let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+        let before = object.decide(at(2), Memory::Sent, Duration::ZERO);
+        object.resolve = Some("Retry".into());
+        assert_eq!(
+            object.decide(at(2), Memory::Sent, Duration::ZERO),
+            before,
+            "nothing is written meanwhile"
+        );
+        let mut object = if ended {
+            object.answered(&trouble(ErrorClass::Ambiguous, Some(500)), at(3))
+        } else {
+            object.status = record::ambiguous(&object.view(), "taken over", at(200), 0);
+            object
+        };
+        assert_eq!(object.next(at(201)), Step::Rest);
+        assert_eq!(refused(&object), Some(Reason::ResolvedTooEarly));
+        object.resolve = Some("Fail".into());
+        assert_eq!(object.next(at(202)), Step::Resolve(Resolution::Fail), "another value is newer");
+    }
+}
+
+#[test]
+fn what_is_not_understood_changes_nothing_and_says_so() {
+    for value in ["Failed", "done", "true", "retry", "", "Accepted", "1167bf8c", "x y"] {
+        let mut object = ambiguous(DeliveryPolicy::AtMostOnce);
+        object.resolve = Some(value.into());
+        assert_eq!(object.next(at(3)), Step::RefuseResolution, "{value}");
+        let before = object.status.clone();
+        object.status = resolve::refused(&object.view(), None, at(3));
+        assert_eq!(refused(&object), Some(Reason::NotUnderstood), "{value}");
+        assert_eq!((object.status.outcome, &object.status.request_id), (before.outcome, &before.request_id));
+        assert_eq!(object.next(at(4)), Step::Rest);
+        object.resolve = Some("Retry".into());
+        assert_eq!(object.next(at(5)), Step::Resolve(Resolution::Retry));
+    }
+}
+
+#[test]
+fn a_resolution_that_came_before_a_late_answer_is_not_lost() {
+    let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+    object.status = record::ambiguous(&object.view(), "taken over", at(200), 0);
+    object.resolve = Some("Retry".into());
+    let object = object.answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(201));
+    assert_eq!(object.next(at(202)), Step::Resolve(Resolution::Retry));
+}
+
+#[test]
+fn an_unknown_outcome_can_be_resolved_whatever_the_last_attempt_was() {
+    let mut object = ambiguous(DeliveryPolicy::AtLeastOnce)
         .claimed(2, ME, at(400))
         .answered(&trouble(ErrorClass::Rejected, Some(400)), at(401));
     assert_eq!(
@@ -205,15 +326,4 @@ fn a_person_is_heard_wherever_the_object_asks_for_a_word() {
     );
     object.resolve = Some("Fail".into());
     assert_eq!(object.next(at(402)), Step::Resolve(Resolution::Fail));
-}
-
-#[test]
-fn an_attempt_that_was_not_accepted_after_all_counts_once() {
-    for policy in [DeliveryPolicy::AtMostOnce, DeliveryPolicy::AtLeastOnce] {
-        let mut object = Object::new(spec(policy));
-        object.lookup = true;
-        let object = object.claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
-        let status = settle::not_accepted(&object.view(), at(40), 0);
-        assert_eq!(status.failed_attempts, Some(1), "{policy:?}");
-    }
 }

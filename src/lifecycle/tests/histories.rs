@@ -40,21 +40,10 @@ enum Event {
     Cancel,
     /// What is followed is told to have ended like this.
     Executed(ExecutionStatus),
-    /// The service's list, if it is read, tells this of what is in doubt.
-    Listed(Listed),
-    /// The user settles, or takes the annotation away.
+    /// The service's list, if it is read, shows this number of requests.
+    Listed(usize),
+    /// The user sets the annotation, or removes it.
     Resolve(Option<&'static str>),
-}
-
-/// What the service's list tells.
-#[derive(Clone, Copy, Debug)]
-enum Listed {
-    /// The request.
-    Found,
-    /// That there is none.
-    Nothing,
-    /// Not enough.
-    Unclear,
 }
 
 fn events() -> impl Strategy<Value = Vec<Event>> {
@@ -67,9 +56,8 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
         2 => prop_oneof![
             Just(ExecutionStatus::Success), Just(ExecutionStatus::Fail), Just(ExecutionStatus::Discard),
         ].prop_map(Event::Executed),
-        2 => prop_oneof![Just(Listed::Found), Just(Listed::Nothing), Just(Listed::Unclear)]
-            .prop_map(Event::Listed),
-        1 => proptest::option::of(prop_oneof![Just("Retry"), Just("Fail"), Just("an-id")])
+        2 => (0usize..3).prop_map(Event::Listed),
+        1 => proptest::option::of(prop_oneof![Just("Retry"), Just("Fail"), Just("Accepted:an-id"), Just("typo")])
             .prop_map(Event::Resolve),
     ];
     proptest::collection::vec(event, 1..40)
@@ -142,13 +130,13 @@ impl Walk {
             holder: &holder,
             memory: Memory::Nothing,
             unchanged_for: TAKEOVER,
-            looked_up: matches!(what, Event::Listed(Listed::Unclear)),
+            looked_up: matches!(what, Event::Listed(0)),
         };
         let object = self.object.clone();
         let view = object.view();
         let status = match decide(&view, &moment) {
             Step::Invoke { number } => {
-                self.write(record::claimed(&view, number, &holder, now), now);
+                self.write(record::claimed(&view, number, &holder, &target(), now), now);
                 match what {
                     Event::Answer(reply, chance) => {
                         let maybe = matches!(**reply, Reply::Accepted(_))
@@ -165,10 +153,9 @@ impl Walk {
                 }
             }
             Step::LookUp => match what {
-                Event::Listed(Listed::Found) => settle::found(&view, "found".into(), now),
-                Event::Listed(Listed::Nothing) => {
-                    self.possibly_accepted = self.possibly_accepted.saturating_sub(1);
-                    settle::not_accepted(&view, now, 7)
+                Event::Listed(count) => {
+                    let request_ids = (0..*count).map(|n| n.to_string()).collect();
+                    record::looked_up(&view, Evidence { request_ids, sentence: "seen".into() }, now)
                 }
                 _ => return,
             },
@@ -184,11 +171,14 @@ impl Walk {
                 if resolution != Resolution::Fail {
                     self.possibly_accepted = 0;
                 }
-                settle::resolved(&view, &resolution, now)
+                resolve::resolved(&view, &resolution, now)
             }
-            Step::Unresolve => settle::withdrawn(&view),
+            Step::RefuseResolution => resolve::refused(&view, None, now),
+            Step::ForgetResolution => resolve::forgotten(&view, now),
+            Step::CorrectTimes => record::corrected(&view, now),
+            Step::Acknowledge => record::acknowledged(&view, now),
             Step::HandBack => record::handed_back(&view, now),
-            Step::TakeOver => record::in_doubt(&view, "why", now, 7),
+            Step::TakeOver => record::ambiguous(&view, "why", now, 7),
             Step::Conclude(conclusion) => record::concluded(&view, &conclusion, now),
             Step::Suspend => record::suspended(&view, now),
             Step::Resume => record::resumed(&view, now),
@@ -233,12 +223,12 @@ proptest! {
         // Left alone, with nobody suspending it and nothing more to learn, it ends by its deadline.
         walk.object.spec.suspend = false;
         for _ in 0..9 {
-            walk.act(&Event::Listed(Listed::Unclear), at(now));
+            walk.act(&Event::Listed(0), at(now));
             now += 4000;
         }
         now += i64::try_from(crate::lifecycle::decide::FOLLOWED.as_secs()).unwrap();
-        walk.act(&Event::Listed(Listed::Unclear), at(now));
-        walk.act(&Event::Listed(Listed::Unclear), at(now));
+        walk.act(&Event::Listed(0), at(now));
+        walk.act(&Event::Listed(0), at(now));
         let outcome = walk.object.status.outcome;
         prop_assert!(outcome.is_some(), "stuck: {:?}", walk.object.status);
         if walk.possibly_accepted > 0 && !settled_by_hand && !executed {
@@ -260,7 +250,7 @@ proptest! {
         for memory in [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved] {
             let _ = object.decide(at(seconds.clamp(0, 9_999_999)), memory, Duration::from_secs(seconds.unsigned_abs()));
         }
-        object.status = record::claimed(&object.view(), number, ME, at(1));
+        object.status = record::claimed(&object.view(), number, ME, &target(), at(1));
         object.status = record::answered(&object.view(), &accepted(), at(2), 3);
         prop_assert_eq!(object.status.outcome, Some(Outcome::Accepted));
     }

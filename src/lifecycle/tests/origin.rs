@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 fn object(value: &Value) -> FunctionInvocation {
     let mut whole = json!({
         "apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
-        "metadata": {"name": "a", "namespace": "n", "uid": "own"}, "spec": {"function": {"name": "resize"}},
+        "metadata": {"name": "a", "namespace": "n", "uid": "own", "creationTimestamp": at(0)}, "spec": {"function": {"name": "resize"}},
     });
     for (field, more) in value.as_object().unwrap() {
         match whole.get_mut(field).and_then(Value::as_object_mut) {
@@ -18,7 +18,7 @@ fn object(value: &Value) -> FunctionInvocation {
 }
 
 fn next(object: &FunctionInvocation) -> Step {
-    let view = View::of(object, at(0), true);
+    let view = View::of(object, true);
     let moment =
         Moment { now: at(1), holder: ME, memory: Memory::Nothing, unchanged_for: TAKEOVER, looked_up: false };
     decide(&view, &moment)
@@ -49,7 +49,7 @@ fn an_object_is_new_unless_its_label_its_mark_or_its_status_says_otherwise() {
 }
 
 #[test]
-fn a_copy_is_in_doubt_wherever_its_original_stood_unless_that_was_certain() {
+fn a_copy_is_ambiguous_whatever_its_original_was_unless_that_was_certain() {
     let status =
         |state: &str| json!({"submittedAs": "other", "attempt": {"number": 2, "holder": ME, "state": state}});
     let annotations = json!({"functiongraph.io/submitted-as": "other"});
@@ -71,7 +71,7 @@ fn a_copy_is_in_doubt_wherever_its_original_stood_unless_that_was_certain() {
 }
 
 #[test]
-fn a_word_that_is_older_than_the_copy_counts_only_when_it_is_said_anew() {
+fn an_annotation_that_is_older_than_the_copy_counts_only_when_it_is_set_again() {
     for policy in [DeliveryPolicy::AtMostOnce, DeliveryPolicy::AtLeastOnce] {
         let mut copy = Object::new(spec(policy));
         (copy.restored, copy.resolve) = (true, Some("Retry".into()));
@@ -83,24 +83,24 @@ fn a_word_that_is_older_than_the_copy_counts_only_when_it_is_said_anew() {
         assert_eq!(copy.next(at(12)), Step::Rest);
 
         copy.resolve = None;
-        assert_eq!(copy.next(at(13)), Step::Unresolve);
-        copy.status = settle::withdrawn(&copy.view());
+        assert_eq!(copy.next(at(13)), Step::ForgetResolution);
+        copy.status = resolve::forgotten(&copy.view(), at(13));
         copy.resolve = Some("Retry".into());
         assert_eq!(copy.next(at(14)), Step::Resolve(Resolution::Retry));
-        copy.status = settle::resolved(&copy.view(), &Resolution::Retry, at(14));
+        copy.status = resolve::resolved(&copy.view(), &Resolution::Retry, at(14));
         assert_eq!(copy.next(at(15)), Step::Invoke { number: 2 });
     }
 }
 
 #[test]
-fn what_was_restored_outlives_its_time_to_live_until_it_is_settled() {
+fn what_was_restored_outlives_its_time_to_live_until_it_is_resolved() {
     let mut copy = Object::new(spec(DeliveryPolicy::AtMostOnce));
     (copy.restored, copy.spec.ttl_seconds_after_finished) = (true, Some(60));
     let Step::Conclude(conclusion) = copy.next(at(10)) else { panic!("{:?}", copy.next(at(10))) };
     copy.status = record::concluded(&copy.view(), &conclusion, at(10));
     assert_eq!(copy.next(at(100_000)), Step::Rest);
-    copy.status = settle::resolved(&copy.view(), &Resolution::Fail, at(100_000));
-    assert_eq!(copy.next(at(100_060)), Step::Delete);
+    copy.status = resolve::resolved(&copy.view(), &Resolution::Fail, at(100_000));
+    assert_eq!(copy.next(at(100_065)), Step::Delete);
 }
 
 #[test]
