@@ -130,9 +130,9 @@ async fn pages_of_a_long_list_are_turned() {
     world.provider().await;
     let operator = world.operator().await;
     // Somebody else's requests come first in the list, more than two pages of them.
-    for _ in 0..230 {
-        world.call("good", "invocations-async", &json!({})).await;
-    }
+    let event = json!({});
+    let calls = (0..230).map(|_| world.call("good", "invocations-async", &event));
+    futures::stream::iter(calls).buffer_unordered(16).collect::<()>().await;
     world.invoke("ours", followed("good")).await;
     assert_eq!(world.end("ours").await.outcome, Some(Outcome::Executed));
     assert!(operator.metric("functiongraph_operator_list_requests_total", &[]).await >= 3.0);

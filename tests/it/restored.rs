@@ -1,11 +1,11 @@
 //! Objects that come back: from a backup, or as a copy of themselves. None is sent again by itself.
 
-use crate::looks::{message, ready, text};
+use crate::looks::{condition, message, ready, text};
 use crate::world::World;
 use functiongraph_operator::api::invocation::{
     AttemptState, Outcome, RESOLVE, RequestIdSource, SUBMITTED_AS, VELERO_RESTORE,
 };
-use functiongraph_operator::api::{ConditionStatus, FunctionInvocation, Reason};
+use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionInvocation, Reason};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -24,7 +24,7 @@ fn backup(object: &FunctionInvocation) -> Value {
     })
 }
 
-/// Deletes the object and makes it anew from a backup, as Velero does: without its status, with a label more.
+/// Deletes the object and creates it again from a backup, as Velero does: without its status, with a label more.
 async fn restore(world: &World, name: &str) {
     let object = world.get(name).await;
     let mut backup = backup(&object);
@@ -44,7 +44,7 @@ fn has(outcome: Outcome) -> impl Fn(Option<&FunctionInvocation>) -> bool {
 }
 
 #[tokio::test]
-async fn what_velero_restores_without_its_status_is_not_sent_until_somebody_says_so() {
+async fn what_velero_restores_without_its_status_is_not_sent_until_you_resolve_it() {
     let world = World::new().await;
     world.provider().await;
     let _operator = world.operator().await;
@@ -63,11 +63,12 @@ async fn what_velero_restores_without_its_status_is_not_sent_until_somebody_says
     let status = world.until("paid", has(Outcome::Accepted)).await.status.unwrap();
     assert_eq!((world.accepted("paid").len(), status.attempts), (2, Some(1)));
 
-    // The word is in the backup too, and was said of another object.
+    // The annotation is in the backup too, and was set for another object.
     restore(&world, "paid").await;
     let status = world.end("paid").await;
     assert_eq!((status.outcome, status.resolution.as_deref()), (Some(Outcome::Unknown), Some("Retry")));
-    assert!(message(&status).contains("was there before: remove it first"), "{}", message(&status));
+    let refused = condition(&status, ConditionType::ResolutionRefused);
+    assert_eq!(refused, (Some(ConditionStatus::True), Some(Reason::ResolvedTooEarly)));
     // As docs/backup.md has it.
     let annotating = async |arguments: &[&str]| {
         let said = world.kubectl(&[&["annotate", "fninv"], arguments].concat()).await;
@@ -84,7 +85,7 @@ async fn what_velero_restores_without_its_status_is_not_sent_until_somebody_says
 }
 
 #[tokio::test]
-async fn a_restored_invocation_can_be_followed_on_by_its_request_id() {
+async fn a_restored_invocation_can_be_given_its_request_id_which_is_recorded_and_no_more() {
     let world = World::new().await;
     world.provider().await;
     let _operator = world.operator().await;
@@ -97,8 +98,8 @@ async fn a_restored_invocation_can_be_followed_on_by_its_request_id() {
     restore(&world, "followed").await;
     assert_eq!(world.end("followed").await.outcome, Some(Outcome::Unknown));
     annotate(&world, "followed", json!({RESOLVE: id})).await;
-    let status = world.until("followed", has(Outcome::Executed)).await.status.unwrap();
-    assert_eq!(status.request_id_source, Some(RequestIdSource::User));
+    let status = world.until("followed", has(Outcome::Accepted)).await.status.unwrap();
+    assert_eq!((status.request_id_source, status.execution), (Some(RequestIdSource::User), None));
     assert_eq!(world.accepted("followed").len(), 1);
 }
 
