@@ -146,13 +146,23 @@ async fn a_person_settles_what_is_unknown_with_an_annotation() {
     let world = World::new().await;
     world.provider().await;
     let _operator = world.operator().await;
-    for name in ["retry", "fail", "found", "nonsense"] {
-        world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
-        world.invoke(name, spec("hello", name)).await;
+    let unknown = async |name: &str| {
         assert_eq!(world.end(name).await.outcome, Some(Outcome::Unknown), "{name}");
+    };
+    let fault = || world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
+    for name in ["retry", "fail", "found"] {
+        fault();
+        world.invoke(name, spec("hello", name)).await;
+        unknown(name).await;
     }
+    // Only a new object can still carry it: the API server refuses such a change.
+    fault();
+    let annotations = json!({"functiongraph.io/resolve": "retry!"});
+    let object = json!({"metadata": {"annotations": annotations}, "spec": spec("hello", "nonsense")});
+    world.create::<FunctionInvocation>("nonsense", object).await.unwrap();
+    unknown("nonsense").await;
     let id = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
-    for (name, word) in [("nonsense", "retry!"), ("retry", "Retry"), ("fail", "Fail"), ("found", id)] {
+    for (name, word) in [("retry", "Retry"), ("fail", "Fail"), ("found", id)] {
         let annotations = json!({"metadata": {"annotations": {"functiongraph.io/resolve": word}}});
         world.change::<FunctionInvocation>(name, annotations).await;
     }
