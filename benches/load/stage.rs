@@ -4,16 +4,14 @@ use crate::in_parallel;
 use control_plane::{ControlPlane, Options};
 use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn, Invocation, Kind, Protocol};
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function, RateLimit};
-use functiongraph_operator::api::{
-    self, FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus,
-};
+use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus};
+use functiongraph_operator::definitions;
 use functiongraph_operator::kubernetes::Clients;
 use functiongraph_operator::lifecycle::{Acceptance, Reply, View, record};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::runtime::wait::{await_condition, conditions};
-use kube::{Api, Client, CustomResourceExt, ResourceExt};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
@@ -66,15 +64,7 @@ impl Stage {
         let plane = ControlPlane::start(Options::default()).await.expect("the control plane starts");
         let config = plane.kube_config();
         let client = Clients::new(config).expect("a client").calls;
-        let definitions: Api<_> = Api::all(client.clone());
-        for definition in api::definitions() {
-            definitions.create(&PostParams::default(), &definition).await.expect("a definition");
-        }
-        for name in [FunctionInvocation::crd_name(), FunctionGraphProvider::crd_name()] {
-            await_condition(definitions.clone(), name, conditions::is_crd_established())
-                .await
-                .expect("it is there");
-        }
+        plane.apply_yaml(&definitions::manifest().expect("a manifest")).await.expect("it is accepted");
         let emulator = Emulator::start(Config {
             functions: vec![Function {
                 answer_latency: Duration::from_millis(5),

@@ -1,9 +1,9 @@
 //! What the demo stands on: a control plane, a FunctionGraph, and the operator, each started and stopped in order.
 
-use crate::{faults, manifests};
+use crate::faults;
 use control_plane::{ADMIN, AccessError, ControlPlane, Options, StartError};
 use functiongraph_emulator::{Config, Emulator};
-use functiongraph_operator::{api, clock};
+use functiongraph_operator::{clock, definitions};
 use std::fs::File;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -36,6 +36,9 @@ pub enum Error {
     /// The way into it.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// What is installed before the operator.
+    #[error(transparent)]
+    Definitions(#[from] definitions::Error),
     /// The emulator's configuration.
     #[error("examples/demo/emulator.yaml cannot be used")]
     EmulatorConfig(#[from] functiongraph_emulator::ConfigError),
@@ -76,13 +79,13 @@ pub struct Operator {
     log: PathBuf,
 }
 
-/// A Kubernetes API that knows the custom resources.
+/// A Kubernetes API with everything that is installed before the operator.
 ///
 /// # Errors
 /// When its programs are missing or it does not come up.
 pub async fn control_plane() -> Result<ControlPlane, Error> {
     let plane = ControlPlane::start(Options::default()).await?;
-    plane.apply_yaml(&manifests::list(&api::definitions())).await?;
+    plane.apply_yaml(&definitions::manifest()?).await?;
     Ok(plane)
 }
 

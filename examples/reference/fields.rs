@@ -1,8 +1,9 @@
 //! The tables of fields: reads the schema of each definition.
 
 use crate::cell;
-use functiongraph_operator::api;
+use functiongraph_operator::{api, definitions};
 use serde_json::Value;
+use std::error::Error;
 use std::fmt::Write as _;
 
 /// The kind that says everything which the cluster kind says too.
@@ -28,8 +29,8 @@ struct Row {
 /// The tables of all kinds.
 ///
 /// # Errors
-/// When a definition cannot be put as JSON.
-pub fn section() -> Result<String, serde_json::Error> {
+/// When a definition cannot be put as JSON, or the admission policy cannot be read.
+pub fn section() -> Result<String, Box<dyn Error>> {
     let mut text = String::new();
     let (mut shared, mut shared_rules) = (Vec::new(), Vec::new());
     for definition in api::definitions() {
@@ -81,8 +82,29 @@ pub fn section() -> Result<String, serde_json::Error> {
         for rule in rules {
             put(&mut text, &format!("* {rule}\n"));
         }
+        let refusals = refusals(words(&definition["metadata"]["name"]))?;
+        if !refusals.is_empty() {
+            put(&mut text, "\nAnd by its admission policy, when the object is updated:\n\n");
+        }
+        for refusal in refusals {
+            put(&mut text, &format!("* {refusal}\n"));
+        }
     }
     Ok(text)
+}
+
+/// What the admission policy of this name says when it refuses; nothing if there is none.
+fn refusals(name: &str) -> Result<Vec<String>, Box<dyn Error>> {
+    let mut found = Vec::new();
+    for (_, text) in definitions::files()? {
+        let object: Value = serde_saphyr::from_str(&text)?;
+        if object["kind"] == "ValidatingAdmissionPolicy" && object["metadata"]["name"] == name {
+            let validations = object["spec"]["validations"].as_array().into_iter().flatten();
+            // Markdown would take `<request id>` for a tag.
+            found.extend(validations.map(|one| cell(words(&one["message"])).replace('<', "\\<")));
+        }
+    }
+    Ok(found)
 }
 
 fn put(text: &mut String, more: &str) {

@@ -5,6 +5,7 @@
 mod fields;
 mod flags;
 
+use std::error::Error;
 use std::path::Path;
 
 /// The page, from the top of the checkout.
@@ -31,8 +32,8 @@ are in characters.
 /// The whole page.
 ///
 /// # Errors
-/// When a definition cannot be put as JSON.
-fn page() -> Result<String, serde_json::Error> {
+/// When a definition cannot be put as JSON, or the admission policy cannot be read.
+fn page() -> Result<String, Box<dyn Error>> {
     Ok([TOP.to_owned(), fields::section()?, flags::section()].concat())
 }
 
@@ -41,7 +42,7 @@ fn cell(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ").replace('|', "\\|")
 }
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write(Path::new(PAGE), page()?)?;
     Ok(())
 }

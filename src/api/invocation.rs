@@ -60,7 +60,7 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!(has(self.payload) && has(self.payloadFrom))").message("give at most one of payload and payloadFrom"))]
-#[x_kube(validation = Rule::new("has(self.payload) == has(oldSelf.payload) && has(self.payloadFrom) == has(oldSelf.payloadFrom)").message("payload is immutable: create a new FunctionInvocation"))]
+#[x_kube(validation = Rule::new("has(self.payloadFrom) == has(oldSelf.payloadFrom)").message("payloadFrom is immutable: create a new FunctionInvocation"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync belongs to invocationType Sync"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("what a function logs or returns may repeat its event: with payloadFrom.secretKeyRef, neither sync.logTail nor sync.captureResult is possible"))]
 #[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed belongs to invocationType Async: a Sync invocation always ends with its execution, and a Reserved one cannot be followed"))]
@@ -73,7 +73,7 @@ pub struct FunctionInvocationSpec {
     /// The API server re-encodes it (keys sorted, very large integers rounded): where every byte counts,
     /// use `payloadFrom`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("payload is immutable: create a new FunctionInvocation"))]
+    // Immutable by the admission policy: a rule here would compare sizes and common keys only.
     pub payload: Option<Payload>,
 
     /// The event, byte for byte, from another object of this namespace.

@@ -356,6 +356,13 @@ pub async fn uninstall(world: &World) {
         3,
         "{definitions}"
     );
+    let kinds = "validatingadmissionpolicy,validatingadmissionpolicybinding";
+    let policy = world.machine.kubectl(["get", kinds, "--output", "name"]).await;
+    assert_eq!(
+        policy.lines().filter(|name| name.ends_with("/functioninvocations.functiongraph.io")).count(),
+        2,
+        "{policy}"
+    );
     note(&format!("{before} invocations are still there"));
     if !world.machine.has_own_node() {
         world.machine.kubectl(["delete", "namespace", CLOUD, HOME, TEAM, LOAD, LONE]).await;

@@ -1,7 +1,7 @@
 //! The Helm chart, installed on a real API server as a user does it.
 
 use crate::looks::{output, text};
-use crate::world::{bare_plane, established, within};
+use crate::world::{bare_plane, enforced, established, within};
 use control_plane::{ControlPlane, tool};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
@@ -115,6 +115,7 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
     uninstall().await;
     assert!(providers.get_opt("default").await.unwrap().is_none(), "a provider is left behind");
     assert_eq!(definitions.list(&ListParams::default()).await.unwrap().items.len(), 3);
+    enforced(&plane).await;
     assert!(invocations.get_opt("kept").await.unwrap().is_some(), "an invocation is gone");
 
     // And back: what was left is taken over.

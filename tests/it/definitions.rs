@@ -33,6 +33,16 @@ fn the_files_are_what_the_code_says() {
     }
 }
 
+/// As the release workflow joins them.
+#[tokio::test]
+async fn the_files_one_after_another_are_a_manifest() {
+    let world = World::new().await;
+    let joined: String = files_in("crds").iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    let said = world.kubectl_with(&["apply", "--server-side", "--dry-run=server", "-f", "-"], &joined).await;
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    assert_eq!(text(&said.stdout).lines().count(), files_in("crds").len(), "{}", text(&said.stdout));
+}
+
 #[tokio::test]
 async fn every_example_is_accepted_by_the_api_server_without_a_warning() {
     let world = World::new().await;

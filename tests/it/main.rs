@@ -35,6 +35,7 @@ mod logins;
 mod looks;
 mod metrics;
 mod payload;
+mod policy;
 mod preflight;
 mod refusals;
 mod resolve;

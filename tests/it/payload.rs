@@ -1,7 +1,8 @@
 //! Events that stand in another object: waited for while missing, refused when they can never be sent, and taken from
 //! a Secret only where its owner says so.
 
-use crate::looks::{condition, message, ready};
+use crate::looks::{condition, message, ready, text};
+use crate::policy;
 use crate::world::World;
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::Outcome;
@@ -10,6 +11,8 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::api::events::v1::Event;
 use kube::Api;
 use kube::api::{ListParams, PostParams};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// A spec for `hello` with the event from a ConfigMap.
@@ -206,6 +209,62 @@ async fn t04_nothing_is_told_of_what_a_secret_event_holds_even_if_the_service_re
     assert_nothing_of(&world, canary).await;
     operator.stop().await;
     assert!(!world.logs().contains(canary));
+}
+
+/// What docs/payloads.md says of it.
+#[tokio::test]
+async fn an_inline_event_is_stored_as_the_api_server_reads_it_and_apply_drops_nulls() {
+    let world = World::new().await;
+    let rewritten = [
+        (r#"{"b": 1, "a": 2}"#, r#"{"a":2,"b":1}"#),
+        (r#"{"a": 1, "a": 2}"#, r#"{"a":2}"#),
+        (r#"{"a": 0.1234567890123456789}"#, r#"{"a":0.12345678901234568}"#),
+        (r#"{"a": 9223372036854775807}"#, r#"{"a":9223372036854775807}"#),
+        (r#"{"a": 9223372036854775808}"#, r#"{"a":9223372036854776000}"#),
+        (r#"{"a": 1e-400}"#, r#"{"a":0}"#),
+        (r#"{"a": [1.0, 1e3, -0, -0.0]}"#, r#"{"a":[1,1000,0,0]}"#),
+        (r#"{"a": "x\ud800y"}"#, "{\"a\":\"x\u{fffd}y\"}"),
+        (r#"{"a": [null, {"b": null}]}"#, r#"{"a":[null,{"b":null}]}"#),
+        ("{\"a\": \"<\u{e4}>\"}", r#"{"a":"\u003cä\u003e"}"#),
+    ];
+    for (number, (event, expected)) in rewritten.into_iter().enumerate() {
+        let name = format!("case-{number}");
+        let said =
+            policy::send(&world, "POST", "", "application/json", policy::manifest(&name, event, "")).await;
+        assert_eq!(said, None, "{event}");
+        assert_eq!(stored(&world, &name).await, expected, "{event}");
+    }
+    let event = r#"{"a": null, "b": [null, {"c": null}]}"#;
+    for (name, verb, expected) in [
+        ("created", ["create", "-f", "-"].as_slice(), r#"{"a":null,"b":[null,{"c":null}]}"#),
+        ("server-side", &["apply", "--server-side", "-f", "-"], r#"{"a":null,"b":[null,{"c":null}]}"#),
+        ("applied", &["apply", "-f", "-"], r#"{"b":[null,{}]}"#),
+    ] {
+        let said = world.kubectl_with(verb, &policy::manifest(name, event, "")).await;
+        assert!(said.status.success(), "{name}: {}", text(&said.stderr));
+        assert_eq!(stored(&world, name).await, expected, "{name}");
+    }
+}
+
+/// The event as the API server writes it.
+async fn stored(world: &World, name: &str) -> String {
+    let namespace = &world.namespace;
+    let url = format!("/apis/functiongraph.io/v1alpha1/namespaces/{namespace}/functioninvocations/{name}");
+    let object = world.client.request_text(http::Request::get(url).body(Vec::new()).unwrap()).await.unwrap();
+    let object: Stored<'_> = serde_json::from_str(&object).unwrap();
+    object.spec.payload.get().to_owned()
+}
+
+#[derive(Deserialize)]
+struct Stored<'a> {
+    #[serde(borrow)]
+    spec: StoredSpec<'a>,
+}
+
+#[derive(Deserialize)]
+struct StoredSpec<'a> {
+    #[serde(borrow)]
+    payload: &'a RawValue,
 }
 
 /// Asserts that no invocation and no Event of the test's namespace holds this.

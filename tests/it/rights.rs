@@ -61,7 +61,7 @@ fn user_with(role: &str) -> String {
     format!("user-with-{role}")
 }
 
-async fn installed() -> &'static ControlPlane {
+pub async fn installed() -> &'static ControlPlane {
     INSTALLED
         .get_or_init(|| async {
             let users = ["view", "edit", "admin"].map(|role| User::new(&user_with(role), &[])).to_vec();

@@ -3,11 +3,10 @@
 use crate::evidence::{Evidence, Log};
 use control_plane::{ADMIN, ControlPlane, Options, User};
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function, LedgerEntry};
-use functiongraph_operator::api::{
-    self, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation,
-};
+use functiongraph_operator::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
+use functiongraph_operator::definitions;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{Condition, await_condition, conditions};
 use kube::{Api, Client, CustomResourceExt, Resource};
 use serde::Serialize;
@@ -33,21 +32,41 @@ pub const NOBODY: &str = "nobody";
 
 static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
 
-/// The control plane of this binary, with the definitions installed.
+/// The control plane of this binary, with everything in `crds/` installed.
 pub async fn plane() -> &'static ControlPlane {
     PLANE.get_or_init(new_plane).await
 }
 
-/// The same with the definitions installed.
+/// A new control plane with everything in `crds/` installed.
 pub async fn new_plane() -> ControlPlane {
     let plane = bare_plane().await;
-    let client = plane.client().expect("its client");
-    let definitions: Api<_> = Api::all(client);
-    for definition in api::definitions() {
-        definitions.create(&PostParams::default(), &definition).await.expect("a definition is accepted");
-    }
-    established(&plane).await;
+    plane.apply_yaml(&definitions::manifest().expect("a manifest")).await.expect("it is accepted");
+    enforced(&plane).await;
     plane
+}
+
+/// Waits until the API server refuses what the admission policy refuses, which it does some time after it has taken the
+/// policy.
+pub async fn enforced(plane: &ControlPlane) {
+    let name = "is-the-policy-enforced";
+    let (api_version, kind) = (FunctionInvocation::api_version(&()), FunctionInvocation::kind(&()));
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let object = json!({
+        "apiVersion": api_version, "kind": kind, "metadata": {"name": name, "namespace": name},
+        "spec": {"function": {"name": "hello"}, "suspend": true},
+    });
+    for object in [namespace, object] {
+        plane.apply_yaml(&object.to_string()).await.expect("it is accepted");
+    }
+    let api: Api<FunctionInvocation> = Api::namespaced(plane.client().expect("its client"), name);
+    let (dry_run, event) = (PatchParams::default().dry_run(), Patch::Merge(json!({"spec": {"payload": {}}})));
+    let refused = async {
+        while api.patch(name, &dry_run, &event).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await; // polls an answer: nothing to await
+        }
+    };
+    within(refused).await;
+    api.delete(name, &DeleteParams::default()).await.expect("it goes");
 }
 
 /// Waits until the definitions are served.

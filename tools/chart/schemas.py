@@ -26,6 +26,8 @@ PROMETHEUS_OPERATOR = "v0.85.0"
 
 # What the chart makes: names of definitions in the OpenAPI document.
 KINDS = [
+    "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicy",
+    "io.k8s.api.admissionregistration.v1.ValidatingAdmissionPolicyBinding",
     "io.k8s.api.apps.v1.Deployment",
     "io.k8s.api.core.v1.ConfigMap",
     "io.k8s.api.core.v1.Secret",
@@ -40,6 +42,15 @@ KINDS = [
     "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.CustomResourceDefinition",
 ]
 REFERENCE = "#/definitions/"
+
+# The groups that are called otherwise in the OpenAPI document.
+GROUPS = {
+    "core": "",
+    "admissionregistration": "admissionregistration.k8s.io",
+    "apiextensions": "apiextensions.k8s.io",
+    "networking": "networking.k8s.io",
+    "rbac": "rbac.authorization.k8s.io",
+}
 
 
 def module(name, version, folder):
@@ -107,8 +118,11 @@ def fetch():
 
 
 def of_definition(file):
-    """Group, version, kind and schema of what a custom resource definition defines."""
-    spec = yaml.safe_load(file.read_text())["spec"]
+    """Group, version, kind and schema of what a custom resource definition defines; nothing for another object."""
+    definition = yaml.safe_load(file.read_text())
+    if definition["kind"] != "CustomResourceDefinition":
+        return
+    spec = definition["spec"]
     for version in spec["versions"]:
         schema = strict(version["schema"]["openAPIV3Schema"])
         schema["properties"] |= {"apiVersion": {"type": "string"}, "kind": {"type": "string"}, "metadata": {"type": "object"}}
@@ -124,8 +138,7 @@ def expand(target):
         folder.mkdir(parents=True)
         for name in KINDS:
             *path, version, kind = name.split(".")
-            group = {"core": "", "networking": "networking.k8s.io", "rbac": "rbac.authorization.k8s.io"}.get(path[-1], path[-1])
-            group = "apiextensions.k8s.io" if path[-1] == "apiextensions" else group
+            group = GROUPS.get(path[-1], path[-1])
             schema = {"$ref": REFERENCE + name, "definitions": definitions}
             save(folder, group, version, kind, schema)
         for one in custom:

@@ -36,9 +36,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const PORT_ATTEMPTS: usize = 5;
 
 /// The controllers an operator's users rely on: deletion of namespaces and of owned objects, the `default`
-/// service account of a namespace, and the rules of `view`, `edit`, `admin`, which are gathered by label.
+/// service account of a namespace, the rules of `view`, `edit`, `admin`, which are gathered by label, and what the
+/// expressions of an admission policy get wrong.
 const CONTROLLERS: &str = "namespace-controller,garbage-collector-controller,serviceaccount-controller,\
-                           clusterrole-aggregation-controller";
+                           clusterrole-aggregation-controller,validatingadmissionpolicy-status-controller";
 
 /// What the API server keeps of requests.
 const AUDIT_POLICY: &str = "audit-policy.yaml";
