@@ -79,9 +79,16 @@ async fn a_cut_is_a_reset_that_the_client_takes_for_an_interruption() {
 
 #[tokio::test]
 async fn an_accepted_event_can_be_answered_with_an_error() {
-    let place = Place::failing(Action::AcceptThen { status: StatusCode::GATEWAY_TIMEOUT }).await;
+    let place = Place::failing(Action::AcceptThen(ErrorAnswer::of(StatusCode::GATEWAY_TIMEOUT))).await;
     place.submit("hello", "{}").await.assert_error(504, "FSS.0504", "Gateway timeout.");
-    place.recovers(1).await;
+    let mut page = ErrorAnswer::of(StatusCode::GATEWAY_TIMEOUT);
+    page.body = Some(r#"{"request":{"event":{}}}"#.into());
+    page.content_type = Some("application/json".into());
+    place.emulator.add_fault(fault(When::Next(1), Action::AcceptThen(page)));
+    let seen = place.submit("hello", "{}").await;
+    assert_eq!((seen.status, &*seen.text), (504, r#"{"request":{"event":{}}}"#));
+    assert_eq!(seen.header("content-type"), Some("application/json"));
+    place.recovers(2).await;
 }
 
 #[tokio::test]

@@ -175,7 +175,7 @@ async fn faults_hit_a_login_in_its_own_shape() {
     place.emulator.add_fault(Fault::new(When::Next(1), unavailable).of(IdentityApi::Password));
     let refused = log_in(&place, "right", None).await;
     assert_keystone(&refused, 503, "Service Unavailable", "Service unavailable.");
-    let late = Action::AcceptThen { status: StatusCode::GATEWAY_TIMEOUT };
+    let late = Action::AcceptThen(ErrorAnswer::of(StatusCode::GATEWAY_TIMEOUT));
     place.emulator.add_fault(Fault::new(When::Next(1), late).of(IdentityApi::Password));
     assert_eq!(
         log_in(&place, "wrong", None).await.status,
