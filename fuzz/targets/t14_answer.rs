@@ -1,11 +1,10 @@
 //! T14: whatever is answered to an invocation is read, means something, is never "refused" where it may have been
 //! accepted, and shows no secret.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use functiongraph::answer::MAX_RESULT;
 use functiongraph::{Credential, CredentialKind, Kind, Protocol, Verdict};
-use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id};
-use libfuzzer_sys::fuzz_target;
+use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id, fuzz_target};
 use serde_json::Value;
 
 // First line: `Async`, `Reserved`, `Sync` or `SyncLog`; `V1` or `V2`; the status; `cut`.
