@@ -24,7 +24,7 @@ demo: tools announce ## Show the operator at work on this machine, no cloud acco
 	cargo build --locked --bin functiongraph-operator --example demo
 	$${CARGO_TARGET_DIR:-target}/debug/examples/demo $(if $(ONCE),--once)
 
-test: tools sdks announce ## Run all tests: the end-to-end test too where this machine can be a node, and a minute of fuzzing
+test: tools sdks announce ## Run all tests, and the end-to-end test too where this machine can be a node
 	@tools/chart.sh unit
 	@# Tests mostly wait: what the end-to-end test needs is built meanwhile, in the time that they leave (the kernel shares
 	@# the processors among sessions first, and then looks at who is nice).
@@ -33,9 +33,8 @@ test: tools sdks announce ## Run all tests: the end-to-end test too where this m
 	cargo test --locked --workspace || { [ -z "$$images" ] || kill -- "-$$images" 2>/dev/null; exit 1; }
 	@if reason=$$(tools/node/up.sh --check); then $(MAKE) --no-print-directory e2e; \
 	else echo "The end-to-end test is left out, because this machine cannot be a node: $$reason"; fi
-	@$(MAKE) --no-print-directory fuzz
 
-fuzz: announce ## Feed the readers of all that comes from elsewhere with hostile bytes, for FUZZ_SECONDS (60)
+fuzz: announce ## Search for bytes that the readers of all that comes from elsewhere take wrongly, for FUZZ_SECONDS (60)
 	@tools/fuzz.sh
 
 e2e: tools announce ## Install images and chart on a real node, upgrade, scale, kill: as root, or with E2E_KUBECONFIG

@@ -132,3 +132,9 @@ fn every_file_opens_with_what_it_is_for() {
         assert!(text.starts_with("//! "), "{file} does not open with a sentence that says what it is for");
     }
 }
+
+#[test]
+fn properties_are_tried_with_the_same_inputs_in_every_run() {
+    let seed = proptest::test_runner::Config::default().rng_seed;
+    assert!(matches!(seed, proptest::test_runner::RngSeed::Fixed(_)), "{seed}: see .cargo/config.toml");
+}

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the fuzz targets in fuzz/: all for FUZZ_SECONDS together, or those that are named, each from its seeds.
+# Searches with the fuzz targets in fuzz/: all for FUZZ_SECONDS together, or those that are named, each from its seeds. How
+# far it gets depends on the machine, so it is no test: those feed the seeds only (fuzz/tests/seeds.rs).
 #   FUZZ_SECONDS   seconds for all targets of this run together, 60 if not given; two targets run at a time
 #   FUZZ_SEED      where the chance begins, 1 if not given: a first run finds the same on every machine; 0: somewhere else
 #                  each time
@@ -30,7 +31,7 @@ run() { # target, seconds
         grep -v -E '^#[0-9]+|^INFO|^Dictionary' "$log" | tail -n 30 >&2
         found=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
         say "  $1: FOUND SOMETHING, above. To see it again:  tools/fuzz.sh --repeat $1 ${found:-<input>}"
-        say "  Once it is mended, keep the input as a seed:  mv ${found:-<input>} fuzz/seeds/$1/<what-it-is>"
+        say "  Once it is fixed, keep the input as a seed, and the tests will feed it:  mv ${found:-<input>} fuzz/seeds/$1/<what-it-is>"
     fi
     rm -f "$log"
     return "$status"
@@ -51,7 +52,7 @@ done
 command -v c++ >/dev/null || { say "A C++ compiler is missing: Debian and Ubuntu: apt-get install g++, Fedora: dnf install gcc-c++, macOS: xcode-select --install"; exit 1; }
 cache=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator/fuzz
 programs=${CARGO_TARGET_DIR:-target}/debug
-RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc.sh cargo build --locked --quiet --package functiongraph-fuzz --bins
+RUSTC_WORKSPACE_WRAPPER=$PWD/fuzz/rustc.sh cargo build --locked --quiet --package functiongraph-fuzz --features search --bins
 
 if [ -n "$repeat" ]; then exec "$programs/${targets[0]}" "${LIMITS[@]}" "$repeat"; fi
 

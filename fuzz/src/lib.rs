@@ -3,6 +3,20 @@
 use functiongraph::fuzzing::Raw;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+/// Says what a target does with an input: a program of libFuzzer where it searches, else a function `run` for the test of
+/// the inputs that are kept.
+#[macro_export]
+macro_rules! fuzz_target {
+    (|$input:ident: &[u8]| $body:block) => {
+        #[cfg(feature = "search")]
+        libfuzzer_sys::fuzz_target!(|$input: &[u8]| $body);
+
+        /// Holds one input against what is promised.
+        #[cfg(not(feature = "search"))]
+        pub fn run($input: &[u8]) $body
+    };
+}
+
 /// A secret that the caller sent. Dictionary and seeds hold it too, so that answers repeat it.
 pub const CANARY: &str = "canary-0123456789";
 

@@ -1,11 +1,12 @@
 //! T1: the host that a rule looks at is the host that a URL library would connect to, however the URL is spelled.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use functiongraph::{Endpoint, LocalUrl};
-use libfuzzer_sys::fuzz_target;
+use functiongraph_fuzz::fuzz_target;
 use url::{Host, Url};
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|input: &[u8]| {
+    let Ok(text) = str::from_utf8(input) else { return };
     if let Ok(local) = text.parse::<LocalUrl>() {
         let url = Url::parse(&local.to_string()).unwrap_or_else(|error| panic!("{local}: {error}"));
         assert_eq!((url.scheme(), url.username(), url.password()), ("http", "", None));

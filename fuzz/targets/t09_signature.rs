@@ -1,9 +1,8 @@
 //! T9: one request has one signature, in whatever order and spelling it is given, and another request has another.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use functiongraph::sign::{self, SignedRequest};
-use functiongraph_fuzz::Exchange;
-use libfuzzer_sys::fuzz_target;
+use functiongraph_fuzz::{Exchange, fuzz_target};
 
 const DATE: &str = "20240102T030405Z";
 

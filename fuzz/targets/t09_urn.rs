@@ -1,12 +1,13 @@
 //! T9: whatever passes for a URN is one segment of a path, one label of a host and one header, and nothing more.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use functiongraph::{Endpoint, FunctionUrn, Qualifier};
+use functiongraph_fuzz::fuzz_target;
 use http::HeaderValue;
-use libfuzzer_sys::fuzz_target;
 use url::Url;
 
-fuzz_target!(|text: &str| {
+fuzz_target!(|input: &[u8]| {
+    let Ok(text) = str::from_utf8(input) else { return };
     if let Ok(qualifier) = text.parse::<Qualifier>() {
         assert_eq!(qualifier.to_string(), text);
     }

@@ -1,10 +1,9 @@
 //! T14: whatever an identity service answers is a login or a reason, and neither shows a secret.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use functiongraph::login::{Login, LoginError};
 use functiongraph::{Credential, CredentialKind};
-use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id};
-use libfuzzer_sys::fuzz_target;
+use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id, fuzz_target};
 
 // First line: the status, and the name of the project that is looked for.
 fuzz_target!(|input: &[u8]| {

@@ -1,9 +1,8 @@
 //! T14: only a JSON object of a size that can be sent passes as an event, byte for byte; no reason quotes it.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
-use functiongraph_fuzz::CANARY;
+use functiongraph_fuzz::{CANARY, fuzz_target};
 use functiongraph_operator::kubernetes::payload::{MOST, check};
-use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,9 +1,8 @@
 //! T14: a page of records is read as a whole or not at all, always leads on, and shows no secret.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use functiongraph::Credential;
-use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id};
-use libfuzzer_sys::fuzz_target;
+use functiongraph_fuzz::{CANARY, Exchange, assert_fit_to_be_shown, assert_is_id, fuzz_target};
 use serde_json::Value;
 
 // First line: the marker that the page was asked for with, or nothing.

@@ -1,15 +1,14 @@
 //! T14: whatever a server asks for, the pause is held to the policy, and never shorter than our own.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use std::time::Duration;
 
 use functiongraph::{Answer, Kind, Protocol};
-use functiongraph_fuzz::line;
+use functiongraph_fuzz::{fuzz_target, line};
 use functiongraph_operator::api::invocation::RetryPolicy;
 use functiongraph_operator::lifecycle::backoff;
 use http::header::{DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue};
-use libfuzzer_sys::fuzz_target;
 
 // Lines: `Retry-After`, `Date`, a retry policy as JSON.
 fuzz_target!(|input: &[u8]| {

@@ -1,13 +1,13 @@
 //! T14: whatever stands in an object, it is read, judged without a panic, and never sent again on the strength of
 //! something that was not understood.
-#![no_main]
+#![cfg_attr(feature = "search", no_main)]
 
 use std::time::Duration;
 
+use functiongraph_fuzz::fuzz_target;
 use functiongraph_operator::api::invocation::{DeliveryPolicy, FunctionInvocation};
 use functiongraph_operator::lifecycle::{Memory, Moment, State, Step, Target, View, decide, display, record};
 use jiff::Timestamp;
-use libfuzzer_sys::fuzz_target;
 use serde_json::{Value, json};
 
 const HOLDER: &str = "0123456789abcdef0123456789abcdef";

@@ -6,7 +6,7 @@
 //! the takeover time (two minutes, a constant of the protocol) share the wait and begin first; everything else
 //! waits for conditions.
 //!
-//! `CRASH_SEED=<number>` repeats the moments of the random kills; each run prints its own.
+//! The moments of the kills are the same in every run; `CRASH_SEED=<number>` chooses others.
 
 #![cfg(test)]
 

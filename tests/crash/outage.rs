@@ -17,7 +17,8 @@ async fn an_api_server_that_goes_away_in_the_middle_of_the_work_costs_time_only(
     let function = Function { answer_latency: Duration::from_millis(100), ..Function::named("hello") };
     let world = World::on(plane, |config| config.functions = vec![function]).await;
     world.secret(crate::world::KEY.1).await;
-    world.provider_with(serde_json::json!({"limits": {"maxInFlight": 8}})).await;
+    // So few at a time that seventy take seconds: the outage has to come before they are done.
+    world.provider_with(serde_json::json!({"limits": {"maxInFlight": 2}})).await;
     invoke_many(&world, 100).await;
     let operator = Process::spawn(&world, &plane.kubeconfig(ADMIN).expect("a kubeconfig"));
     accepted(&world, 30).await;

@@ -38,7 +38,7 @@ fn faults() -> Vec<(Action, Meaning)> {
     vec![
         (Action::DropBefore, Meaning::Doubt { accepted: false }),
         (Action::DropAfter, Meaning::Doubt { accepted: true }),
-        (Action::AcceptThen { status: StatusCode::GATEWAY_TIMEOUT }, Meaning::Doubt { accepted: true }),
+        (Action::AcceptThen(ErrorAnswer::of(StatusCode::GATEWAY_TIMEOUT)), Meaning::Doubt { accepted: true }),
         (status(StatusCode::INTERNAL_SERVER_ERROR), Meaning::Doubt { accepted: false }),
         (status(StatusCode::BAD_GATEWAY), Meaning::Doubt { accepted: false }),
         (status(StatusCode::SERVICE_UNAVAILABLE), Meaning::NotAccepted),

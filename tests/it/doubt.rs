@@ -67,6 +67,29 @@ async fn what_may_have_been_accepted_ends_as_unknown_after_one_request() {
 }
 
 #[tokio::test]
+async fn an_error_page_that_repeats_the_event_leaves_it_open_whether_it_was_accepted() {
+    let pages = [
+        ("in-the-request", 504, r#"{"request":{"event":{"tag":"in-the-request","code":"APIG.0308"}}}"#),
+        ("in-the-event", 500, r#"{"event":{"tag":"in-the-event","code":"APIG.0308"}}"#),
+        ("as-it-is", 502, r#"{"tag":"as-it-is","code":"APIG.0308"}"#),
+        ("too-late", 408, r#"{"error_code":"APIG.0308"}"#),
+    ];
+    let faults = pages.map(|(name, status, body)| {
+        (name, json!({"acceptThen": {"status": status, "body": body, "contentType": "application/json"}}))
+    });
+    let world = faulty(&faults, json!({"deliveryPolicy": "AtMostOnce"})).await;
+    let _operator = world.operator().await;
+
+    for (name, http_status, _) in pages {
+        let status = world.end(name).await;
+        assert_unknown(name, &status);
+        assert_eq!(status.error.unwrap().http_status, Some(http_status), "{name}");
+        assert_eq!(world.accepted(name).len(), 1, "{name}");
+    }
+    assert_eq!(world.seen(), 4);
+}
+
+#[tokio::test]
 async fn no_answer_in_time_ends_as_unknown_after_one_request() {
     let faults = [("deaf", json!({"hang": {}})), ("mute", json!({"hang": {"accept": true}}))];
     let world = faulty(&faults, json!({"requestTimeoutSeconds": 1})).await;

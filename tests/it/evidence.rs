@@ -41,7 +41,7 @@ const SHORTEST: usize = 8;
 const LONGEST: usize = 32;
 
 /// How long a stopped operator may keep us from its end.
-const METRICS_WITHIN: Duration = Duration::from_secs(1);
+const METRICS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is kept of one test.
 pub struct Evidence {

@@ -79,7 +79,7 @@ impl When {
 
 /// What happens to a request that a fault hits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Action {
     /// Not accepted: answered with this error.
     Status(ErrorAnswer),
@@ -92,12 +92,8 @@ pub enum Action {
     DropBefore,
     /// Accepted: the connection is reset without an answer.
     DropAfter,
-    /// Accepted: but the answer is an error with this status.
-    AcceptThen {
-        /// The status, such as 504.
-        #[serde(with = "status")]
-        status: StatusCode,
-    },
+    /// Accepted: but the answer is this error, such as a 504.
+    AcceptThen(ErrorAnswer),
     /// Accepted: the answer announces its whole length and breaks off in the middle of the body.
     TruncatedBody,
     /// Accepted: the usual status with a body that is not what the documents promise.
@@ -125,7 +121,7 @@ impl Action {
             Self::Status(_) | Self::DropBefore | Self::Redirect { .. } => false,
             Self::Delay { .. }
             | Self::DropAfter
-            | Self::AcceptThen { .. }
+            | Self::AcceptThen(_)
             | Self::TruncatedBody
             | Self::OddBody { .. } => true,
             Self::Hang { accept } => *accept,
@@ -311,6 +307,7 @@ mod tests {
             r#""dropBefore""#,
             r#""dropAfter""#,
             r#"{"acceptThen":{"status":504}}"#,
+            r#"{"acceptThen":{"status":504,"body":"{}","contentType":"application/json"}}"#,
             r#""truncatedBody""#,
             r#"{"oddBody":{"kind":"idInHeaderOnly"}}"#,
             r#"{"redirect":{"location":"https://elsewhere/"}}"#,
@@ -318,7 +315,16 @@ mod tests {
         ] {
             read(&format!(r#"{{"when":"forever","action":{action}}}"#)).unwrap();
         }
-        assert!(read(r#"{"when":"forever","action":{"acceptThen":{"status":100}}}"#).is_err());
+        for unknown in [
+            r#"{"acceptThen":{"status":100}}"#,
+            r#"{"acceptThen":{"status":504,"bdoy":"{}"}}"#,
+            r#"{"delay":{"ms":5,"s":5}}"#,
+            r#"{"oddBody":{"kind":"html","body":"<html>"}}"#,
+            r#"{"redirect":{"location":"https://elsewhere/","status":301}}"#,
+            r#"{"hang":{"accepted":true}}"#,
+        ] {
+            assert!(read(&format!(r#"{{"when":"forever","action":{unknown}}}"#)).is_err(), "{unknown}");
+        }
         assert!(read(r#"{"when":"forever","action":"dropAfter","functoin":"f"}"#).is_err());
     }
 }

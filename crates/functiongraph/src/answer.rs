@@ -54,6 +54,8 @@ pub struct Answer {
     /// Message of the error, at most 1024 characters; of a failure without a recognisable message, the body itself.
     /// Not a stable text.
     pub error_message: Option<String>,
+    /// Whether `error_message` is a message, and not the body itself: only a message counts for the verdict.
+    has_message: bool,
     /// How long to wait before trying again, if the answer says so. As it was said: not limited in any way.
     pub retry_after: Option<Duration>,
     /// What a synchronous invocation ended with: of a status of 200 to [`Kind::Sync`].
@@ -112,21 +114,25 @@ impl Answer {
     pub(crate) fn read(form: Form, seen: &Seen, redact: impl Fn(&str) -> String) -> Self {
         let Seen { status, headers, body, complete } = seen;
         let is_success = is_success(*status);
+        let beginning = body.get(..MAX_BODY).unwrap_or(body);
         let (notice, result) = match form {
             // The function's own words are not those of the service.
             Form::Result(protocol) if *status == 200 => {
                 let read = sync::Read::from_parts(protocol, headers, body, *complete, &redact);
                 (Body { id: read.id, ..Body::default() }, Some(read.result))
             }
-            Form::Result(_) | Form::Notice => (Body::read(body.get(..MAX_BODY).unwrap_or(body)), None),
+            Form::Result(_) | Form::Notice => (Body::read(beginning), None),
         };
-        let Body { id, instance, code, message, raw } = notice;
+        let Body { id, instance, code, message } = notice;
         let from_header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // The id of a failure's body is the gateway's.
         let (invocation, gateway) = if is_success { (id, None) } else { (None, id) };
         let keep_id = |text| self::id(text, &redact);
-        let message = if is_success || message.is_some() || code.is_some() { message } else { Some(raw) };
+        let has_message = message.is_some();
+        let is_text = !is_success && !has_message && code.is_none();
+        let message = if is_text { Some(String::from_utf8_lossy(beginning).into_owned()) } else { message };
         Self {
+            has_message,
             status: *status,
             request_id: invocation.and_then(keep_id).or_else(|| from_header(INVOCATION_ID).and_then(keep_id)),
             instance_id: instance.filter(|_| is_success).and_then(keep_id),

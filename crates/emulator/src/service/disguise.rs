@@ -27,7 +27,7 @@ pub(super) fn instead(fault: &Action, api: Api) -> Option<Reply> {
         Action::Hang { accept: true }
         | Action::Delay { .. }
         | Action::DropAfter
-        | Action::AcceptThen { .. }
+        | Action::AcceptThen(_)
         | Action::TruncatedBody
         | Action::OddBody { .. } => None,
     }
@@ -40,7 +40,7 @@ pub(super) async fn after(fault: Action, api: Api, answer: Answer) -> Reply {
             sleep(Duration::from_millis(ms)).await;
             Reply::Answer(answer)
         }
-        Action::AcceptThen { status } => Reply::Answer(error_answer(ErrorAnswer::of(status), api)),
+        Action::AcceptThen(error) => Reply::Answer(error_answer(error, api)),
         Action::TruncatedBody => Reply::Truncated(answer),
         Action::OddBody { kind } => Reply::Answer(odd_answer(kind, &answer)),
         Action::Hang { .. } => Reply::Silence,

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use functiongraph_emulator::{Action, Fault, RateLimit, RetryAfter, When};
+use functiongraph_emulator::{Action, ErrorAnswer, Fault, RateLimit, RetryAfter, When};
 use http::StatusCode;
 use serde_json::{Value, json};
 
@@ -123,10 +123,8 @@ async fn errors_of_the_service_come_with_their_parts_and_without_a_second_try() 
             (504, "FSS.0504", "Gateway timeout."),
         ];
         for (number, (status, code, message)) in (1..).zip(cases) {
-            let fault = Fault::new(
-                When::Next(1),
-                Action::AcceptThen { status: StatusCode::from_u16(status).unwrap() },
-            );
+            let answer = ErrorAnswer::of(StatusCode::from_u16(status).unwrap());
+            let fault = Fault::new(When::Next(1), Action::AcceptThen(answer));
             place.emulator.add_fault(fault);
             let event = hello(json!({"body": {}}));
             refused(&mut place.sdk, "AsyncInvokeFunction", &event, (status, code, message));

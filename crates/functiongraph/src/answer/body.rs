@@ -16,8 +16,8 @@ const CODES: [&str; 3] = ["error_code", "errorCode", "code"];
 /// Names of the error message, in the order of [`CODES`].
 const MESSAGES: [&str; 3] = ["error_msg", "errorMsg", "message"];
 
-/// How deep an error may be wrapped; one level is what is known.
-const MAX_DEPTH: usize = 4;
+/// The one object that an error is known to be wrapped in: IAM writes `{"error":{"code":401,"message":"…"}}`.
+const WRAPPER: &str = "error";
 
 /// What a body says.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,38 +30,28 @@ pub(crate) struct Body {
     pub code: Option<String>,
     /// Error message.
     pub message: Option<String>,
-    /// The body as text.
-    pub raw: String,
 }
 
 // === impl Body ===
 
 impl Body {
-    /// Reads a body; what is not JSON is text. The JSON parser limits how deep it goes by itself.
+    /// Reads a body; what is not a JSON object says nothing. The JSON parser limits how deep it goes by itself.
     pub(crate) fn read(bytes: &[u8]) -> Self {
-        let raw = String::from_utf8_lossy(bytes).into_owned();
-        match serde_json::from_slice(bytes) {
-            Ok(Value::Object(fields)) => {
-                let id = |names: [&str; 3]| {
-                    names.iter().filter_map(|name| text(&fields, name)).find(|id| is_id(id))
-                };
-                let (code, message) = error(&fields, MAX_DEPTH);
-                Self { id: id(IDS), instance: id(INSTANCES), code, message, raw }
-            }
-            _ => Self { raw, ..Self::default() },
-        }
+        let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Self::default() };
+        let id = |names: [&str; 3]| names.iter().filter_map(|name| text(&fields, name)).find(|id| is_id(id));
+        let (code, message) = match error(&fields) {
+            (None, None) => fields.get(WRAPPER).and_then(Value::as_object).map(error).unwrap_or_default(),
+            found => found,
+        };
+        Self { id: id(IDS), instance: id(INSTANCES), code, message }
     }
 }
 
-/// Code and message of an error, from the outermost object that has one of them.
-fn error(fields: &Map<String, Value>, depth: usize) -> (Option<String>, Option<String>) {
-    let code = CODES.iter().find_map(|name| text(fields, name));
-    let message = MESSAGES.iter().find_map(|name| text(fields, name));
-    if depth == 0 || code.is_some() || message.is_some() {
-        return (code, message);
-    }
-    let inner = fields.values().filter_map(Value::as_object).map(|inner| error(inner, depth - 1));
-    inner.into_iter().find(|found| *found != (None, None)).unwrap_or_default()
+/// Code and message of an error, from these fields and none below them: an error page may repeat the event, and the
+/// author of the event must not decide what the answer means.
+fn error(fields: &Map<String, Value>) -> (Option<String>, Option<String>) {
+    let first = |names: [&str; 3]| names.iter().find_map(|name| text(fields, name));
+    (first(CODES), first(MESSAGES))
 }
 
 /// A field that is a text, or a number written as one.

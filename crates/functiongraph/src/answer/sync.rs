@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::{body, is_id};
+use super::{INVOCATION_ID, body, is_id};
 use crate::invocation::Protocol;
 use crate::text;
 
@@ -104,7 +104,8 @@ impl Read {
 /// The fields of the envelope, if the body is one.
 ///
 /// The service says which it is. If it does not, and an envelope was asked for, a body with the fields of an envelope
-/// and no others is one.
+/// and no others is one, unless it names another invocation than the header: a function may return what looks alike,
+/// and so may one that returns its event.
 fn envelope(
     protocol: Protocol,
     headers: &HeaderMap,
@@ -124,6 +125,8 @@ fn envelope(
         has("result")
             && fields.get("status").is_some_and(Value::is_number)
             && fields.keys().all(|name| known.contains(&name.as_str()))
+            && header(headers, INVOCATION_ID)
+                .is_none_or(|id| body::text(&fields, "request_id").as_deref() == Some(id))
     };
     is_one.then_some(fields)
 }

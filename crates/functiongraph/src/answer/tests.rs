@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::credentials::CredentialKind::{AccessKey, Token};
 
+mod echoes;
+
 const ID: &str = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
 
 fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
@@ -81,7 +83,17 @@ fn every_shape_of_an_error_is_read() {
         (r#"{"error":{"code":401,"message":"wrong.","title":"Unauthorized"}}"#, Some("401"), "wrong."),
         (r#"{"errorCode":"X.1","errorMsg":"m"}"#, Some("X.1"), "m"),
         (r#"{"code":"X.1","message":"m"}"#, Some("X.1"), "m"),
-        (r#"{"a":{"b":{"error_code":"X.1","error_msg":"m"}}}"#, Some("X.1"), "m"),
+        (
+            r#"{"a":{"error_code":"X.1","error_msg":"m"}}"#,
+            None,
+            r#"{"a":{"error_code":"X.1","error_msg":"m"}}"#,
+        ),
+        (
+            r#"{"error":{"error":{"code":1,"message":"m"}}}"#,
+            None,
+            r#"{"error":{"error":{"code":1,"message":"m"}}}"#,
+        ),
+        (r#"{"error_msg":"outer","error":{"code":"X.1","message":"m"}}"#, None, "outer"),
         (
             r#"{"error_code":"FSS.0400","details":[{"error_msg":"inner"}],"error_msg":"outer"}"#,
             Some("FSS.0400"),
@@ -165,7 +177,8 @@ fn every_row_of_the_classification_holds() {
     const APIGW_LIMIT: &str = r#"{"error_code":"APIGW.0308","error_msg":"limit; disabled"}"#;
     const INVALID_TOKEN: &str = r#"{"error_code":"FSS.0403","error_msg":"Invalid Token"}"#;
     const FORBIDDEN: &str = r#"{"error_code":"FSS.0403","error_msg":"Forbidden"}"#;
-    const LOCKED: &str = r#"{"error_code":"X","error_msg":"AK access failed to reach the limit,forbidden"}"#;
+    const LOCKED: &str =
+        r#"{"error_code":"FSS.0403","error_msg":"AK access failed to reach the limit,forbidden"}"#;
     const BAD_SIGNATURE: &str = r#"{"error_code":"APIG.0301","error_msg":"verify aksk signature fail"}"#;
     const RENEW: &str = r#"{"error_code":"APIGW.0307","error_msg":"The token must be updated"}"#;
     const IAM_DOWN: &str = r#"{"error_code":"APIG.0613","error_msg":"IAM unavailable"}"#;
@@ -183,11 +196,15 @@ fn every_row_of_the_classification_holds() {
         both(429, "<html>", Throttled),
         both(429, DISABLED, FunctionDisabled),
         both(429, SHOUTED, FunctionDisabled),
-        both(429, "Function Disabled", FunctionDisabled),
+        both(429, "Function Disabled", Throttled),
         both(429, APIG_LIMIT, Throttled),
         both(429, APIGW_LIMIT, Throttled),
         both(403, APIGW_LIMIT, Throttled),
-        both(500, APIG_LIMIT, Throttled),
+        both(408, APIG_LIMIT, Ambiguous),
+        both(500, APIG_LIMIT, Ambiguous),
+        both(502, APIG_LIMIT, Ambiguous),
+        both(504, APIG_LIMIT, Ambiguous),
+        both(503, APIG_LIMIT, service),
         both(503, r#"{"error_code":"FSS.0503","error_msg":"Service unavailable."}"#, service),
         both(503, IAM_DOWN, service),
         both(503, r#"{"error_code":"XAPIG.1","error_msg":"m"}"#, somebody),
@@ -198,6 +215,7 @@ fn every_row_of_the_classification_holds() {
         both(401, BAD_SIGNATURE, Unauthenticated),
         both(403, BAD_SIGNATURE, Unauthenticated),
         both(403, RENEW, Unauthenticated),
+        both(404, RENEW, Refused),
         (403, INVALID_TOKEN, Refused, Unauthenticated),
         (400, INVALID_TOKEN, Refused, Refused),
         (403, LOCKED, Unauthenticated, Refused),

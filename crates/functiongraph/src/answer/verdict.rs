@@ -56,19 +56,13 @@ impl Answer {
         if self.is_success() { Verdict::Accepted } else { self.failure(credential) }
     }
 
-    /// The meaning of everything that is not the success one waits for.
+    /// The meaning of everything that is not the success one waits for. The status decides: only of a certain refusal
+    /// does the body say more, and it never makes a refusal of what may have been accepted.
     fn failure(&self, credential: CredentialKind) -> Verdict {
         match self.status {
             300..=399 => Verdict::Redirected,
-            // The gateway's own rate limit comes before everything else, whatever status it is dressed in.
-            400..=599 if self.has_gateway_code(&["0308"]) => Verdict::Throttled,
-            401 if self.error_code.as_deref() == Some(NOT_ON_THE_LIST) => Verdict::Refused,
-            401 => Verdict::Unauthenticated,
             408 => Verdict::Ambiguous,
-            429 if self.says("disabled") => Verdict::FunctionDisabled,
-            429 => Verdict::Throttled,
-            400..=499 if self.blames(credential) => Verdict::Unauthenticated,
-            400..=499 => Verdict::Refused,
+            400..=499 => self.refusal(credential),
             503 => Verdict::Unavailable { by_the_service: self.is_from_the_service() },
             // Of 5xx: the event may have been queued before things went wrong. Of 1xx and 2xx: the one answer that
             // means success is another.
@@ -76,18 +70,36 @@ impl Answer {
         }
     }
 
-    /// Whether a refusal is about the credential rather than about what was asked with it.
+    /// Which refusal it is.
+    fn refusal(&self, credential: CredentialKind) -> Verdict {
+        match self.status {
+            // The gateway's own rate limit comes before everything else.
+            _ if self.has_gateway_code(&["0308"]) => Verdict::Throttled,
+            401 if self.error_code.as_deref() == Some(NOT_ON_THE_LIST) => Verdict::Refused,
+            401 => Verdict::Unauthenticated,
+            403 if self.blames(credential) => Verdict::Unauthenticated,
+            // Documented as "Function Disabled", with the code of every other 429.
+            429 if self.says(&["function", "disabled"]) => Verdict::FunctionDisabled,
+            429 => Verdict::Throttled,
+            _ => Verdict::Refused,
+        }
+    }
+
+    /// Whether a 403 is about the credential rather than about what was asked with it.
     fn blames(&self, credential: CredentialKind) -> bool {
         let by_text = match credential {
-            CredentialKind::AccessKey => self.says("ak access failed to reach the limit"),
-            CredentialKind::Token => self.status == 403 && self.says("invalid token"),
+            CredentialKind::AccessKey => self.says(&["ak access failed to reach the limit"]),
+            CredentialKind::Token => self.says(&["invalid token"]),
         };
         by_text || self.has_gateway_code(&["0301", "0305", "0307"])
     }
 
-    /// Whether the message holds a text, written in lower case here and in any case there: messages are not stable.
-    fn says(&self, text: &str) -> bool {
-        self.error_message.as_ref().is_some_and(|message| message.to_lowercase().contains(text))
+    /// Whether the service or its gateway says all these words, written in lower case here and in any case there:
+    /// messages are not stable. Its messages come with its codes, so a message without one is somebody else's.
+    fn says(&self, words: &[&str]) -> bool {
+        let said = self.error_message.as_ref().filter(|_| self.has_message && self.is_from_the_service());
+        said.map(|message| message.to_lowercase())
+            .is_some_and(|message| words.iter().all(|word| message.contains(word)))
     }
 
     /// Whether the error code is one of these of the gateway, which spells its name in two ways.

@@ -38,7 +38,7 @@ pub(crate) fn success(seen: Seen, secrets: &[&SecretString]) -> Result<Seen, Log
 
 fn refused(seen: &Seen, secrets: &[&SecretString]) -> LoginError {
     // A body that is not JSON is not repeated at all: it may be cut, and half a secret is not recognised.
-    let body::Body { id, code, message, .. } = body::Body::read(&seen.body);
+    let body::Body { id, instance: _, code, message } = body::Body::read(&seen.body);
     let keep_id = |text: String| (is_id(&text) && redact(&text, secrets) == text).then_some(text);
     let message = message.map(|text| text::cut(&redact(&text, secrets), MAX_MESSAGE).to_owned());
     LoginError::Refused {

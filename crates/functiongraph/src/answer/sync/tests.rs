@@ -74,6 +74,16 @@ fn what_the_function_returns_is_not_taken_for_words_of_the_service() {
 }
 
 #[test]
+fn a_result_that_looks_like_an_envelope_is_none_if_it_names_another_invocation() {
+    let returned = r#"{"request_id":"mine","result":"r","status":500}"#;
+    let read = answer(Protocol::V2, &[("x-cff-request-id", "id-1")], returned);
+    assert_eq!(read.request_id.as_deref(), Some("id-1"));
+    let result = read.sync.unwrap();
+    assert_eq!((result.body.as_ref(), result.function_error), (returned.as_bytes(), None));
+    assert_eq!(body(Protocol::V2, &[("x-cff-request-id", "mine")], returned), "r");
+}
+
+#[test]
 fn a_result_of_another_type_is_written_as_json() {
     for (value, text) in
         [("null", ""), ("7", "7"), (r#"{"a":[1,"b"]}"#, r#"{"a":[1,"b"]}"#), ("\"\"", ""), ("\"ü\"", "ü")]

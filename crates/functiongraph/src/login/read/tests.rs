@@ -126,6 +126,7 @@ fn every_shape_of_a_refusal_is_read() {
             Some("no"),
             Some("trace-1"),
         ),
+        (r#"{"request":{"error_code":"IAM.0001","error_msg":"no"}}"#, None, None, Some("trace-1")),
         ("<html>502 of a proxy</html>", None, None, Some("trace-1")),
         ("", None, None, Some("trace-1")),
     ];
