@@ -44,3 +44,4 @@ mod tour;
 mod traces;
 mod types;
 mod world;
+mod wrong_clock;
