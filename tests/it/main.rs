@@ -19,6 +19,7 @@ mod chart;
 mod cluster;
 mod console;
 mod credentials;
+mod deadline;
 mod definitions;
 mod documents;
 mod doubt;
