@@ -16,6 +16,7 @@ mod bounds;
 mod canary;
 mod cel;
 mod chart;
+mod clocks_apart;
 mod cluster;
 mod console;
 mod credentials;
