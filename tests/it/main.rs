@@ -17,6 +17,7 @@ mod canary;
 mod cel;
 mod chart;
 mod clocks_apart;
+mod clocks_stepped;
 mod cluster;
 mod console;
 mod credentials;
