@@ -108,6 +108,21 @@ impl World {
         events.items.iter().filter(|event| is_about(event, about)).count()
     }
 
+    /// Waits until an operator of this test has logged a line that `fits`.
+    pub async fn logged(&self, fits: impl Fn(&Value) -> bool) {
+        let told = async {
+            while !self.log_lines().iter().any(&fits) {
+                tokio::time::sleep(Duration::from_millis(20)).await; // polls a file: nothing to await
+            }
+        };
+        within(told).await;
+    }
+
+    /// The lines that operators of this test have logged.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.logs().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
     /// What time it is for the API server, in whole seconds.
     pub async fn server_time(&self) -> Timestamp {
         let map: ConfigMap = serde_json::from_value(json!({"metadata": {"generateName": "clock-"}})).unwrap();

@@ -46,5 +46,6 @@ mod settled;
 mod tour;
 mod traces;
 mod types;
+mod unwritten;
 mod world;
 mod wrong_clock;
