@@ -25,6 +25,7 @@ mod deadline;
 mod definitions;
 mod documents;
 mod doubt;
+mod drained;
 mod endpoints;
 mod evidence;
 mod executed;
