@@ -39,6 +39,7 @@ mod lifecycle;
 mod logins;
 mod looks;
 mod metrics;
+mod moved;
 mod payload;
 mod preflight;
 mod refusals;
