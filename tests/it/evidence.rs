@@ -125,7 +125,7 @@ impl Evidence {
     }
 
     /// The requests that have written something about this test.
-    fn writes(&self) -> Vec<Value> {
+    pub fn writes(&self) -> Vec<Value> {
         let mut text = Vec::new();
         let mut file = File::open(&self.written).expect("the file with what was written");
         file.seek(SeekFrom::Start(self.since)).and_then(|_| file.read_to_end(&mut text)).expect("its lines");

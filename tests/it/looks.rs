@@ -7,10 +7,13 @@ use functiongraph_operator::api::{
     FunctionInvocationStatus, Reason,
 };
 use futures::StreamExt;
+use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
-use kube::Api;
+use kube::api::PostParams;
 use kube::runtime::wait::await_condition;
 use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::process::{Output, Stdio};
 use std::time::Duration;
@@ -103,6 +106,40 @@ impl World {
     pub async fn count_events(&self, about: &str) -> usize {
         let events = self.api::<Event>().list(&kube::api::ListParams::default()).await.expect("a list");
         events.items.iter().filter(|event| is_about(event, about)).count()
+    }
+
+    /// Waits until an operator of this test has logged a line that `fits`.
+    pub async fn logged(&self, fits: impl Fn(&Value) -> bool) {
+        let told = async {
+            while !self.log_lines().iter().any(&fits) {
+                tokio::time::sleep(Duration::from_millis(20)).await; // polls a file: nothing to await
+            }
+        };
+        within(told).await;
+    }
+
+    /// The lines that operators of this test have logged.
+    pub fn log_lines(&self) -> Vec<Value> {
+        self.logs().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// What time it is for the API server, in whole seconds.
+    pub async fn server_time(&self) -> Timestamp {
+        let map: ConfigMap = serde_json::from_value(json!({"metadata": {"generateName": "clock-"}})).unwrap();
+        let dry_run = PostParams { dry_run: true, ..PostParams::default() };
+        let map = self.api().create(&dry_run, &map).await.expect("the API server answers");
+        map.creation_timestamp().expect("it is stamped").0
+    }
+
+    /// Waits until the API server's clock says that an invocation was created more than `age` ago.
+    pub async fn is_older_than(&self, name: &str, age: SignedDuration) {
+        let created = self.get(name).await.creation_timestamp().expect("it is stamped").0;
+        let grown = async {
+            while self.server_time().await.duration_since(created) <= age {
+                tokio::time::sleep(Duration::from_millis(100)).await; // polls a clock: nothing to await
+            }
+        };
+        within(grown).await;
     }
 
     /// What kubectl answers in the test's namespace.

@@ -12,6 +12,7 @@ use kube::{Api, Client, CustomResourceExt, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use std::ffi::OsString;
 use std::fmt::Debug;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -269,22 +270,33 @@ impl World {
 
     /// The same, with the rights of a user of the control plane.
     pub fn operator_as(&self, user: &str, flags: &[&str]) -> Operator {
-        self.spawn(user, &["--namespace", &self.namespace], flags)
+        self.spawn(user, &["--namespace", &self.namespace], flags, &[])
+    }
+
+    /// The same as admin, with variables in its environment.
+    pub fn operator_in(&self, environment: &[(&str, OsString)], flags: &[&str]) -> Operator {
+        self.spawn(ADMIN, &["--namespace", &self.namespace], flags, environment)
     }
 
     /// An operator for the whole cluster, at home in the test's namespace.
     pub async fn operator_of_the_cluster(&self, user: &str, flags: &[&str]) -> Operator {
-        let operator = self.spawn(user, &["--own-namespace", &self.namespace], flags);
+        let operator = self.spawn(user, &["--own-namespace", &self.namespace], flags, &[]);
         operator.ready().await;
         operator
     }
 
     /// One for the whole cluster that is at home in another namespace, without waiting until it works.
     pub fn operator_at_home(&self, namespace: &str) -> Operator {
-        self.spawn(ADMIN, &["--own-namespace", namespace], &[])
+        self.spawn(ADMIN, &["--own-namespace", namespace], &[], &[])
     }
 
-    fn spawn(&self, user: &str, place: &[&str], flags: &[&str]) -> Operator {
+    fn spawn(
+        &self,
+        user: &str,
+        place: &[&str],
+        flags: &[&str],
+        environment: &[(&str, OsString)],
+    ) -> Operator {
         let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
         let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
         let log = self.evidence.hear(&mut command);
@@ -294,6 +306,7 @@ impl World {
             .arg(kubeconfig)
             .args(place)
             .args(flags)
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .kill_on_drop(true)
             .spawn()
             .expect("the operator starts");

@@ -1,0 +1,101 @@
+//! Wrong clocks: an operator whose wall clock is off from the start, and that a test can step while it runs.
+//!
+//! The operator knows nothing of it. A small library (`wrong_clock.c`) that the C compiler builds once for this binary
+//! stands between the operator and libc, and adds a number in a file to the wall clock.
+
+use crate::world::{Operator, World};
+use functiongraph_operator::clock;
+use jiff::SignedDuration;
+use serde_json::json;
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+use tokio::process::Command;
+use tokio::sync::OnceCell;
+
+/// What makes the dynamic linker load a library before all others.
+const PRELOAD: &str = if cfg!(target_os = "macos") { "DYLD_INSERT_LIBRARIES" } else { "LD_PRELOAD" };
+
+static LIBRARY: OnceCell<PathBuf> = OnceCell::const_new();
+
+/// The wall clock of one operator.
+pub struct Clock(NamedTempFile);
+
+// === impl Clock ===
+
+impl Clock {
+    fn new(off: SignedDuration) -> Self {
+        let clock = Self(NamedTempFile::new().expect("a file for the clock"));
+        clock.file().set_len(16).expect("room for two numbers");
+        clock.step(off);
+        clock
+    }
+
+    /// From now on the operator's wall clock is `off` from the right one: zero corrects it. The monotonic clock does not
+    /// notice.
+    pub fn step(&self, off: SignedDuration) {
+        let nanoseconds = i64::try_from(off.as_nanos()).expect("less than three centuries");
+        self.file().write_all_at(&nanoseconds.to_ne_bytes(), 0).expect("the clock is stepped");
+    }
+
+    /// Whether the operator has read the time from this clock.
+    fn is_in_use(&self) -> bool {
+        let mut read = [0; 8];
+        self.file().read_exact_at(&mut read, 8).expect("the clock's file");
+        i64::from_ne_bytes(read) == 1
+    }
+
+    fn file(&self) -> &File {
+        self.0.as_file()
+    }
+}
+
+impl World {
+    /// Starts an operator whose wall clock is `off` from the right one, and waits until it works.
+    pub async fn operator_with_clock(&self, off: SignedDuration, flags: &[&str]) -> (Operator, Clock) {
+        let library = LIBRARY.get_or_init(build).await;
+        let clock = Clock::new(off);
+        let environment: [(&str, OsString); 2] =
+            [(PRELOAD, library.into()), ("WRONG_CLOCK", clock.0.path().into())];
+        let operator = self.operator_in(&environment, flags);
+        operator.ready().await;
+        assert!(
+            clock.is_in_use(),
+            "the operator reads the machine's own clock: {PRELOAD} works on programs that are linked dynamically \
+             (no musl target, no `+crt-static`)"
+        );
+        (operator, clock)
+    }
+}
+
+/// Builds the library, in the folder that cargo gives to tests. Another test binary may do the same at the same time.
+async fn build() -> PathBuf {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/wrong_clock.c");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (part, library) =
+        (folder.join(format!("wrong-clock-{:016x}", clock::chance())), folder.join("wrong-clock.so"));
+    let mut compiler = Command::new("cc");
+    compiler.args(["-shared", "-fPIC", "-O2", "-Wall", "-Wextra", "-Werror", "-o"]).arg(&part).arg(source);
+    let done = compiler.output().await.expect("a C compiler: CONTRIBUTING.md says what the tests need");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::rename(part, &library).expect("the library is put in its place");
+    library
+}
+
+#[tokio::test]
+async fn a_wrong_clock_shows_in_what_the_operator_writes_until_it_is_corrected() {
+    let world = World::new().await;
+    world.provider().await;
+    let (_operator, clock) = world.operator_with_clock(SignedDuration::ZERO, &[]).await;
+    // The gateway refuses signatures that are a quarter of an hour off.
+    for (name, off) in [("ahead", 10), ("behind", -10), ("right", 0)] {
+        clock.step(SignedDuration::from_mins(off));
+        world.invoke(name, json!({"function": {"name": "hello"}})).await;
+        let written = world.end(name).await.accepted_time.unwrap();
+        let shift = written.duration_since(clock::now()).as_mins();
+        // A minute less where the machine took its time.
+        assert!((off - 2..=off).contains(&shift), "{name}: {shift} min");
+    }
+}
