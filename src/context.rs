@@ -20,6 +20,7 @@ use crate::traces::Traces;
 use followed::Followed;
 use functiongraph::addresses::IpNet;
 use grants::Namespaces;
+use jiff::Timestamp;
 use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -145,6 +146,11 @@ pub struct OwnIdentity {
 }
 
 impl Context {
+    /// The time by which statuses are written and judged: the API server's.
+    pub fn now(&self) -> Timestamp {
+        self.clients.time.now()
+    }
+
     /// Forgets what it remembers of objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
         self.journal.prune(&is_there);
@@ -284,5 +290,30 @@ impl Failures {
     /// It worked.
     pub fn clear(&self, uid: &str) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "a test may start somewhere on the clock")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_objects_a_second_say_that_they_wait() {
+        let (notices, now) = (QueueNotices::default(), Instant::now());
+        let second = |second: u64| now + Duration::from_millis(second * 1000);
+        for start in [second(0), second(1), second(7)] {
+            let said = (0..100).filter(|_| notices.take(start)).count();
+            assert_eq!(said, QUEUE_NOTICES_PER_SECOND as usize);
+        }
+    }
+
+    #[test]
+    fn what_failed_long_ago_is_forgotten() {
+        let (failures, now) = (Failures::default(), Instant::now());
+        let first = failures.count("a", 0, now);
+        assert!(failures.count("a", 0, now) > first);
+        failures.prune(now + FAILURE_TTL);
+        assert_eq!(failures.count("a", 0, now + FAILURE_TTL), first);
     }
 }

@@ -2,7 +2,10 @@
 
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use std::sync::Arc;
 use std::time::Duration;
+use time::ServerTime;
+use tower::util::MapResponseLayer;
 
 pub mod events;
 pub mod namespaces;
@@ -11,6 +14,7 @@ pub mod preflight;
 pub mod requests;
 pub mod secrets;
 pub mod status;
+pub mod time;
 pub mod tokens;
 
 /// No single call to the API server may take longer. A write that takes longer than this is looked up
@@ -43,7 +47,7 @@ impl Error {
     }
 }
 
-/// The two clients: watches sit silent for minutes, everything else must not.
+/// The two clients, and the clock: watches sit silent for minutes, everything else must not.
 #[derive(Clone)]
 pub struct Clients {
     /// For watches: no read timeout.
@@ -51,6 +55,8 @@ pub struct Clients {
     /// For everything else: bounded in time and number, and never repeated behind our back, because a
     /// repeated claim is answered 409 by its own first write.
     pub calls: Client,
+    /// The API server's clock, as its answers tell it.
+    pub time: Arc<ServerTime>,
 }
 
 impl Clients {
@@ -67,11 +73,17 @@ impl Clients {
         config.read_timeout = Some(CALL);
         config.write_timeout = Some(CALL);
         config.reset_reader_on_write = true;
+        let time = Arc::new(ServerTime::default());
+        let reader = Arc::clone(&time);
         let calls = ClientBuilder::try_from(config)?
+            .with_layer(&MapResponseLayer::new(move |answer: http::Response<_>| {
+                reader.read(answer.headers());
+                answer
+            }))
             .with_layer(&tower::buffer::BufferLayer::new(1024))
             .with_layer(&tower::limit::ConcurrencyLimitLayer::new(CALLS))
             .build();
-        Ok(Self { watch: Client::try_from(watching)?, calls })
+        Ok(Self { watch: Client::try_from(watching)?, calls, time })
     }
 }
 

@@ -69,9 +69,10 @@ pub struct FunctionInvocationSpec {
     /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
     pub function: FunctionRef,
 
-    /// The event, a JSON object, sent as it is. `{}` is sent when neither this nor `payloadFrom` is given.
-    /// The API server re-encodes it (keys sorted, very large integers rounded): where every byte counts,
-    /// use `payloadFrom`.
+    /// The event, a JSON object. `{}` is sent when neither this nor `payloadFrom` is given. The API server re-encodes it:
+    /// it sorts keys, and rounds decimals and very large integers. The operator sends what the API server stores, without
+    /// its escapes for HTML. Where every byte counts, use `payloadFrom`. At most 262,144 bytes, and 1,400,000 as stored
+    /// for `Sync`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     // Immutable by the admission policy: a rule here would compare sizes and common keys only.
     pub payload: Option<Payload>,

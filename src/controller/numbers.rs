@@ -2,7 +2,6 @@
 
 use crate::api::FunctionInvocation;
 use crate::api::invocation::{AttemptState, ProviderRef};
-use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Key, key};
 use crate::metrics::Reading;
@@ -18,7 +17,7 @@ pub fn text(
     unknown: &Store<FunctionInvocation>,
 ) -> String {
     let (providers, waiting_for_none) = context.providers.readings();
-    let now = clock::now();
+    let now = context.now();
     let mut oldest: HashMap<Key, f64> = HashMap::new();
     for object in unfinished.state() {
         // What was accepted is not pending any more: it may run for days. What is suspended waits as it should.

@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 const INSTALL: &str = "install the Helm chart with crds.install=true, or kubectl apply -f crds/";
 
 /// What to do about one that is not ours.
-const ANEW: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ anew";
+const ANEW: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ again";
 
 /// What to do about a permission.
 const GRANT: &str = "grant what the Helm chart does in templates/rbac.yaml";
@@ -181,7 +181,9 @@ fn differences(ours: &CustomResourceDefinition, served: &Value) -> Vec<String> {
         selectable_of_ours.map(|field| field.json_path.trim_start_matches('.').to_owned());
     missing.extend(lacking("the selectable field", selectable_of_ours.collect(), &selectable(installed)));
     missing.extend(lacking("the rule", rules(&schema), &rules(installed)));
-    missing.extend(lacking("the field", fields(&schema), &fields(installed)));
+    let status = |schema: &Value| schema["properties"]["status"].clone();
+    let narrower = narrower(&status(&schema), &status(installed), "status");
+    missing.extend(narrower.into_iter().map(|what| format!("{what} of {name}: {ANEW}")));
     missing
 }
 
@@ -200,10 +202,32 @@ fn rules(schema: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// The fields of the status: a definition that lacks one would drop what we write into it.
-fn fields(schema: &Value) -> BTreeSet<String> {
-    let properties = schema["properties"]["status"]["properties"].as_object();
-    properties.into_iter().flat_map(serde_json::Map::keys).map(|key| format!("status.{key}")).collect()
+/// What our schema of a field allows and the installed one does not: fields, values, lengths. The API server would drop
+/// or refuse what this version writes there, again and again.
+fn narrower(ours: &Value, installed: &Value, path: &str) -> Vec<String> {
+    let mut missing = Vec::new();
+    let values = |schema: &Value| schema["enum"].as_array().cloned().unwrap_or_default();
+    let known = values(installed);
+    for value in values(ours).iter().filter(|value| !known.is_empty() && !known.contains(value)) {
+        missing.push(format!("the value {value} of the field '{path}'"));
+    }
+    let longest = |schema: &Value| schema["maxLength"].as_u64();
+    if let (Some(ours), Some(installed)) = (longest(ours), longest(installed))
+        && installed < ours
+    {
+        missing.push(format!("a length of {ours} characters for the field '{path}'"));
+    }
+    for (key, ours) in ours["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{key}");
+        match &installed["properties"][key] {
+            Value::Null => missing.push(format!("the field '{path}'")),
+            installed => missing.extend(narrower(ours, installed, &path)),
+        }
+    }
+    if ours["items"].is_object() {
+        missing.extend(narrower(&ours["items"], &installed["items"], &format!("{path}[]")));
+    }
+    missing
 }
 
 #[cfg(test)]
@@ -256,5 +280,27 @@ mod tests {
             "{lacks:?}"
         );
         assert_eq!(differences(ours, &Value::Null).len(), 1);
+    }
+
+    #[test]
+    fn a_definition_of_an_older_version_is_refused_where_it_would_refuse_what_this_version_writes() {
+        let ours = &api::definitions()[0];
+        let mut theirs = served(ours);
+        let status = &mut theirs["components"]["schemas"]["it"]["properties"]["status"]["properties"];
+        status["attempt"]["properties"].as_object_mut().unwrap().remove("endpoint");
+        status["outcome"]["enum"].as_array_mut().unwrap().retain(|value| value != "Executed");
+        let reasons = &mut status["conditions"]["items"]["properties"]["reason"]["enum"];
+        reasons.as_array_mut().unwrap().retain(|value| value != "Queued");
+        status["resolution"]["maxLength"] = 64.into();
+        let lacks = differences(ours, &theirs);
+        for what in [
+            "the field 'status.attempt.endpoint'",
+            "the value \"Executed\" of the field 'status.outcome'",
+            "the value \"Queued\" of the field 'status.conditions[].reason'",
+            "a length of 72 characters for the field 'status.resolution'",
+        ] {
+            assert!(lacks.iter().any(|line| line.starts_with(what)), "{what}: {lacks:?}");
+        }
+        assert_eq!(lacks.len(), 4);
     }
 }

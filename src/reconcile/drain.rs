@@ -38,7 +38,7 @@ async fn write(context: &Context, owner: &Owner, number: i64) {
     };
     let provider = provider_of(&object);
     let written = if context.journal.memory(&owner.uid, number) == Memory::Returned {
-        let status = record::handed_back(&context.view(&object), clock::now());
+        let status = record::handed_back(&context.view(&object), context.now());
         put(context, &provider, &object, &status).await
     } else {
         save_known(&object, context, &provider).await

@@ -3,7 +3,6 @@
 use super::object::{provider_of, put};
 use super::{Error, guarded};
 use crate::api::FunctionInvocation;
-use crate::clock;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
 use crate::lifecycle::decide::wake;
@@ -34,7 +33,7 @@ pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> 
 }
 
 async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, Error> {
-    let (view, now) = (context.view(object), clock::now());
+    let (view, now) = (context.view(object), context.now());
     let moment = Moment {
         now,
         holder: &context.holder,

@@ -47,7 +47,7 @@ pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &K
     };
     let news = request(object, context)
         .and_then(|request| context.followed.follow(&topic, request, clock::monotonic()));
-    let (view, now) = (context.view(object), clock::now());
+    let (view, now) = (context.view(object), context.now());
     let status = match news {
         Some(News::Ended(mut execution)) => {
             // The function's words may repeat the event.
@@ -86,7 +86,7 @@ async fn unreachable(
     };
     let view = context.view(object);
     if !says_already(&view, reason, &message) {
-        let status = record::following(&view, reason, message, clock::now());
+        let status = record::following(&view, reason, message, context.now());
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(LATER))
@@ -129,7 +129,7 @@ async fn tell(
     };
     let view = context.view(object);
     if !says_already(&view, reason, &message) {
-        let status = record::following(&view, reason, message, clock::now());
+        let status = record::following(&view, reason, message, context.now());
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(AGAIN))
@@ -175,7 +175,7 @@ pub async fn stop(
         Ok(answer) if answer.is_success() => {
             place.leave(Signal::Clean);
             tracing::info!(namespace = object.namespace(), name = object.name_any(), id, "asked to stop it");
-            let status = record::stopping(&context.view(object), clock::now());
+            let status = record::stopping(&context.view(object), context.now());
             return put(context, provider, object, &status).await;
         }
         Ok(answer) => answered(context, provider, &access, place, &answer),
@@ -201,7 +201,7 @@ async fn refused(
 ) -> Result<Action, Error> {
     let view = context.view(object);
     if !says_already(&view, Reason::StopRefused, &why) {
-        let status = record::following(&view, Reason::StopRefused, why, clock::now());
+        let status = record::following(&view, Reason::StopRefused, why, context.now());
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(LATER))
@@ -226,7 +226,7 @@ fn request(object: &FunctionInvocation, context: &Context) -> Option<Request> {
     let status = object.status.as_ref()?;
     let attempt = status.attempt.as_ref();
     let holder = attempt.and_then(|attempt| attempt.holder.as_deref());
-    let accepted = status.accepted_time.unwrap_or_else(clock::now);
+    let accepted = status.accepted_time.unwrap_or_else(|| context.now());
     let claimed = attempt.and_then(|attempt| attempt.claim_time);
     let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST).ok());
     Some(Request {
@@ -334,7 +334,7 @@ async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
         Ok(Listed::Page(page)) => {
             place.leave(Signal::Clean);
             let lines = page.records.into_iter().map(line).collect();
-            let now = (clock::now(), clock::monotonic());
+            let now = (context.now(), clock::monotonic());
             return followed.told(&topic, lines, page.next_marker, page.date, now);
         }
         Ok(Listed::Answer(answer)) if answer.is_success() && followed.shorten(&topic, clock::monotonic()) => {

@@ -36,9 +36,7 @@ const ROOM: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the API server could not be brought to do what was needed; the object is taken up again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
-    let action = guarded(&context, run(&object, &context)).await?;
-    context.failures.clear(&uid(&object));
-    Ok(action)
+    guarded(&context, run(&object, &context)).await
 }
 
 /// One reconcile of an object whose outcome is unknown: only you can change that, or a new spec is to be acknowledged.
@@ -58,7 +56,7 @@ pub async fn resolve(object: Arc<FunctionInvocation>, context: Arc<Context>) -> 
 
 async fn run(object: &FunctionInvocation, context: &Arc<Context>) -> Result<Action, Error> {
     let view = context.view(object);
-    let now = clock::now();
+    let now = context.now();
     let step = next_step(object, context);
     let provider = provider_of(object);
     if !matches!(step, Step::Invoke { .. } | Step::LookUp | Step::Stop) {
@@ -135,7 +133,7 @@ async fn act(
         resolution = resolution.as_str(),
         "the annotation functiongraph.io/resolve resolves an ambiguous attempt"
     );
-    let status = resolve::resolved(&context.view(object), resolution, clock::now());
+    let status = resolve::resolved(&context.view(object), resolution, context.now());
     put(context, provider, object, &status).await
 }
 
@@ -146,7 +144,7 @@ async fn refuse(
     provider: &Key,
     because: Option<(Reason, String)>,
 ) -> Result<Action, Error> {
-    let status = resolve::refused(&context.view(object), because, clock::now());
+    let status = resolve::refused(&context.view(object), because, context.now());
     if let Some(refused) = Condition::find(&status.conditions, ConditionType::ResolutionRefused) {
         context.tell(|| object.object_ref(&()), refused.reason, &refused.message);
     }
@@ -218,7 +216,7 @@ async fn attempt(
         trace.step("handed back", clock::now());
         context.journal.returned(&Owner::of(object), claim.number());
         let object = claim.spend();
-        let status = record::handed_back(&context.view(&object), clock::now());
+        let status = record::handed_back(&context.view(&object), context.now());
         return put(context, provider, &object, &status).await;
     }
     let event = match event(&mut claim, context, prepared.event.take()) {
@@ -227,7 +225,7 @@ async fn attempt(
             trace.step("handed back", clock::now());
             context.journal.returned(&Owner::of(object), claim.number());
             let object = claim.spend();
-            let status = record::not_as_claimed(&context.view(&object), &conclusion, clock::now());
+            let status = record::not_as_claimed(&context.view(&object), &conclusion, context.now());
             return put(context, provider, &object, &status).await;
         }
     };
@@ -255,7 +253,7 @@ async fn conclude(
     provider: &Key,
     conclusion: &Conclusion,
 ) -> Result<Action, Error> {
-    let status = record::concluded(&context.view(object), conclusion, clock::now());
+    let status = record::concluded(&context.view(object), conclusion, context.now());
     put(context, provider, object, &status).await
 }
 
@@ -311,14 +309,17 @@ async fn claim(
     number: i64,
     target: &Target,
 ) -> Result<Result<Claim, Action>, Error> {
-    let wanted = record::claimed(&context.view(object), number, &context.holder, target, clock::now());
+    let wanted = record::claimed(&context.view(object), number, &context.holder, target, context.now());
     let unsent = || context.journal.memory(&uid(object), number) == Memory::Nothing;
     match status::claim(&context.clients.calls, object, &wanted, number, &context.holder, unsent).await? {
-        Claimed::Ours(claim) => Ok(Ok(*claim)),
+        Claimed::Ours(claim) => {
+            context.failures.clear(&uid(object));
+            Ok(Ok(*claim))
+        }
         Claimed::Lost(fresh) => {
             context.metrics.conflict();
             let step = next_step(&fresh, context);
-            let rest = wake(&step, clock::now()).unwrap_or(LATER).max(SOON);
+            let rest = wake(&step, context.now()).unwrap_or(LATER).max(SOON);
             Ok(Err(Action::requeue(rest)))
         }
         Claimed::Gone => Ok(Err(Action::requeue(LATER))),
@@ -377,7 +378,7 @@ async fn save(
     };
     let class = class_name(class_of(&reply));
     tracing::info!(namespace, name, uid, attempt = number, class, request_id, instance_id, "answer");
-    let (now, chance) = (clock::now(), clock::chance());
+    let (now, chance) = (context.now(), clock::chance());
     let rooms: Vec<Room> = std::iter::successors(Some(Room::Enough), |room| room.less()).collect();
     let compose = |object: &FunctionInvocation, too_large: usize| {
         let status = record::answered(&context.view(object), &reply, now, chance);

@@ -97,7 +97,7 @@ pub async fn look_up(
     };
     let shared = object.spec.provider_ref.kind == ProviderKind::ClusterFunctionGraphProvider;
     let place = format!("FunctionGraph's list of {} at {}", display(&object.spec), access.client.endpoint());
-    conclude(object, context, provider, evidence(seen, &place, window, clock::now(), shared)).await
+    conclude(object, context, provider, evidence(seen, &place, window, context.now(), shared)).await
 }
 
 /// Says what the operator is doing, and takes the object up again after `rest`.
@@ -122,7 +122,7 @@ async fn conclude(
     provider: &Key,
     evidence: Evidence,
 ) -> Result<Action, Error> {
-    let status = record::looked_up(&context.view(object), evidence, clock::now());
+    let status = record::looked_up(&context.view(object), evidence, context.now());
     put(context, provider, object, &status).await
 }
 
@@ -187,7 +187,7 @@ async fn list(
         let page = access.client.list_async_invocations(urn, &query, credential, clock::now(), CALL).await;
         match page {
             Ok(Listed::Page(page)) => {
-                let now = clock::now();
+                let now = context.now();
                 // The service may leave out the marker: a full page without one may not be the last.
                 seen.complete =
                     page.next_marker.is_none() && page.records.len() < usize::from(question.limit);

@@ -48,7 +48,7 @@ pub fn next_step(object: &FunctionInvocation, context: &Context) -> Step {
     let ambiguous = matches!(State::of(view.status), State::Doubtful { .. });
     let number = view.status.attempt.as_ref().and_then(|attempt| attempt.number).unwrap_or_default();
     let looked_up = ambiguous && view.lookup && context.lookups.exhausted(&uid, number, clock::monotonic());
-    decide(&view, &Moment { now: clock::now(), holder: &context.holder, memory, unchanged_for, looked_up })
+    decide(&view, &Moment { now: context.now(), holder: &context.holder, memory, unchanged_for, looked_up })
 }
 
 /// Asks for a place for an object.
@@ -124,13 +124,14 @@ pub fn told(object: &FunctionInvocation) -> (Option<Outcome>, Option<Reason>) {
     (status.outcome, Condition::find(&status.conditions, ConditionType::Ready).map(|c| c.reason))
 }
 
-/// Counts and tells what a write changed.
+/// Counts and tells what a write changed. The API server takes writes: earlier failures are over.
 pub fn announce(
     context: &Context,
     provider: &Key,
     before: (Option<Outcome>, Option<Reason>),
     object: &FunctionInvocation,
 ) {
+    context.failures.clear(&uid(object));
     let (outcome, reason) = told(object);
     if let Some(outcome) = outcome.filter(|now| before.0 != Some(*now)) {
         context.metrics.ended(context.providers.is_known(provider).then_some(provider), outcome);
@@ -145,7 +146,7 @@ pub fn announce(
 /// When to look again at an object as it was just written. The watch usually comes first.
 pub fn after(fresh: &FunctionInvocation, context: &Context) -> Action {
     let step = next_step(fresh, context);
-    wake(&step, clock::now()).map_or_else(Action::await_change, |wait| Action::requeue(wait.max(SOON)))
+    wake(&step, context.now()).map_or_else(Action::await_change, |wait| Action::requeue(wait.max(SOON)))
 }
 
 /// Waits in line. If the provider cannot be used, or it takes long, the object says so.
@@ -157,7 +158,7 @@ pub async fn in_line(
     if let Some(message) = unusable(object, context, provider) {
         return wait_for(object, context, provider, Reason::WaitingForProvider, message).await;
     }
-    let (view, now) = (context.view(object), clock::now());
+    let (view, now) = (context.view(object), context.now());
     let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
     let again = look_again(object, context);
     if ready.is_some_and(|ready| ready.reason == Reason::Queued) {
@@ -232,7 +233,7 @@ pub async fn wait_for(
     reason: Reason,
     message: String,
 ) -> Result<Action, Error> {
-    let (view, now) = (context.view(object), clock::now());
+    let (view, now) = (context.view(object), context.now());
     let patience_ends = later(view.created.min(now), PATIENCE);
     if patience_ends > now {
         return Ok(Action::requeue(until(patience_ends, now)));
@@ -247,7 +248,7 @@ pub async fn wait_for(
 /// When to look again at an object that waits: it keeps its deadline itself. One that is past it waits for
 /// something else than an attempt.
 fn look_again(object: &FunctionInvocation, context: &Context) -> Duration {
-    let now = clock::now();
+    let now = context.now();
     let rest = until(context.view(object).deadline(now), now);
     if rest.is_zero() { LINE } else { rest.clamp(SOON, LINE) }
 }

@@ -192,7 +192,7 @@ async fn t04_nothing_is_told_of_what_a_secret_event_holds_even_if_the_service_re
         let status = world.end(name).await;
         assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::InvalidPayload)), "{name}");
         let words = format!(
-            "The payload cannot be sent: key event of Secret {name} is not a JSON object of at most 262144 bytes. Mend it and create a new FunctionInvocation."
+            "The payload cannot be sent: key event of Secret {name} is not a JSON object of at most 262144 bytes. Fix it and create a new FunctionInvocation."
         );
         assert_eq!(message(&status), words);
     }
@@ -273,4 +273,59 @@ async fn assert_nothing_of(world: &World, canary: &str) {
     assert!(!serde_json::to_string(&objects.items).unwrap().contains(canary));
     let events = world.api::<Event>().list(&ListParams::default()).await.unwrap();
     assert!(!serde_json::to_string(&events.items).unwrap().contains(canary));
+}
+
+/// Between the first attempt and the next the event becomes another, in each way that nobody refuses.
+#[tokio::test]
+async fn no_other_event_is_sent_than_that_of_the_first_attempt() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.config_map("source", "event", r#"{"tag": "map"}"#).await;
+    let labels = json!({"functiongraph.io/allow-payload": "true"});
+    let secret = json!({"metadata": {"labels": labels}, "stringData": {"event": r#"{"tag": "secret"}"#}});
+    world.create::<Secret>("source", secret).await.unwrap();
+    let inline =
+        json!({"function": {"name": "hello"}, "payload": {"tag": "inline", "n": 9_007_199_254_740_993_i64}});
+    let slow = json!({"initialDelaySeconds": 3, "maxDelaySeconds": 3});
+    for (name, mut spec) in
+        [("map", from("source", "event")), ("secret", from_secret("source", "event")), ("inline", inline)]
+    {
+        spec["retryPolicy"] = slow.clone();
+        let throttled = json!({"status": {"status": 429, "retryAfter": "5"}});
+        world.fault(json!({"when": {"next": 1}, "action": throttled}));
+        world.create::<FunctionInvocation>(name, json!({"spec": spec})).await.unwrap();
+        let status = world.scheduled(name).await;
+        let version = status.event_version.expect("the claim says which event it is for");
+        assert_eq!(version.starts_with("secret:"), name == "secret", "{version}");
+    }
+    world.change::<ConfigMap>("source", json!({"data": {"event": r#"{"tag": "map", "a": 1}"#}})).await;
+    let changed = json!({"stringData": {"event": r#"{"tag": "secret", "a": 1}"#}});
+    world.change::<Secret>("source", changed).await;
+    // The one edit that the policy cannot see: both are the same number to the API server's rules.
+    let edit = r#"{"spec": {"payload": {"tag": "inline", "n": 9007199254740992.0}}}"#;
+    let edited = world.kubectl(&["patch", "fninv", "inline", "--type=merge", "-p", edit]).await;
+    assert!(edited.status.success(), "{}", text(&edited.stderr));
+
+    for name in ["map", "secret", "inline"] {
+        let status = world.end(name).await;
+        assert_eq!(status.outcome, Some(Outcome::Failed), "{name}");
+        assert_eq!(ready(&status).1, Some(Reason::InvalidPayload), "{name}");
+        assert!(message(&status).contains("is not the one that the first attempt was made for"), "{name}");
+        assert_eq!((status.attempts, world.accepted(name).len()), (Some(1), 0), "{name}");
+    }
+    assert_eq!(world.seen(), 3);
+}
+
+/// The API server stores `<` as six bytes, and so would have to be sent what nobody wrote.
+#[tokio::test]
+async fn an_inline_event_is_sent_without_the_escapes_that_the_api_server_adds() {
+    let world = World::new().await;
+    world.provider().await;
+    let _operator = world.operator().await;
+    let event = json!({"tag": "html", "page": "<p class=\"a\">a & b \\u003c</p>\u{2028}\u{2029}"});
+    let spec = json!({"function": {"name": "hello"}, "payload": event});
+    world.create::<FunctionInvocation>("html", json!({"spec": spec})).await.unwrap();
+    world.end("html").await;
+    assert_eq!(world.accepted("html")[0].body_bytes, event.to_string().len());
 }

@@ -50,7 +50,7 @@ async fn t11_without_its_definitions_it_says_what_to_install_and_begins_when_the
     }
     assert!(
         said.lines()
-            .all(|line| line.ends_with("upgrade the Helm chart with crds.install=true, or apply crds/ anew")),
+            .all(|line| line.ends_with("upgrade the Helm chart with crds.install=true, or apply crds/ again")),
         "{said}"
     );
 

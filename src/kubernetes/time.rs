@@ -1,0 +1,91 @@
+//! The API server's clock: whatever is written into a status, or judged by it, is told by this one clock, so that neither
+//! the clock of a replica nor one that is set while it runs decides anything.
+
+use crate::clock;
+use http::HeaderMap;
+use http::header::DATE;
+use jiff::Timestamp;
+use jiff::fmt::rfc2822::DateTimeParser;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// An answer that is further behind the estimate than this is from another clock: of another API server, or set back.
+/// Nearer ones are behind because `Date` is cut to the second, and because an answer takes its time.
+const BEHIND: Duration = Duration::from_secs(2);
+
+/// What the answers of the API server tell of its clock: a time, and when by our own monotonic clock it was that time.
+#[derive(Default)]
+pub struct ServerTime(Mutex<Option<(Timestamp, Instant)>>);
+
+impl ServerTime {
+    /// The API server's time. Before its first answer: this machine's.
+    pub fn now(&self) -> Timestamp {
+        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.map_or_else(clock::now, |known| at(known, clock::monotonic()))
+    }
+
+    /// Reads the clock from an answer.
+    pub fn read(&self, headers: &HeaderMap) {
+        let date = headers.get(DATE).and_then(|date| date.to_str().ok());
+        let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
+        if let Some(date) = date {
+            self.note(date, clock::monotonic());
+        }
+    }
+
+    fn note(&self, date: Timestamp, now: Instant) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let estimate = known.map(|known| at(known, now));
+        let behind = |estimate: Timestamp| Duration::try_from(estimate.duration_since(date));
+        // The answer that is furthest ahead is the nearest to the truth.
+        if estimate.is_none_or(|estimate| date > estimate || behind(estimate).is_ok_and(|gap| gap > BEHIND)) {
+            *known = Some((date, now));
+        }
+    }
+}
+
+/// The time at `now`, in whole milliseconds: finer than any pause that is stored.
+fn at((date, then): (Timestamp, Instant), now: Instant) -> Timestamp {
+    let passed = now.saturating_duration_since(then).as_millis();
+    let passed = Duration::from_millis(u64::try_from(passed).unwrap_or(u64::MAX));
+    date.saturating_add(passed).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_is_the_api_servers_whatever_clock_this_machine_has() {
+        let (time, start) = (ServerTime::default(), clock::monotonic());
+        let date = |second| Timestamp::from_second(1_000_000 + second).unwrap();
+        let known = |after: u64| {
+            at(time.0.lock().unwrap().unwrap(), start + Duration::from_millis(after)).as_millisecond()
+                - date(0).as_millisecond()
+        };
+        time.note(date(0), start);
+        assert_eq!(known(1500), 1500);
+        // An answer that was long under way, and one that was cut to its second, change nothing.
+        time.note(date(1), start + Duration::from_millis(2900));
+        assert_eq!(known(3000), 3000);
+        // One that is ahead is nearer to the truth.
+        time.note(date(4), start + Duration::from_millis(3100));
+        assert_eq!(known(3100), 4000);
+        // One that is far behind is from another clock.
+        time.note(date(-500), start + Duration::from_secs(10));
+        assert_eq!(known(10_000), -500_000);
+    }
+
+    #[test]
+    fn the_date_of_an_answer_is_read_and_odd_ones_are_not() {
+        let time = ServerTime::default();
+        let mut headers = HeaderMap::new();
+        headers.insert(DATE, "nonsense".parse().unwrap());
+        time.read(&headers);
+        assert!(time.0.lock().unwrap().is_none());
+        headers.insert(DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
+        time.read(&headers);
+        let apart = time.now().duration_since("1994-11-06T08:49:37Z".parse::<Timestamp>().unwrap());
+        assert!(apart.unsigned_abs() < Duration::from_hours(1), "{apart}");
+    }
+}
