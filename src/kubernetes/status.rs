@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// From the moment a claim is asked for, its attempt must begin to send within this time. Far below the
 /// takeover time, so that an owner that was held up does not send into somebody else's decision.
@@ -23,6 +24,24 @@ const SEND_WINDOW: Duration = Duration::from_secs(10);
 /// How long a record is tried before it is left to a later run: longer than it takes another replica to give
 /// the attempt up, after which no later run would come by.
 const RECORD: Duration = Duration::from_mins(5);
+
+/// What the answers of the API server may take of memory while they are read, in KiB: each repeats its whole object. An
+/// object that needs more waits until others are through.
+const ANSWERS_KIB: u32 = 24 * 1024;
+
+/// An answer is held three times while it is read: as it came, as text, and as the payload in the object.
+const COPIES: usize = 3;
+
+static ANSWERS: Semaphore = Semaphore::const_new(ANSWERS_KIB as usize);
+
+/// Room for an answer that repeats this object.
+async fn room(object: &FunctionInvocation) -> Option<SemaphorePermit<'static>> {
+    let payload = object.spec.payload.as_ref().map_or(0, Payload::stored_bytes);
+    let kib = payload.saturating_mul(COPIES).div_ceil(1024);
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX).clamp(1, ANSWERS_KIB);
+    // Nobody closes it.
+    ANSWERS.acquire_many(kib).await.ok()
+}
 
 /// Proof that this process owns one attempt that has not been sent. It cannot be copied, and sending
 /// consumes it.
@@ -52,9 +71,11 @@ impl Claim {
         now >= self.expires
     }
 
-    /// Takes the payload out of the object, which needs it no longer.
-    pub fn take_payload(&mut self) -> Option<Payload> {
-        self.object.spec.payload.take()
+    /// Takes the inline event out of the object, which keeps its digest.
+    pub fn take_event(&mut self) -> Option<Vec<u8>> {
+        let (event, digest) = self.object.spec.payload.take()?.into_event();
+        self.object.spec.payload = Some(digest);
+        event
     }
 
     /// Gives up the proof; what is left is the object to write to.
@@ -125,6 +146,7 @@ pub async fn claim(
     holder: &str,
     unsent: impl Fn() -> bool,
 ) -> Result<Claimed, Error> {
+    let _room = room(object).await;
     let expires = clock::monotonic() + SEND_WINDOW;
     let ours = |fresh: &FunctionInvocation| {
         fresh.uid() == object.uid()
@@ -201,6 +223,7 @@ pub async fn write(
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
 ) -> Result<Written, Error> {
+    let _room = room(object).await;
     written(patch(namespaced(client, object)?, object, status).await)
 }
 
@@ -210,6 +233,7 @@ pub async fn write(
 /// # Errors
 /// When the API server did not answer or had trouble of its own; the write may have happened.
 pub async fn mark(client: &Client, object: &FunctionInvocation) -> Result<Written, Error> {
+    let _room = room(object).await;
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let uid = object.uid().ok_or(Error::Incomplete("uid"))?;
     let resource_version = object.resource_version().ok_or(Error::Incomplete("resourceVersion"))?;
@@ -220,13 +244,19 @@ pub async fn mark(client: &Client, object: &FunctionInvocation) -> Result<Writte
 
 fn written(result: Result<FunctionInvocation, Error>) -> Result<Written, Error> {
     match result.map_err(verdict) {
-        Ok(fresh) => Ok(Written::Done(Box::new(fresh))),
+        Ok(fresh) => Ok(Written::Done(Box::new(slim(fresh)))),
         Err(Verdict::Gone) => Ok(Written::Gone),
         Err(Verdict::Conflict) => Ok(Written::Conflict),
         Err(Verdict::Refused(why)) => Ok(Written::Refused(why)),
         Err(Verdict::TooLarge(why)) => Ok(Written::TooLarge(why)),
         Err(Verdict::Unknown(error)) => Err(error),
     }
+}
+
+/// The object without the text of its payload, which nobody needs again.
+fn slim(mut object: FunctionInvocation) -> FunctionInvocation {
+    object.spec.payload = object.spec.payload.take().map(Payload::without_text);
+    object
 }
 
 /// Writes what an attempt of ours ended with, and does not give up easily: the answer is known to this
@@ -272,7 +302,7 @@ pub async fn record(
             pause = (pause * 2).min(Duration::from_secs(5));
         }
         tried = true;
-        match get(client, &object).await {
+        match get(client, &object).await.map(|live| live.map(slim)) {
             Ok(None) => return Recorded::Gone,
             Ok(Some(fresh)) => match still_ours(&object, &fresh, &status) {
                 Ownership::Ours => live = Some(fresh),

@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn the_time_is_the_api_servers_whatever_clock_this_machine_has() {
         let (time, start) = (ServerTime::default(), clock::monotonic());
-        let date = |second| Timestamp::from_second(1_000_000 + second).unwrap();
+        let date = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
         let known = |after: u64| {
             at(time.0.lock().unwrap().unwrap(), start + Duration::from_millis(after)).as_millisecond()
                 - date(0).as_millisecond()

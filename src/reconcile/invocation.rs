@@ -36,7 +36,12 @@ const ROOM: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the API server could not be brought to do what was needed; the object is taken up again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
-    guarded(&context, run(&object, &context)).await
+    let result = guarded(&context, run(&object, &context)).await;
+    if result.is_err() {
+        // It pauses first: its turn in line would come before that.
+        context.providers.forget(&provider_of(&object), &uid(&object));
+    }
+    result
 }
 
 /// One reconcile of an object whose outcome is unknown: only you can change that, or a new spec is to be acknowledged.
@@ -267,16 +272,14 @@ async fn room(context: &Context, bytes: usize) -> Option<OwnedSemaphorePermit> {
 
 /// The event to send: the one that was fetched, or the one in the object as it was claimed. The object does not keep it.
 fn event(claim: &mut Claim, context: &Context, fetched: Option<Event>) -> Result<Event, Conclusion> {
-    let inline = claim.take_payload();
+    let inline = claim.take_event().unwrap_or_else(|| EMPTY.to_vec());
     if let Some(event) = fetched {
         return Ok(event);
     }
-    let bytes = match inline {
-        Some(payload) => payload.into_event().unwrap_or_default(),
-        None => EMPTY.to_vec(),
-    };
-    match changed_event(&context.view(claim.object()), &event_version(&bytes)) {
-        None => Ok(Event::inline(bytes)),
+    let kept = claim.object().spec.payload.as_ref();
+    let version = kept.map_or_else(|| event_version(EMPTY), |payload| payload.digest().version);
+    match changed_event(&context.view(claim.object()), &version) {
+        None => Ok(Event::inline(inline)),
         Some(conclusion) => Err(conclusion),
     }
 }

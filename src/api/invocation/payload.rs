@@ -43,32 +43,31 @@ impl Payload {
         }
     }
 
-    /// The same event without its text, so that memory does not depend on what users create.
+    /// How many bytes the API server stores.
     #[must_use]
-    pub fn without_text(self) -> Self {
+    pub fn stored_bytes(&self) -> usize {
         match self {
-            // Taken apart rather than copied: this runs for each object that a watch brings.
-            Self::Text(text) => {
-                let text: Box<str> = text.into();
-                let stored_bytes = text.len();
-                let sent = unescaped(text.into_string().into_bytes());
-                let (version, sent_bytes) = (event_version(&sent), sent.len());
-                Self::Digest(Box::new(EventDigest { version, sent_bytes, stored_bytes }))
-            }
-            digest @ Self::Digest(_) => digest,
+            Self::Text(text) => text.get().len(),
+            Self::Digest(digest) => digest.stored_bytes,
         }
     }
 
-    /// The bytes to send; `None` where only the digest is left.
+    /// The same event without its text, so that memory does not depend on what users create.
     #[must_use]
-    pub fn into_event(self) -> Option<Vec<u8>> {
-        match self {
-            Self::Text(text) => {
-                let text: Box<str> = text.into();
-                Some(unescaped(text.into_string().into_bytes()))
-            }
-            Self::Digest(_) => None,
-        }
+    pub fn without_text(self) -> Self {
+        self.into_event().1
+    }
+
+    /// The bytes to send, none where only the digest is left; and the same event without its text. The text is taken
+    /// apart rather than copied: this runs for each object that a watch brings.
+    #[must_use]
+    pub fn into_event(self) -> (Option<Vec<u8>>, Self) {
+        let Self::Text(text) = self else { return (None, self) };
+        let text: Box<str> = text.into();
+        let stored_bytes = text.len();
+        let event = unescaped(text.into_string().into_bytes());
+        let digest = EventDigest { version: event_version(&event), sent_bytes: event.len(), stored_bytes };
+        (Some(event), Self::Digest(Box::new(digest)))
     }
 }
 
@@ -128,11 +127,7 @@ impl<'de> Deserialize<'de> for Payload {
 
 impl fmt::Debug for Payload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = match self {
-            Self::Text(text) => text.get().len(),
-            Self::Digest(digest) => digest.stored_bytes,
-        };
-        write!(f, "Payload({bytes} bytes)")
+        write!(f, "Payload({} bytes)", self.stored_bytes())
     }
 }
 
@@ -169,7 +164,7 @@ mod tests {
             (r#"{"a":"\u0000\u001f\ud83d\ude00"}"#, r#"{"a":"\u0000\u001f\ud83d\ude00"}"#),
             (r#"{"a":"\u2028\u2029"}"#, "{\"a\":\"\u{2028}\u{2029}\"}"),
         ] {
-            assert_eq!(String::from_utf8(text(stored).into_event().unwrap()).unwrap(), sent);
+            assert_eq!(String::from_utf8(text(stored).into_event().0.unwrap()).unwrap(), sent);
         }
     }
 
@@ -181,7 +176,7 @@ mod tests {
         assert_eq!(digest.version, event_version(br#"{"a":"<"}"#));
         let slim = payload.without_text();
         assert_eq!(slim.digest(), digest);
-        assert_eq!(slim.into_event(), None);
+        assert_eq!(slim.into_event().0, None);
     }
 
     #[test]
@@ -200,7 +195,7 @@ mod tests {
             {
                 stored = stored.replace(plain, escaped);
             }
-            let sent = text(&stored).into_event().unwrap();
+            let sent = text(&stored).into_event().0.unwrap();
             prop_assert_eq!(serde_json::from_slice::<serde_json::Value>(&sent).unwrap(), value.clone());
             prop_assert_eq!(String::from_utf8(sent).unwrap(), value.to_string());
         }
