@@ -8,6 +8,7 @@ pub mod events;
 pub mod namespaces;
 pub mod payload;
 pub mod preflight;
+pub mod providers;
 pub mod recorded;
 pub mod secrets;
 pub mod status;
