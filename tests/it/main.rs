@@ -36,6 +36,7 @@ mod looks;
 mod metrics;
 mod payload;
 mod preflight;
+mod proof;
 mod refusals;
 mod restored;
 mod rights;
