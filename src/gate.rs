@@ -21,7 +21,7 @@ use breaker::{Breaker, Passage};
 use bucket::Bucket;
 use line::Line;
 use pace::Pace;
-pub use vocabulary::{Entry, GateLimits, GateState, Phase, Shut, Signal, Ticket};
+pub use vocabulary::{Entry, GateLimits, GateState, Phase, Signal, Ticket};
 
 /// How long a grant waits to be taken up: a reconcile that was just triggered comes within milliseconds; one that
 /// does not come (deleted, suspended, finished) must not hold a place for long.
@@ -40,8 +40,7 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 ///
 /// # Guarantees
 /// * Nobody is admitted while the gate is shut, paused, or the breaker is open.
-/// * Places held (granted and admitted) never grow beyond the limit, nor beyond one while the credential is on
-///   probation or the breaker half-open.
+/// * Places held (granted and admitted) never grow beyond the limit, nor beyond one while the breaker is half-open.
 /// * Whoever waits is called after at most one turn of each other namespace, and within the namespace of each other
 ///   function, for each one before them in their own lane.
 /// * Total: unknown uids are ignored, and a clock that goes back stands still.
@@ -52,9 +51,8 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub struct Gate {
     max_in_flight: usize,
-    door: Door,
-    /// Admissions with a lower number were made before the door last changed: they prove nothing about the credential.
-    door_since: u64,
+    /// Whether the provider is ready.
+    open: bool,
     paused_until: Option<Instant>,
     breaker: Breaker,
     pace: Pace,
@@ -69,17 +67,6 @@ pub struct Gate {
     next_number: u64,
     /// The latest time seen.
     now: Instant,
-}
-
-/// What the provider's readiness allows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    /// Nobody.
-    Shut(Shut),
-    /// One at a time.
-    Probation,
-    /// Everybody.
-    Open,
 }
 
 /// Where an object stands.
@@ -110,8 +97,7 @@ impl Gate {
         let pace = Pace::new(limits.max_requests_per_second, now);
         Self {
             max_in_flight: places(limits),
-            door: Door::Shut(Shut::ProviderNotReady),
-            door_since: 0,
+            open: false,
             paused_until: None,
             breaker: Breaker::default(),
             bucket: Bucket::new(pace.burst(), now),
@@ -136,17 +122,16 @@ impl Gate {
         self.max_in_flight = places(limits);
     }
 
-    /// The provider is not ready: nobody is admitted. Who is in flight ends as usual, but proves nothing about the
-    /// credential any more; after a 401, therefore, shut first, then leave.
+    /// The provider is not ready: nobody is admitted. Who is in flight ends as usual.
     pub fn shut(&mut self) {
-        self.turn_door(Door::Shut(Shut::ProviderNotReady));
+        self.open = false;
+        self.recall();
     }
 
-    /// The provider is ready. `probation`: its credential has yet to prove itself, so there is one in flight until an
-    /// answer comes. Saying the same again changes nothing; probation said of a proven one means another credential.
-    pub fn open(&mut self, probation: bool, now: Instant) {
+    /// The provider is ready. Saying the same again changes nothing.
+    pub fn open(&mut self, now: Instant) {
         self.settle(now);
-        self.turn_door(if probation { Door::Probation } else { Door::Open });
+        self.open = true;
     }
 
     /// The provider leads elsewhere now: what was learned about the endpoint is forgotten. Who waits keeps
@@ -191,10 +176,10 @@ impl Gate {
             Signal::Unused => self.bucket.give_back(),
             Signal::Clean => {
                 self.pace.accepted(self.now);
-                self.answered(number);
+                self.breaker.answered(number);
             }
             Signal::Throttled { retry_after } => {
-                self.answered(number);
+                self.breaker.answered(number);
                 self.throttled(number, retry_after);
             }
             Signal::Trouble => {
@@ -239,7 +224,7 @@ impl Gate {
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
-        if self.line.is_empty() || matches!(self.door, Door::Shut(_)) {
+        if self.line.is_empty() || !self.open {
             return None;
         }
         if let Passage::Closed(until) = self.breaker.passage(now) {
@@ -262,12 +247,12 @@ impl Gate {
     #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
         let now = now.max(self.now);
-        let phase = match (self.door, self.breaker.passage(now), self.paused_until) {
-            (Door::Shut(why), ..) => Phase::Shut(why),
-            (_, Passage::Closed(until), _) => Phase::BreakerOpen { until },
-            (.., Some(until)) if until > now => Phase::Paused { until },
-            (Door::Probation, ..) | (_, Passage::Probe, _) => Phase::Probing,
-            (Door::Open, Passage::Free, _) => Phase::Open,
+        let phase = match (self.breaker.passage(now), self.paused_until) {
+            _ if !self.open => Phase::Shut,
+            (Passage::Closed(until), _) => Phase::BreakerOpen { until },
+            (_, Some(until)) if until > now => Phase::Paused { until },
+            (Passage::Probe, _) => Phase::Probing,
+            (Passage::Free, _) => Phase::Open,
         };
         let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
         GateState {
@@ -291,14 +276,14 @@ impl Gate {
     }
 
     fn has_room(&self) -> bool {
-        let closed = matches!(self.door, Door::Shut(_))
+        let closed = !self.open
             || matches!(self.breaker.passage(self.now), Passage::Closed(_))
             || self.paused_until.is_some_and(|until| until > self.now);
         !closed && self.in_flight() < self.capacity(self.now)
     }
 
     fn capacity(&self, now: Instant) -> usize {
-        if self.door == Door::Probation || self.breaker.passage(now) == Passage::Probe {
+        if self.breaker.passage(now) == Passage::Probe {
             1
         } else {
             self.max_in_flight.min(self.pace.in_flight())
@@ -318,25 +303,6 @@ impl Gate {
     fn draw_number(&mut self) -> u64 {
         self.next_number += 1;
         self.next_number - 1
-    }
-
-    fn turn_door(&mut self, door: Door) {
-        if self.door == door {
-            return;
-        }
-        // A credential that has just been declared proven does not need its places back.
-        if door != Door::Open {
-            self.recall();
-            self.door_since = self.next_number;
-        }
-        self.door = door;
-    }
-
-    fn answered(&mut self, number: u64) {
-        self.breaker.answered(number);
-        if self.door == Door::Probation && number >= self.door_since {
-            self.door = Door::Open;
-        }
     }
 
     fn throttled(&mut self, number: u64, retry_after: Option<Duration>) {

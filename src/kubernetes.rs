@@ -11,6 +11,7 @@ pub mod events;
 pub mod namespaces;
 pub mod payload;
 pub mod preflight;
+pub mod providers;
 pub mod requests;
 pub mod secrets;
 pub mod status;

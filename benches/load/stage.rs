@@ -3,11 +3,11 @@
 use crate::in_parallel;
 use control_plane::{ControlPlane, Options};
 use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn, Invocation, Kind, Protocol};
-use functiongraph_emulator::{AccessKey, Config, Emulator, Function, RateLimit};
+use functiongraph_emulator::{AccessKey, Api as FunctionGraph, Config, Emulator, Function, RateLimit};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus};
 use functiongraph_operator::definitions;
 use functiongraph_operator::kubernetes::Clients;
-use functiongraph_operator::lifecycle::{Acceptance, Reply, View, record};
+use functiongraph_operator::lifecycle::{Acceptance, Reply, Target, View, record};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
@@ -153,14 +153,13 @@ impl Stage {
         in_parallel(objects, workers, |object| {
             let (cloud, credential, urn) = (&cloud, &credential, &urn);
             async move {
-                let claim = record::claimed(
-                    &View::of(&object, Timestamp::UNIX_EPOCH, false),
-                    1,
-                    "floor",
-                    Timestamp::now(),
-                );
-                let claimed = self.patch(&object, &claim).await;
-                let event = claimed.spec.payload.as_ref().unwrap().as_str().as_bytes().to_vec();
+                let event_version = object.spec.payload.as_ref().unwrap().digest().version;
+                let endpoint = cloud.endpoint().to_string();
+                let target = Target { endpoint, urn: urn.to_string(), event_version };
+                let view = View::of(&object, false);
+                let claim = record::claimed(&view, 1, "floor", &target, Timestamp::now());
+                let mut claimed = self.patch(&object, &claim).await;
+                let event = claimed.spec.payload.take().unwrap().into_event().0.unwrap();
                 let timeout = Duration::from_secs(30);
                 let invocation = Invocation {
                     urn,
@@ -172,12 +171,7 @@ impl Stage {
                 let answer = cloud.invoke(invocation, credential, Timestamp::now(), timeout).await;
                 let request_id = answer.expect("an answer").request_id;
                 let reply = Reply::Accepted(Acceptance { request_id, ..Acceptance::default() });
-                let status = record::answered(
-                    &View::of(&claimed, Timestamp::UNIX_EPOCH, false),
-                    &reply,
-                    Timestamp::now(),
-                    0,
-                );
+                let status = record::answered(&View::of(&claimed, false), &reply, Timestamp::now(), 0);
                 self.patch(&claimed, &status).await;
             }
         })
@@ -277,8 +271,10 @@ impl Stage {
         }));
     }
 
+    /// Requests that the emulator has seen, the operator's check of its credential left out.
     pub fn requests(&self) -> u64 {
-        self.emulator.requests().seen
+        let requests = self.emulator.requests();
+        requests.seen - requests.calls.get(&FunctionGraph::ListFunctions).copied().unwrap_or_default()
     }
 
     pub async fn until_asked(&self, requests: u64) {

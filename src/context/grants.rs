@@ -10,7 +10,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Labels that were read longer ago count as unknown: a namespace that loses its label is shut out within
-/// seconds, and a burst of invocations costs one read.
+/// seconds, and a burst of invocations costs one read. They can only admit: a refusal ends an invocation, so the labels
+/// are read again before it.
 const FRESH: Duration = Duration::from_secs(5);
 
 /// So many namespaces are remembered; beyond that all are read anew.
@@ -61,8 +62,8 @@ impl Namespaces {
         };
         // The age counts from the question: an answer that took long is as old as that.
         let asked = clock::monotonic();
-        if let Some(labels) = self.fresh(namespace, asked) {
-            return Ok(selector.matches(&labels));
+        if self.fresh(namespace, asked).is_some_and(|labels| selector.matches(&labels)) {
+            return Ok(true);
         }
         let Some(labels) = namespaces::labels(client, namespace).await? else { return Ok(false) };
         let admitted = selector.matches(&labels);

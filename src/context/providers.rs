@@ -1,10 +1,12 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
+mod checks;
 mod keys;
 mod place;
 mod reading;
 mod standing;
 
+pub use checks::{Checked, Proof, Subject, Unanswered};
 pub use keys::{Held as HeldKey, KeyName};
 pub use place::Place;
 pub use standing::{Access, Held, Logins, Origin, Refusal, Refused, Setback, Standing};
@@ -13,6 +15,7 @@ use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::gate::{Entry, Gate, GateLimits, GateState, Ticket};
+use checks::Checks;
 use jiff::Timestamp;
 use keys::Keys;
 use std::collections::HashMap;
@@ -45,10 +48,10 @@ pub fn key(kind: ProviderKind, namespace: &str, name: &str) -> Key {
 struct Provider {
     standing: Standing,
     refusal: Option<Refusal>,
-    /// Which credential was made ready last: its source, and the login that brought it.
+    /// Which credential was checked last: its source, and the login that brought it.
     latest: Option<(String, u64)>,
-    /// The source of the credential that the service took last.
-    proven: Option<String>,
+    /// The same as a check calls it.
+    subject: Option<Subject>,
     made_for: Option<(String, Option<String>)>,
     last_trouble: String,
     asked_at: Option<Instant>,
@@ -65,18 +68,9 @@ impl Provider {
         matches!(self.standing, Standing::Unseen) && state.waiting == 0 && state.in_flight == 0
     }
 
-    /// The access key that it sends with, if it does.
-    fn key(&self) -> Option<&KeyName> {
-        match &self.standing {
-            Standing::Ready(access) => access.key.as_ref(),
-            Standing::NotReady(..) | Standing::Unseen => None,
-        }
-    }
-
     fn refuse(&mut self, refusal: Refusal) {
         let text = format!("The service does not accept the credential: {}", refusal.message);
         self.refusal = Some(refusal);
-        self.proven = None;
         if matches!(self.standing, Standing::Ready(_)) {
             self.standing = Standing::NotReady(Reason::CredentialsInvalid, text);
         }
@@ -89,6 +83,7 @@ impl Provider {
 struct Known {
     all: HashMap<Key, Provider>,
     keys: Keys,
+    checks: Checks,
 }
 
 impl Known {
@@ -97,7 +92,7 @@ impl Known {
             standing: Standing::Unseen,
             refusal: None,
             latest: None,
-            proven: None,
+            subject: None,
             made_for: None,
             last_trouble: String::new(),
             asked_at: None,
@@ -106,17 +101,6 @@ impl Known {
             logins: Logins::default(),
             gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
         })
-    }
-
-    /// The other providers that send with a key of the same id; `keys` tells which of them are beyond doubt.
-    fn siblings(
-        &mut self,
-        key: &Key,
-        of: &KeyName,
-    ) -> (impl Iterator<Item = (&Key, &mut Provider)>, &mut Keys) {
-        let is_one = |provider: &Provider| provider.key().is_some_and(|other| other.id == of.id);
-        let others = self.all.iter_mut().filter(move |(name, provider)| *name != key && is_one(provider));
-        (others, &mut self.keys)
     }
 }
 
@@ -141,31 +125,11 @@ impl Providers {
     }
 
     /// Asks for a place at a provider. The place ends when it is dropped.
-    ///
-    /// A key that has not proven itself is tried through one provider at a time: the others' gates are shut meanwhile.
     pub fn enter(self: &Arc<Self>, key: &Key, ticket: Ticket) -> Option<Place> {
         let (uid, now) = (ticket.uid.clone(), clock::monotonic());
-        let mut known = self.known();
-        let provider = known.provider(key);
-        let name = provider.key().cloned();
-        let entry = provider.gate.enter(ticket, now);
-        let mut tried = None;
-        if let (Entry::Admitted, Some(name)) = (entry, name)
-            && !known.keys.is_good(&name)
-            && known.keys.begin(&name, key)
-        {
-            let (siblings, keys) = known.siblings(key, &name);
-            let unproven =
-                siblings.filter(|(_, sibling)| !sibling.key().is_some_and(|key| keys.is_good(key)));
-            unproven.for_each(|(_, sibling)| sibling.gate.shut());
-            tried = Some(name);
-        }
-        drop(known);
+        let entry = self.with(key, |provider| provider.gate.enter(ticket, now));
         self.changed.notify_one();
-        match entry {
-            Entry::Admitted => Some(Place::new(Arc::clone(self), Arc::clone(key), uid, tried)),
-            Entry::Queued => None,
-        }
+        (entry == Entry::Admitted).then(|| Place::new(Arc::clone(self), Arc::clone(key), uid))
     }
 
     /// Takes an object out of the line, because it wants no place any more.
@@ -287,25 +251,60 @@ impl Providers {
         Some(held)
     }
 
-    /// Waits until nobody else tries a key of this id outside of an invocation; whoever holds the turn may.
+    /// Waits until no other provider checks a key of this id. The check may be made while the turn is held.
     pub async fn turn(&self, name: &KeyName) -> Option<OwnedMutexGuard<()>> {
         let queue = self.known().keys.queue(name)?;
         Some(queue.lock_owned().await)
     }
 
-    /// An access key was taken before any invocation was sent with it.
+    /// The identity service accepted an access key.
     pub fn accept_key(&self, name: &KeyName) {
         self.known().keys.accepted(name);
     }
 
-    /// An access key was refused before any invocation was sent with it.
+    /// The identity service refused an access key.
     pub fn refuse_key(&self, name: &KeyName, message: String) {
-        self.known().keys.refused(name, message, clock::monotonic(), clock::now());
+        let mut known = self.known();
+        known.checks.forget(&name.whole);
+        known.keys.refused(name, message, clock::monotonic(), clock::now());
     }
 
-    /// Whether the service took a credential from this source last.
-    pub fn has_proven(&self, key: &Key, secret_version: &str) -> bool {
-        self.with(key, |provider| provider.proven.as_deref() == Some(secret_version))
+    /// A provider's credential is about to be checked.
+    pub fn checking(&self, key: &Key, access: &Access) {
+        self.with(key, |provider| {
+            provider.latest = Some((access.secret_version.clone(), access.login));
+            provider.subject = Some(access.subject.clone());
+        });
+    }
+
+    /// What came of the last check.
+    pub fn checked(&self, subject: &Subject) -> Option<Checked> {
+        self.known().checks.get(subject).cloned()
+    }
+
+    /// Remembers what came of a check.
+    pub fn remember_check(&self, access: &Access, checked: Checked) {
+        let mut known = self.known();
+        if let (Some(key), Checked::Proven(Proof::Accepted | Proof::Restricted(_))) = (&access.key, &checked)
+        {
+            known.keys.accepted(key);
+        }
+        known.checks.put(access.subject.clone(), checked);
+    }
+
+    /// When a provider's last check, which proved nothing, is made again; `None` once that time has come.
+    pub fn next_check(&self, key: &Key) -> Option<Instant> {
+        let mut known = self.known();
+        let subject = known.provider(key).subject.clone()?;
+        match known.checks.get(&subject)? {
+            Checked::Unanswered(Unanswered { next_try, .. }) => Some(*next_try),
+            Checked::Proven(_) => None,
+        }
+    }
+
+    /// Whether FunctionGraph has accepted a credential since it was refused last.
+    pub fn has_proven(&self, credential: &str) -> bool {
+        self.known().checks.has_proven(credential)
     }
 
     /// Whether the provider was not looked at yet.
@@ -323,30 +322,19 @@ impl Providers {
         self.with(key, |provider| provider.last_trouble.clone())
     }
 
-    /// The provider can be used. A credential that has not proven itself yet is tried with one request.
+    /// The provider can be used.
     pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) {
         let now = clock::monotonic();
-        let mut known = self.known();
-        let tried = access.key.as_ref().is_some_and(|name| known.keys.is_tried_elsewhere(name, key));
-        {
-            let provider = known.provider(key);
-            let proven = provider.refusal.is_none()
-                && matches!(&provider.standing, Standing::Ready(old) if old.secret_version == access.secret_version);
+        self.with(key, |provider| {
             if provider.made_for.as_ref().is_some_and(|old| *old != access.made_for) {
                 provider.gate.new_endpoint(now);
                 provider.last_trouble.clear();
             }
             provider.made_for = Some(access.made_for.clone());
-            provider.latest = Some((access.secret_version.clone(), access.login));
             provider.standing = Standing::Ready(Arc::new(access));
             provider.gate.set_limits(limits, now);
-            if tried {
-                provider.gate.shut();
-            } else if !proven {
-                provider.gate.open(true, now);
-            }
-        }
-        drop(known);
+            provider.gate.open(now);
+        });
         self.changed.notify_one();
     }
 
@@ -362,7 +350,7 @@ impl Providers {
     pub fn gone(&self, key: &Key) {
         self.with(key, |provider| {
             provider.standing = Standing::Unseen;
-            (provider.refusal, provider.latest, provider.proven) = (None, None, None);
+            (provider.refusal, provider.latest, provider.subject) = (None, None, None);
             provider.logins = Logins { count: provider.logins.count, ..Logins::default() };
             provider.gate.shut();
         });
@@ -383,9 +371,10 @@ impl Providers {
             at_step: Refused::Credential,
             message: message.to_owned(),
         };
+        known.checks.forget(&access.subject.credential);
         if let Some(name) = &access.key {
             known.keys.refused(name, message.to_owned(), at, time);
-            for (sibling, provider) in known.siblings(key, name).0 {
+            for (sibling, provider) in known.all.iter_mut().filter(|(other, _)| *other != key) {
                 if let Standing::Ready(same) = provider.standing.clone()
                     && same.key.as_ref() == Some(name)
                 {

@@ -18,9 +18,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How long the first look at all providers may hold back the invocations. Whatever is not ready by then
-/// is waited for like any other provider that is not ready.
-const FIRST_LOOK: Duration = Duration::from_secs(10);
+/// How long the first look at all providers may hold back the invocations: less than the silent service of one tenant
+/// takes to be given up. Whatever is not ready by then is waited for like any other provider that is not ready.
+const FIRST_LOOK: Duration = Duration::from_secs(3);
 
 /// How many providers are looked at at the same time. A look that logs in waits half a minute for a service that is
 /// silent, and one tenant's silent services must not keep the credentials of the others from being renewed.

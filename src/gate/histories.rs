@@ -18,7 +18,7 @@ enum Deed {
     Wake,
     Pass(Duration),
     GoBack(Duration),
-    Open(bool),
+    Open,
     Shut,
     Limits(GateLimits),
 }
@@ -46,7 +46,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         5 => Just(Deed::Wake),
         10 => (0_u64..5_000).prop_map(|passed| Deed::Pass(Duration::from_millis(passed))),
         1 => (0_u64..5_000).prop_map(|passed| Deed::GoBack(Duration::from_millis(passed))),
-        2 => any::<bool>().prop_map(Deed::Open),
+        2 => Just(Deed::Open),
         1 => Just(Deed::Shut),
         1 => limits.prop_map(Deed::Limits),
     ]
@@ -72,7 +72,7 @@ impl Watched {
         let most = match phase {
             Phase::Open => self.limits.max_in_flight.max(1) as usize,
             Phase::Probing => 1,
-            Phase::Shut(_) | Phase::Paused { .. } | Phase::BreakerOpen { .. } => 0,
+            Phase::Shut | Phase::Paused { .. } | Phase::BreakerOpen { .. } => 0,
         };
         let in_flight = self.gate.state(self.now).in_flight;
         assert!(in_flight <= most, "{in_flight} in flight while {phase:?}");
@@ -136,7 +136,7 @@ impl Watched {
                 let back = self.now.checked_sub(time).unwrap_or(self.now);
                 self.gate.leave("nobody", Signal::Clean, 0, back);
             }
-            Deed::Open(probation) => self.gate.open(probation, self.now),
+            Deed::Open => self.gate.open(self.now),
             Deed::Shut => self.gate.shut(),
             Deed::Limits(limits) => {
                 self.limits = limits;
@@ -150,7 +150,7 @@ impl Watched {
 
     /// Everybody leaves cleanly and the gate stays open: whoever waits is served.
     fn ends_well(mut self) {
-        self.gate.open(false, self.now);
+        self.gate.open(self.now);
         while let Some(uid) = self.holding.pop_first() {
             self.leave(&uid, Signal::Clean, 0);
         }

@@ -86,7 +86,7 @@ impl Herd {
     fn run(&self) -> Outcome {
         let origin = origin();
         let mut gate = Gate::new(self.limits, origin);
-        gate.open(false, origin);
+        gate.open(origin);
         let mut chance = Chance(self.seed);
         let mut agenda = Agenda { events: BinaryHeap::new(), made: 0 };
         let mut server = Server { tokens: f64::MAX, last: Duration::ZERO };

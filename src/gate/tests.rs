@@ -22,7 +22,7 @@ fn uids(tickets: &[Ticket]) -> Vec<&str> {
 fn open(limits: GateLimits) -> (Gate, Instant) {
     let now = origin();
     let mut gate = Gate::new(limits, now);
-    gate.open(false, now);
+    gate.open(now);
     (gate, now)
 }
 
@@ -36,8 +36,8 @@ fn a_new_gate_is_shut_and_opens_for_those_who_wait() {
     let mut gate = Gate::new(LIMITS, now);
     assert_eq!(gate.enter(of("a"), now), Entry::Queued);
     assert_eq!((gate.next_wake(now), gate.grants(now)), (None, vec![]));
-    assert_eq!(gate.state(now).phase, Phase::Shut(Shut::ProviderNotReady));
-    gate.open(false, now);
+    assert_eq!(gate.state(now).phase, Phase::Shut);
+    gate.open(now);
     assert_eq!(gate.next_wake(now), Some(now));
     assert_eq!(uids(&gate.grants(now)), ["a"]);
     assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
@@ -122,38 +122,6 @@ fn who_is_forgotten_frees_its_grant_or_its_spot_but_not_its_admission() {
 }
 
 #[test]
-fn on_probation_one_goes_at_a_time_until_an_answer_proves_the_credential() {
-    let now = origin();
-    let mut gate = Gate::new(LIMITS, now);
-    gate.open(true, now);
-    assert_eq!(gate.enter(of("a"), now), Entry::Admitted);
-    for uid in ["b", "c", "d"] {
-        assert_eq!(gate.enter(of(uid), now), Entry::Queued);
-    }
-    gate.leave("a", Signal::Trouble, 0, now);
-    assert_eq!(uids(&gate.grants(now)), ["b"], "trouble proves nothing");
-    gate.enter(of("b"), now);
-    gate.leave("b", Signal::Unused, 0, now);
-    assert_eq!(uids(&gate.grants(now)), ["c"], "nothing sent proves nothing");
-    gate.enter(of("c"), now);
-    assert_eq!((gate.state(now).phase, gate.next_wake(now)), (Phase::Probing, None));
-    gate.leave("c", Signal::Clean, 0, now);
-    assert_eq!(gate.state(now).phase, Phase::Open);
-}
-
-#[test]
-fn an_answer_to_what_was_sent_before_the_gate_was_shut_proves_nothing() {
-    let (mut gate, now) = open(LIMITS);
-    gate.enter(of("refused"), now);
-    gate.enter(of("slow"), now);
-    gate.shut();
-    gate.leave("refused", Signal::Clean, 0, now);
-    gate.open(true, now);
-    gate.leave("slow", Signal::Clean, 0, now);
-    assert_eq!(gate.state(now).phase, Phase::Probing);
-}
-
-#[test]
 fn what_was_not_sent_costs_no_token() {
     let (mut gate, now) = open(GateLimits { max_requests_per_second: 1, ..LIMITS });
     for (uid, signal, entry) in [
@@ -187,7 +155,7 @@ fn a_grant_made_before_the_gate_closes_is_taken_back_to_its_spot() {
         for uid in ["1", "2", "3", "4", "5"] {
             gate.leave(uid, Signal::Clean, 0, now);
         }
-        gate.open(false, now);
+        gate.open(now);
         let mut called = vec![];
         for now in [now + Duration::from_secs(40), now + Duration::from_secs(41)] {
             for ticket in gate.grants(now) {
@@ -232,7 +200,7 @@ fn the_throttles_of_one_burst_count_once() {
     let now = origin();
     let (mut once, mut thrice) = (Gate::new(LIMITS, now), Gate::new(LIMITS, now));
     for gate in [&mut once, &mut thrice] {
-        gate.open(false, now);
+        gate.open(now);
         for uid in ["a", "b", "c"] {
             gate.enter(of(uid), now);
         }
@@ -304,7 +272,7 @@ fn ten_thousand_of_one_namespace_delay_another_by_one_turn() {
     for uid in 0..10_000 {
         gate.enter(ticket(&format!("big{uid}"), "big", &(uid % 3).to_string()), now);
     }
-    gate.open(false, now);
+    gate.open(now);
     for round in 0..100 {
         serve(&mut gate, 3);
         let (uid, asked) = (format!("small{round}"), gate.now);
@@ -327,7 +295,7 @@ fn ten_equal_namespaces_get_equal_shares_whatever_their_numbers() {
             gate.enter(ticket(&format!("{tenant}-{uid}"), &tenant.to_string(), "f"), now);
         }
     }
-    gate.open(false, now);
+    gate.open(now);
     let served = serve(&mut gate, 1_500);
     let (sum, squares) = served.values().fold((0.0, 0.0), |(sum, squares), n| (sum + n, squares + n * n));
     let jain = sum * sum / (10.0 * squares);

@@ -49,13 +49,6 @@ pub enum Signal {
     Unused,
 }
 
-/// Why the gate is shut from outside.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shut {
-    /// The provider is not ready (or not seen yet).
-    ProviderNotReady,
-}
-
 /// The gate as status and metrics show it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GateState {
@@ -72,8 +65,8 @@ pub struct GateState {
 /// What the gate lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Nobody: shut from outside.
-    Shut(Shut),
+    /// Nobody: the provider is not ready, or not seen yet.
+    Shut,
     /// Nobody: the breaker is open.
     BreakerOpen {
         /// The earliest time of a probe.
@@ -84,7 +77,7 @@ pub enum Phase {
         /// The end of the pause.
         until: Instant,
     },
-    /// One at a time: the credential is on probation or the breaker half-open.
+    /// One at a time: the breaker is half-open.
     Probing,
     /// Everybody, at the rate.
     Open,

@@ -188,7 +188,7 @@ fn queued(state: &GateState, now: Timestamp, instant: Instant) -> String {
             )
         }
         Phase::Probing => "The operator tries the provider with one request at a time.".to_owned(),
-        Phase::Open | Phase::Shut(_) => format!(
+        Phase::Open | Phase::Shut => format!(
             "{} invocations wait for the provider, which may send {:.0} a second.",
             state.waiting, state.rate
         ),

@@ -3,16 +3,18 @@
 use super::Error;
 use super::exchange::Prepared;
 use super::object::access_of;
-use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, event_version};
-use crate::api::provider::ProtocolVersion;
+use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, ProviderRef, event_version};
+use crate::api::provider::{Edition, ProtocolVersion};
 use crate::api::{FunctionInvocation, FunctionInvocationSpec, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Access, Key};
 use crate::kubernetes::payload::{self, Found};
+use crate::kubernetes::providers;
 use crate::lifecycle::Target;
 use functiongraph::{FunctionUrn, Kind, Protocol, Qualifier};
 use kube::ResourceExt;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A credential is read again when it is used and older than this, so that a rotated Secret is picked up.
@@ -27,7 +29,7 @@ pub const EMPTY: &[u8] = b"{}";
 
 /// What keeps an object from being sent.
 pub enum Hindrance {
-    /// The provider has just become unusable: the next reconcile says why.
+    /// The provider has just become unusable, or was edited: the next reconcile says why.
     Moment,
     /// It may go away.
     NotYet(Reason, String),
@@ -36,6 +38,8 @@ pub enum Hindrance {
 }
 
 /// Everything that can fail without a trace, before anything is claimed.
+///
+/// What ends the object was judged by a provider that is still the one that the API server has.
 pub async fn prepare(
     object: &FunctionInvocation,
     context: &Context,
@@ -46,6 +50,29 @@ pub async fn prepare(
         context.providers.ask_to_renew(provider);
         return Ok(Err(Hindrance::Moment));
     };
+    let edition = access.edition.clone();
+    match judge(object, context, provider, access).await? {
+        // The watch may not have brought yet what its owner has changed.
+        Err(Hindrance::Never(..)) if current_edition(object, context).await? != Some(edition) => {
+            Ok(Err(Hindrance::Moment))
+        }
+        judged => Ok(judged),
+    }
+}
+
+/// The edition of an object's provider that the API server has now.
+async fn current_edition(object: &FunctionInvocation, context: &Context) -> Result<Option<Edition>, Error> {
+    let ProviderRef { kind, name } = &object.spec.provider_ref;
+    let namespace = object.namespace().unwrap_or_default();
+    Ok(providers::edition(&context.clients.calls, *kind, &namespace, name).await?)
+}
+
+async fn judge(
+    object: &FunctionInvocation,
+    context: &Context,
+    provider: &Key,
+    access: Arc<Access>,
+) -> Result<Result<Prepared, Hindrance>, Error> {
     if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_AGE {
         context.providers.ask_to_renew(provider);
     }

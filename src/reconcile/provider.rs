@@ -1,5 +1,6 @@
 //! Looks at one provider: is its endpoint acceptable, is there a credential, can it be used?
 
+mod check;
 mod destination;
 mod exchange;
 mod login;
@@ -13,7 +14,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::grants::Grant;
 pub use crate::context::providers::Access;
-use crate::context::providers::{Key, Standing, key};
+use crate::context::providers::{Checked, Key, Proof, Standing, Subject, key};
 use crate::gate::GateLimits;
 use crate::kubernetes::status;
 use crate::lifecycle;
@@ -73,15 +74,22 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     }
     let look_again = match found {
         Ok((access, look_again)) => {
-            context.providers.ready(&key, access, limits(provider.spec()));
-            look_again
+            let proof = proof(context, &access);
+            context.providers.ready(&key, access, limits(provider.spec(), proof.as_ref()));
+            let try_again = match context.providers.standing(&key) {
+                Standing::Ready(access) => check::try_again(context, &key, &access).await,
+                Standing::NotReady(..) | Standing::Unseen => None,
+            };
+            [look_again, try_again].into_iter().flatten().min()
         }
         Err(Obstacle(reason, message)) => {
             context.providers.not_ready(&key, reason, message);
-            // A login that is to be tried again does not wait for the Secret's turn.
-            let setback = context.providers.logins(&key).setback;
-            let next_try = setback.map(|s| s.next_try.saturating_duration_since(clock::monotonic()));
-            Some(context.options.secret_poll.min(next_try.unwrap_or(Duration::MAX)).max(SOON))
+            // A login or a check that is to be tried again does not wait for the Secret's turn.
+            let now = clock::monotonic();
+            let login = context.providers.logins(&key).setback.map(|setback| setback.next_try);
+            let due = [login, context.providers.next_check(&key)].into_iter().flatten();
+            let due = due.filter_map(|next_try| next_try.checked_duration_since(now)).min();
+            Some(context.options.secret_poll.min(due.unwrap_or(Duration::MAX)).max(SOON))
         }
     };
     report(provider, context, &key).await?;
@@ -161,12 +169,17 @@ async fn access(
             Err(obstacle) => return Ok(Err(obstacle)),
         },
     };
+    let subject = Subject {
+        credential: source.credential().to_owned(),
+        place: check::place(&project_id, spec.ca_bundle.as_deref()),
+    };
     let access = Access {
         client,
         credential,
-        secret_version: source.origin.version,
-        resource_version: source.origin.resource_version,
-        key: source.key,
+        secret_version: source.origin.version.clone(),
+        resource_version: source.origin.resource_version.clone(),
+        key: source.key.clone(),
+        subject,
         login,
         expires_at,
         not_renewed,
@@ -180,7 +193,7 @@ async fn access(
         protocol: spec.protocol_version,
         allow_cancel: spec.allow_cancel,
     };
-    Ok(Ok((access, look_again)))
+    Ok(check::check(context, key, &source, &access).await.map(|()| (access, look_again)))
 }
 
 /// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
@@ -202,11 +215,25 @@ fn client(
     })
 }
 
-fn limits(spec: &FunctionGraphProviderSpec) -> GateLimits {
+/// What FunctionGraph said to the check of a credential that is in use.
+fn proof(context: &Context, access: &Access) -> Option<Proof> {
+    match context.providers.checked(&access.subject)? {
+        Checked::Proven(proof) => Some(proof),
+        Checked::Unanswered(_) => None,
+    }
+}
+
+fn limits(spec: &FunctionGraphProviderSpec, proof: Option<&Proof>) -> GateLimits {
     let number = |n: i64| u32::try_from(n).unwrap_or(1);
+    let max_in_flight = number(spec.limits.max_in_flight);
     GateLimits {
         max_requests_per_second: number(spec.limits.max_requests_per_second),
-        max_in_flight: number(spec.limits.max_in_flight),
+        max_in_flight: match proof {
+            Some(Proof::Unchecked { used: false, .. }) => max_in_flight.min(check::UNCHECKED_IN_FLIGHT),
+            Some(Proof::Unchecked { used: true, .. } | Proof::Accepted | Proof::Restricted(_)) | None => {
+                max_in_flight
+            }
+        },
     }
 }
 
@@ -214,26 +241,18 @@ fn limits(spec: &FunctionGraphProviderSpec) -> GateLimits {
 async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
     let spec = provider.spec();
     let suspect = context.providers.is_suspect(key);
-    let refused = |access: &Access| {
-        context.providers.refusal(key).filter(|refusal| refusal.secret_version == access.secret_version)
-    };
     let (status, reason, message) = match context.providers.standing(key) {
         Standing::Ready(_) if suspect => (ConditionStatus::False, Reason::EndpointUnreachable, {
             let trouble = context.providers.last_trouble(key);
             let trouble = trouble.trim_end_matches('.');
             let remedy = lifecycle::remedy(trouble);
             format!(
-                "The endpoint did not answer several times in a row; the last time: {trouble}.{remedy} Nothing is sent for a while, then one request tries it."
+                "The endpoint did not answer several times in a row; the last time: {trouble}.{remedy} Nothing is sent for a while; then the operator tries it with one request."
             )
         }),
-        Standing::Ready(access) if refused(&access).is_some() => (
-            ConditionStatus::False,
-            Reason::CredentialsInvalid,
-            "The service did not accept the credential; it is tried once more.".to_owned(),
-        ),
         Standing::Ready(access) => {
             let message = match (&access.not_renewed, access.expires_at) {
-                (None, _) => "Endpoint and credential are in place.".to_owned(),
+                (None, _) => check::words(&proof(context, &access).unwrap_or(Proof::Accepted)),
                 (Some(why), Some(end)) => format!(
                     "The credential could not be renewed: {why}. The one in use ends at {end}; it is tried again until then."
                 ),
@@ -251,7 +270,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     match reason {
         Reason::ProviderReady => {}
         // What may come by itself, or with the next manifest, is work in progress for kstatus.
-        Reason::SecretNotFound | Reason::EndpointUnreachable => {
+        Reason::SecretNotFound | Reason::EndpointUnreachable | Reason::Throttled => {
             claims.push(claim(ConditionType::Reconciling, ConditionStatus::True));
         }
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
@@ -297,17 +316,14 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
 /// What other replicas shall know of a refused credential: the later of what this one was told, and what stands there.
 fn refusal_to_tell(provider: &AnyProvider, context: &Context, key: &Key) -> Option<CredentialRefusal> {
     let stands = provider.status().and_then(|status| status.credential_refusal.clone());
-    let refusal = context.providers.refusal(key);
     match context.providers.standing(key) {
         Standing::NotReady(Reason::CredentialsInvalid, _) => {
-            let own = refusal.and_then(|refusal| {
+            let own = context.providers.refusal(key).and_then(|refusal| {
                 let (time, version) = (refusal.time, refusal.resource_version?);
                 Some(CredentialRefusal { secret_resource_version: version, time })
             });
             [stands, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
         }
-        // About to be tried once more: nobody else needs to.
-        Standing::Ready(_) if refusal.is_some() => stands,
         Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,
     }
 }

@@ -23,6 +23,7 @@ mod posts;
 mod process;
 mod proxy;
 mod replicas;
+mod stale;
 #[expect(dead_code, reason = "the harness of the other integration tests; some of it is theirs alone")]
 #[path = "../it/world.rs"]
 mod world;

@@ -86,6 +86,10 @@ struct Plan {
     deafening: bool,
     /// Whether what changes is kept from the operator.
     deaf: watch::Sender<bool>,
+    /// Whether what changes in providers is kept from the operator.
+    deaf_to_providers: watch::Sender<bool>,
+    /// How often the operator has read one provider.
+    provider_reads: usize,
     /// Status writes of each object, those included that did not arrive.
     writes: BTreeMap<String, usize>,
     /// The operator to kill.
@@ -125,6 +129,8 @@ impl Proxy {
             hit: None,
             deafening: false,
             deaf: watch::Sender::new(false),
+            deaf_to_providers: watch::Sender::new(false),
+            provider_reads: 0,
             writes: BTreeMap::new(),
             victim: None,
         };
@@ -156,6 +162,17 @@ impl Proxy {
         let mut plan = self.plan.lock().unwrap();
         plan.deafening = false;
         plan.deaf.send_replace(false);
+        plan.deaf_to_providers.send_replace(false);
+    }
+
+    /// The watches of providers stay silent, or speak again and tell what was kept back.
+    pub fn deafen_to_providers(&self, deaf: bool) {
+        self.plan.lock().unwrap().deaf_to_providers.send_replace(deaf);
+    }
+
+    /// How often the operator has read one provider.
+    pub fn provider_reads(&self) -> usize {
+        self.plan.lock().unwrap().provider_reads
     }
 
     /// The first write that met a fault, once one has.
@@ -254,10 +271,15 @@ async fn exchange(
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     let met = written(&head.method, head.uri.path(), &body).and_then(|hit| meet(&plan, hit));
     let watches = head.uri.query().is_some_and(|query| query.contains("watch="));
+    let of_providers = head.uri.path().contains("/functiongraphproviders");
+    if head.method == Method::GET && head.uri.path().contains("/functiongraphproviders/") {
+        plan.lock().unwrap().provider_reads += 1;
+    }
     let request = Request::from_parts(head, Full::new(body));
     let Some((fault, victim)) = met else {
         let answer = forward(server, request).await?;
-        let deaf = plan.lock().unwrap().deaf.subscribe();
+        let plan = plan.lock().unwrap();
+        let deaf = if of_providers { &plan.deaf_to_providers } else { &plan.deaf }.subscribe();
         return Ok(if watches { muffled(answer, &deaf) } else { answer });
     };
     match fault {
@@ -327,6 +349,7 @@ fn meet(plan: &Mutex<Plan>, hit: Hit) -> Option<(Fault, Option<u32>)> {
     plan.hit.get_or_insert(hit);
     if plan.deafening {
         plan.deaf.send_replace(true);
+        plan.deaf_to_providers.send_replace(true);
     }
     Some((fault, plan.victim))
 }

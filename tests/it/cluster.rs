@@ -205,6 +205,21 @@ async fn t02_a_grant_that_is_taken_back_ends_within_seconds_and_without_a_restar
 }
 
 #[tokio::test]
+async fn a_grant_that_is_given_counts_for_the_next_invocation_at_once() {
+    let (world, _turn) = alone().await;
+    world.secret(KEY.1).await;
+    let tenant = tenant(&world, "late", json!({})).await;
+    share(&world, "labels", json!({"selector": {"matchLabels": {"team": "images"}}})).await.unwrap();
+    let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
+    assert_admitted("before", invoke(&world, &tenant, "labels", "before").await, false);
+
+    let namespaces: Api<Namespace> = Api::all(world.client.clone());
+    let labelled = Patch::Merge(json!({"metadata": {"labels": {"team": "images"}}}));
+    namespaces.patch(&tenant, &PatchParams::default(), &labelled).await.unwrap();
+    assert_admitted("after", invoke(&world, &tenant, "labels", "after").await, true);
+}
+
+#[tokio::test]
 async fn t02_providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_other() {
     let (world, _turn) = alone().await;
     world.provider().await; // `default` of the namespace

@@ -3,7 +3,7 @@
 use crate::looks::{message, ready};
 use crate::world::{PATIENCE, World};
 use functiongraph_emulator::{Config, Emulator};
-use functiongraph_operator::api::invocation::{AttemptState, ErrorClass, Outcome};
+use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::api::{
     Condition, ConditionStatus, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
 };
@@ -135,8 +135,9 @@ async fn an_authority_that_is_not_trusted_is_told_with_the_field_that_changes_it
     world.provider_with(json!({"caBundle": null})).await;
     let _operator = world.operator().await;
     world.invoke("distrust", json!({"function": {"name": "hello"}})).await;
-    let field = "put it into spec.caBundle of the provider. It is tried again.";
-    world.tells("distrust", field).await;
+    let said = world.provider_says(Reason::EndpointUnreachable).await;
+    assert!(said.message.contains("put it into spec.caBundle of the provider."), "{}", said.message);
+    world.tells("distrust", "is not ready (EndpointUnreachable)").await;
     assert_eq!(world.seen(), 0);
 }
 
@@ -147,21 +148,18 @@ async fn t07_an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authori
     world.secret(crate::world::KEY.1).await;
     world.provider_with(json!({"caBundle": stranger.emulator.ca_pem()})).await;
     let _operator = world.operator().await;
-    let patience = json!({"backoffLimit": 100, "maxDelaySeconds": 1});
-    world.invoke("distrust", json!({"function": {"name": "hello"}, "retryPolicy": patience})).await;
+    world.invoke("distrust", json!({"function": {"name": "hello"}})).await;
 
-    let status = world.says("distrust", Reason::BackingOff).await;
-    assert_eq!(status.attempt.as_ref().unwrap().state, Some(AttemptState::NotSent));
-    assert_eq!(status.error.as_ref().unwrap().class, Some(ErrorClass::NotSent));
-    assert!(message(&status).contains("certificate"), "{}", message(&status));
-    assert_eq!(world.seen(), 0);
+    let said = world.provider_says(Reason::EndpointUnreachable).await;
+    assert!(said.message.contains("certificate"), "{}", said.message);
+    let status = world.tells("distrust", "is not ready (EndpointUnreachable)").await;
+    assert_eq!((status.attempts, world.seen(), world.checks()), (None, 0, 0));
 
     let right = json!({"spec": {"caBundle": world.emulator.ca_pem()}});
     world.change::<FunctionGraphProvider>("default", right).await;
     let status = world.end("distrust").await;
-    assert_eq!(status.outcome, Some(Outcome::Accepted));
-    assert!(status.failed_attempts >= Some(1));
-    assert_eq!((world.seen(), stranger.seen()), (1, 0));
+    assert_eq!((status.outcome, status.attempts), (Some(Outcome::Accepted), Some(1)));
+    assert_eq!((world.seen(), stranger.seen(), stranger.checks()), (1, 0, 0));
 }
 
 #[tokio::test]
@@ -221,6 +219,8 @@ async fn an_endpoint_that_is_down_is_left_alone_for_a_while_and_found_again_when
     })
     .await;
     world.provider().await;
+    let operator = world.operator().await;
+    world.provider_says(Reason::ProviderReady).await;
     let port = world.emulator.url().rsplit(':').next().unwrap().parse::<u16>().unwrap();
     same.listen.set_port(port);
     let elsewhere = Emulator::start(Config { listen: Config::default().listen, ..same.clone() });
@@ -233,7 +233,6 @@ async fn an_endpoint_that_is_down_is_left_alone_for_a_while_and_found_again_when
         let spec = json!({"function": {"name": "hello"}, "payload": payload, "retryPolicy": patience});
         world.invoke(name, spec).await;
     }
-    let operator = world.operator().await;
 
     let said = world.provider_says(Reason::EndpointUnreachable).await;
     assert_eq!(said.status, ConditionStatus::False);

@@ -2,6 +2,7 @@
 
 use crate::cel::PROJECT;
 use crate::world::{Operator, World, plane, within};
+use functiongraph_emulator::Api as Emulated;
 use functiongraph_operator::api::{
     Condition, ConditionStatus, ConditionType, FunctionGraphProvider, FunctionInvocation,
     FunctionInvocationStatus, Reason,
@@ -26,9 +27,19 @@ impl World {
         self.emulator.add_fault(serde_json::from_value(fault).expect("a fault"));
     }
 
-    /// How many requests the emulator has seen.
+    /// How many requests the emulator has seen, the operator's own checks of credentials left out.
     pub fn seen(&self) -> u64 {
-        self.emulator.requests().seen
+        self.emulator.requests().seen - self.checks()
+    }
+
+    /// How often the operator has checked a credential.
+    pub fn checks(&self) -> u64 {
+        self.calls(Emulated::ListFunctions) + self.calls(Emulated::ListFunctionsV1)
+    }
+
+    /// How often an API of the emulator was called.
+    pub fn calls(&self, api: impl Into<Emulated>) -> u64 {
+        self.emulator.requests().calls.get(&api.into()).copied().unwrap_or_default()
     }
 
     /// The invocation as it is now.

@@ -44,6 +44,7 @@ mod moved;
 mod payload;
 mod policy;
 mod preflight;
+mod proof;
 mod queued;
 mod refusals;
 mod resolve;

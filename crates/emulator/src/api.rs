@@ -58,13 +58,17 @@ pub enum Api {
     ShowStatusLog,
     /// `GET /v2/{project_id}/fgs/quotas`
     ListQuotas,
+    /// `GET /v2/{project_id}/fgs/functions`
+    ListFunctions,
+    /// `GET /v1.0/{project_id}/fss/functions`
+    ListFunctionsV1,
     /// One of the identity services.
     Identity(IdentityApi),
 }
 
 impl Api {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::InvokeAsync,
         Self::Invoke,
         Self::InvokeReserved,
@@ -87,6 +91,8 @@ impl Api {
         Self::EnableStatusLog,
         Self::ShowStatusLog,
         Self::ListQuotas,
+        Self::ListFunctions,
+        Self::ListFunctionsV1,
         Self::Identity(IdentityApi::Password),
         Self::Identity(IdentityApi::IdToken),
         Self::Identity(IdentityApi::SecurityTokens),
@@ -124,6 +130,8 @@ impl Api {
             Self::EnableStatusLog => "v2/enable-async-status-logs",
             Self::ShowStatusLog => "v2/async-status-log-detail",
             Self::ListQuotas => "v2/quotas",
+            Self::ListFunctions => "v2/functions",
+            Self::ListFunctionsV1 => "v1.0/functions",
             Self::Identity(api) => api.name(),
         }
     }
@@ -154,6 +162,8 @@ impl Api {
             | Self::EnableStatusLog
             | Self::ShowStatusLog
             | Self::ListQuotas
+            | Self::ListFunctions
+            | Self::ListFunctionsV1
             | Self::Identity(_) => false,
         }
     }
@@ -269,6 +279,8 @@ fn of_project((method, version, service): Head<'_>, rest: &[&str]) -> Option<Api
         ("POST", "v2", "fgs", ["functions", "enable-async-status-logs"]) => Api::EnableStatusLog,
         ("GET", "v2", "fgs", ["functions", "async-status-log-detail"]) => Api::ShowStatusLog,
         ("GET", "v2", "fgs", ["quotas"]) => Api::ListQuotas,
+        ("GET", "v2", "fgs", ["functions"]) => Api::ListFunctions,
+        ("GET", "v1.0", "fss", ["functions"]) => Api::ListFunctionsV1,
         _ => return None,
     })
 }
@@ -318,6 +330,8 @@ mod tests {
         let get = |path| Route::of(&Method::GET, path).map(|route| (route.api, route.function, route.alias));
         let f = || Some("f".to_owned());
         assert_eq!(get("/v2/p/fgs/quotas"), Some((Api::ListQuotas, None, None)));
+        assert_eq!(get("/v2/p/fgs/functions"), Some((Api::ListFunctions, None, None)));
+        assert_eq!(get("/v1.0/p/fss/functions"), Some((Api::ListFunctionsV1, None, None)));
         assert_eq!(get("/v2/p/fgs/functions/reservedinstances"), Some((Api::ListReserved, None, None)));
         assert_eq!(get("/v2/p/fgs/functions/f/aliases"), Some((Api::ListAliases, f(), None)));
         let prod = Some("prod".to_owned());

@@ -72,6 +72,12 @@ impl Functions {
         self.all.read().values().map(|known| Function::clone(&known.function)).collect()
     }
 
+    /// All functions, in the version `latest`.
+    pub(crate) fn targets(&self) -> Vec<Target> {
+        let latest = self.list().into_iter().map(|function| self.urn_of(&function, LATEST));
+        latest.filter_map(|urn| self.find(urn.parse().ok()?).ok()).collect()
+    }
+
     /// Adds a function, or replaces the one with the same package and name.
     pub(crate) fn put(&self, function: Function) -> Result<(), ConfigError> {
         function.check(&self.region, &self.project_id)?;

@@ -125,6 +125,7 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         Api::EnableStatusLog => status_log::enable(call),
         Api::ShowStatusLog => status_log::show(call),
         Api::ListQuotas => quotas::list(call),
+        Api::ListFunctions | Api::ListFunctionsV1 => metadata::list(call),
         // Those have another entrance.
         Api::Identity(_) => Err(Refusal::NoSuchApi),
     }

@@ -4,13 +4,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use jiff::Timestamp;
 
 use crate::answer::{Answer, Form, MAX_BODY, retry_after};
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
-use crate::invocation::{CancelType, Invocation};
+use crate::invocation::{CancelType, Invocation, Protocol};
 use crate::records::{ListQuery, Listed, MAX_PAGE, Page};
 use crate::request::Draft;
 use crate::settings::{AsyncInvokeConfig, Fetched, FunctionConfig, Settings};
@@ -71,6 +72,33 @@ impl Client {
         let call = Call { urn, credential, signed_at, timeout };
         let seen = self.send(call, invocation.draft(), form.cap()).await?;
         Ok(Answer::read(form, &seen, |text| credential.scrub(text)))
+    }
+
+    /// Asks whether the service lets this credential in, by a call that changes nothing: it lists one function of a
+    /// project. [`Answer::verdict_of_call`] says what the answer means.
+    ///
+    /// Time and credential as in [`invoke`](Self::invoke). Both editions of the API know this call.
+    ///
+    /// # Caveats
+    /// A credential that may only invoke is let in and answered 403. The gateway may refuse with 429 before it looks at
+    /// a credential, and an address that it does not know with 404 and `APIG.0101`.
+    ///
+    /// # Errors
+    /// There is no status; see [`invoke`](Self::invoke).
+    pub async fn check_credential(
+        &self,
+        project_id: &str,
+        protocol: Protocol,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+    ) -> Result<Answer, SendError> {
+        let query = [("marker", "0"), ("maxitems", "1")];
+        let query = query.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let draft = Draft { query, ..Draft::new(Method::GET, protocol.functions(project_id)) };
+        let request = draft.finish(&self.endpoint, Some(project_id), credential, signed_at);
+        let seen = self.transport.send(request, timeout, MAX_BODY).await?;
+        Ok(Answer::read(Form::Notice, &seen, |text| credential.scrub(text)))
     }
 
     /// Lists records of asynchronous invocations of a function, newest or oldest first as the service likes.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, Method};
 use serde_json::Value;
 
+use crate::percent;
 use crate::request::Draft;
 use crate::urn::FunctionUrn;
 
@@ -27,7 +28,8 @@ pub enum Protocol {
     /// `/v2/{project}/fgs/…`, the current one; knows every call.
     #[default]
     V2,
-    /// `/v1.0/{project}/fss/…`; knows asynchronous and synchronous invocations and nothing else.
+    /// `/v1.0/{project}/fss/…`; of the calls of this crate it knows asynchronous and synchronous invocations, and the
+    /// list of functions.
     V1,
 }
 
@@ -84,11 +86,16 @@ pub enum CancelType {
 impl Protocol {
     /// The path of a call of a function.
     pub(crate) fn path(self, urn: &FunctionUrn, call: &str) -> String {
+        format!("{}/{}/{call}", self.functions(urn.project_id()), urn.path_segment())
+    }
+
+    /// The path of the functions of a project.
+    pub(crate) fn functions(self, project_id: &str) -> String {
         let (edition, service) = match self {
             Self::V2 => ("v2", "fgs"),
             Self::V1 => ("v1.0", "fss"),
         };
-        format!("/{edition}/{}/{service}/functions/{}/{call}", urn.project_id(), urn.path_segment())
+        format!("/{edition}/{}/{service}/functions", percent::encode(project_id))
     }
 }
 

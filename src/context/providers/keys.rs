@@ -54,9 +54,7 @@ pub struct Keys {
     failures: HashMap<String, Vec<Failure>>,
     /// The whole names that the service took last, by id.
     good: HashMap<String, String>,
-    /// Which provider is trying one that has not proven itself, by id.
-    trials: HashMap<String, Arc<str>>,
-    /// Where those stand who would try one before any invocation does, by id.
+    /// The queue of those who want to check one that has not proven itself, by id.
     queues: HashMap<String, Arc<Mutex<()>>>,
 }
 
@@ -110,35 +108,13 @@ impl Keys {
         Some(Held::Locked(LOCK.saturating_sub(age(oldest))))
     }
 
-    /// A request with this key is about to be sent through a provider. While one is under way with a key that has not
-    /// proven itself, there is no other: false, if that is so.
-    pub fn begin(&mut self, key: &KeyName, provider: &Arc<str>) -> bool {
-        self.is_good(key)
-            || self.trials.entry(key.id.clone()).or_insert_with(|| Arc::clone(provider)) == provider
-    }
-
-    /// Where to stand before trying a key outside of an invocation; nowhere with one that has proven itself.
+    /// The queue for a check of a key; none for one that has proven itself.
     pub fn queue(&mut self, key: &KeyName) -> Option<Arc<Mutex<()>>> {
         if self.is_good(key) {
             return None;
         }
         self.queues.retain(|_, queue| Arc::strong_count(queue) > 1);
         Some(Arc::clone(self.queues.entry(key.id.clone()).or_default()))
-    }
-
-    /// Whether another provider is trying a key of this id.
-    #[must_use]
-    pub fn is_tried_elsewhere(&self, key: &KeyName, provider: &Arc<str>) -> bool {
-        !self.is_good(key) && self.trials.get(&key.id).is_some_and(|trying| trying != provider)
-    }
-
-    /// What a provider was trying is answered, or given up. True if there was such.
-    pub fn end(&mut self, key: &KeyName, provider: &Arc<str>) -> bool {
-        let ends = self.trials.get(&key.id) == Some(provider);
-        if ends {
-            self.trials.remove(&key.id);
-        }
-        ends
     }
 }
 
@@ -187,19 +163,5 @@ mod tests {
         keys.accepted(&key("a", "once"));
         keys.refused(&key("a", "once"), "no".into(), at, time);
         assert!(matches!(keys.held(&key("a", "once"), at), Some(Held::Refused(_))));
-    }
-
-    #[test]
-    fn t13_a_key_that_has_not_proven_itself_is_tried_through_one_provider_at_a_time() {
-        let mut keys = Keys::default();
-        let (one, other): (Arc<str>, Arc<str>) = ("ns/one".into(), "ns/other".into());
-        let new = key("a", "new");
-        assert!(keys.begin(&new, &one) && keys.begin(&new, &one));
-        assert!(!keys.begin(&key("a", "another"), &other));
-        assert!(keys.is_tried_elsewhere(&new, &other) && !keys.is_tried_elsewhere(&new, &one));
-        assert!(!keys.end(&new, &other) && keys.end(&new, &one));
-        assert!(keys.begin(&new, &other));
-        keys.accepted(&new);
-        assert!(keys.begin(&new, &one) && !keys.is_tried_elsewhere(&new, &one));
     }
 }

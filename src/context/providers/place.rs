@@ -1,8 +1,8 @@
-//! The right to send one request through a provider, and what the answer to it proves.
+//! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, Key, KeyName, Providers, Standing};
+use super::{Access, Key, KeyName, Providers, Subject};
 use crate::clock;
-use crate::gate::{Phase, Signal};
+use crate::gate::Signal;
 use std::sync::Arc;
 
 /// A place at a provider: one request may be sent. Dropping it gives the place to the next.
@@ -11,21 +11,27 @@ pub struct Place {
     key: Key,
     uid: String,
     signal: Signal,
-    /// The access key that is being tried by this, if it has not proven itself.
-    tried: Option<KeyName>,
-    /// What it was sent with: source and access key.
-    sent_with: Option<(String, Option<KeyName>)>,
+    sent_with: Option<SentWith>,
+}
+
+/// The credential of a request.
+struct SentWith {
+    source: String,
+    key: Option<KeyName>,
+    subject: Subject,
 }
 
 impl Place {
-    pub(super) fn new(providers: Arc<Providers>, key: Key, uid: String, tried: Option<KeyName>) -> Self {
-        Self { providers, key, uid, signal: Signal::Unused, tried, sent_with: None }
+    pub(super) fn new(providers: Arc<Providers>, key: Key, uid: String) -> Self {
+        Self { providers, key, uid, signal: Signal::Unused, sent_with: None }
     }
 
     /// From here on something may have been sent: unless it is told otherwise, that went badly.
     pub fn used(&mut self, access: &Access) {
+        let Access { secret_version, key, subject, .. } = access;
         self.signal = Signal::Trouble;
-        self.sent_with = Some((access.secret_version.clone(), access.key.clone()));
+        self.sent_with =
+            Some(SentWith { source: secret_version.clone(), key: key.clone(), subject: subject.clone() });
     }
 
     /// Keeps what went wrong, for the provider's status.
@@ -36,23 +42,20 @@ impl Place {
     /// Ends with what the exchange says about the endpoint.
     pub fn leave(mut self, signal: Signal) {
         self.signal = signal;
-        if !matches!(signal, Signal::Clean | Signal::Throttled { .. }) {
+        // A 429 may be sent before the key is checked, so it proves nothing.
+        let Some(SentWith { source, key, subject }) =
+            self.sent_with.take().filter(|_| signal == Signal::Clean)
+        else {
             return;
-        }
-        let Some((version, name)) = self.sent_with.take() else { return };
+        };
         let mut known = self.providers.known();
-        // Who is throttled may not have been looked at: that proves nothing of a key.
-        if let Some(name) = name.as_ref().filter(|_| signal == Signal::Clean) {
-            known.keys.accepted(name);
+        if let Some(key) = &key {
+            known.keys.accepted(key);
         }
-        let provider = known.provider(&self.key);
-        let mut settled = false;
-        if matches!(&provider.standing, Standing::Ready(access) if access.secret_version == version) {
-            provider.proven = Some(version);
-            settled = signal == Signal::Clean && provider.refusal.take().is_some();
-        }
+        let news = known.checks.used(&subject);
+        known.provider(&self.key).refusal.take_if(|refusal| refusal.is_of(&source));
         drop(known);
-        if settled {
+        if news {
             self.providers.ask_to_inspect(&self.key);
         }
     }
@@ -61,22 +64,11 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let (now, chance) = (clock::monotonic(), clock::chance());
-        let mut known = self.providers.known();
-        let provider = known.provider(&self.key);
-        let before = provider.gate.is_suspect(now);
-        provider.gate.leave(&self.uid, self.signal, chance, now);
-        let turned = before != provider.gate.is_suspect(now);
-        if let Some(name) = &self.tried
-            && known.keys.end(name, &self.key)
-        {
-            // Whoever was refused with it is not ready any more; the others try for themselves.
-            for (_, sibling) in known.siblings(&self.key, name).0 {
-                if matches!(sibling.gate.state(now).phase, Phase::Shut(_)) {
-                    sibling.gate.open(true, now);
-                }
-            }
-        }
-        drop(known);
+        let turned = self.providers.with(&self.key, |provider| {
+            let before = provider.gate.is_suspect(now);
+            provider.gate.leave(&self.uid, self.signal, chance, now);
+            before != provider.gate.is_suspect(now)
+        });
         if turned {
             self.providers.ask_to_inspect(&self.key);
         }

@@ -48,13 +48,10 @@ impl Provider {
             Standing::NotReady(reason, _) => return Some((*reason, None, false)),
             Standing::Ready(access) => access,
         };
-        let refused = self.refusal.as_ref().is_some_and(|refusal| refusal.is_of(&access.secret_version));
         let reason = if access.has_expired(clock::now()) {
             Reason::CredentialsInvalid
         } else if self.gate.is_suspect(clock::monotonic()) {
             Reason::EndpointUnreachable
-        } else if refused {
-            Reason::CredentialsInvalid
         } else {
             Reason::ProviderReady
         };

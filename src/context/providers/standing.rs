@@ -1,6 +1,6 @@
 //! What is known of one provider: whether it can be used and with what, what it was logged in to, what went wrong.
 
-use super::KeyName;
+use super::{KeyName, Subject};
 use crate::api::Reason;
 use crate::api::provider::{Edition, ProtocolVersion};
 use crate::context::grants::Grant;
@@ -21,6 +21,8 @@ pub struct Access {
     pub resource_version: Option<String>,
     /// What it is called across providers, if it is an access key from a Secret.
     pub key: Option<KeyName>,
+    /// What a check of it is about.
+    pub subject: Subject,
     /// Which login brought it; 0 if it was used as it stands in the Secret.
     pub login: u64,
     /// When it ends, if that is known.
@@ -61,7 +63,7 @@ pub enum Standing {
 /// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// An invocation, for its credential.
+    /// A request to FunctionGraph, for its credential.
     Credential,
     /// The login for a credential.
     Login,

@@ -21,6 +21,7 @@ fn access(id: &str, version: &str) -> Access {
         secret_version: version.into(),
         resource_version: Some("1".into()),
         key: Some(KeyName { id: id.into(), whole: format!("{id}/{version}") }),
+        subject: Subject { credential: format!("{id}/{version}"), place: "p".into() },
         login: 0,
         expires_at: None,
         not_renewed: None,
@@ -36,6 +37,13 @@ fn access(id: &str, version: &str) -> Access {
     }
 }
 
+/// What happens to a provider whose credential was accepted.
+fn ready(providers: &Providers, key: &Key, access: Access) {
+    providers.checking(key, &access);
+    providers.remember_check(&access, Checked::Proven(Proof::Accepted));
+    providers.ready(key, access, LIMITS);
+}
+
 fn ticket(uid: &str) -> Ticket {
     Ticket { uid: uid.into(), namespace: "ns".into(), name: uid.into(), lane: "f".into() }
 }
@@ -43,8 +51,8 @@ fn ticket(uid: &str) -> Ticket {
 #[test]
 fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_new_one() {
     let (providers, key): (_, Key) = (providers(), "ns/p".into());
-    providers.ready(&key, access("a", "old"), LIMITS);
-    providers.ready(&key, access("a", "new"), LIMITS);
+    ready(&providers, &key, access("a", "old"));
+    ready(&providers, &key, access("a", "new"));
     providers.refuse(&key, &access("a", "old"), "late");
     assert!(matches!(providers.standing(&key), Standing::Ready(_)));
     assert!(providers.refusal(&key).is_none());
@@ -63,15 +71,12 @@ fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_n
 fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
     let providers = providers();
     let [one, same, other]: [Key; 3] = ["ns/one", "ns/same", "other"].map(Into::into);
-    providers.ready(&one, access("a", "wrong"), LIMITS);
-    providers.ready(&same, access("a", "wrong"), LIMITS);
-    providers.ready(&other, access("b", "right"), LIMITS);
+    ready(&providers, &one, access("a", "revoked"));
+    ready(&providers, &same, access("a", "revoked"));
+    ready(&providers, &other, access("b", "right"));
+    let used = access("a", "revoked");
+    assert!(providers.has_proven(&used.subject.credential));
     let mut place = providers.enter(&one, ticket("1")).unwrap();
-    // Not proven, and tried already.
-    assert!(providers.enter(&same, ticket("2")).is_none());
-    let foreign = providers.enter(&other, ticket("3"));
-    assert!(foreign.is_some(), "another key is not concerned");
-    let used = access("a", "wrong");
     place.used(&used);
     providers.refuse(&one, &used, "no");
     place.leave(Signal::Unused);
@@ -81,8 +86,10 @@ fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
             "{key}"
         );
     }
-    // One that comes later has heard of it, too.
-    let origin = Origin { version: "wrong".into(), resource_version: Some("7".into()) };
+    assert!(matches!(providers.standing(&other), Standing::Ready(_)), "another key is not concerned");
+    // It has to prove itself again, and one that comes later has heard of it, too.
+    assert!(!providers.has_proven(&used.subject.credential) && providers.checked(&used.subject).is_none());
+    let origin = Origin { version: "revoked".into(), resource_version: Some("7".into()) };
     let late: Key = "ns/late".into();
     let held = providers.held_key(&late, used.key.as_ref().unwrap(), &origin);
     assert!(matches!(held, Some(HeldKey::Refused(failure)) if failure.message == "no"));
@@ -90,23 +97,23 @@ fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
 }
 
 #[test]
-fn t13_a_key_that_proved_itself_is_used_by_all_at_once_and_one_that_could_not_is_tried_by_the_next() {
+fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked() {
     let providers = providers();
-    let [one, other]: [Key; 2] = ["ns/one", "ns/other"].map(Into::into);
-    for key in [&one, &other] {
-        providers.ready(key, access("a", "right"), LIMITS);
+    let (key, unchecked): (Key, _) = ("ns/p".into(), access("a", "any"));
+    let proof = |used| Checked::Proven(Proof::Unchecked { said: "404".into(), used });
+    providers.remember_check(&unchecked, proof(false));
+    let subject = unchecked.subject.clone();
+    providers.ready(&key, unchecked, LIMITS);
+    for (signal, used) in
+        [(Signal::Trouble, false), (Signal::Throttled { retry_after: None }, false), (Signal::Clean, true)]
+    {
+        // A throttle pauses the gate: another one, for the same credential.
+        let key: Key = format!("{key}-{signal:?}").into();
+        providers.ready(&key, access("a", "any"), LIMITS);
+        let mut place = providers.enter(&key, ticket("1")).unwrap();
+        place.used(&access("a", "any"));
+        place.leave(signal);
+        assert_eq!(providers.checked(&subject), Some(proof(used)), "{signal:?}");
+        assert!(!providers.has_proven(&subject.credential), "{signal:?}");
     }
-    // Nothing was sent: that proves nothing.
-    drop(providers.enter(&one, ticket("1")).unwrap());
-    let mut place = providers.enter(&other, ticket("2")).unwrap();
-    assert!(providers.enter(&one, ticket("3")).is_none());
-    place.used(&access("a", "right"));
-    place.leave(Signal::Clean);
-    let called = std::cell::RefCell::new(Vec::new());
-    let _ =
-        providers.call_next(|_| true, |key, ticket| called.borrow_mut().push((key.to_string(), ticket.uid)));
-    assert_eq!(called.into_inner(), [("ns/one".to_owned(), "3".to_owned())]);
-    let places = [providers.enter(&one, ticket("3")), providers.enter(&other, ticket("4"))];
-    assert!(places.iter().all(Option::is_some));
-    assert!(providers.has_proven(&other, "right"));
 }

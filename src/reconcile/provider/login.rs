@@ -70,7 +70,7 @@ pub async fn credentials(
         return Ok(Err(obstacle));
     }
     if let Material::Credential(credential) = &source.material {
-        if let Some(obstacle) = refused_elsewhere(provider, context, key, source, now) {
+        if let Some(obstacle) = refused_elsewhere(provider, context, source, now) {
             return Ok(Err(obstacle));
         }
         return Ok(Ok(Credentials {
@@ -90,7 +90,7 @@ pub async fn credentials(
         return Ok(Ok(in_use(held.clone(), None, now)));
     }
     if held.is_none()
-        && let Some(obstacle) = refused_elsewhere(provider, context, key, source, now)
+        && let Some(obstacle) = refused_elsewhere(provider, context, source, now)
     {
         return Ok(Err(obstacle));
     }
@@ -165,7 +165,6 @@ fn set_back(
 fn refused_elsewhere(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
     source: &Source<'_>,
     now: Timestamp,
 ) -> Option<Obstacle> {
@@ -177,7 +176,7 @@ fn refused_elsewhere(
     // A time in the future is that of a clock that is wrong, or of somebody who may write what he likes.
     let pause = source.pause(Refused::Login) + apart(&context.holder);
     let is_recent = age > -SKEW && age < SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX);
-    if !is_this || !is_recent || context.providers.has_proven(key, &source.origin.version) {
+    if !is_this || !is_recent || context.providers.has_proven(source.credential()) {
         return None;
     }
     let ready = Condition::find(&status.conditions, ConditionType::Ready)?;
@@ -192,7 +191,7 @@ fn apart(holder: &str) -> Duration {
 }
 
 /// Why an access key must not be tried, if it must not.
-fn held_back(context: &Context, key: &Key, source: &Source<'_>) -> Option<Obstacle> {
+pub fn held_back(context: &Context, key: &Key, source: &Source<'_>) -> Option<Obstacle> {
     Some(match context.providers.held_key(key, source.key.as_ref()?, &source.origin)? {
         HeldKey::Refused(failure) => refused(source, Refused::Credential, &failure.message),
         HeldKey::Locked(_) => locked(source),
@@ -210,7 +209,7 @@ fn locked(source: &Source<'_>) -> Obstacle {
 }
 
 /// What a provider says of a refusal, at once and until it is tried again.
-fn refused(source: &Source<'_>, step: Refused, message: &str) -> Obstacle {
+pub fn refused(source: &Source<'_>, step: Refused, message: &str) -> Obstacle {
     let (name, message) = (&source.name, message.trim_end_matches('.'));
     let why = match step {
         Refused::Credential => format!("The service does not accept {name}: {message}. {}", source.remedy),
@@ -266,7 +265,7 @@ fn keep(context: &Context, key: &Key, version: &str, login: Login) -> Held {
 
 /// How long to wait after a failure: between half and all of a pause that doubles, or as long as the service asked, up
 /// to what it could ask for anywhere else.
-fn pause(times: u32, asked: Option<Duration>, chance: u64) -> Duration {
+pub fn pause(times: u32, asked: Option<Duration>, chance: u64) -> Duration {
     let full = FIRST_PAUSE.saturating_mul(1 << (times - 1).min(8)).min(LONGEST_PAUSE);
     let half = full / 2;
     let jitter = Duration::from_millis(chance % u64::try_from(half.as_millis()).unwrap_or(1).max(1));

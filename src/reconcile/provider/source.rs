@@ -4,7 +4,7 @@ use super::{Obstacle, PROBE, home, key_of};
 use crate::api::provider::{Credentials, FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};
 use crate::context::Context;
-use crate::context::providers::{KeyName, Origin, Refused};
+use crate::context::providers::{KeyName, Origin, Refused, Subject};
 use crate::kubernetes::secrets::{self, Values};
 use crate::kubernetes::tokens;
 use crate::reconcile::Error;
@@ -52,6 +52,12 @@ pub enum Material<'a> {
 }
 
 impl Source<'_> {
+    /// What a check calls the credential.
+    #[must_use]
+    pub fn credential(&self) -> &str {
+        Subject::credential(self.key.as_ref(), &self.origin.version)
+    }
+
     /// How long to wait after a refusal, if nothing changes.
     #[must_use]
     pub fn pause(&self, step: Refused) -> Duration {

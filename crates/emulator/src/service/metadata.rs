@@ -1,4 +1,5 @@
-//! `GET …/config` and `…/versions`: what there is to know of a function, in one version or in all.
+//! `GET …/config`, `…/versions` and `…/functions`: what there is to know of a function, in one version or in all, and of
+//! all functions.
 
 use std::iter;
 
@@ -13,6 +14,9 @@ use crate::functions::{LATEST, Target};
 use crate::refusal::Refusal;
 use crate::service::page::Page;
 use crate::service::{Call, Work, done};
+
+/// Functions on a page, if the caller does not say and at most.
+const FUNCTIONS: usize = 400;
 
 /// Runs that may take longer than this are long ones: the limit of a synchronous run, in seconds.
 const LONG: u64 = 900;
@@ -32,6 +36,21 @@ pub(super) fn versions<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let shown = page.of(&all);
     let versions: Vec<Value> = shown.iter().map(|version| of(call, target, version)).collect();
     let body = json!({ "versions": versions, "next_marker": page.next(shown.len()), "count": all.len() });
+    Ok(done(Answer::json(StatusCode::OK, &body)))
+}
+
+/// `GET …/functions`: those of all functions, in the version `latest`.
+pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    call.project()?;
+    let page = Page::read(call.request, "maxitems", FUNCTIONS, FUNCTIONS)?;
+    let all = call.state.functions.targets();
+    let shown = page.of(&all);
+    let mut functions: Vec<Value> = shown.iter().map(|target| of(call, target, LATEST)).collect();
+    // The one field of `…/config` that no document names for the list.
+    functions.iter_mut().filter_map(Value::as_object_mut).for_each(|fields| {
+        fields.remove("enable_dynamic_memory");
+    });
+    let body = json!({ "functions": functions, "next_marker": page.next(shown.len()), "count": all.len() });
     Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 

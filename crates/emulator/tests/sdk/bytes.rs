@@ -249,5 +249,9 @@ async fn settings_and_metadata_are_asked_for_as_the_sdk_asks() {
             client.function_config(&test(), credential, time, TIMEOUT).await.unwrap();
         };
         pair.call("ShowFunctionConfig", parameters, metadata).await;
+        let check = async |client: &Client, credential: &Credential, _, time| {
+            client.check_credential(place::PROJECT, Protocol::V2, credential, time, TIMEOUT).await.unwrap();
+        };
+        pair.call("ListFunctions", json!({"marker": "0", "maxitems": "1"}), check).await;
     }
 }

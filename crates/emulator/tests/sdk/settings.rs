@@ -99,6 +99,8 @@ async fn quotas_and_the_status_log_of_the_project_are_read() {
         let mut place = Place::new(language, |_| {}).await;
         let place = &mut place;
         reads_all(place, "ListQuotas", &json!({}), "quotas").await;
+        let page = json!({"marker": "0", "maxitems": "1"});
+        reads_all(place, "ListFunctions", &page, "functions?marker=0&maxitems=1").await;
         let log = "functions/async-status-log-detail";
         let none = reads_all(place, "ShowProjectAsyncStatusLogInfo", &json!({}), log).await;
         assert_eq!(none, json!({}), "{language}");

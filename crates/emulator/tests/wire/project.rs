@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::support::{PROJECT, Place, Seen, TOKEN, fault};
 
 /// The calls that name no function.
-const CALLS: [(&str, &str, Api); 5] = [
+const CALLS: [(&str, &str, Api); 6] = [
+    ("GET", "functions", Api::ListFunctions),
     ("GET", "quotas", Api::ListQuotas),
     ("GET", "functions/reservedinstances", Api::ListReserved),
     ("GET", "functions/reservedinstanceconfigs", Api::ListReservedConfigs),
@@ -30,6 +31,22 @@ async fn the_quotas_tell_what_is_used() {
     ] {
         assert!(resources.contains(&resource), "{resource}");
     }
+}
+
+#[tokio::test]
+async fn the_functions_of_the_project_are_listed_in_pages_by_both_editions_of_the_api() {
+    let place = Place::new().await;
+    let all = place.get_project("functions").await.json();
+    let names = |list: &serde_json::Value| -> Vec<String> {
+        let functions = list["functions"].as_array().unwrap();
+        functions.iter().map(|function| function["func_name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!((names(&all).len(), &all["count"]), (2, &json!(2)));
+    let second = place.get_project("functions?marker=1&maxitems=1").await.json();
+    assert_eq!((names(&second), &second["next_marker"]), (names(&all)[1..].to_vec(), &json!(2)));
+    let old = place.project_url("functions").replace("/v2/", "/v1.0/").replace("/fgs/", "/fss/");
+    let old = Seen::of(place.http.get(old).header("X-Auth-Token", TOKEN)).await;
+    assert_eq!((old.status, old.json()), (200, all));
 }
 
 #[tokio::test]

@@ -242,6 +242,27 @@ async fn a_cancellation_is_granted_or_refused() {
     }
 }
 
+// === credentials ===
+
+#[tokio::test]
+async fn a_credential_is_checked_by_listing_one_function_in_either_edition_of_the_api() {
+    for (protocol, functions) in
+        [(Protocol::V2, format!("/v2/{P}/fgs/functions")), (Protocol::V1, format!("/v1.0/{P}/fss/functions"))]
+    {
+        let refusal = r#"{"error_code":"APIG.0301","error_msg":"decrypt token fail"}"#;
+        for (head, body, verdict) in [
+            ("200 OK", r#"{"functions":[],"count":0}"#, Verdict::Accepted),
+            ("401 No", refusal, Verdict::Unauthenticated),
+            ("403 No", r#"{"error_code":"FSS.1126"}"#, Verdict::Refused),
+        ] {
+            let (server, client) = serving(head, body).await;
+            let answer = client.check_credential(P, protocol, &token(), now(), PATIENT).await.unwrap();
+            assert_eq!(answer.verdict_of_call(token().kind()), verdict);
+            assert_eq!(line(&only(&server)), format!("GET {functions}?marker=0&maxitems=1 HTTP/1.1"));
+        }
+    }
+}
+
 // === settings ===
 
 #[tokio::test]
@@ -307,7 +328,7 @@ fn assert_signed(request: &Request, signed_headers: usize) {
 
 #[tokio::test]
 async fn every_call_signs_what_it_sends() {
-    let polite = Script { polite: 9, ..Script::default() };
+    let polite = Script { polite: 10, ..Script::default() };
     let (server, client) = stage(polite).await;
     let key = key();
     invoke(&client, Kind::Async, Protocol::V2, &key).await.unwrap();
@@ -320,9 +341,10 @@ async fn every_call_signs_what_it_sends() {
     client.async_invoke_config(&urn(), &key, now(), PATIENT).await.unwrap();
     let config: Fetched<FunctionConfig> = client.function_config(&urn(), &key, now(), PATIENT).await.unwrap();
     assert!(matches!(config, Fetched::Answer(_)), "a 202 is no answer to that");
+    client.check_credential(P, Protocol::V2, &key, now(), PATIENT).await.unwrap();
     let requests = server.requests();
     // The five of every temporary key, and those with which an invocation says more.
-    let signed = [6, 6, 6, 7, 8, 5, 5, 5, 5];
+    let signed = [6, 6, 6, 7, 8, 5, 5, 5, 5, 5];
     assert_eq!(requests.len(), signed.len());
     for (request, signed) in requests.iter().zip(signed) {
         assert_signed(request, signed);
