@@ -22,6 +22,8 @@ pub enum ConditionType {
     Suspended,
     /// The annotation `functiongraph.io/resolve` changed nothing; present only while true.
     ResolutionRefused,
+    /// FunctionGraph throttles the provider, and the operator sends nothing for a while; present only while true.
+    Paused,
 }
 
 /// Whether a condition holds.

@@ -108,12 +108,12 @@ pub struct FunctionInvocationSpec {
 
     /// How long one attempt may take, headers and body together; for `Sync` that includes the execution, for
     /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds counts as
-    /// not sent; with less than that here, the two cannot be told apart, and the attempt is in doubt.
+    /// not sent; with less than that here, the two cannot be told apart, and the attempt is ambiguous.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,
 
-    /// How long it is tried, from the first look at the object to the last attempt.
+    /// How long the operator tries, from the creation of the object, or its latest resume or `Retry`, to the last attempt.
     #[serde(default = "an_hour")]
     #[schemars(range(min = 1, max = 604_800))]
     pub active_deadline_seconds: i64,

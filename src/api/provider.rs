@@ -45,6 +45,12 @@ pub use either::{AnyProvider, Edition};
         json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
         priority = 1
     ),
+    printcolumn(
+        name = "Paused",
+        type_ = "string",
+        json_path = r#".status.conditions[?(@.type=="Paused")].status"#,
+        priority = 1
+    ),
     validation = Rule::new("!has(self.spec.credentials.oidc) || !has(self.spec.credentials.oidc.projectedTokenFile)").message("oidc.projectedTokenFile is for cluster providers only: use oidc.serviceAccountRef")
 )]
 #[serde(rename_all = "camelCase")]

@@ -14,7 +14,7 @@ pub use standing::{Access, Held, Logins, Origin, Refusal, Refused, Setback, Stan
 use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
-use crate::gate::{Entry, Gate, GateLimits, GateState, Ticket};
+use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
 use checks::Checks;
 use jiff::Timestamp;
 use keys::Keys;
@@ -25,6 +25,9 @@ use tokio::sync::{Notify, OwnedMutexGuard, mpsc};
 
 /// The Secret of a provider in use is not read more often than this, even if it cannot be read.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+
+/// A pause that is longer than this is told in the provider's status.
+const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Another replica's finding that differs from ours is taken for the word of a dead one after this long.
 const DISAGREEMENT: Duration = Duration::from_mins(1);
@@ -62,6 +65,16 @@ struct Provider {
 }
 
 impl Provider {
+    /// What is left of a pause that is worth telling.
+    fn paused(&self, now: Instant) -> Option<Duration> {
+        match self.gate.state(now).phase {
+            Phase::Paused { until } => {
+                Some(until.saturating_duration_since(now)).filter(|rest| *rest > LONG_PAUSE)
+            }
+            Phase::Shut | Phase::BreakerOpen { .. } | Phase::Probing | Phase::Open => None,
+        }
+    }
+
     /// Whether it does not exist, and nobody waits for it.
     fn is_forgotten(&self, now: Instant) -> bool {
         let state = self.gate.state(now);
@@ -180,6 +193,11 @@ impl Providers {
     pub fn disagreement(&self, key: &Key) -> Option<Duration> {
         let since = self.with(key, |provider| provider.differs_since)?;
         Some(DISAGREEMENT.saturating_sub(clock::monotonic().duration_since(since)))
+    }
+
+    /// What is left of a pause that the provider's status tells of: one of a few seconds is not worth a write.
+    pub fn paused(&self, key: &Key) -> Option<Duration> {
+        self.with(key, |provider| provider.paused(clock::monotonic()))
     }
 
     /// The last finding was not written after all.

@@ -479,6 +479,8 @@ pub(super) fn end(
             status.attempt.get_or_insert(before);
             set_state(&mut status, AttemptState::Ambiguous);
             status.submitted_as = Some(view.uid.into());
+            // Whoever resolves it decides on the event that this object has.
+            status.event_version = None;
             // Also where the copy brought a status along: the annotation is older than the copy.
             resolve::note_copied(view, &mut status);
             (Outcome::Unknown, Reason::Restored, message.clone(), ConditionStatus::Unknown)

@@ -6,7 +6,11 @@ use crate::clock;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
 use crate::lifecycle::{Memory, State, record};
+use futures::{StreamExt, stream};
 use std::time::Duration;
+
+/// How many objects are written at the same time.
+const AT_ONCE: usize = 16;
 
 /// Between two tries to write what could not be written.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -19,9 +23,10 @@ pub async fn drain(context: &Context) {
         if unwritten.is_empty() {
             return;
         }
-        for (owner, number) in unwritten {
-            write(context, &owner, number).await;
-        }
+        // One that the API server does not take must not hold up the others.
+        let writes = stream::iter(unwritten);
+        let write = async |(owner, number)| write(context, &owner, number).await;
+        writes.for_each_concurrent(AT_ONCE, write).await;
         tokio::time::sleep(PAUSE).await;
     }
 }

@@ -36,12 +36,12 @@ const ROOM: Duration = Duration::from_secs(1);
 /// # Errors
 /// When the API server could not be brought to do what was needed; the object is taken up again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
-    let result = guarded(&context, run(&object, &context)).await;
-    if result.is_err() {
-        // It pauses first: its turn in line would come before that.
+    // Its turn in line, or an edit, may come before the pause after a failure is over.
+    if let Some(rest) = context.failures.rest(&uid(&object), clock::monotonic()) {
         context.providers.forget(&provider_of(&object), &uid(&object));
+        return Ok(Action::requeue(rest));
     }
-    result
+    guarded(&context, run(&object, &context)).await
 }
 
 /// One reconcile of an object whose outcome is unknown: only you can change that, or a new spec is to be acknowledged.

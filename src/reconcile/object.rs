@@ -161,7 +161,9 @@ pub async fn in_line(
     let (view, now) = (context.view(object), context.now());
     let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
     let again = look_again(object, context);
-    if ready.is_some_and(|ready| ready.reason == Reason::Queued) {
+    // An ambiguous attempt has more to say than that its list waits for its turn.
+    let says_more = matches!(State::of(view.status), State::Doubtful { .. } | State::Accepted);
+    if says_more || ready.is_some_and(|ready| ready.reason == Reason::Queued) {
         return Ok(Action::requeue(again));
     }
     let due = view.status.next_attempt_time.unwrap_or(view.start(now)).min(now);

@@ -17,7 +17,7 @@ pub use crate::context::providers::Access;
 use crate::context::providers::{Checked, Key, Proof, Standing, Subject, key};
 use crate::gate::GateLimits;
 use crate::kubernetes::status;
-use crate::lifecycle;
+use crate::lifecycle::{self, later};
 use destination::{Destination, destination};
 use functiongraph::{Client, regions};
 use kube::runtime::controller::Action;
@@ -94,7 +94,8 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     };
     report(provider, context, &key).await?;
     context.failures.clear(provider.meta().uid.as_deref().unwrap_or_default());
-    let look_again = [look_again, context.providers.disagreement(&key)].into_iter().flatten().min();
+    let paused = context.providers.paused(&key);
+    let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -265,6 +266,10 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         Standing::NotReady(reason, message) => (ConditionStatus::False, reason, message),
         Standing::Unseen => return Ok(()),
     };
+    let paused = context.providers.paused(key).map(|rest| {
+        let until = later(context.now(), rest).strftime("%H:%M:%S UTC");
+        format!("FunctionGraph throttles this provider. The operator sends nothing through it until {until}.")
+    });
     let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
     match reason {
@@ -275,6 +280,12 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         }
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
     }
+    claims.extend(paused.clone().map(|message| Claim {
+        type_: ConditionType::Paused,
+        status: ConditionStatus::True,
+        reason: Reason::Throttled,
+        message,
+    }));
     let previous = provider.status().cloned().unwrap_or_default();
     let generation = provider.meta().generation.unwrap_or_default();
     let (project_id, credential_expiration_time) = match context.providers.standing(key) {
@@ -295,7 +306,8 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     let said = Condition::find(&previous.conditions, ConditionType::Ready).map(|c| (c.status, c.reason));
     let differs = current && said != Some((status, reason));
     // Asked first: what is found must be remembered even where another replica has written the same already.
-    let found = (generation, reason, message.clone(), credential_expiration_time.or(refused_at));
+    let told = [Some(message.clone()), paused].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let found = (generation, reason, told, credential_expiration_time.or(refused_at));
     let news = context.providers.is_news(key, found, differs);
     if next == previous || (current && !news) {
         return Ok(());

@@ -1,9 +1,10 @@
 //! Objects that wait for their turn say so, and why.
 
 use crate::looks::{message, ready};
-use crate::world::World;
+use crate::world::{World, within};
 use functiongraph_operator::api::invocation::Outcome;
-use functiongraph_operator::api::{ConditionStatus, Reason};
+use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
+use kube::runtime::wait::await_condition;
 use serde_json::json;
 
 #[tokio::test]
@@ -22,6 +23,15 @@ async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
     assert_eq!(ready(&status).0, Some(ConditionStatus::Unknown));
     let told = message(&status);
     assert!(told.contains("FunctionGraph throttles the provider until ") && told.contains(" UTC."), "{told}");
+    let pauses = |object: Option<&FunctionGraphProvider>| {
+        let conditions = object.and_then(|o| o.status.as_ref()).map(|status| status.conditions.as_slice());
+        let paused = Condition::find(conditions.unwrap_or_default(), ConditionType::Paused);
+        paused.is_some_and(|paused| paused.message.contains("sends nothing through it until "))
+    };
+    let provider = || world.api::<FunctionGraphProvider>();
+    within(await_condition(provider(), "default", pauses)).await.expect("the watch works");
+    let goes_on = move |object: Option<&FunctionGraphProvider>| !pauses(object);
+    within(await_condition(provider(), "default", goes_on)).await.expect("the watch works");
     for name in ["first", "second"] {
         assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
         assert_eq!(world.accepted(name).len(), 1, "{name}");
