@@ -153,6 +153,7 @@ impl Context {
 
     /// Forgets what it remembers of objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
+        self.providers.prune(&is_there);
         self.journal.prune(&is_there);
         self.lookups.prune(&is_there);
         self.failures.prune(now);

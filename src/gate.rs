@@ -203,6 +203,18 @@ impl Gate {
         self.stages.remove(uid);
     }
 
+    /// Takes everybody out of the line who is not wanted any more.
+    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+        let is_in = |stage: &Stage| matches!(stage, Stage::Admitted { .. });
+        let gone: Vec<String> = self
+            .stages
+            .iter()
+            .filter(|(uid, stage)| !is_in(stage) && !wanted(uid))
+            .map(|(uid, _)| uid.clone())
+            .collect();
+        gone.iter().for_each(|uid| self.forget(uid));
+    }
+
     /// Calls as many out of the line as there is room for, in fair order. Each has two seconds to enter; then its
     /// place and its token go to the next, and it has to ask again.
     #[must_use]

@@ -152,6 +152,14 @@ impl Providers {
         }
     }
 
+    /// Takes the objects out of all lines that are not there any more. Nobody else does, where a provider is missing and
+    /// calls nobody.
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
+        for provider in self.known().all.values_mut() {
+            provider.gate.retain(&is_there);
+        }
+    }
+
     /// Asks for a look at a provider whose credential is old, unless that was done a moment ago.
     pub fn ask_to_renew(&self, key: &Key) {
         let now = clock::monotonic();

@@ -146,7 +146,8 @@ pub async fn run_unfinished(
             loop {
                 tokio::time::sleep(PRUNE).await;
                 let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
-                pruner.prune(|uid| there.contains(uid), clock::monotonic());
+                let is_there = |uid: &str| reconcile::follow::is_list(uid) || there.contains(uid);
+                pruner.prune(is_there, clock::monotonic());
             }
         })
     };

@@ -301,3 +301,19 @@ fn ten_equal_namespaces_get_equal_shares_whatever_their_numbers() {
     let jain = sum * sum / (10.0 * squares);
     assert!(jain >= 0.99, "Jain's index is {jain}: {served:?}");
 }
+
+#[test]
+fn who_is_gone_is_taken_out_of_a_line_that_calls_nobody() {
+    let now = origin();
+    let mut gate = Gate::new(LIMITS, now);
+    for uid in ["a", "b", "c"] {
+        gate.enter(of(uid), now);
+    }
+    gate.retain(|uid| uid == "b");
+    assert_eq!(gate.state(now).waiting, 1);
+    gate.open(now);
+    assert_eq!(uids(&gate.grants(now)), ["b"]);
+    gate.enter(of("b"), now);
+    gate.retain(|_| false);
+    assert_eq!(gate.state(now).in_flight, 1, "who was admitted has to leave");
+}

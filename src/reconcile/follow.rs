@@ -34,6 +34,9 @@ const LONGEST: Duration = Duration::from_secs(100);
 /// Marks the places in line that are for a list, not for an object: no namespace is called so.
 const NO_NAMESPACE: &str = "";
 
+/// The same in place of a uid.
+const LIST: &str = "list ";
+
 // === One object ===
 
 /// Writes what is known of the execution, or has it followed.
@@ -246,6 +249,12 @@ pub fn is_for_a_list(ticket: &Ticket) -> bool {
     ticket.namespace == NO_NAMESPACE
 }
 
+/// Whether a uid in line is that of a list.
+#[must_use]
+pub fn is_list(uid: &str) -> bool {
+    uid.starts_with(LIST)
+}
+
 /// Reads the lists for ever. `called` are the places in line whose turn has come; `tell` wakes the object of
 /// which there is news, and `wanted` knows which objects are still there.
 pub async fn run(
@@ -285,7 +294,7 @@ pub async fn run(
 fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
     let name = urn.to_string();
     Ticket {
-        uid: format!("list {provider} {endpoint} {name}"),
+        uid: format!("{LIST}{provider} {endpoint} {name}"),
         namespace: NO_NAMESPACE.into(),
         lane: name.clone(),
         name,

@@ -176,7 +176,7 @@ async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
     accepted.extend(credentials.into_iter().map(|kind| with(&base, "/credentials", kind)));
     accepted.push(with(&base, "/projectID", Value::Null));
     accepted.push(with(&base, "/protocolVersion", json!("v1.0")));
-    accepted.push(with(&base, "/lookup", json!({"enabled": true, "exclusiveInvoker": true})));
+    accepted.push(with(&base, "/lookup", json!({"enabled": true})));
     for spec in &accepted {
         assert_said(spec, on_creation::<FunctionGraphProvider>(&world, spec).await, None);
     }
@@ -231,7 +231,6 @@ async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
         ("/protocolVersion", json!("v3"), "Unsupported value"),
         ("/iamEndpoint", json!("http://localhost"), "should match"),
         ("/stsEndpoint", json!("http://localhost"), "should match"),
-        ("/lookup", json!({"exclusiveInvoker": true}), "exclusiveInvoker needs lookup.enabled"),
         ("/limits", json!({"maxRequestsPerSecond": 0}), "greater than or equal to 1"),
         ("/limits", json!({"maxRequestsPerSecond": 10_001}), "less than or equal to 10000"),
         ("/limits", json!({"maxInFlight": 0}), "greater than or equal to 1"),

@@ -39,6 +39,7 @@ mod lead;
 mod lifecycle;
 mod logins;
 mod looks;
+mod memory;
 mod metrics;
 mod moved;
 mod payload;

@@ -380,9 +380,14 @@ impl Operator {
         self.process.kill().await.expect("it can be killed");
     }
 
+    /// The id of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
     /// Sends it a signal by name, as in `TERM`, `STOP`, `CONT`.
     pub async fn signal(&self, name: &str) {
-        let pid = self.process.id().expect("it runs").to_string();
+        let pid = self.pid().to_string();
         let sent = Command::new("kill").args(["-s", name, &pid]).status().await.expect("kill is there");
         assert!(sent.success());
     }
