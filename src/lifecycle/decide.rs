@@ -209,8 +209,7 @@ fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     if view.deleting || restored {
         return Step::Rest;
     }
-    // Without a time it counts from now on, at each look: it is never deleted too early.
-    let finished = view.status.completion_time.unwrap_or(now).min(now);
+    let finished = view.status.completion_time.unwrap_or(view.created).min(now);
     let skew = if ttl == 0 { Duration::ZERO } else { CLOCK_SKEW };
     let end = later(finished, Duration::from_secs(ttl.unsigned_abs()).saturating_add(skew));
     if end <= now { Step::Delete } else { Step::Wait(end) }

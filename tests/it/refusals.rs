@@ -30,8 +30,6 @@ async fn a_refusal_for_good_fails_once_and_says_what_the_service_said() {
     }
     world.invoke("missing", json!({"function": {"name": "nowhere"}})).await;
     world.invoke("no-version", json!({"function": {"name": "hello", "qualifier": "v9"}})).await;
-    let large = json!({"fill": "x".repeat(262_144)});
-    world.invoke("large", json!({"function": {"name": "hello"}, "payload": large})).await;
 
     let expected = [
         ("bad", 400, "FSS.0400", "Invalid parameter."),
@@ -39,7 +37,6 @@ async fn a_refusal_for_good_fails_once_and_says_what_the_service_said() {
         ("conflict", 409, "FSS.0409", "The specified resource already exists."),
         ("missing", 404, "FSS.0404", "function 'nowhere' not exist"),
         ("no-version", 404, "FSS.1052", "Not found the function version"),
-        ("large", 413, "FSS.0413", "The request body is too large."),
     ];
     for (name, http_status, code, words) in expected {
         let status = world.end(name).await;

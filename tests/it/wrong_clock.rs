@@ -5,8 +5,8 @@
 
 use crate::world::{Operator, World};
 use functiongraph_operator::clock;
-use jiff::SignedDuration;
-use serde_json::json;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -85,7 +85,7 @@ async fn build() -> PathBuf {
 }
 
 #[tokio::test]
-async fn a_wrong_clock_shows_in_what_the_operator_writes_until_it_is_corrected() {
+async fn a_wrong_clock_shows_in_the_log_until_it_is_corrected_and_in_no_status() {
     let world = World::new().await;
     world.provider().await;
     let (_operator, clock) = world.operator_with_clock(SignedDuration::ZERO, &[]).await;
@@ -94,8 +94,13 @@ async fn a_wrong_clock_shows_in_what_the_operator_writes_until_it_is_corrected()
         clock.step(SignedDuration::from_mins(off));
         world.invoke(name, json!({"function": {"name": "hello"}})).await;
         let written = world.end(name).await.accepted_time.unwrap();
-        let shift = written.duration_since(clock::now()).as_mins();
+        let is_answer = |line: &Value| line["name"] == name && line["message"] == "answer";
+        let logged = world.log_lines().into_iter().find(is_answer).expect("the log tells of the answer");
+        let logged: Timestamp = logged["timestamp"].as_str().unwrap().parse().unwrap();
         // A minute less where the machine took its time.
-        assert!((off - 2..=off).contains(&shift), "{name}: {shift} min");
+        for (what, time, off) in [("log", logged, off), ("status", written, 0)] {
+            let shift = time.duration_since(clock::now()).as_mins();
+            assert!((off - 2..=off).contains(&shift), "{name}: {what} by {shift} min");
+        }
     }
 }
