@@ -36,6 +36,9 @@ use watches::Watches;
 /// How often it is checked again what was missing at the start.
 const PREFLIGHT: Duration = Duration::from_secs(5);
 
+/// How long the admin server may take for its last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -174,7 +177,8 @@ pub async fn run(args: Run) -> Result<(), Error> {
         }
     }
     stop_admin.cancel();
-    let _ = admin.await;
+    // Who is in the middle of a request could make it last for ever.
+    let _ = tokio::time::timeout(LAST_ANSWERS, admin).await;
     let last_traces = Arc::clone(&context);
     let _ = tokio::task::spawn_blocking(move || last_traces.traces.stop()).await;
     tracing::info!("stopped");

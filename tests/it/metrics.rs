@@ -9,6 +9,8 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
 const DOCUMENTED: [&str; 18] = [
@@ -208,6 +210,19 @@ async fn health_is_told_apart_from_readiness_and_nothing_else_is_served() {
     assert_eq!(operator.ask("/readyz").await, (200, "ok\n".into()));
     assert_eq!(operator.ask("/").await.0, 404);
     assert_eq!(operator.ask("/debug/pprof").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_request_to_the_admin_server_that_never_ends_does_not_hold_up_the_end_of_the_operator() {
+    let world = World::new().await;
+    let operator = world.operator().await;
+    let admin = operator.admin().await;
+    let mut half = TcpStream::connect(admin.trim_start_matches("http://")).await.unwrap();
+    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await.unwrap();
+    // Connections are accepted in turn: after this answer the half of a request is in the server's hands.
+    operator.ask("/healthz").await;
+    assert!(operator.stop().await.success());
+    drop(half);
 }
 
 #[tokio::test]
