@@ -2,7 +2,7 @@
 //! are read for them.
 
 use super::background::background;
-use super::watches::{Watches, tell_when_listed, until_drained, watched};
+use super::watches::{Watch, tell_when_listed, until_drained, watched};
 use crate::api::FunctionInvocation;
 use crate::context::Context;
 use crate::context::followed::Owner;
@@ -19,25 +19,24 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 /// Deletes what has lived for its time after its end.
-pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
+pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let fields = "status.outcome!=,spec.ttlSecondsAfterFinished!=";
-    run_ended(watches, fields, "expiring", reflector::store(), reconcile::expire, context).await;
+    run_ended(watch, fields, reflector::store(), reconcile::expire, context).await;
 }
 
 /// Objects in doubt are looked at when a person says something about them.
 pub async fn run_unknown(
-    watches: Watches,
+    watch: Watch,
     store: (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
     context: Arc<Context>,
 ) {
-    run_ended(watches, "status.outcome=Unknown", "unknown", store, reconcile::settle, context).await;
+    run_ended(watch, "status.outcome=Unknown", store, reconcile::settle, context).await;
 }
 
-/// Works on what has ended, as far as a field selector selects it. `name`: what the metrics call the watch.
+/// Works on what has ended, as far as a field selector selects it.
 async fn run_ended<R>(
-    watches: Watches,
+    watch: Watch,
     fields: &str,
-    name: &'static str,
     (reader, writer): (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
     work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
     context: Arc<Context>,
@@ -45,9 +44,8 @@ async fn run_ended<R>(
     R: Future<Output = Result<controller::Action, reconcile::Error>> + Send + 'static,
 {
     let listed = CancellationToken::new();
-    let stream = watches
+    let stream = watch
         .stream::<FunctionInvocation>(fields)
-        .modify(|object| object.spec.payload = None)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();
@@ -59,13 +57,13 @@ async fn run_ended<R>(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, name, result));
+        .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
 }
 
 /// Works on everything that has not ended.
 pub async fn run_unfinished(
-    watches: Watches,
+    watch: Watch,
     (reader, writer, listed): (
         Store<FunctionInvocation>,
         reflector::store::Writer<FunctionInvocation>,
@@ -74,11 +72,9 @@ pub async fn run_unfinished(
     concurrency: u16,
     context: Arc<Context>,
 ) {
-    // Settled objects leave this selection, and with it our memory. The payload is never kept: it is taken
-    // from the answer to the claim.
-    let stream = watches
+    // Settled objects leave this selection, and with it our memory.
+    let stream = watch
         .stream::<FunctionInvocation>("status.outcome=")
-        .modify(|object| object.spec.payload = None)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();
@@ -123,7 +119,7 @@ pub async fn run_unfinished(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, "unfinished", result));
+        .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
     pump.abort();
     follower.abort();

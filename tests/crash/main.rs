@@ -18,11 +18,14 @@ mod executed;
 mod judge;
 mod killed;
 mod late;
+mod lists;
 mod outage;
 mod posts;
 mod process;
 mod proxy;
 mod replicas;
+mod silent;
+mod stall;
 #[expect(dead_code, reason = "the harness of the other integration tests; some of it is theirs alone")]
 #[path = "../it/world.rs"]
 mod world;

@@ -13,7 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 18] = [
+const DOCUMENTED: [&str; 19] = [
     "build_info",
     "ready",
     "provider_ready",
@@ -31,6 +31,7 @@ const DOCUMENTED: [&str; 18] = [
     "reconcile_duration_seconds_count",
     "reconcile_errors_total",
     "watch_errors_total",
+    "watch_silence_seconds",
     "request_duration_seconds_bucket",
 ];
 
@@ -153,6 +154,9 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     ] {
         let found = value(name, label.as_slice());
         assert!((found - expected).abs() < 0.1, "{name}: {found}, not {expected}");
+    }
+    for watch in ["unfinished", "unknown", "expiring", "providers"] {
+        assert!(value("watch_silence_seconds", &[("watch", watch)]) < 70.0, "{watch}");
     }
     assert!(count("request_duration_seconds_sum", "code_class", "2xx") > 0.0);
     for entry in world.emulator.ledger() {
