@@ -36,6 +36,9 @@ use watches::Watches;
 /// How often it is checked again what was missing at the start.
 const PREFLIGHT: Duration = Duration::from_secs(5);
 
+/// How long the admin server may take for its last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -110,6 +113,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
     }
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
     let clients = Clients::new(configuration).map_err(Error::Client)?;
+    let watches = Watches::new(&clients, args.namespace.as_deref()).map_err(Error::Client)?;
     let holder = clock::holder().map_err(Error::Randomness)?;
     let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
@@ -145,13 +149,13 @@ pub async fn run(args: Run) -> Result<(), Error> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), holder, admin = address, "starting");
     let stop_admin = CancellationToken::new();
     let missing = {
-        let readiness = readiness.clone();
-        move || readiness.get()
+        let (readiness, watches) = (readiness.clone(), watches.clone());
+        move || [readiness.get(), watches.silent()].concat()
     };
     let metrics = {
-        let (context, readiness) = (Arc::clone(&context), readiness.clone());
+        let (context, missing, watches) = (Arc::clone(&context), missing.clone(), watches.clone());
         let (unfinished, unknown) = (invocation_store.clone(), unknown_store.clone());
-        move || numbers::text(&context, readiness.get().is_empty(), &unfinished, &unknown)
+        move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let admin = tokio::spawn(admin::serve(listener, missing, metrics, stop_admin.clone()));
 
@@ -162,7 +166,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         unknown: (unknown_store, unknown_writer),
         to_inspect,
     };
-    let work = work(&args, &context, &readiness, stores);
+    let work = work(&args, &context, &readiness, watches, stores);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -175,7 +179,8 @@ pub async fn run(args: Run) -> Result<(), Error> {
         }
     }
     stop_admin.cancel();
-    let _ = admin.await;
+    // Who is in the middle of a request could make it last for ever.
+    let _ = tokio::time::timeout(LAST_ANSWERS, admin).await;
     let last_traces = Arc::clone(&context);
     let _ = tokio::task::spawn_blocking(move || last_traces.traces.stop()).await;
     tracing::info!("stopped");
@@ -192,20 +197,19 @@ struct Stores {
 }
 
 /// All parts at work, from the first list to the end of the drain.
-async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores: Stores) {
+async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches: Watches, stores: Stores) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
     let namespace = args.namespace.as_deref();
     if !wait_for_preflight(context, namespace, readiness).await {
         return;
     }
-    let watches = Watches { client: context.clients.watch.clone(), namespace: args.namespace.clone() };
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
     let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
     let providers = background("providers", context, providers);
     providers::first_look(providers_listed.each_ref(), context).await;
-    let expiry = invocations::run_expiry(watches.clone(), Arc::clone(context));
+    let expiry = invocations::run_expiry(watches.expiring.clone(), Arc::clone(context));
     let expiry = background("expiry", context, expiry);
-    let unknown = invocations::run_unknown(watches.clone(), unknown, Arc::clone(context));
+    let unknown = invocations::run_unknown(watches.unknown.clone(), unknown, Arc::clone(context));
     let unknown = background("unknown outcomes", context, unknown);
     let listed = CancellationToken::new();
     let ready = async {
@@ -215,7 +219,7 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, stores:
         future::pending::<()>().await;
     };
     let unfinished = invocations::run_unfinished(
-        watches,
+        watches.unfinished,
         (store.clone(), writer, listed.clone()),
         args.max_concurrent_reconciles,
         Arc::clone(context),

@@ -1,14 +1,19 @@
 //! The outside world on the Kubernetes side: every call to the API server is made from here.
 
+use activity::Activity;
+use http_body_util::BodyExt;
 use kube::client::ClientBuilder;
 use kube::{Client, Config};
+use pages::Pages;
 use std::sync::Arc;
 use std::time::Duration;
 use time::ServerTime;
 use tower::util::MapResponseLayer;
 
+pub mod activity;
 pub mod events;
 pub mod namespaces;
+pub mod pages;
 pub mod payload;
 pub mod preflight;
 pub mod providers;
@@ -21,6 +26,14 @@ pub mod tokens;
 /// No single call to the API server may take longer. A write that takes longer than this is looked up
 /// rather than waited for.
 const CALL: Duration = Duration::from_secs(15);
+
+/// How long one request for a watch lasts, in seconds: then the API server ends it, also where nothing has happened, and
+/// it is made again. Bookmarks would not do: none comes while nothing changes.
+pub const WATCH_SECONDS: u32 = 60;
+
+/// What receives nothing for this long is dead, a watch or a list. A little longer than a watch lasts, and than an API
+/// server takes for a list; kube-runtime gives up a silent watch a second later, and would not say so.
+pub const WATCH_TIMEOUT: Duration = Duration::from_secs(64);
 
 /// How many calls to the API server may be under way at once: it serves two cores' worth of writes from
 /// some thirty connections, and more only lengthen its queues.
@@ -48,32 +61,31 @@ impl Error {
     }
 }
 
-/// The two clients, and the clock: watches sit silent for minutes, everything else must not.
+/// The clients, and the clock: watches may be silent for a minute, everything else may not.
 #[derive(Clone)]
 pub struct Clients {
-    /// For watches: no read timeout.
-    pub watch: Client,
-    /// For everything else: bounded in time and number, and never repeated behind our back, because a
-    /// repeated claim is answered 409 by its own first write.
+    /// For all calls but lists and watches: bounded in time and number, and never repeated behind our back, because
+    /// a repeated claim is answered 409 by its own first write.
     pub calls: Client,
     /// The API server's clock, as its answers tell it.
     pub time: Arc<ServerTime>,
+    watching: Config,
 }
 
 impl Clients {
-    /// Builds both from one configuration.
+    /// Builds them from one configuration.
     ///
     /// # Errors
     /// When the configuration cannot be used, for example a certificate that cannot be read.
     pub fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
-        let mut watching = config.clone();
-        watching.read_timeout = None;
-        watching.write_timeout = None;
-        config.read_timeout = Some(CALL);
         config.write_timeout = Some(CALL);
+        // A connection that was idle for long gives the next request the whole time again.
         config.reset_reader_on_write = true;
+        let mut watching = config.clone();
+        watching.read_timeout = Some(WATCH_TIMEOUT);
+        config.read_timeout = Some(CALL);
         let time = Arc::new(ServerTime::default());
         let reader = Arc::clone(&time);
         let calls = ClientBuilder::try_from(config)?
@@ -84,7 +96,28 @@ impl Clients {
             .with_layer(&tower::buffer::BufferLayer::new(1024))
             .with_layer(&tower::limit::ConcurrencyLimitLayer::new(CALLS))
             .build();
-        Ok(Self { watch: Client::try_from(watching)?, calls, time })
+        Ok(Self { calls, time, watching })
+    }
+
+    /// A client for the lists of one watch and the watch itself: whatever it waits for ends after [`WATCH_TIMEOUT`]
+    /// without a byte, and pages of lists are small. It notes in `activity` what comes.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn watch(&self, activity: &Activity) -> Result<Client, kube::Error> {
+        let activity = activity.clone();
+        let noting = MapResponseLayer::new(move |answer: http::Response<_>| {
+            activity.note();
+            answer.map(|body| {
+                BodyExt::map_frame(body, move |frame| {
+                    activity.note();
+                    frame
+                })
+            })
+        });
+        let builder = ClientBuilder::try_from(self.watching.clone())?;
+        let builder = builder.with_layer(&noting).with_layer(&tower::buffer::BufferLayer::new(4));
+        Ok(builder.with_layer(&tower::layer::layer_fn(Pages::before)).build())
     }
 }
 

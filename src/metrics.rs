@@ -47,7 +47,7 @@ const CLASSES: [Option<ErrorClass>; 9] = [
 const CODES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
 
 /// The watches, as their label names them.
-const WATCHES: [&str; 5] = ["unfinished", "unknown", "expiring", "providers", "cluster-providers"];
+pub const WATCHES: [&str; 5] = ["unfinished", "unknown", "expiring", "providers", "cluster-providers"];
 
 /// How long an acceptance takes, in seconds: the time of a creation is written in whole seconds.
 const ACCEPTANCE: [f64; 12] =
@@ -79,6 +79,7 @@ pub struct Metrics {
     reconcile_duration: Histogram,
     reconcile_errors: Counter,
     watch_errors: Family<WatchLabels, Counter>,
+    watch_silence: Family<WatchLabels, Seconds>,
     /// The providers with counters, to drop those of the ones that are gone.
     counted: Mutex<HashSet<String>>,
 }
@@ -110,6 +111,7 @@ impl Default for Metrics {
             reconcile_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             reconcile_errors: Counter::default(),
             watch_errors: Family::default(),
+            watch_silence: Family::default(),
             counted: Mutex::default(),
         };
         // A counter that begins at its first event hides that event from `increase()`.
@@ -204,6 +206,11 @@ impl Metrics {
             self.reconcile_errors.clone(),
         );
         r.register("watch_errors", "Errors of the watches", self.watch_errors.clone());
+        r.register(
+            "watch_silence_seconds",
+            "Time since the API server last sent anything on a watch",
+            self.watch_silence.clone(),
+        );
     }
 
     /// An invocation of a provider ended; `None` if there is no such provider.
@@ -306,6 +313,9 @@ impl Metrics {
         }
         self.provider_ready.clear();
         self.ready.set(now.ready.into());
+        for (watch, silence) in &now.silences {
+            self.watch_silence.get_or_create(&WatchLabels { watch }).set(silence.as_secs_f64());
+        }
         for provider in &now.providers {
             let labels = labels(&provider.name);
             self.in_flight.get_or_create(&labels).set(size(provider.in_flight));

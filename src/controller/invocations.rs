@@ -2,7 +2,7 @@
 //! are read for them.
 
 use super::background::background;
-use super::watches::{Watches, tell_when_listed, until_drained, watched, without_payload};
+use super::watches::{Watch, tell_when_listed, until_drained, watched};
 use crate::api::FunctionInvocation;
 use crate::clock;
 use crate::context::providers::Key;
@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 const PRUNE: Duration = Duration::from_mins(1);
 
 /// Deletes what has lived for its time after its end.
-pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
+pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let fields = "status.outcome!=,spec.ttlSecondsAfterFinished!=";
     // An object leaves the selection when it is deleted, and when its time to live is removed.
     let (leave, mut left) = mpsc::unbounded_channel();
@@ -38,28 +38,26 @@ pub async fn run_expiry(watches: Watches, context: Arc<Context>) {
         future::pending::<()>().await;
     });
     let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
-    run_ended(watches, fields, "expiring", (reflector::store(), left), reconcile::expire, context).await;
+    run_ended(watch, fields, (reflector::store(), left), reconcile::expire, context).await;
     acknowledging.abort();
 }
 
 /// Objects whose outcome is unknown wait for you to resolve them.
 pub async fn run_unknown(
-    watches: Watches,
+    watch: Watch,
     store: (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
     context: Arc<Context>,
 ) {
-    run_ended(watches, "status.outcome=Unknown", "unknown", (store, |_: &_| {}), reconcile::resolve, context)
-        .await;
+    run_ended(watch, "status.outcome=Unknown", (store, |_: &_| {}), reconcile::resolve, context).await;
 }
 
 /// The store of a watch, and who is told of objects that leave it.
 type Kept<L> = ((Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>), L);
 
-/// Works on what has ended, as far as a field selector selects it. `name`: what the metrics call the watch.
+/// Works on what has ended, as far as a field selector selects it.
 async fn run_ended<R>(
-    watches: Watches,
+    watch: Watch,
     fields: &str,
-    name: &'static str,
     ((reader, writer), left): Kept<impl Fn(&FunctionInvocation) + Send + 'static>,
     work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
     context: Arc<Context>,
@@ -67,9 +65,8 @@ async fn run_ended<R>(
     R: Future<Output = Result<controller::Action, reconcile::Error>> + Send + 'static,
 {
     let listed = CancellationToken::new();
-    let stream = watches
+    let stream = watch
         .stream::<FunctionInvocation>(fields)
-        .modify(without_payload)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .inspect(move |event| {
@@ -86,13 +83,13 @@ async fn run_ended<R>(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, name, result));
+        .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
 }
 
 /// Works on everything that has not ended.
 pub async fn run_unfinished(
-    watches: Watches,
+    watch: Watch,
     (reader, writer, listed): (
         Store<FunctionInvocation>,
         reflector::store::Writer<FunctionInvocation>,
@@ -101,11 +98,9 @@ pub async fn run_unfinished(
     concurrency: u16,
     context: Arc<Context>,
 ) {
-    // Finished objects leave this selection, and with it our memory. The payload is never kept: it comes with the answer
-    // to the claim.
-    let stream = watches
+    // Finished objects leave this selection, and with it our memory.
+    let stream = watch
         .stream::<FunctionInvocation>("status.outcome=")
-        .modify(without_payload)
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();
@@ -161,7 +156,7 @@ pub async fn run_unfinished(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, "unfinished", result));
+        .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
     for part in [pump, follower, pruner] {
         part.abort();

@@ -1,5 +1,6 @@
 //! What a scrape reads: the stores of the watches, the providers, and what is followed.
 
+use super::watches::Watches;
 use crate::api::FunctionInvocation;
 use crate::api::invocation::{AttemptState, ProviderRef};
 use crate::context::Context;
@@ -13,6 +14,7 @@ use std::collections::HashMap;
 pub fn text(
     context: &Context,
     ready: bool,
+    watches: &Watches,
     unfinished: &Store<FunctionInvocation>,
     unknown: &Store<FunctionInvocation>,
 ) -> String {
@@ -41,6 +43,7 @@ pub fn text(
         oldest: by_name(oldest),
         followed: by_name(context.followed.count()),
         unknown: by_name(doubts),
+        silences: watches.silences(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! The wiring of providers of both kinds: their watches, who is looked at when, and the first look at all.
 
-use super::watches::{Watches, tell_when_listed, until_drained, watched};
+use super::watches::{Watch, Watched, Watches, tell_when_listed, until_drained, watched};
 use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider};
 use crate::context::Context;
 use crate::context::providers::Key;
@@ -11,8 +11,6 @@ use kube::runtime::controller::{self, Controller};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::{WatchStreamExt, watcher};
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -57,14 +55,15 @@ pub async fn run(
         }
         future::pending::<()>().await;
     };
-    let events = watches.stream::<FunctionGraphProvider>("");
-    let first = control("providers", events, own, own_asked, AnyProvider::Namespaced, Arc::clone(&context));
+    let Watches { providers, cluster_providers, .. } = watches;
+    let events = providers.stream("");
+    let first = control(&providers, events, own, own_asked, AnyProvider::Namespaced, Arc::clone(&context));
     let second = async {
-        match watches.cluster_stream::<ClusterFunctionGraphProvider>() {
+        match cluster_providers.cluster_stream() {
             Some(events) => {
                 let wrap = AnyProvider::Cluster;
-                let name = "cluster-providers";
-                control(name, events, of_the_cluster, cluster_asked, wrap, Arc::clone(&context)).await;
+                let watch = &cluster_providers;
+                control(watch, events, of_the_cluster, cluster_asked, wrap, Arc::clone(&context)).await;
             }
             None => of_the_cluster.listed.cancel(),
         }
@@ -76,14 +75,14 @@ pub async fn run(
 }
 
 async fn control<K>(
-    watch: &'static str,
+    watch: &Watch,
     events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
     Shelf { writer, listed }: Shelf<K>,
     mut asked: mpsc::UnboundedReceiver<ObjectRef<K>>,
     wrap: fn(Arc<K>) -> AnyProvider,
     context: Arc<Context>,
 ) where
-    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + Sync + 'static,
+    K: Watched + Sync,
 {
     let (reader, providers) = (writer.as_reader(), Arc::clone(&context.providers));
     let events = events
@@ -104,7 +103,7 @@ async fn control<K>(
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )
-        .for_each(|result| watched(&context, watch, result));
+        .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
 }
 

@@ -1,85 +1,183 @@
 //! The watches: what is read of each kind, what is kept of it, and how a controller on top of one ends.
 
-use crate::api::FunctionInvocation;
+mod lists;
+mod trimmed;
+
 use crate::api::invocation::{Payload, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
+use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use crate::context::Context;
-use futures::{Stream, future};
+use crate::kubernetes::activity::Activity;
+use crate::kubernetes::{Clients, WATCH_TIMEOUT};
+use crate::metrics::WATCHES;
+use futures::{Stream, TryStreamExt, future};
+use kube::core::{ClusterResourceScope, NamespaceResourceScope};
 use kube::runtime::controller;
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Resource};
+use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::io;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use trimmed::{Trimmed, unwrapped};
 
-/// Objects in one page of a list: some hundred kilobytes with payloads of usual size.
-const PAGE: u32 = 200;
+/// For how long a watch may be silent until the operator is not ready: a dead one has been given up then, and the next
+/// request has not been answered either.
+const SILENCE: Duration = WATCH_TIMEOUT.saturating_add(Duration::from_secs(16));
 
-/// Where to watch.
+/// All watches of a process.
 #[derive(Clone)]
 pub struct Watches {
-    /// The client for them.
-    pub client: Client,
-    /// The one namespace that is served; `None` for the whole cluster.
-    pub namespace: Option<String>,
+    /// Invocations that have not ended.
+    pub unfinished: Watch,
+    /// Those whose outcome is unknown.
+    pub unknown: Watch,
+    /// Those that are deleted some time after their end.
+    pub expiring: Watch,
+    /// Providers of namespaces.
+    pub providers: Watch,
+    /// Providers of the cluster.
+    pub cluster_providers: Watch,
 }
 
+/// One watch.
+#[derive(Clone)]
+pub struct Watch {
+    /// What logs and metrics call it.
+    pub name: &'static str,
+    client: Client,
+    activity: Activity,
+    /// The one namespace that is served; `None` for the whole cluster.
+    namespace: Option<String>,
+}
+
+/// What is watched.
+pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
+    /// Drops what is large and not kept. Called for each object as soon as it is decoded.
+    fn drop_payload(&mut self) {}
+}
+
+// === impl Watches ===
+
 impl Watches {
-    /// The objects of a kind, as far as a field selector selects them.
+    /// The watches of one namespace, or of the whole cluster. None is opened yet.
+    ///
+    /// # Errors
+    /// When no client can be built.
+    pub fn new(clients: &Clients, namespace: Option<&str>) -> Result<Self, kube::Error> {
+        let new = |name| {
+            let activity = Activity::default();
+            let client = clients.watch(&activity)?;
+            Ok::<_, kube::Error>(Watch { name, client, activity, namespace: namespace.map(Into::into) })
+        };
+        let [unfinished, unknown, expiring, providers, cluster_providers] = WATCHES;
+        Ok(Self {
+            unfinished: new(unfinished)?,
+            unknown: new(unknown)?,
+            expiring: new(expiring)?,
+            providers: new(providers)?,
+            cluster_providers: new(cluster_providers)?,
+        })
+    }
+
+    /// For how long each open watch has been silent.
+    pub fn silences(&self) -> Vec<(&'static str, Duration)> {
+        let Self { unfinished, unknown, expiring, providers, cluster_providers } = self;
+        let all = [unfinished, unknown, expiring, providers, cluster_providers];
+        all.into_iter().filter_map(|watch| Some((watch.name, watch.activity.silence()?))).collect()
+    }
+
+    /// A sentence for each that has been silent for too long.
+    pub fn silent(&self) -> Vec<String> {
+        let too_long = self.silences().into_iter().filter(|(_, silence)| *silence > SILENCE);
+        let sentence = |(name, silence): (&str, Duration)| {
+            let seconds = silence.as_secs();
+            format!(
+                "the API server has sent nothing for watch \"{name}\" for {seconds} s: check the API server and what is between it and the operator"
+            )
+        };
+        too_long.map(sentence).collect()
+    }
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// Opens it for the objects of a kind, as far as a field selector selects them.
     pub fn stream<K>(
         &self,
         fields: &str,
-    ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static
+    ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
     where
-        K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
-        K: Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
+        K: Watched<Scope = NamespaceResourceScope>,
     {
         let api = match &self.namespace {
-            Some(namespace) => Api::<K>::namespaced(self.client.clone(), namespace),
+            Some(namespace) => Api::namespaced(self.client.clone(), namespace),
             None => Api::all(self.client.clone()),
         };
-        slim(api, fields)
+        self.open(api, fields)
     }
 
     /// The same for a kind of the cluster; `None` where a single namespace is served.
     pub fn cluster_stream<K>(
         &self,
-    ) -> Option<impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static>
+    ) -> Option<impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>>
     where
-        K: Resource<Scope = kube::core::ClusterResourceScope, DynamicType = ()>,
-        K: Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
+        K: Watched<Scope = ClusterResourceScope>,
     {
-        self.namespace.is_none().then(|| slim(Api::<K>::all(self.client.clone()), ""))
+        self.namespace.is_none().then(|| self.open(Api::all(self.client.clone()), ""))
+    }
+
+    fn open<K: Watched>(
+        &self,
+        api: Api<Trimmed<K>>,
+        fields: &str,
+    ) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K> {
+        self.activity.note();
+        lists::watch(api, self.name, fields).map_ok(unwrapped).default_backoff()
     }
 }
 
-/// A watch that keeps what the decisions need.
-fn slim<K>(
-    api: Api<K>,
-    fields: &str,
-) -> impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + serde::de::DeserializeOwned + Send + 'static,
-{
-    let config = watcher::Config::default().page_size(PAGE).fields(fields);
-    // Nothing else that the decisions need is in there, and copies of the payload are.
-    watcher(api, config).default_backoff().modify(|object| {
-        let metadata = object.meta_mut();
-        metadata.managed_fields = None;
-        keep(&mut metadata.labels, &[VELERO_RESTORE]);
-        keep(&mut metadata.annotations, &[RESOLVE, SUBMITTED_AS]);
-    })
+// === impl Watched ===
+
+impl Watched for FunctionGraphProvider {}
+
+impl Watched for ClusterFunctionGraphProvider {}
+
+impl Watched for FunctionInvocation {
+    fn drop_payload(&mut self) {
+        without_payload(self);
+    }
 }
 
-/// Drops the text of the payload, as soon as the object was decoded. Its digest stays.
-pub fn without_payload(object: &mut FunctionInvocation) {
+/// Keeps what the decisions need.
+fn trim<K: Watched>(object: &mut K) {
+    object.drop_payload();
+    let metadata = object.meta_mut();
+    // Copies of the payload are in there.
+    metadata.managed_fields = None;
+    keep(&mut metadata.labels, &[VELERO_RESTORE]);
+    keep(&mut metadata.annotations, &[RESOLVE, SUBMITTED_AS]);
+}
+
+/// Drops the text of the payload: what is sent comes with the answer to the claim. Its digest stays.
+fn without_payload(object: &mut FunctionInvocation) {
     object.spec.payload = object.spec.payload.take().map(Payload::without_text);
 }
 
-/// Drops all but these labels or annotations.
+/// More than any value of a label or annotation that means something has.
+const VALUE: usize = 128;
+
+/// Drops all but these labels or annotations, and of their values what nobody reads.
 fn keep(from: &mut Option<BTreeMap<String, String>>, keys: &[&str]) {
-    let kept: BTreeMap<_, _> =
+    let mut kept: BTreeMap<_, _> =
         from.iter_mut().flat_map(|all| keys.iter().filter_map(|key| all.remove_entry(*key))).collect();
+    for value in kept.values_mut() {
+        value.truncate(value.floor_char_boundary(VALUE));
+        value.shrink_to_fit();
+    }
     *from = Some(kept).filter(|kept| !kept.is_empty());
 }
 
@@ -128,9 +226,23 @@ where
         Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::QueueError(error)) => {
             context.metrics.watch_broke(watch);
-            tracing::warn!(watch, %error, "a watch broke; it is taken up again");
+            tracing::warn!(watch, reason = reason(&error), %error, "a watch broke; it is taken up again");
         }
         Err(error) => tracing::warn!(%error, "controller"),
     }
     future::ready(())
+}
+
+/// Why a watch broke, at the end of all causes.
+fn reason(error: &watcher::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    match cause.downcast_ref::<io::Error>() {
+        Some(cause) if cause.kind() == io::ErrorKind::TimedOut => {
+            "the API server, or what is between, did not answer in time".into()
+        }
+        _ => cause.to_string(),
+    }
 }

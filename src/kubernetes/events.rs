@@ -1,6 +1,7 @@
 //! Publishes Events in the background: a queue that drops when it is full, because an Event explains and
 //! must never hold up what it explains.
 
+use super::bounded;
 use crate::api::Reason;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
@@ -26,7 +27,7 @@ impl Events {
         let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
         tokio::spawn(async move {
             while let Some((event, about)) = receiver.recv().await {
-                if let Err(error) = recorder.publish(&event, &about).await {
+                if let Err(error) = bounded(recorder.publish(&event, &about)).await {
                     tracing::debug!(%error, "an event was not published");
                 }
             }

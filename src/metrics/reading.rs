@@ -2,6 +2,7 @@
 
 use crate::api::Reason;
 use jiff::Timestamp;
+use std::time::Duration;
 
 /// Everything that is read at each scrape. Providers are named as in [`ProviderNow::name`]; those that are not among
 /// `providers` are counted together, whatever objects call them.
@@ -19,6 +20,8 @@ pub struct Reading {
     pub followed: Vec<(String, usize)>,
     /// By provider, the objects whose outcome is `Unknown`.
     pub unknown: Vec<(String, usize)>,
+    /// By watch, for how long nothing has come.
+    pub silences: Vec<(&'static str, Duration)>,
 }
 
 /// A provider at the moment of the reading.

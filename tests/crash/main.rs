@@ -18,12 +18,15 @@ mod executed;
 mod judge;
 mod killed;
 mod late;
+mod lists;
 mod outage;
 mod posts;
 mod process;
 mod proxy;
 mod replicas;
+mod silent;
 mod stale;
+mod stall;
 #[expect(dead_code, reason = "the harness of the other integration tests; some of it is theirs alone")]
 #[path = "../it/world.rs"]
 mod world;

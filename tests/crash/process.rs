@@ -62,9 +62,19 @@ impl Process {
         within(told).await;
     }
 
-    fn lines(&self) -> impl Iterator<Item = Value> {
+    /// The lines of its log.
+    pub fn lines(&self) -> impl Iterator<Item = Value> {
         let lines: Vec<_> = self.log().lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         lines.into_iter()
+    }
+
+    /// What its admin server answers: status and text.
+    pub async fn ask(&self, path: &str) -> (u16, String) {
+        self.logged("starting").await;
+        let admin = self.lines().find_map(|line| line["admin"].as_str().map(ToOwned::to_owned));
+        let url = format!("http://{}{path}", admin.expect("its address"));
+        let answer = reqwest::get(url).await.expect("the admin server answers");
+        (answer.status().as_u16(), answer.text().await.expect("a text"))
     }
 
     /// Its number in the system.

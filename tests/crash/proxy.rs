@@ -4,8 +4,9 @@
 //! passes as it is, watches included, unless the operator is to be deaf.
 
 use crate::process;
+use crate::stall::{Stall, Stalls, is_read};
 use crate::world::plane;
-use control_plane::ADMIN;
+use control_plane::{ADMIN, ControlPlane};
 use functiongraph_operator::api::invocation::AttemptState;
 use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -98,6 +99,8 @@ struct Plan {
 
 /// A running proxy. It ends with this value.
 pub struct Proxy {
+    /// What happens to lists and watches.
+    pub reads: Stalls,
     plan: Arc<Mutex<Plan>>,
     folder: tempfile::TempDir,
     accepting: JoinHandle<()>,
@@ -108,13 +111,18 @@ pub struct Proxy {
 #[error("cut on purpose, or because the other side was")]
 struct Cut;
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+pub type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 // === impl Proxy ===
 
 impl Proxy {
     /// Starts one in which status writes, by their number from one on, meet faults.
     pub async fn start(faults: &[(usize, Fault)]) -> Self {
+        Self::before(plane().await, faults).await
+    }
+
+    /// The same in front of another control plane.
+    pub async fn before(plane: &ControlPlane, faults: &[(usize, Fault)]) -> Self {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
         let server = ServerConfig::builder()
@@ -135,11 +143,17 @@ impl Proxy {
             victim: None,
         };
         let plan = Arc::new(Mutex::new(plan));
-        let accepting =
-            tokio::spawn(accept(listener, Arc::new(server).into(), Upstream::new().await, Arc::clone(&plan)));
+        let reads = Stalls::default();
+        let accepting = tokio::spawn(accept(
+            listener,
+            Arc::new(server).into(),
+            Upstream::new(plane),
+            Arc::clone(&plan),
+            reads.clone(),
+        ));
         let folder = tempfile::tempdir().expect("a folder for the kubeconfig");
-        write_kubeconfig(folder.path(), port, &certified.cert.pem()).await;
-        Self { plan, folder, accepting }
+        write_kubeconfig(plane, folder.path(), port, &certified.cert.pem());
+        Self { reads, plan, folder, accepting }
     }
 
     /// The way to the API server through this proxy, as admin.
@@ -193,8 +207,8 @@ impl Drop for Proxy {
 }
 
 /// The admin's own kubeconfig, but for the address and the authority.
-async fn write_kubeconfig(folder: &Path, port: u16, ca_pem: &str) {
-    let real = plane().await.kubeconfig(ADMIN).expect("a kubeconfig");
+fn write_kubeconfig(plane: &ControlPlane, folder: &Path, port: u16, ca_pem: &str) {
+    let real = plane.kubeconfig(ADMIN).expect("a kubeconfig");
     let mut config = Kubeconfig::read_from(real).expect("it can be read");
     let ca = folder.join("ca.crt");
     for cluster in config.clusters.iter_mut().filter_map(|cluster| cluster.cluster.as_mut()) {
@@ -206,11 +220,17 @@ async fn write_kubeconfig(folder: &Path, port: u16, ca_pem: &str) {
     std::fs::write(folder.join(KUBECONFIG), text).expect("a file");
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, upstream: Upstream, plan: Arc<Mutex<Plan>>) {
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    upstream: Upstream,
+    plan: Arc<Mutex<Plan>>,
+    reads: Stalls,
+) {
     // Dropped with this task, and all connections with it.
     let mut connections = tokio::task::JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let (tls, upstream, plan) = (tls.clone(), upstream.clone(), Arc::clone(&plan));
+        let (tls, upstream, plan, reads) = (tls.clone(), upstream.clone(), Arc::clone(&plan), reads.clone());
         connections.spawn(async move {
             let _ = stream.set_nodelay(true);
             let (Ok(stream), Some(server)) = tokio::join!(tls.accept(stream), upstream.connect()) else {
@@ -218,7 +238,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, upstream: Upstream, pla
             };
             let server = Arc::new(tokio::sync::Mutex::new(server));
             let service = service_fn(|request| {
-                exchange(Arc::clone(&plan), upstream.clone(), Arc::clone(&server), request)
+                exchange(Arc::clone(&plan), reads.clone(), upstream.clone(), Arc::clone(&server), request)
             });
             // Ends with an error when the fault cuts it.
             let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
@@ -236,8 +256,8 @@ struct Upstream {
 // === impl Upstream ===
 
 impl Upstream {
-    async fn new() -> Self {
-        let config = plane().await.kube_config();
+    fn new(plane: &ControlPlane) -> Self {
+        let config = plane.kube_config();
         let mut roots = RootCertStore::empty();
         for certificate in config.root_cert.expect("its authority") {
             roots.add(CertificateDer::from(certificate)).expect("a certificate");
@@ -263,6 +283,7 @@ type Server = Arc<tokio::sync::Mutex<SendRequest<Full<Bytes>>>>;
 
 async fn exchange(
     plan: Arc<Mutex<Plan>>,
+    reads: Stalls,
     upstream: Upstream,
     server: Server,
     request: Request<Incoming>,
@@ -275,12 +296,24 @@ async fn exchange(
     if head.method == Method::GET && head.uri.path().contains("/functiongraphproviders/") {
         plan.lock().unwrap().provider_reads += 1;
     }
+    let asked = is_read(&head.method, head.uri.path()).then(|| reads.asked(&head.uri));
+    if asked == Some(Some(Stall::Answer)) {
+        std::future::pending::<()>().await;
+    }
+    // One that is dropped in the middle of its answer takes its connection along.
+    let server = match asked {
+        Some(_) => Arc::new(upstream.connect().await.ok_or(Cut)?.into()),
+        None => server,
+    };
     let request = Request::from_parts(head, Full::new(body));
     let Some((fault, victim)) = met else {
         let answer = forward(server, request).await?;
-        let plan = plan.lock().unwrap();
-        let deaf = if of_providers { &plan.deaf_to_providers } else { &plan.deaf }.subscribe();
-        return Ok(if watches { muffled(answer, &deaf) } else { answer });
+        let deaf = {
+            let plan = plan.lock().unwrap();
+            if of_providers { plan.deaf_to_providers.subscribe() } else { plan.deaf.subscribe() }
+        };
+        let answer = if watches { muffled(answer, &deaf) } else { answer };
+        return Ok(if let Some(stall) = asked { reads.answer(answer, stall) } else { answer });
     };
     match fault {
         Fault::KilledBefore => {

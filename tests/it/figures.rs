@@ -43,6 +43,7 @@ fn exported() -> BTreeSet<String> {
         oldest: vec![("p".into(), 1.0)],
         followed: one(),
         unknown: one(),
+        silences: vec![("unfinished", Duration::ZERO)],
     };
     let metrics = Metrics::default();
     metrics.requested("p", Some(202), Duration::ZERO, None);

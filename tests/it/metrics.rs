@@ -9,9 +9,11 @@ use kube::api::DeleteParams;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 18] = [
+const DOCUMENTED: [&str; 19] = [
     "build_info",
     "ready",
     "provider_ready",
@@ -29,6 +31,7 @@ const DOCUMENTED: [&str; 18] = [
     "reconcile_duration_seconds_count",
     "reconcile_errors_total",
     "watch_errors_total",
+    "watch_silence_seconds",
     "request_duration_seconds_bucket",
 ];
 
@@ -152,6 +155,9 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
         let found = value(name, label.as_slice());
         assert!((found - expected).abs() < 0.1, "{name}: {found}, not {expected}");
     }
+    for watch in ["unfinished", "unknown", "expiring", "providers"] {
+        assert!(value("watch_silence_seconds", &[("watch", watch)]) < 70.0, "{watch}");
+    }
     assert!(count("request_duration_seconds_sum", "code_class", "2xx") > 0.0);
     for entry in world.emulator.ledger() {
         assert!(!text.contains(&entry.request_id));
@@ -208,6 +214,19 @@ async fn health_is_told_apart_from_readiness_and_nothing_else_is_served() {
     assert_eq!(operator.ask("/readyz").await, (200, "ok\n".into()));
     assert_eq!(operator.ask("/").await.0, 404);
     assert_eq!(operator.ask("/debug/pprof").await.0, 404);
+}
+
+#[tokio::test]
+async fn a_request_to_the_admin_server_that_never_ends_does_not_hold_up_the_end_of_the_operator() {
+    let world = World::new().await;
+    let operator = world.operator().await;
+    let admin = operator.admin().await;
+    let mut half = TcpStream::connect(admin.trim_start_matches("http://")).await.unwrap();
+    half.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await.unwrap();
+    // Connections are accepted in turn: after this answer the half of a request is in the server's hands.
+    operator.ask("/healthz").await;
+    assert!(operator.stop().await.success());
+    drop(half);
 }
 
 #[tokio::test]

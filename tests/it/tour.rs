@@ -173,7 +173,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
 #[tokio::test]
 async fn every_command_in_the_documents_does_what_the_page_shows() {
     let users = vec![User::new(NOBODY, &[])];
-    let options = Options { users, audit: true, controller_manager: true };
+    let options = Options { users, audit: true, controller_manager: true, ..Options::default() };
     let plane: &ControlPlane = Box::leak(Box::new(ControlPlane::start(options).await.unwrap()));
     let demo = Config::from_yaml(include_str!("../../examples/demo/emulator.yaml")).unwrap();
     let known = demo.clone();

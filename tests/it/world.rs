@@ -40,7 +40,11 @@ pub async fn plane() -> &'static ControlPlane {
 
 /// A new control plane with everything in `crds/` installed.
 pub async fn new_plane() -> ControlPlane {
-    let plane = bare_plane().await;
+    installed(bare_plane().await).await
+}
+
+/// This control plane, once everything in `crds/` is installed.
+pub async fn installed(plane: ControlPlane) -> ControlPlane {
     plane.apply_yaml(&definitions::manifest().expect("a manifest")).await.expect("it is accepted");
     enforced(&plane).await;
     plane
@@ -85,8 +89,14 @@ pub async fn established(plane: &ControlPlane) {
 
 /// A control plane with a user without rights.
 pub async fn bare_plane() -> ControlPlane {
+    start_plane(&[]).await
+}
+
+/// The same, with more flags for its API server.
+pub async fn start_plane(flags: &[&str]) -> ControlPlane {
     let users = vec![User::new(NOBODY, &[])];
-    let options = Options { users, audit: true, ..Options::default() };
+    let apiserver_flags = flags.iter().map(ToString::to_string).collect();
+    let options = Options { users, audit: true, apiserver_flags, ..Options::default() };
     ControlPlane::start(options).await.expect("the control plane starts")
 }
 

@@ -89,6 +89,8 @@ pub struct Options {
     pub users: Vec<User>,
     /// Keep what everybody writes, Secrets and ServiceAccount tokens included: see [`ControlPlane::written`].
     pub audit: bool,
+    /// More flags of the API server, for example `--feature-gates=WatchList=false`.
+    pub apiserver_flags: Vec<String>,
 }
 
 /// A running control plane.
@@ -100,6 +102,7 @@ pub struct ControlPlane {
     pub(crate) identity: Identity,
     pub(crate) address: Uri,
     audit: bool,
+    apiserver_flags: Vec<String>,
     folder: Folder,
 }
 
@@ -137,7 +140,7 @@ impl ControlPlane {
     /// last lines of its log.
     pub async fn start(options: Options) -> Result<Self, StartError> {
         install_crypto_provider();
-        let Options { controller_manager, users, audit } = options;
+        let Options { controller_manager, users, audit, apiserver_flags } = options;
         let tools = Tools::find()?;
         let controller_manager = controller_manager.then(|| tool("kube-controller-manager")).transpose()?;
         let folder = Folder::create().map_err(StartError::Folder)?;
@@ -147,7 +150,8 @@ impl ControlPlane {
         }
         let etcd = start_etcd(&tools, &folder).await?;
         let identity = Identity::create(folder.path(), users)?;
-        let (apiserver, address) = start_on_a_free_port(&tools, &identity, audit, &folder).await?;
+        let flags = [audit_flags(audit), apiserver_flags].concat();
+        let (apiserver, address) = start_on_a_free_port(&tools, &identity, &flags, &folder).await?;
         identity.write_kubeconfigs(&address)?;
         let controller_manager = match controller_manager {
             Some(program) => Some(start_controller_manager(&program, &identity, &address, &folder).await?),
@@ -156,7 +160,8 @@ impl ControlPlane {
 
         let servers =
             Servers { _controller_manager: controller_manager, apiserver: Some(apiserver), _etcd: etcd };
-        Ok(Self { servers: Mutex::new(servers), tools, identity, address, audit, folder })
+        let servers = Mutex::new(servers);
+        Ok(Self { servers, tools, identity, address, audit, apiserver_flags: flags, folder })
     }
 
     /// Ends all processes and removes the folder, as dropping it does.
@@ -178,8 +183,9 @@ impl ControlPlane {
     /// When it does not come up again.
     pub async fn start_apiserver(&self) -> Result<(), StartError> {
         self.stop_apiserver();
+        let flags = &self.apiserver_flags;
         let apiserver =
-            start_apiserver(&self.tools, &self.identity, &self.address, self.audit, &self.folder).await?;
+            start_apiserver(&self.tools, &self.identity, &self.address, flags, &self.folder).await?;
         self.servers().apiserver = Some(apiserver);
         Ok(())
     }
@@ -272,7 +278,7 @@ fn etcd_args() -> Vec<String> {
     .to_vec()
 }
 
-fn apiserver_args(address: &Uri, audit: bool) -> Vec<String> {
+fn apiserver_args(address: &Uri, flags: &[String]) -> Vec<String> {
     let mut args = [
         "--etcd-servers=unix://etcd:0",
         "--bind-address=127.0.0.1",
@@ -293,12 +299,19 @@ fn apiserver_args(address: &Uri, audit: bool) -> Vec<String> {
         format!("--service-account-signing-key-file={}", identity::SERVICE_ACCOUNT_KEY),
         format!("--token-auth-file={}", identity::TOKENS),
     ]);
-    if audit {
-        args.push(format!("--audit-policy-file={AUDIT_POLICY}"));
-        args.push(format!("--audit-log-path={AUDIT_LOG}"));
-        args.push("--audit-log-maxsize=100000".to_owned()); // MB; one file, so that nobody has to look for more
-    }
+    args.extend_from_slice(flags);
     args
+}
+
+fn audit_flags(audit: bool) -> Vec<String> {
+    if !audit {
+        return Vec::new();
+    }
+    vec![
+        format!("--audit-policy-file={AUDIT_POLICY}"),
+        format!("--audit-log-path={AUDIT_LOG}"),
+        "--audit-log-maxsize=100000".to_owned(), // MB; one file, so that nobody has to look for more
+    ]
 }
 
 async fn start_etcd(tools: &Tools, folder: &Folder) -> Result<Server, StartError> {
@@ -312,13 +325,13 @@ async fn start_etcd(tools: &Tools, folder: &Folder) -> Result<Server, StartError
 async fn start_on_a_free_port(
     tools: &Tools,
     identity: &Identity,
-    audit: bool,
+    flags: &[String],
     folder: &Folder,
 ) -> Result<(Server, Uri), StartError> {
     let mut attempt = 1;
     loop {
         let address = free_address().map_err(StartError::Port)?;
-        match start_apiserver(tools, identity, &address, audit, folder).await {
+        match start_apiserver(tools, identity, &address, flags, folder).await {
             Ok(apiserver) => return Ok((apiserver, address)),
             Err(StartError::Server(ServerError::Exited { log, .. }))
                 if attempt < PORT_ATTEMPTS && log.contains("address already in use") =>
@@ -339,11 +352,11 @@ async fn start_apiserver(
     tools: &Tools,
     identity: &Identity,
     address: &Uri,
-    audit: bool,
+    flags: &[String],
     folder: &Folder,
 ) -> Result<Server, StartError> {
     let client = health_client(identity, address)?;
-    let args = apiserver_args(address, audit);
+    let args = apiserver_args(address, flags);
     let mut apiserver = folder.spawn("kube-apiserver", &tools.apiserver, &args)?;
     // The namespace appears a moment after the server calls itself ready.
     until_ready(&mut apiserver, async || {

@@ -138,6 +138,20 @@ async fn what_is_written_is_kept_on_request_across_an_outage() {
 }
 
 #[tokio::test]
+async fn more_flags_reach_the_api_server_also_after_an_outage() {
+    let apiserver_flags = vec!["--feature-gates=WatchList=false".to_owned()];
+    let plane = ControlPlane::start(Options { apiserver_flags, ..Options::default() }).await.unwrap();
+    let path = "/api/v1/namespaces?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan\
+                &allowWatchBookmarks=true&timeoutSeconds=1";
+    for _ in 0..2 {
+        let request = http::Request::get(path).body(Vec::new()).unwrap();
+        let refused = plane.client().unwrap().request_text(request).await.unwrap_err();
+        assert!(matches!(&refused, kube::Error::Api(status) if status.is_invalid()), "{refused}");
+        plane.restart_apiserver().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn with_a_controller_manager_deleted_namespaces_go_away() {
     let options = Options { controller_manager: true, ..Options::default() };
     let plane = ControlPlane::start(options).await.unwrap();
