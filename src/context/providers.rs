@@ -65,12 +65,10 @@ struct Provider {
 }
 
 impl Provider {
-    /// What is left of a pause that is worth telling.
+    /// What is left of a pause.
     fn paused(&self, now: Instant) -> Option<Duration> {
         match self.gate.state(now).phase {
-            Phase::Paused { until } => {
-                Some(until.saturating_duration_since(now)).filter(|rest| *rest > LONG_PAUSE)
-            }
+            Phase::Paused { until } => Some(until.saturating_duration_since(now)),
             Phase::Shut | Phase::BreakerOpen { .. } | Phase::Probing | Phase::Open => None,
         }
     }
@@ -203,9 +201,11 @@ impl Providers {
         Some(DISAGREEMENT.saturating_sub(clock::monotonic().duration_since(since)))
     }
 
-    /// What is left of a pause that the provider's status tells of: one of a few seconds is not worth a write.
-    pub fn paused(&self, key: &Key) -> Option<Duration> {
-        self.with(key, |provider| provider.paused(clock::monotonic()))
+    /// What is left of a pause that the provider's status tells of. `told`: whether it does already; if not, one of a few
+    /// seconds is not worth a write.
+    pub fn paused(&self, key: &Key, told: bool) -> Option<Duration> {
+        let rest = self.with(key, |provider| provider.paused(clock::monotonic()))?;
+        (told || rest > LONG_PAUSE).then_some(rest)
     }
 
     /// The last finding was not written after all.

@@ -94,7 +94,7 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     };
     report(provider, context, &key).await?;
     context.failures.clear(provider.meta().uid.as_deref().unwrap_or_default());
-    let paused = context.providers.paused(&key);
+    let paused = context.providers.paused(&key, true);
     let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
 }
@@ -266,9 +266,17 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         Standing::NotReady(reason, message) => (ConditionStatus::False, reason, message),
         Standing::Unseen => return Ok(()),
     };
-    let paused = context.providers.paused(key).map(|rest| {
-        let until = later(context.now(), rest).strftime("%H:%M:%S UTC");
-        format!("FunctionGraph throttles this provider. The operator sends nothing through it until {until}.")
+    let told = provider
+        .status()
+        .is_some_and(|status| Condition::find(&status.conditions, ConditionType::Paused).is_some());
+    let paused = context.providers.paused(key, told).map(|rest| {
+        let until = later(context.now(), rest);
+        let message = format!(
+            "FunctionGraph throttles this provider. The operator sends nothing through it until {}.",
+            until.strftime("%H:%M:%S UTC")
+        );
+        // A pause that became longer is news, and a second more or less is none.
+        (message, until.as_second() / 10)
     });
     let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
@@ -280,7 +288,8 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         }
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
     }
-    claims.extend(paused.clone().map(|message| Claim {
+    let pause = paused.as_ref().map(|(_, until)| *until);
+    claims.extend(paused.map(|(message, _)| Claim {
         type_: ConditionType::Paused,
         status: ConditionStatus::True,
         reason: Reason::Throttled,
@@ -306,8 +315,8 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     let said = Condition::find(&previous.conditions, ConditionType::Ready).map(|c| (c.status, c.reason));
     let differs = current && said != Some((status, reason));
     // Asked first: what is found must be remembered even where another replica has written the same already.
-    let told = [Some(message.clone()), paused].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let found = (generation, reason, told, credential_expiration_time.or(refused_at));
+    let found =
+        (generation, reason, format!("{message}{pause:?}"), credential_expiration_time.or(refused_at));
     let news = context.providers.is_news(key, found, differs);
     if next == previous || (current && !news) {
         return Ok(());

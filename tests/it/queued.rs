@@ -16,13 +16,6 @@ async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
     world.fault(json!({"when": {"next": 1}, "action": throttled}));
     world.invoke("first", json!({"function": {"name": "hello"}, "payload": {"tag": "first"}})).await;
     world.scheduled("first").await;
-    world.invoke("second", json!({"function": {"name": "hello"}, "payload": {"tag": "second"}})).await;
-
-    let status = world.says("second", Reason::Queued).await;
-    assert_eq!((status.outcome, status.attempts), (None, None));
-    assert_eq!(ready(&status).0, Some(ConditionStatus::Unknown));
-    let told = message(&status);
-    assert!(told.contains("FunctionGraph throttles the provider until ") && told.contains(" UTC."), "{told}");
     let pauses = |object: Option<&FunctionGraphProvider>| {
         let conditions = object.and_then(|o| o.status.as_ref()).map(|status| status.conditions.as_slice());
         let paused = Condition::find(conditions.unwrap_or_default(), ConditionType::Paused);
@@ -30,6 +23,13 @@ async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
     };
     let provider = || world.api::<FunctionGraphProvider>();
     within(await_condition(provider(), "default", pauses)).await.expect("the watch works");
+    world.invoke("second", json!({"function": {"name": "hello"}, "payload": {"tag": "second"}})).await;
+
+    let status = world.says("second", Reason::Queued).await;
+    assert_eq!((status.outcome, status.attempts), (None, None));
+    assert_eq!(ready(&status).0, Some(ConditionStatus::Unknown));
+    let told = message(&status);
+    assert!(told.contains("FunctionGraph throttles the provider until ") && told.contains(" UTC."), "{told}");
     let goes_on = move |object: Option<&FunctionGraphProvider>| !pauses(object);
     within(await_condition(provider(), "default", goes_on)).await.expect("the watch works");
     for name in ["first", "second"] {

@@ -62,7 +62,7 @@ async fn a_refusal_for_good_fails_once_and_says_what_the_service_said() {
         let label = format!("{http_status} {code}");
         assert!(message(&status).contains(&label), "{name}: {}", message(&status));
     }
-    assert_eq!(world.seen(), 6);
+    assert_eq!(world.seen(), 5);
     assert!(world.emulator.ledger().is_empty());
 }
 

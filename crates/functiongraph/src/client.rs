@@ -35,7 +35,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `endpoint`. Reads the system's certificate authorities, and so a file or a folder.
+    /// A client for `endpoint`. The first of a process reads the system's
+    /// certificate authorities, and so a file or a folder.
     ///
     /// # Errors
     /// The CA bundle holds no readable certificate, the endpoint is an address in a refused network, or the user agent

@@ -1,10 +1,10 @@
 //! The TLS configuration: which versions, and whom to trust.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
 /// The only protocol offered to the server: the service's own SDKs speak nothing newer.
@@ -27,7 +27,8 @@ pub enum TlsError {
 /// TLS 1.2 or newer, with the provider named here and not the one of the process; trusts the system's certificate
 /// authorities and those of the bundle.
 pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
-    let mut roots = system_roots();
+    let mut roots = RootCertStore::empty();
+    roots.extend(system_roots().roots.iter().map(borrowed));
     if let Some(bundle) = ca_bundle_pem {
         add_bundle(&mut roots, bundle)?;
     }
@@ -42,14 +43,27 @@ pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsErr
 
 /// The system's certificate authorities; in a container that has none, the set that Mozilla maintains.
 ///
-/// One or the other, not both: who removed an authority from the system's store meant it.
-fn system_roots() -> RootCertStore {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if roots.is_empty() {
-        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+/// One or the other, not both: whoever removed an authority from the system's store meant it. Read once for the process,
+/// and shared: a hundred kilobytes for each of a thousand clients would be more than all else that they hold.
+fn system_roots() -> &'static RootCertStore {
+    static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
+    ROOTS.get_or_init(|| {
+        let mut roots = RootCertStore::empty();
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        if roots.is_empty() {
+            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+        }
+        roots
+    })
+}
+
+/// The same anchor, without a copy of what it holds.
+fn borrowed(anchor: &'static TrustAnchor<'static>) -> TrustAnchor<'static> {
+    TrustAnchor {
+        subject: Der::from_slice(&anchor.subject),
+        subject_public_key_info: Der::from_slice(&anchor.subject_public_key_info),
+        name_constraints: anchor.name_constraints.as_ref().map(|constraints| Der::from_slice(constraints)),
     }
-    roots
 }
 
 fn add_bundle(roots: &mut RootCertStore, bundle: &str) -> Result<(), TlsError> {

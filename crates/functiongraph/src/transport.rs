@@ -93,7 +93,8 @@ impl Default for ClientOptions {
 // === impl Transport ===
 
 impl Transport {
-    /// A transport to `endpoint`. Reads the system's certificate authorities, and so a file or a folder.
+    /// A transport to `endpoint`. The first of a process reads the system's
+    /// certificate authorities, and so a file or a folder.
     pub(crate) fn new(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, BuildError> {
         let http = builder(endpoint.ip(), options)?.https_only(true);
         Ok(Self { http: http.build().map_err(BuildError::Options)? })

@@ -1,6 +1,6 @@
 //! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, Key, KeyName, Provider, Providers, Subject};
+use super::{Access, Key, KeyName, LONG_PAUSE, Provider, Providers, Subject};
 use crate::clock;
 use crate::gate::Signal;
 use std::sync::Arc;
@@ -65,7 +65,9 @@ impl Drop for Place {
     fn drop(&mut self) {
         let (now, chance) = (clock::monotonic(), clock::chance());
         let turned = self.providers.with(&self.key, |provider| {
-            let told = |provider: &Provider| (provider.gate.is_suspect(now), provider.paused(now).is_some());
+            let told = |provider: &Provider| {
+                (provider.gate.is_suspect(now), provider.paused(now).is_some_and(|rest| rest > LONG_PAUSE))
+            };
             let before = told(provider);
             provider.gate.leave(&self.uid, self.signal, chance, now);
             before != told(provider)
