@@ -82,6 +82,8 @@ pub struct Context {
     pub events: Events,
     /// How many objects may still say that they wait in line.
     pub queue_notices: QueueNotices,
+    /// What it has said of each object that waits.
+    pub notices: Notices,
     /// Bytes of events that may still be in flight, in KiB.
     pub in_flight: Arc<Semaphore>,
     /// Numbers for machines.
@@ -156,6 +158,7 @@ impl Context {
         self.providers.prune(&is_there);
         self.journal.prune(&is_there);
         self.lookups.prune(&is_there);
+        self.notices.prune(&is_there);
         self.failures.prune(now);
     }
 
@@ -246,6 +249,34 @@ impl Context {
 /// takes up to three times as much for a moment.
 pub const IN_FLIGHT_KIB: usize = 16 * 1024;
 
+/// Another replica may find otherwise, and writing over each other would never end. So the same is not said again before
+/// this has passed.
+const SAID_TTL: Duration = Duration::from_mins(1);
+
+/// What this process has said of objects that wait for something, by uid.
+#[derive(Default)]
+pub struct Notices(Mutex<HashMap<String, (Instant, Reason, String)>>);
+
+impl Notices {
+    /// Whether this may be said of an object now: it is something else than was said last, or that was long ago.
+    pub fn take(&self, uid: &str, reason: Reason, message: &str, now: Instant) -> bool {
+        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = said.get(uid);
+        let again = last.is_some_and(|(at, last_reason, last_message)| {
+            *last_reason == reason && last_message == message && now.duration_since(*at) < SAID_TTL
+        });
+        if !again {
+            said.insert(uid.into(), (now, reason, message.into()));
+        }
+        !again
+    }
+
+    /// Forgets what concerns objects that are not there any more.
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
+    }
+}
+
 /// Objects that say in one second that they wait in line: each costs a write.
 const QUEUE_NOTICES_PER_SECOND: u32 = 5;
 
@@ -322,6 +353,19 @@ mod tests {
             let said = (0..100).filter(|_| notices.take(start)).count();
             assert_eq!(said, QUEUE_NOTICES_PER_SECOND as usize);
         }
+    }
+
+    #[test]
+    fn the_same_is_said_again_only_after_a_while() {
+        let (notices, now) = (Notices::default(), Instant::now());
+        assert!(notices.take("a", Reason::Queued, "x", now));
+        assert!(!notices.take("a", Reason::Queued, "x", now));
+        assert!(notices.take("b", Reason::Queued, "x", now));
+        assert!(notices.take("a", Reason::Running, "y", now));
+        assert!(!notices.take("a", Reason::Running, "y", now + SAID_TTL / 2));
+        assert!(notices.take("a", Reason::Running, "y", now + SAID_TTL));
+        notices.prune(|uid| uid != "a");
+        assert!(notices.take("a", Reason::Running, "y", now + SAID_TTL));
     }
 
     #[test]

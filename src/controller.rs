@@ -13,7 +13,7 @@ use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::providers::{Key, Providers};
-use crate::context::{Context, Failures, IN_FLIGHT_KIB, Options, OwnIdentity, QueueNotices, Reach};
+use crate::context::{Context, Failures, IN_FLIGHT_KIB, Notices, Options, OwnIdentity, QueueNotices, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight, tokens};
 use crate::metrics::Metrics;
@@ -138,6 +138,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         traces,
         failures: Failures::default(),
         queue_notices: QueueNotices::default(),
+        notices: Notices::default(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
         draining: draining.clone(),
         broken: OnceLock::new(),

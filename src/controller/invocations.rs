@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 /// How often the process forgets what it remembers of objects that are gone.
 const PRUNE: Duration = Duration::from_mins(1);
 
+/// Between two tries to acknowledge an edit.
+const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(5);
+
 /// Deletes what has lived for its time after its end.
 pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let fields = "status.outcome!=,spec.ttlSecondsAfterFinished!=";
@@ -31,8 +34,9 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let acknowledging = Arc::clone(&context);
     let acknowledging = background("acknowledging", &context, async move {
         while let Some(owner) = left.recv().await {
-            if let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
-                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot acknowledge an edit");
+            while let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
+                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot acknowledge an edit; trying again");
+                tokio::time::sleep(ACKNOWLEDGE_DELAY).await;
             }
         }
         future::pending::<()>().await;

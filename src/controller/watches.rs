@@ -3,7 +3,7 @@
 mod lists;
 mod trimmed;
 
-use crate::api::invocation::{Payload, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
+use crate::api::invocation::{Outcome, Payload, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use crate::context::Context;
 use crate::kubernetes::activity::Activity;
@@ -158,12 +158,19 @@ fn trim<K: Watched>(object: &mut K) {
     let metadata = object.meta_mut();
     // Copies of the payload are in there.
     metadata.managed_fields = None;
+    (metadata.owner_references, metadata.finalizers) = (None, None);
     keep(&mut metadata.labels, &[VELERO_RESTORE]);
     keep(&mut metadata.annotations, &[RESOLVE, SUBMITTED_AS]);
 }
 
-/// Drops the text of the payload: what is sent comes with the answer to the claim. Its digest stays.
+/// Drops the text of the payload: what is sent comes with the answer to the claim. Its digest stays. Of what has finished,
+/// the function's result and log go too: whoever writes such an object reads it live.
 fn without_payload(object: &mut FunctionInvocation) {
+    if let Some(status) = &mut object.status
+        && status.outcome.is_some_and(Outcome::is_final)
+    {
+        status.result = None;
+    }
     object.spec.payload = object.spec.payload.take().map(Payload::without_text);
 }
 

@@ -297,7 +297,7 @@ mod tests {
             "the field 'status.attempt.endpoint'",
             "the value \"Executed\" of the field 'status.outcome'",
             "the value \"Queued\" of the field 'status.conditions[].reason'",
-            "a length of 72 characters for the field 'status.resolution'",
+            "a length of 73 characters for the field 'status.resolution'",
         ] {
             assert!(lacks.iter().any(|line| line.starts_with(what)), "{what}: {lacks:?}");
         }

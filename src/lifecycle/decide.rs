@@ -2,10 +2,10 @@
 
 use super::origin;
 use super::resolve::{self, Call};
-use super::{CLOCK_SKEW, Resolution, State, View, backoff, later, takeover, until};
+use super::{CLOCK_SKEW, Origin, Resolution, State, View, backoff, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{
-    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, ProviderKind, RequestIdSource,
+    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, Outcome, ProviderKind, RequestIdSource,
 };
 use jiff::Timestamp;
 use std::time::Duration;
@@ -205,7 +205,8 @@ fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     let Some(ttl) = view.spec.ttl_seconds_after_finished else { return Step::Rest };
     // A restored object is the only record of what may have happened: it is kept until you have resolved it.
     let restored = Condition::find(&view.status.conditions, ConditionType::Finished)
-        .is_some_and(|finished| finished.reason == Reason::Restored);
+        .is_some_and(|finished| finished.reason == Reason::Restored)
+        || (view.origin != Origin::New && view.status.outcome == Some(Outcome::Unknown));
     if view.deleting || restored {
         return Step::Rest;
     }

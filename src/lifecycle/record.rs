@@ -3,11 +3,11 @@
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
 use super::tell::{
-    Situation, acceptance, ambiguity, describe, execution, is_doubtful, observed, refusal, with,
+    Situation, acceptance, ambiguity, describe, execution, is_doubtful, observed, refusal, was_retried, with,
 };
 use super::{
-    Acceptance, CLOCK_SKEW, Conclusion, Evidence, Executed, Reply, Target, Trouble, View, backoff, display,
-    later, resolve,
+    Acceptance, CLOCK_SKEW, Call, Conclusion, Evidence, Executed, Reply, Resolution, Target, Trouble, View,
+    backoff, display, later, resolve,
 };
 use crate::api::condition::{ConditionStatus, Reason};
 use crate::api::invocation::{
@@ -53,6 +53,10 @@ pub fn handed_back(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus 
     let mut status = view.status.clone();
     set_state(&mut status, AttemptState::NotSent);
     status.attempts = status.attempts.map(|n| n.saturating_sub(1).max(0));
+    if status.attempts == Some(0) {
+        // Nothing was ever sent: the next claim says which event it is for.
+        status.event_version = None;
+    }
     with(view, status, now, Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into()))
 }
 
@@ -254,8 +258,11 @@ fn again(
     let after = View { status: &status, ..*view };
     let doubtful = is_doubtful(&after);
     if view.status.outcome.is_some() {
-        // Declared Unknown by somebody else while we waited for the answer. A retry cannot be taken up
-        // again from there, but what is known now can still be said.
+        // Declared Unknown by another process while we waited for the answer. It goes on only if you had it sent again
+        // meanwhile, which is right, as we know now. Else what is known can still be said.
+        if !doubtful && resolve::call(view) == Some(Call::Act(Resolution::Retry)) {
+            return resolve::resolved(view, &Resolution::Retry, now);
+        }
         let conclusion = if doubtful {
             Conclusion::Unknown(None)
         } else {
@@ -454,6 +461,11 @@ pub(super) fn end(
     now: Timestamp,
 ) -> FunctionInvocationStatus {
     let doubtful = is_doubtful(&View { status: &status, ..*view });
+    let (certain, retried) = if was_retried(view) {
+        (ConditionStatus::Unknown, " An earlier attempt was ambiguous, and may have been accepted.")
+    } else {
+        (ConditionStatus::False, "")
+    };
     status.next_attempt_time = None;
     status.completion_time = Some(now);
     let (outcome, reason, message, accepted) = match conclusion {
@@ -501,13 +513,13 @@ pub(super) fn end(
             ConditionStatus::Unknown,
         ),
         Conclusion::Failed(reason, message) => {
-            (Outcome::Failed, *reason, message.clone(), ConditionStatus::False)
+            (Outcome::Failed, *reason, format!("{message}{retried}"), certain)
         }
         Conclusion::Cancelled => (
             Outcome::Cancelled,
             Reason::Cancelled,
-            "Cancelled before it was accepted; nothing is sent any more.".into(),
-            ConditionStatus::False,
+            format!("Cancelled before it was accepted; nothing is sent any more.{retried}"),
+            certain,
         ),
     };
     status.outcome = Some(outcome);

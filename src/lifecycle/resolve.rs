@@ -17,7 +17,7 @@ const LONGEST_ID: usize = 64;
 const ACCEPTED_AS: &str = "Accepted:";
 
 /// How much of a value is remembered: more than any that is understood.
-const REMEMBERED: usize = LONGEST_ID + 8;
+const REMEMBERED: usize = ACCEPTED_AS.len() + LONGEST_ID;
 
 /// What the annotation asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,12 +158,12 @@ pub(super) fn refusal(value: &str, status: &FunctionInvocationStatus) -> (Reason
         ),
         (Some(Subject::Ambiguous | Subject::Lost), Some(_)) => (
             Reason::ResolvedTooEarly,
-            "The annotation functiongraph.io/resolve changes nothing, because it was there before there was something to resolve. Remove it, then set it again."
+            "The annotation functiongraph.io/resolve changes nothing, because it was there before there was something to resolve. Remove it. When this condition is gone, set it again."
                 .into(),
         ),
         (Some(Subject::Nothing) | None, Some(_)) => (
             Reason::NothingToResolve,
-            "The annotation functiongraph.io/resolve changes nothing, because no attempt is ambiguous. Remove it."
+            "The annotation functiongraph.io/resolve changes nothing, because there is nothing to resolve. Remove it."
                 .into(),
         ),
     }
@@ -217,7 +217,7 @@ pub fn forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
 pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     status.resolution = view.resolve.map(|value| remembered(value).into());
-    // From here on the resolution counts: no earlier doubt stays in the conditions.
+    // That the annotation changed nothing was said of another value.
     status.conditions = Vec::new();
     match resolution {
         Resolution::Accepted(id) => {
@@ -265,6 +265,8 @@ mod tests {
             assert_eq!(Resolution::read(value), Some(expected), "{value:?}");
         }
         let longest = format!("Accepted:{}", "x".repeat(65));
+        let kept = format!("Accepted:{}", "x".repeat(64));
+        assert_eq!(remembered(&kept), kept, "the longest that is understood is remembered whole");
         for odd in [
             "",
             "retry",

@@ -35,6 +35,12 @@ pub(super) fn with(
     use ConditionType::{Accepted, Finished, Ready, Reconciling, ResolutionRefused, Stalled, Suspended};
     let refused = Condition::find(&status.conditions, ResolutionRefused).cloned();
     let doubtful = is_doubtful(&View { status: &status, ..*view });
+    // The reason of `Accepted` remembers what an earlier attempt left open through later ones.
+    let accepted_for = |reason| match reason {
+        _ if doubtful => Reason::OutcomeUnknown,
+        _ if was_retried(view) => Reason::Resolved,
+        reason => reason,
+    };
     let claim = |type_, status, reason, message: &str| Claim {
         type_,
         status,
@@ -43,21 +49,18 @@ pub(super) fn with(
     };
     let claims = match situation {
         Situation::Waiting(reason, message) => {
-            // The reason of `Accepted` remembers an ambiguous attempt through later ones.
-            let accepted = if doubtful { Reason::OutcomeUnknown } else { reason };
             vec![
                 claim(Ready, Unknown, reason, &message),
-                claim(Accepted, Unknown, accepted, &message),
+                claim(Accepted, Unknown, accepted_for(reason), &message),
                 claim(Finished, False, reason, &message),
                 claim(Reconciling, True, reason, &message),
             ]
         }
         Situation::Suspended => {
             let message = "spec.suspend is true. The operator sends nothing until you set it to false.";
-            let accepted = if doubtful { Reason::OutcomeUnknown } else { Reason::Suspended };
             vec![
                 claim(Ready, Unknown, Reason::Suspended, message),
-                claim(Accepted, Unknown, accepted, message),
+                claim(Accepted, Unknown, accepted_for(Reason::Suspended), message),
                 claim(Finished, False, Reason::Suspended, message),
                 claim(Suspended, True, Reason::Suspended, message),
             ]
@@ -128,6 +131,12 @@ pub(super) fn observed(
 pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
     Condition::find(&view.status.conditions, ConditionType::Ready)
         .is_some_and(|c| c.reason == reason && c.message == message)
+}
+
+/// Whether you had it sent again after an ambiguous attempt, which may have been accepted all the same.
+pub(super) fn was_retried(view: &View<'_>) -> bool {
+    Condition::find(&view.status.conditions, ConditionType::Accepted)
+        .is_some_and(|accepted| accepted.reason == Reason::Resolved)
 }
 
 /// Whether this or an earlier attempt may have been accepted.

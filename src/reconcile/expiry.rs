@@ -1,6 +1,6 @@
 //! Finished objects that have a time to live: deletes them when it is over, and acknowledges that it was changed.
 
-use super::object::{provider_of, put};
+use super::object::{SOON, provider_of, put};
 use super::{Error, guarded};
 use crate::api::FunctionInvocation;
 use crate::context::{Context, Owner};
@@ -17,7 +17,16 @@ use std::time::Duration;
 /// # Errors
 /// When the API server did not take the delete.
 pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
-    guarded(&context, run(&object, &context)).await
+    guarded(&context, run(&object, &context, Copy::Cached)).await
+}
+
+/// Where a copy of an object is from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copy {
+    /// The watch, which leaves out what the function returned.
+    Cached,
+    /// The API server, just now.
+    Live,
 }
 
 /// An object left the watch of those with a time to live: it was deleted, or the time to live was removed.
@@ -27,12 +36,12 @@ pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> R
 pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> {
     let live = status::find(&context.clients.calls, &owner.namespace, &owner.name).await?;
     if let Some(object) = live.filter(|object| object.uid().as_ref() == Some(&owner.uid)) {
-        run(&object, context).await?;
+        run(&object, context, Copy::Live).await?;
     }
     Ok(())
 }
 
-async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, Error> {
+async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Result<Action, Error> {
     let (view, now) = (context.view(object), context.now());
     let moment = Moment {
         now,
@@ -50,6 +59,10 @@ async fn run(object: &FunctionInvocation, context: &Context) -> Result<Action, E
         }
         step @ Step::Wait(_) => {
             return Ok(wake(&step, now).map_or_else(Action::await_change, Action::requeue));
+        }
+        Step::Acknowledge | Step::CorrectTimes if copy == Copy::Cached => {
+            Box::pin(acknowledge(&Owner::of(object), context)).await?;
+            return Ok(Action::requeue(SOON));
         }
         Step::Acknowledge => record::acknowledged(&view, now),
         Step::CorrectTimes => record::corrected(&view, now),

@@ -2,7 +2,7 @@
 
 use super::Error;
 use super::exchange::signal;
-use super::object::{LATER, access_of, enter, put, refuse_credential, uid, unusable};
+use super::object::{LATER, access_of, enter, is_news, put, refuse_credential, uid, unusable};
 use super::prepare::{Hindrance, allowed, sent_to};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{self, Execution, FunctionInvocation, RESOLVE};
@@ -11,7 +11,7 @@ use crate::context::followed::{Line, News, Question, Request, Topic};
 use crate::context::providers::{Access, Key, Place, Standing};
 use crate::context::{Context, Owner};
 use crate::gate::{Signal, Ticket};
-use crate::lifecycle::{Conclusion, record, says_already};
+use crate::lifecycle::{Conclusion, record};
 use functiongraph::{Answer, CancelType, ExecutionStatus, ListQuery, Listed, Record, Verdict};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -87,9 +87,8 @@ async fn unreachable(
             ),
         ),
     };
-    let view = context.view(object);
-    if !says_already(&view, reason, &message) {
-        let status = record::following(&view, reason, message, context.now());
+    if is_news(object, context, reason, &message) {
+        let status = record::following(&context.view(object), reason, message, context.now());
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(LATER))
@@ -130,9 +129,8 @@ async fn tell(
         ),
         None => return Ok(Action::requeue(AGAIN)),
     };
-    let view = context.view(object);
-    if !says_already(&view, reason, &message) {
-        let status = record::following(&view, reason, message, context.now());
+    if is_news(object, context, reason, &message) {
+        let status = record::following(&context.view(object), reason, message, context.now());
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(AGAIN))
@@ -202,9 +200,8 @@ async fn refused(
     provider: &Key,
     why: String,
 ) -> Result<Action, Error> {
-    let view = context.view(object);
-    if !says_already(&view, Reason::StopRefused, &why) {
-        let status = record::following(&view, Reason::StopRefused, why, context.now());
+    if is_news(object, context, Reason::StopRefused, &why) {
+        let status = record::following(&context.view(object), Reason::StopRefused, why, context.now());
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(LATER))

@@ -26,7 +26,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{Mutex, OwnedSemaphorePermit};
 
 /// How long an object waits for room among the events in flight before it leaves its place to another.
 const ROOM: Duration = Duration::from_secs(1);
@@ -53,6 +53,7 @@ pub async fn resolve(object: Arc<FunctionInvocation>, context: Arc<Context>) -> 
         Step::Resolve(_)
         | Step::RefuseResolution
         | Step::ForgetResolution
+        | Step::CorrectTimes
         | Step::Acknowledge
         | Step::Conclude(_) => reconcile(object, context).await,
         _ => Ok(Action::await_change()),
@@ -124,7 +125,11 @@ async fn act(
     provider: &Key,
     resolution: &Resolution,
 ) -> Result<Action, Error> {
+    // One after the other, so that two objects do not get the same id at the same moment.
+    static RESOLVING: Mutex<()> = Mutex::const_new(());
+    let mut _one = None;
     if let Resolution::Accepted(id) = resolution {
+        _one = Some(RESOLVING.lock().await);
         let served = context.options.namespace.as_deref();
         if requests::is_of_another(&context.clients.calls, served, id, &uid(object)).await? {
             let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";

@@ -163,7 +163,8 @@ pub async fn in_line(
     let again = look_again(object, context);
     // An ambiguous attempt has more to say than that its list waits for its turn.
     let says_more = matches!(State::of(view.status), State::Doubtful { .. } | State::Accepted);
-    if says_more || ready.is_some_and(|ready| ready.reason == Reason::Queued) {
+    let message = queued(&context.providers.state(provider), now, clock::monotonic());
+    if says_more || ready.is_some_and(|ready| ready.reason == Reason::Queued && ready.message == message) {
         return Ok(Action::requeue(again));
     }
     let due = view.status.next_attempt_time.unwrap_or(view.start(now)).min(now);
@@ -174,7 +175,6 @@ pub async fn in_line(
     if !context.queue_notices.take(clock::monotonic()) {
         return Ok(Action::requeue(again));
     }
-    let message = queued(&context.providers.state(provider), now, clock::monotonic());
     wait_for(object, context, provider, Reason::Queued, message).await
 }
 
@@ -190,10 +190,7 @@ fn queued(state: &GateState, now: Timestamp, instant: Instant) -> String {
             )
         }
         Phase::Probing => "The operator tries the provider with one request at a time.".to_owned(),
-        Phase::Open | Phase::Shut => format!(
-            "{} invocations wait for the provider, which may send {:.0} a second.",
-            state.waiting, state.rate
-        ),
+        Phase::Open | Phase::Shut => "Other invocations are before it.".to_owned(),
     };
     format!("Waiting for its turn at the provider. {why}")
 }
@@ -240,11 +237,18 @@ pub async fn wait_for(
     if patience_ends > now {
         return Ok(Action::requeue(until(patience_ends, now)));
     }
-    if !says_already(&view, reason, &message) {
+    if is_news(object, context, reason, &message) {
         let status = record::waiting(&view, reason, message, now);
         put(context, provider, object, &status).await?;
     }
     Ok(Action::requeue(look_again(object, context).min(LATER)))
+}
+
+/// Whether to write this: the status does not say it, and this process has not just said it. Another replica that finds
+/// otherwise must not make the two write in turns.
+pub fn is_news(object: &FunctionInvocation, context: &Context, reason: Reason, message: &str) -> bool {
+    !says_already(&context.view(object), reason, message)
+        && context.notices.take(&uid(object), reason, message, clock::monotonic())
 }
 
 /// When to look again at an object that waits: it keeps its deadline itself. One that is past it waits for

@@ -51,10 +51,10 @@ pub struct FunctionInvocationStatus {
     #[schemars(length(max = 5), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidate_request_ids: Option<Vec<String>>,
 
-    /// The value of the annotation `functiongraph.io/resolve` that the operator has handled, cut to 72 characters. The
+    /// The value of the annotation `functiongraph.io/resolve` that the operator has handled, cut to 73 characters. The
     /// same value counts again only after you removed the annotation.
     #[serde(default, deserialize_with = "lenient")]
-    #[schemars(length(max = 72))]
+    #[schemars(length(max = 73))]
     pub resolution: Option<String>,
 
     /// The uid of the object that `attempt` was made for. Another than the object's own: the status was restored

@@ -87,7 +87,7 @@ mod tests {
         let event: WatchEvent<Trimmed<FunctionInvocation>> = serde_json::from_str(&event).unwrap();
         let WatchEvent::Added(of_a_watch) = event else { panic!("{event:?}") };
         for Trimmed(object) in list.items.into_iter().chain([of_a_watch]) {
-            assert!(object.spec.payload.is_none());
+            assert!(matches!(object.spec.payload, Some(crate::api::invocation::Payload::Digest(_))));
             assert!(object.metadata.managed_fields.is_none());
             let annotations = object.metadata.annotations.unwrap();
             assert_eq!(annotations.keys().collect::<Vec<_>>(), ["functiongraph.io/resolve"]);

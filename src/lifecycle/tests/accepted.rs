@@ -307,6 +307,32 @@ fn what_is_not_understood_changes_nothing_and_says_so() {
 }
 
 #[test]
+fn after_retry_nothing_says_that_the_invocation_was_certainly_not_accepted() {
+    let retried = || {
+        let mut object = ambiguous(DeliveryPolicy::AtMostOnce);
+        object.resolve = Some("Retry".into());
+        object.status = resolve::resolved(&object.view(), &Resolution::Retry, at(3));
+        object
+    };
+    let mut cancelled = retried();
+    cancelled.spec.cancel = true;
+    let Step::Conclude(conclusion) = cancelled.next(at(4)) else { unreachable!() };
+    cancelled.status = record::concluded(&cancelled.view(), &conclusion, at(4));
+    assert_eq!(cancelled.status.outcome, Some(Outcome::Cancelled));
+    let refused = retried().claimed(2, ME, at(4)).answered(&trouble(ErrorClass::Rejected, Some(404)), at(5));
+    assert_eq!(refused.status.outcome, Some(Outcome::Failed));
+    let throttled =
+        retried().claimed(2, ME, at(4)).answered(&trouble(ErrorClass::Throttled, Some(429)), at(5));
+    for object in [&cancelled, &refused, &throttled] {
+        assert_eq!(object.condition(ConditionType::Accepted), Some(ConditionStatus::Unknown));
+    }
+    let ready = Condition::find(&refused.status.conditions, ConditionType::Ready).unwrap();
+    assert!(ready.message.contains("An earlier attempt was ambiguous"), "{}", ready.message);
+    let accepted = retried().claimed(2, ME, at(4)).answered(&accepted(), at(5));
+    assert_eq!(accepted.condition(ConditionType::Accepted), Some(ConditionStatus::True));
+}
+
+#[test]
 fn a_resolution_that_came_before_a_late_answer_is_not_lost() {
     let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
     object.status = record::ambiguous(&object.view(), "taken over", at(200), 0);

@@ -115,3 +115,16 @@ fn only_what_was_never_claimed_is_marked_and_only_once() {
         assert_eq!(crate::lifecycle::origin::is_unmarked(&object(&value)), unmarked, "{value}");
     }
 }
+
+#[test]
+fn a_copy_that_came_back_as_unknown_is_not_deleted_before_it_is_resolved() {
+    let status = json!({
+        "submittedAs": "other", "outcome": "Unknown", "completionTime": at(0),
+        "attempt": {"number": 1, "holder": ME, "state": "Ambiguous"},
+    });
+    let mut copy = object(&json!({"status": status}));
+    copy.spec.ttl_seconds_after_finished = Some(0);
+    assert_eq!(next(&copy), Step::Rest);
+    copy.status.as_mut().unwrap().submitted_as = Some("own".into());
+    assert_eq!(next(&copy), Step::Delete);
+}
