@@ -6,6 +6,7 @@ use std::time::Duration;
 
 pub mod events;
 pub mod namespaces;
+pub mod ownership;
 pub mod payload;
 pub mod preflight;
 pub mod requests;

@@ -313,7 +313,7 @@ async fn claim(
 ) -> Result<Result<Claim, Action>, Error> {
     let wanted = record::claimed(&context.view(object), number, &context.holder, target, clock::now());
     let unsent = || context.journal.memory(&uid(object), number) == Memory::Nothing;
-    match status::claim(&context.clients.calls, object, &wanted, number, &context.holder, unsent).await? {
+    match status::claim(&context.clients.calls, object, &wanted, number, unsent).await? {
         Claimed::Ours(claim) => Ok(Ok(*claim)),
         Claimed::Lost(fresh) => {
             context.metrics.conflict();
