@@ -41,6 +41,7 @@ pub enum Stage<R> {
 
 impl<R> Own<R> {
     /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
+    #[must_use]
     pub fn memory(own: Option<&Self>, number: i64) -> Memory {
         match own {
             Some(own) if own.number > number => Memory::Saved,
@@ -55,6 +56,7 @@ impl<R> Own<R> {
     }
 
     /// The answer to attempt `number`, if it is in hand and not written yet.
+    #[must_use]
     pub fn answer(&self, number: i64) -> Option<&R> {
         match &self.stage {
             Stage::Answered(answer) if self.number == number => Some(answer),
@@ -63,11 +65,13 @@ impl<R> Own<R> {
     }
 
     /// Whether something is still to be written: the answer, or that the attempt was never sent.
+    #[must_use]
     pub fn is_unwritten(&self) -> bool {
         matches!(self.stage, Stage::Returned | Stage::Answered(_))
     }
 
     /// Whether it is over. Only this is forgotten after a time.
+    #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Saved)
     }
