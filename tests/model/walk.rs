@@ -78,14 +78,14 @@ pub fn shortest(model: &Protocol, promise: &str) -> Option<Vec<Action>> {
 }
 
 /// Takes `steps` steps in random walks.
-pub fn walk(model: &Protocol, seed: u64, steps: usize) -> Result<Walked, Found> {
+pub fn walk(model: &Protocol, start: u64, steps: usize) -> Result<Walked, Found> {
     let properties: Vec<_> = model
         .properties()
         .into_iter()
         .filter(|property| matches!(property.expectation, Expectation::Always))
         .collect();
     let hasher = BuildHasherDefault::<DefaultHasher>::default();
-    let (mut chance, mut seen, mut walked) = (Seed(seed), HashSet::new(), Walked::default());
+    let (mut chance, mut seen, mut walked) = (Seed(start), HashSet::new(), Walked::default());
     let mut taken = 0;
     while taken < steps {
         let mut moment = model.init_states().remove(0);
