@@ -13,6 +13,7 @@ use tower::util::MapResponseLayer;
 pub mod activity;
 pub mod events;
 pub mod namespaces;
+pub mod ownership;
 pub mod pages;
 pub mod payload;
 pub mod preflight;

@@ -17,26 +17,79 @@ const SIGHTING_TTL: Duration = Duration::from_mins(10);
 #[derive(Default)]
 pub struct Journal(Mutex<Pages>);
 
+/// What a process remembers of the latest attempt that it made of one object; `R` is what it keeps of the answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Own<R> {
+    /// The attempt's number.
+    pub number: i64,
+    /// How far it is.
+    pub stage: Stage<R>,
+}
+
+/// How far a process is with an attempt of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stage<R> {
+    /// It began to give it back unsent.
+    Returned,
+    /// It began to send it.
+    Sent,
+    /// It has the answer.
+    Answered(R),
+    /// The answer is written, or has nowhere to be written any more.
+    Saved,
+}
+
+impl<R> Own<R> {
+    /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
+    #[must_use]
+    pub fn memory(own: Option<&Self>, number: i64) -> Memory {
+        match own {
+            Some(own) if own.number > number => Memory::Saved,
+            Some(own) if own.number == number => match own.stage {
+                Stage::Returned => Memory::Returned,
+                Stage::Sent => Memory::Sent,
+                Stage::Answered(_) => Memory::Answered,
+                Stage::Saved => Memory::Saved,
+            },
+            Some(_) | None => Memory::Nothing,
+        }
+    }
+
+    /// The answer to attempt `number`, if it is in hand and not written yet.
+    #[must_use]
+    pub fn answer(&self, number: i64) -> Option<&R> {
+        match &self.stage {
+            Stage::Answered(answer) if self.number == number => Some(answer),
+            Stage::Returned | Stage::Sent | Stage::Answered(_) | Stage::Saved => None,
+        }
+    }
+
+    /// Whether something is still to be written: the answer, or that the attempt was never sent.
+    #[must_use]
+    pub fn is_unwritten(&self) -> bool {
+        matches!(self.stage, Stage::Returned | Stage::Answered(_))
+    }
+
+    /// Whether it is over. Only this is forgotten after a time.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Saved)
+    }
+}
+
 #[derive(Default)]
 struct Pages {
-    own: HashMap<String, Own>,
+    own: HashMap<String, Entry>,
     saved: VecDeque<(Instant, String)>,
     others: HashMap<String, Sighting>,
     swept: Option<Instant>,
 }
 
-/// An attempt of ours.
-struct Own {
+/// An attempt of ours, and since when it is over.
+struct Entry {
     owner: Owner,
-    number: i64,
-    stage: Stage,
-}
-
-enum Stage {
-    Returned,
-    Sent,
-    Answered(Reply),
-    Saved(Instant),
+    own: Own<Reply>,
+    saved: Option<Instant>,
 }
 
 /// Somebody else's attempt.
@@ -51,27 +104,27 @@ impl Journal {
     /// Notes, before it is written, that attempt `number` is given back unsent. The write may arrive long after
     /// we gave up on it: if the attempt were sent meanwhile, it would be sent again.
     pub fn returned(&self, owner: &Owner, number: i64) {
-        self.pages().note(owner, number, Stage::Returned);
+        self.pages().note(owner, number, Stage::Returned, None);
     }
 
     /// Notes, before the first byte leaves, that attempt `number` is being sent.
     pub fn sent(&self, owner: &Owner, number: i64) {
-        self.pages().note(owner, number, Stage::Sent);
+        self.pages().note(owner, number, Stage::Sent, None);
     }
 
     /// Notes the answer.
     pub fn answered(&self, owner: &Owner, number: i64, reply: Reply) {
-        self.pages().note(owner, number, Stage::Answered(reply));
+        self.pages().note(owner, number, Stage::Answered(reply), None);
     }
 
     /// Notes that the answer is written, or has nowhere to be written any more.
     pub fn saved(&self, owner: &Owner, number: i64, now: Instant) {
         let mut pages = self.pages();
-        pages.note(owner, number, Stage::Saved(now));
+        pages.note(owner, number, Stage::Saved, Some(now));
         pages.saved.push_back((now, owner.uid.clone()));
         while pages.saved.front().is_some_and(|(then, _)| now.duration_since(*then) > SAVED_TTL) {
             let Some((then, old)) = pages.saved.pop_front() else { break };
-            if matches!(pages.own.get(&old), Some(Own { stage: Stage::Saved(at), .. }) if *at == then) {
+            if pages.own.get(&old).is_some_and(|entry| entry.own.is_over() && entry.saved == Some(then)) {
                 pages.own.remove(&old);
             }
         }
@@ -79,35 +132,24 @@ impl Journal {
 
     /// The objects to which something is still to be written: the answer to an attempt, or that it was never sent.
     pub fn unwritten(&self) -> Vec<(Owner, i64)> {
-        let is_open = |own: &&Own| matches!(own.stage, Stage::Returned | Stage::Answered(_));
-        self.pages().own.values().filter(is_open).map(|own| (own.owner.clone(), own.number)).collect()
+        let pages = self.pages();
+        let open = pages.own.values().filter(|entry| entry.own.is_unwritten());
+        open.map(|entry| (entry.owner.clone(), entry.own.number)).collect()
     }
 
     /// Forgets what concerns objects that are not there any more. Without one there is no status to decide from.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
-        self.pages().own.retain(|uid, own| matches!(own.stage, Stage::Saved(_)) || is_there(uid));
+        self.pages().own.retain(|uid, entry| entry.own.is_over() || is_there(uid));
     }
 
-    /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
+    /// What is remembered of attempt `number`.
     pub fn memory(&self, uid: &str, number: i64) -> Memory {
-        match self.pages().own.get(uid) {
-            Some(own) if own.number > number => Memory::Saved,
-            Some(Own { number: n, stage, .. }) if *n == number => match stage {
-                Stage::Returned => Memory::Returned,
-                Stage::Sent => Memory::Sent,
-                Stage::Answered(_) => Memory::Answered,
-                Stage::Saved(_) => Memory::Saved,
-            },
-            Some(_) | None => Memory::Nothing,
-        }
+        Own::memory(self.pages().own.get(uid).map(|entry| &entry.own), number)
     }
 
     /// The answer in hand.
     pub fn reply(&self, uid: &str, number: i64) -> Option<Reply> {
-        match self.pages().own.get(uid) {
-            Some(Own { number: n, stage: Stage::Answered(reply), .. }) if *n == number => Some(reply.clone()),
-            Some(_) | None => None,
-        }
+        self.pages().own.get(uid).and_then(|entry| entry.own.answer(number)).cloned()
     }
 
     /// For how long somebody else's attempt has been seen unchanged; the first look starts the count.
@@ -134,8 +176,9 @@ impl Journal {
 }
 
 impl Pages {
-    fn note(&mut self, owner: &Owner, number: i64, stage: Stage) {
-        self.own.insert(owner.uid.clone(), Own { owner: owner.clone(), number, stage });
+    fn note(&mut self, owner: &Owner, number: i64, stage: Stage<Reply>, saved: Option<Instant>) {
+        let entry = Entry { owner: owner.clone(), own: Own { number, stage }, saved };
+        self.own.insert(owner.uid.clone(), entry);
     }
 }
 

@@ -3,8 +3,9 @@
 //! Every write is a merge patch that carries the `resourceVersion` of the object it was decided from, so
 //! that the API server refuses it (409) when anybody wrote in between. A patch without one cannot be built.
 
+use super::ownership::{Ownership, holds, ownership, owns};
 use super::{Error, answer, bounded, found};
-use crate::api::invocation::{Attempt, AttemptState, Payload, SUBMITTED_AS};
+use crate::api::invocation::{Payload, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
@@ -130,10 +131,10 @@ pub enum Recorded {
     Unwritten(Error),
 }
 
-/// Writes the claim `status` (which holds attempt `number` of `holder`) and finds out who owns it.
+/// Writes the claim `status` (which holds attempt `number` of this process) and finds out who owns it.
 ///
 /// A conflict, an error or a lost answer says nothing about who won: the object is then read live, and the
-/// attempt is ours if it carries our holder and `unsent` says that this process has not sent it.
+/// attempt is ours if it holds what we claimed and `unsent` says that this process has not sent it.
 ///
 /// # Errors
 /// When the API server had trouble of its own, or did not answer, and the attempt is not ours: a later reconcile finds
@@ -143,21 +144,11 @@ pub async fn claim(
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
     number: i64,
-    holder: &str,
     unsent: impl Fn() -> bool,
 ) -> Result<Claimed, Error> {
     let _room = room(object).await;
     let expires = clock::monotonic() + SEND_WINDOW;
-    let ours = |fresh: &FunctionInvocation| {
-        fresh.uid() == object.uid()
-            && attempt(fresh).is_some_and(|a| {
-                a.number == Some(number)
-                    && a.holder.as_deref() == Some(holder)
-                    && a.state == Some(AttemptState::Claimed)
-            })
-            && fresh.status.as_ref().is_some_and(|s| s.outcome.is_none())
-            && unsent()
-    };
+    let ours = |fresh: &FunctionInvocation| owns(object, fresh, status, unsent());
     let proof = |object| Claimed::Ours(Box::new(Claim { object, number, expires }));
     match patch(namespaced(client, object)?, object, status).await {
         Ok(fresh) if ours(&fresh) => Ok(proof(fresh)),
@@ -304,54 +295,13 @@ pub async fn record(
         tried = true;
         match get(client, &object).await.map(|live| live.map(slim)) {
             Ok(None) => return Recorded::Gone,
-            Ok(Some(fresh)) => match still_ours(&object, &fresh, &status) {
+            Ok(Some(fresh)) => match ownership(&object, &fresh, &status) {
                 Ownership::Ours => live = Some(fresh),
                 Ownership::Written => return Recorded::Done(Box::new(fresh)),
                 Ownership::Lost(why) => return Recorded::TooLate(why),
             },
             Err(error) => tracing::debug!(%error, "looking at an object whose record failed"),
         }
-    }
-}
-
-/// Whether an object holds what was written of its attempt.
-fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
-    attempt(object).map(|a| a.state) == status.attempt.as_ref().map(|a| a.state)
-}
-
-/// Whose an attempt is, when its answer is to be recorded.
-enum Ownership {
-    /// Ours, and open for what we know.
-    Ours,
-    /// What we know is there already: an earlier try went through and its answer was lost.
-    Written,
-    /// No longer ours.
-    Lost(&'static str),
-}
-
-fn still_ours(
-    mine: &FunctionInvocation,
-    fresh: &FunctionInvocation,
-    status: &FunctionInvocationStatus,
-) -> Ownership {
-    if mine.uid() != fresh.uid() {
-        return Ownership::Lost("the object was deleted, and another has its name");
-    }
-    let (Some(claimed), Some(stands)) = (attempt(mine), attempt(fresh)) else {
-        return Ownership::Lost("the attempt is gone from the object");
-    };
-    if claimed.number != stands.number || claimed.holder != stands.holder {
-        return Ownership::Lost("another attempt was made meanwhile");
-    }
-    let outcome = fresh.status.as_ref().and_then(|s| s.outcome);
-    let wanted = status.attempt.as_ref().and_then(|a| a.state);
-    match stands.state {
-        Some(AttemptState::Claimed) | None if outcome.is_none() => Ownership::Ours,
-        // Somebody else contradicts an acceptance that we saw: ours counts, or it would be sent again.
-        _ if wanted == Some(AttemptState::Accepted) && outcome.is_none() => Ownership::Ours,
-        state if state == wanted => Ownership::Written,
-        Some(AttemptState::Ambiguous) if outcome.is_none_or(|o| !o.is_final()) => Ownership::Ours,
-        _ => Ownership::Lost("the attempt was resolved meanwhile"),
     }
 }
 
@@ -402,10 +352,6 @@ pub async fn write_provider(
         AnyProvider::Namespaced(own) => patch(namespaced(client, &**own)?, &**own, status).await.map(drop),
         AnyProvider::Cluster(shared) => patch(Api::all(client.clone()), &**shared, status).await.map(drop),
     }
-}
-
-fn attempt(object: &FunctionInvocation) -> Option<&Attempt> {
-    object.status.as_ref().and_then(|status| status.attempt.as_ref())
 }
 
 fn namespaced<K>(client: &Client, object: &K) -> Result<Api<K>, Error>

@@ -319,7 +319,7 @@ async fn claim(
 ) -> Result<Result<Claim, Action>, Error> {
     let wanted = record::claimed(&context.view(object), number, &context.holder, target, context.now());
     let unsent = || context.journal.memory(&uid(object), number) == Memory::Nothing;
-    match status::claim(&context.clients.calls, object, &wanted, number, &context.holder, unsent).await? {
+    match status::claim(&context.clients.calls, object, &wanted, number, unsent).await? {
         Claimed::Ours(claim) => {
             context.failures.clear(&uid(object));
             Ok(Ok(*claim))
