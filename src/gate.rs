@@ -212,7 +212,9 @@ impl Gate {
             .filter(|(uid, stage)| !is_in(stage) && !wanted(uid))
             .map(|(uid, _)| uid.clone())
             .collect();
-        gone.iter().for_each(|uid| self.forget(uid));
+        for uid in gone {
+            self.forget(&uid);
+        }
     }
 
     /// Calls as many out of the line as there is room for, in fair order. Each has two seconds to enter; then its

@@ -4,6 +4,7 @@ mod accepted;
 mod histories;
 mod origin;
 
+use super::record::Room;
 use super::*;
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{
@@ -256,7 +257,6 @@ fn a_status_that_does_not_fit_is_cut_to_what_decides() {
     let status =
         Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&reply, at(2)).status;
     let size = |room| serde_json::to_string(&record::fitted(status.clone(), room)).unwrap().len();
-    use record::Room;
     assert_eq!(record::fitted(status.clone(), Room::Enough), status);
     assert!(size(Room::Enough) > 12_000);
     assert!(size(Room::Little) < 3000, "{}", size(Room::Little));

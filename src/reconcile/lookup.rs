@@ -18,6 +18,7 @@ use functiongraph::{FunctionUrn, Listed};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -149,9 +150,9 @@ fn evidence(
     };
     let named = !shared && !ids.is_empty() && ids.len() <= CANDIDATES;
     let request_ids: Vec<String> = if named { ids.into_iter().collect() } else { Vec::new() };
-    let names = if named { format!(": {}", request_ids.join(", ")) } else { String::new() };
+    let listed = if named { format!(": {}", request_ids.join(", ")) } else { String::new() };
     let mut sentence = format!(
-        "{list}, read at {}, shows {count} from {} to {}{names}.",
+        "{list}, read at {}, shows {count} from {} to {}{listed}.",
         time(read),
         time(window.start),
         time(window.end)
@@ -164,9 +165,10 @@ fn evidence(
     }
     if skew > SKEW {
         let skew = skew.as_secs();
-        sentence.push_str(&format!(
+        let _ = write!(
+            sentence,
             " FunctionGraph's clock and the operator's differ by {skew} s, so the request may be outside of that time."
-        ));
+        );
     }
     Evidence { request_ids, sentence }
 }
