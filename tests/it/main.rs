@@ -43,6 +43,7 @@ mod metrics;
 mod moved;
 mod payload;
 mod policy;
+mod ports;
 mod preflight;
 mod proof;
 mod queued;

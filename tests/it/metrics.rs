@@ -11,10 +11,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 18] = [
+const DOCUMENTED: [&str; 19] = [
     "build_info",
     "ready",
     "provider_ready",
+    "providers_without_series",
     "acceptance_seconds_count",
     "invocations_total",
     "attempts_total",
@@ -92,7 +93,7 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     world.invoke("private-lost", lost).await;
     world.says("private-lost", Reason::WaitingForProvider).await;
 
-    let url = format!("{}/metrics", operator.admin().await);
+    let url = format!("http://{}/metrics", operator.metrics().await);
     let answer = reqwest::get(url).await.unwrap();
     let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
@@ -208,6 +209,10 @@ async fn health_is_told_apart_from_readiness_and_nothing_else_is_served() {
     assert_eq!(operator.ask("/readyz").await, (200, "ok\n".into()));
     assert_eq!(operator.ask("/").await.0, 404);
     assert_eq!(operator.ask("/debug/pprof").await.0, 404);
+    let elsewhere = format!("http://{}/metrics", operator.probes().await);
+    assert_eq!(reqwest::get(elsewhere).await.unwrap().status(), 404);
+    let elsewhere = format!("http://{}/readyz", operator.metrics().await);
+    assert_eq!(reqwest::get(elsewhere).await.unwrap().status(), 404);
 }
 
 #[tokio::test]

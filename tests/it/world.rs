@@ -14,6 +14,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -301,7 +302,8 @@ impl World {
         let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
         let log = self.evidence.hear(&mut command);
         let process = command
-            .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--probe-listen=127.0.0.1:0"])
+            .args(["--metrics-listen=127.0.0.1:0"])
             .args(["--secret-poll-seconds=1", "--kubeconfig"])
             .arg(kubeconfig)
             .args(place)
@@ -337,14 +339,27 @@ pub struct Operator {
 // === impl Operator ===
 
 impl Operator {
-    /// The address of its admin server, once it has logged it.
-    pub async fn admin(&self) -> String {
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
+    /// Where it answers probes.
+    pub async fn probes(&self) -> SocketAddr {
+        self.address("probes").await
+    }
+
+    /// Where it answers scrapes.
+    pub async fn metrics(&self) -> SocketAddr {
+        self.address("metrics").await
+    }
+
+    /// The address that it has logged under this name, once it has.
+    async fn address(&self, of: &str) -> SocketAddr {
         let told = async {
             loop {
-                let log = self.log.text();
-                let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                if let Some(admin) = lines.find_map(|line| line["admin"].as_str().map(ToOwned::to_owned)) {
-                    return format!("http://{admin}");
+                if let Some(address) = self.log.address(of) {
+                    return address;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await; // polls a file: nothing to await
             }
@@ -352,10 +367,10 @@ impl Operator {
         within(told).await
     }
 
-    /// The answer of its admin server: status and text.
+    /// The answer of its port for probes, or for `/metrics` of that for metrics: status and text.
     pub async fn ask(&self, path: &str) -> (u16, String) {
-        let url = format!("{}{path}", self.admin().await);
-        let answer = reqwest::get(url).await.expect("the admin server answers");
+        let address = if path == "/metrics" { self.metrics().await } else { self.probes().await };
+        let answer = reqwest::get(format!("http://{address}{path}")).await.expect("the operator answers");
         (answer.status().as_u16(), answer.text().await.expect("a text"))
     }
 
