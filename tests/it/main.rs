@@ -56,4 +56,5 @@ mod traces;
 mod types;
 mod unwritten;
 mod world;
+mod writers;
 mod wrong_clock;

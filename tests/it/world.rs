@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -286,9 +287,22 @@ impl World {
         operator
     }
 
-    /// One for the whole cluster that is at home in another namespace, without waiting until it works.
+    /// One for the whole cluster that is at home in another namespace, with the rights of the ServiceAccount that the chart
+    /// makes there, without waiting until it works.
     pub fn operator_at_home(&self, namespace: &str) -> Operator {
-        self.spawn(ADMIN, &["--own-namespace", namespace], &[], &[])
+        let admins = self.plane.kubeconfig(ADMIN).expect("a kubeconfig");
+        let config = std::fs::read_to_string(&admins).expect("a kubeconfig");
+        let (before, after) = config.rsplit_once('}').expect("the token of its user");
+        let who = json!({
+            "as": format!("system:serviceaccount:{namespace}:functiongraph-operator"),
+            "as-groups": ["system:serviceaccounts", "system:authenticated"],
+        });
+        let who = who.to_string();
+        let config = format!("{before}, {}}}{after}", &who[1..who.len() - 1]);
+        // Beside the other, because it names the authority's file without a folder.
+        let own = admins.with_file_name(format!("at-home-in-{namespace}.kubeconfig"));
+        std::fs::write(&own, config).expect("a file");
+        self.spawn_with(&own, &["--own-namespace", namespace], &[], &[])
     }
 
     fn spawn(
@@ -299,6 +313,16 @@ impl World {
         environment: &[(&str, OsString)],
     ) -> Operator {
         let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
+        self.spawn_with(&kubeconfig, place, flags, environment)
+    }
+
+    fn spawn_with(
+        &self,
+        kubeconfig: &Path,
+        place: &[&str],
+        flags: &[&str],
+        environment: &[(&str, OsString)],
+    ) -> Operator {
         let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
         let log = self.evidence.hear(&mut command);
         let process = command
