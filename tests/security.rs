@@ -141,6 +141,27 @@ fn t15_every_build_is_locked_and_everything_comes_from_one_registry() {
 }
 
 #[test]
+fn t15_every_image_that_a_build_or_a_workflow_runs_is_named_by_digest() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let dockerfile = read("Dockerfile");
+    let images = dockerfile.lines().filter(|line| line.starts_with("FROM ") || line.starts_with("ARG "));
+    for line in images.filter(|line| line.contains('/')) {
+        assert!(line.contains("@sha256:"), "Dockerfile: {line}");
+    }
+    let mut workflows = Vec::new();
+    files(&root().join(".github/workflows"), "yml", &mut workflows);
+    for path in workflows {
+        let text = fs::read_to_string(&path).unwrap();
+        for line in text.lines().map(str::trim) {
+            let (creates, names) = (line.contains("buildx create"), line.starts_with("BUILDKIT:"));
+            let is_pinned = line.contains("image=$BUILDKIT") || line.contains("@sha256:");
+            assert!(!(creates || names) || is_pinned, "{}: {line}", path.display());
+            assert!(!line.contains("docker run"), "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
 fn t06_nothing_that_unpacks_answers_is_linked() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();
     for name in ["async-compression", "brotli", "tower-http-compression"] {
