@@ -16,10 +16,10 @@ use tokio::sync::Mutex;
 /// What callers must be allowed to get.
 const PATH: &str = "/metrics";
 
-/// How long an answer of the API server holds: so long may somebody go on who is not allowed any more.
+/// How long the operator uses an answer of the API server. A client whose rights end keeps its access for at most this long.
 const VERDICT_TTL: Duration = Duration::from_secs(30);
 
-/// Callers whose verdicts are kept; beyond it the oldest is asked for again.
+/// How many verdicts the operator keeps. It drops the oldest for a new one.
 const VERDICTS: usize = 16;
 
 /// Whether a caller may; if not, the answer to give.
