@@ -82,6 +82,6 @@ LABEL org.opencontainers.image.version="${VERSION}" org.opencontainers.image.rev
 COPY --from=build /files /
 COPY --from=build-operator /functiongraph-operator /
 USER 65532:65532
-EXPOSE 8080
+EXPOSE 8080 8081
 ENTRYPOINT ["/functiongraph-operator"]
 CMD ["run"]

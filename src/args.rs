@@ -42,6 +42,7 @@ pub struct Crd {
 
 /// Flags of `run`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Run {
     /// The kubeconfig to use. Leave it out in a cluster, and at a desk where KUBECONFIG or ~/.kube/config is
     /// the right one.
@@ -74,10 +75,19 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_REFUSED_NETWORKS", value_delimiter = ',')]
     pub refused_networks: Vec<IpNet>,
 
-    /// Where /healthz, /readyz and /metrics are served. Change it when the port is taken; port 0 takes any
-    /// free one and logs which.
-    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_ADMIN_LISTEN", default_value = "0.0.0.0:8080")]
-    pub admin_listen: SocketAddr,
+    /// Where /healthz and /readyz are served. Change it when the port is taken; port 0 takes any free one and logs
+    /// which.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_PROBE_LISTEN", default_value = "0.0.0.0:8081")]
+    pub probe_listen: SocketAddr,
+
+    /// Where /metrics is served. Change it when the port is taken; port 0 takes any free one and logs which.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METRICS_LISTEN", default_value = "0.0.0.0:8080")]
+    pub metrics_listen: SocketAddr,
+
+    /// Answer scrapes only if they carry the bearer token of somebody whom the cluster allows to `get` the URL /metrics.
+    /// The operator then needs `create` on tokenreviews and subjectaccessreviews.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METRICS_AUTH")]
+    pub metrics_auth: bool,
 
     /// JSON log lines for machines, or text for people.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]

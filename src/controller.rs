@@ -3,6 +3,7 @@
 mod background;
 mod invocations;
 mod numbers;
+mod ports;
 mod providers;
 mod watches;
 
@@ -18,26 +19,24 @@ use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight, tokens};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
-use crate::{admin, clock, telemetry};
+use crate::{clock, telemetry};
 use background::background;
 use futures::future;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
+use ports::Ports;
 use providers::Shelf;
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use watches::Watches;
 
 /// How often it is checked again what was missing at the start.
 const PREFLIGHT: Duration = Duration::from_secs(5);
-
-/// How long the admin server may take for its last answers.
-const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
@@ -56,9 +55,16 @@ pub enum Error {
     /// The client built from it.
     #[error("the Kubernetes configuration cannot be used")]
     Client(#[source] kube::Error),
-    /// The admin server.
-    #[error("cannot listen on {0}: choose another --admin-listen")]
-    Listen(std::net::SocketAddr, #[source] std::io::Error),
+    /// A port of its own.
+    #[error("cannot listen on {address}: choose another {flag}")]
+    Listen {
+        /// The flag that says where.
+        flag: &'static str,
+        /// What it says.
+        address: SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// Traces.
     #[error("--otlp-endpoint cannot be used: it is the base URL of a collector, as in http://collector:4318")]
     Traces(#[source] opentelemetry_otlp::ExporterBuildError),
@@ -144,21 +150,24 @@ pub async fn run(args: Run) -> Result<(), Error> {
         broken: OnceLock::new(),
         options: options(&args, own_namespace),
     });
-    let listener =
-        TcpListener::bind(args.admin_listen).await.map_err(|e| Error::Listen(args.admin_listen, e))?;
-    let address = listener.local_addr().map_or_else(|_| args.admin_listen.to_string(), |a| a.to_string());
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), holder, admin = address, "starting");
-    let stop_admin = CancellationToken::new();
+    let ports = Ports::listen(&args)?;
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        holder,
+        probes = %ports.probe_address,
+        metrics = %ports.metrics_address,
+        "starting"
+    );
     let missing = {
         let (readiness, watches) = (readiness.clone(), watches.clone());
         move || [readiness.get(), watches.silent()].concat()
     };
-    let metrics = {
+    let numbers = {
         let (context, missing, watches) = (Arc::clone(&context), missing.clone(), watches.clone());
         let (unfinished, unknown) = (invocation_store.clone(), unknown_store.clone());
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
-    let admin = tokio::spawn(admin::serve(listener, missing, metrics, stop_admin.clone()));
+    let ports = ports.serve(&args, &context, missing, numbers);
 
     let stores = Stores {
         own: Shelf { writer: provider_writer, listed: CancellationToken::new() },
@@ -179,9 +188,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
             }
         }
     }
-    stop_admin.cancel();
-    // Who is in the middle of a request could make it last for ever.
-    let _ = tokio::time::timeout(LAST_ANSWERS, admin).await;
+    ports.stop().await;
     let last_traces = Arc::clone(&context);
     let _ = tokio::task::spawn_blocking(move || last_traces.traces.stop()).await;
     tracing::info!("stopped");
@@ -200,8 +207,7 @@ struct Stores {
 /// All parts at work, from the first list to the end of the drain.
 async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches: Watches, stores: Stores) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
-    let namespace = args.namespace.as_deref();
-    if !wait_for_preflight(context, namespace, readiness).await {
+    if !wait_for_preflight(args, context, readiness).await {
         return;
     }
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
@@ -288,14 +294,15 @@ fn on_signals() -> Result<CancellationToken, Error> {
 }
 
 /// Waits until nothing is missing; false if it is time to stop.
-async fn wait_for_preflight(context: &Context, namespace: Option<&str>, readiness: &Readiness) -> bool {
+async fn wait_for_preflight(args: &Run, context: &Context, readiness: &Readiness) -> bool {
+    let namespace = args.namespace.as_deref();
     loop {
         let marks = context.options.restore_guard;
         let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
             Ok(missing) if missing.is_empty() => {
                 // A courtesy: not to know whether it is missing is no trouble either.
-                for missing in preflight::missed(&context.clients.calls, namespace).await.unwrap_or_default()
-                {
+                let missed = preflight::missed(&context.clients.calls, namespace, args.metrics_auth).await;
+                for missing in missed.unwrap_or_default() {
                     tracing::warn!(missing, "works without it, and tells less");
                 }
                 readiness.set(vec!["reading the objects".into()]);

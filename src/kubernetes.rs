@@ -19,6 +19,7 @@ pub mod payload;
 pub mod preflight;
 pub mod providers;
 pub mod requests;
+pub mod reviews;
 pub mod secrets;
 pub mod status;
 pub mod time;

@@ -13,7 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Cli::parse().command {
-        Command::Run(args) => controller::run(*args).await.map_err(Into::into),
+        Command::Run(args) => Box::pin(controller::run(*args)).await.map_err(Into::into),
         Command::Crd(args) => definitions::write(args.output_dir.as_deref()).map_err(Into::into),
     };
     match result {

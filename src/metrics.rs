@@ -3,6 +3,9 @@
 
 mod labels;
 mod reading;
+mod scrape;
+#[cfg(test)]
+mod tests;
 
 pub use reading::{ProviderNow, Reading};
 
@@ -10,7 +13,6 @@ use crate::api::invocation::{ErrorClass, Outcome};
 use labels::{
     ClassLabels, CodeLabels, OutcomeLabels, ProviderLabels, ReasonLabels, TraceLabels, WatchLabels,
 };
-use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +27,12 @@ use std::time::Duration;
 
 /// The label of providers that do not exist: anybody can name them, and no real name has parentheses.
 const MISSING: &str = "(missing)";
+
+/// The label of providers without series of their own.
+const OTHERS: &str = "(others)";
+
+/// Providers with series of their own: each costs up to 135, and anybody who may create providers makes them.
+const PROVIDERS: usize = 100;
 
 /// Every way to end.
 const OUTCOMES: [Outcome; 5] =
@@ -73,6 +81,7 @@ pub struct Metrics {
     provider_ready: Family<ReasonLabels, Gauge>,
     expiration: Family<ProviderLabels, Seconds>,
     not_renewed: Family<ProviderLabels, Gauge>,
+    without_series: Gauge,
     ready: Gauge,
     conflicts: Counter,
     lost: Counter,
@@ -80,7 +89,7 @@ pub struct Metrics {
     reconcile_errors: Counter,
     watch_errors: Family<WatchLabels, Counter>,
     watch_silence: Family<WatchLabels, Seconds>,
-    /// The providers with counters, to drop those of the ones that are gone.
+    /// The providers with series of their own, at most [`PROVIDERS`].
     counted: Mutex<HashSet<String>>,
 }
 
@@ -105,6 +114,7 @@ impl Default for Metrics {
             provider_ready: Family::default(),
             expiration: Family::default(),
             not_renewed: Family::default(),
+            without_series: Gauge::default(),
             ready: Gauge::default(),
             conflicts: Counter::default(),
             lost: Counter::default(),
@@ -174,6 +184,11 @@ impl Metrics {
             "provider_ready",
             "1 for a provider that can be used, 0 for one that cannot, and why",
             self.provider_ready.clone(),
+        );
+        r.register(
+            "providers_without_series",
+            "Providers that are counted together as (others)",
+            self.without_series.clone(),
         );
         r.register(
             "credential_expiration_timestamp_seconds",
@@ -280,120 +295,6 @@ impl Metrics {
     /// A watch broke and is taken up again.
     pub fn watch_broke(&self, watch: &'static str) {
         self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
-    }
-
-    /// The text for a scrape, with gauges as of now.
-    pub fn text(&self, now: &Reading) -> String {
-        // One reader at a time, from the gauges on: another must not see them half written.
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        self.show(now);
-        self.keep(now.providers.iter().map(|provider| provider.name.as_str()).collect());
-        let mut out = String::new();
-        if text::encode(&mut out, &registry).is_err() {
-            tracing::warn!("the metrics could not be written");
-        }
-        out
-    }
-
-    fn show(&self, now: &Reading) {
-        let size = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
-        // What is gone must not go on telling its last value.
-        for gauge in [
-            &self.in_flight,
-            &self.waiting,
-            &self.throttled,
-            &self.not_renewed,
-            &self.unknown,
-            &self.followed,
-        ] {
-            gauge.clear();
-        }
-        for gauge in [&self.rate, &self.expiration, &self.pending_oldest] {
-            gauge.clear();
-        }
-        self.provider_ready.clear();
-        self.ready.set(now.ready.into());
-        for (watch, silence) in &now.silences {
-            self.watch_silence.get_or_create(&WatchLabels { watch }).set(silence.as_secs_f64());
-        }
-        for provider in &now.providers {
-            let labels = labels(&provider.name);
-            self.in_flight.get_or_create(&labels).set(size(provider.in_flight));
-            self.waiting.get_or_create(&labels).set(size(provider.waiting));
-            self.throttled.get_or_create(&labels).set(provider.held.into());
-            self.rate.get_or_create(&labels).set(provider.rate);
-            self.not_renewed.get_or_create(&labels).set(provider.not_renewed.into());
-            if let Some(end) = provider.expires_at {
-                self.expiration.get_or_create(&labels).set(end.as_duration().as_secs_f64());
-            }
-            let labels = ReasonLabels { provider: provider.name.clone(), reason: provider.reason.as_str() };
-            self.provider_ready.get_or_create(&labels).set(provider.ready.into());
-        }
-        let known: HashSet<_> = now.providers.iter().map(|provider| provider.name.as_str()).collect();
-        let label = |name: &str| labels(if known.contains(name) { name } else { MISSING });
-        for (name, count) in &now.waiting_for_none {
-            self.waiting.get_or_create(&label(name)).inc_by(size(*count));
-        }
-        for (provider, age) in &now.oldest {
-            let gauge = self.pending_oldest.get_or_create_owned(&label(provider));
-            gauge.set(gauge.get().max(*age));
-        }
-        for (gauge, counts) in [(&self.followed, &now.followed), (&self.unknown, &now.unknown)] {
-            for (provider, count) in counts {
-                gauge.get_or_create(&label(provider)).inc_by(size(*count));
-            }
-        }
-    }
-
-    /// Notes that a provider has counters.
-    fn counting(&self, provider: &str) -> String {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        if !counted.contains(provider) {
-            counted.insert(provider.to_owned());
-        }
-        provider.to_owned()
-    }
-
-    /// Keeps the counters of these providers, from 0 on, and drops all others.
-    fn keep(&self, known: HashSet<&str>) {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
-        counted.retain(|provider| {
-            let stays = known.contains(provider.as_str());
-            if !stays {
-                self.forget(provider);
-            }
-            stays
-        });
-        for provider in known {
-            counted.insert(provider.to_owned());
-            self.begin(provider);
-        }
-    }
-
-    fn begin(&self, provider: &str) {
-        for outcome in OUTCOMES {
-            let labels = OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() };
-            let _ = self.invocations.get_or_create(&labels);
-        }
-        for class in CLASSES {
-            let labels = ClassLabels { provider: provider.into(), class: class_name(class) };
-            let _ = self.attempts.get_or_create(&labels);
-        }
-        let _ = self.list_requests.get_or_create(&labels(provider));
-    }
-
-    fn forget(&self, provider: &str) {
-        for outcome in OUTCOMES {
-            self.invocations.remove(&OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() });
-        }
-        for class in CLASSES {
-            self.attempts.remove(&ClassLabels { provider: provider.into(), class: class_name(class) });
-        }
-        for code_class in CODES {
-            self.request_duration.remove(&CodeLabels { provider: provider.into(), code_class });
-        }
-        self.acceptance.remove(&labels(provider));
-        self.list_requests.remove(&labels(provider));
     }
 }
 

@@ -10,13 +10,13 @@ readonly CHART=../charts/functiongraph-operator
 
 # What a careful platform team sets: the scanners judge this, and kubeconform the rest too.
 readonly CAREFUL=(
-    --set 'replicaCount=2,networkPolicy.enabled=true'
+    --set 'replicaCount=2'
     --set "image.digest=sha256:$(printf '0%.0s' {1..64})"
 )
 readonly ALL=(
     "${CAREFUL[@]}"
     --set 'defaultProvider.secretName=functiongraph,defaultProvider.region=eu-de,crds.install=false'
-    --set 'metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true'
+    --set 'metrics.auth.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true'
     --set 'settings.tokenAudience=a,rbac.tokenServiceAccounts[0].namespace=a,rbac.tokenServiceAccounts[0].names={a}'
     --set 'projectedTokens[0].path=a,projectedTokens[0].audience=a'
 )

@@ -5,10 +5,13 @@
 #   tools/release.sh set <version>    write it everywhere, and date the changelog
 #   tools/release.sh check            fail with a sentence for everything that is not as a release wants it
 #   tools/release.sh notes            print what the changelog says of this version
+#   tools/release.sh chart <repository>@sha256:<digest> <folder>
+#                                     write the chart as it is released, which installs that image, into a new folder
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly CHART=charts/functiongraph-operator/Chart.yaml
+readonly USAGE='usage: tools/release.sh version | set <version> | check | notes | chart <repository>@sha256:<digest> <folder>'
 readonly NUMBER='[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?'
 
 say() { printf '%s\n' "$*" >&2; }
@@ -93,10 +96,22 @@ check() {
     say "This commit can be released as $v. What remains: make check; then docs/releasing.md from \"Tag\" on."
 }
 
+# A tag can be moved, a digest cannot.
+chart() {
+    local image=$1 folder=$2
+    [[ $image =~ ^[a-z0-9./:_-]+@sha256:[0-9a-f]{64}$ ]] || die "$image is no image by digest: expected <repository>@sha256:<64 hexadecimal digits>"
+    [ ! -e "$folder" ] || die "$folder exists already: give a folder that does not"
+    mkdir -p "$(dirname "$folder")"
+    cp -RL "$(dirname "$CHART")" "$folder" # with the files that files/crds links to
+    sed -i.old -E "s|^  repository: .*|  repository: ${image%@*}|; s|^  digest: .*|  digest: ${image#*@}|" "$folder/values.yaml"
+    rm "$folder/values.yaml.old"
+}
+
 case ${1-} in
     version) version ;;
     notes) notes ;;
     check) check ;;
-    set) set_version "${2:?usage: tools/release.sh set <version>}" ;;
-    *) die "usage: tools/release.sh version | set <version> | check | notes" ;;
+    set) set_version "${2:?$USAGE}" ;;
+    chart) chart "${2:?$USAGE}" "${3:?$USAGE}" ;;
+    *) die "$USAGE" ;;
 esac

@@ -202,9 +202,10 @@ impl Stage {
     fn start(&self, flags: &[&str]) -> Operator {
         // A free port of the moment; nobody else on this machine is after it.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let admin = format!("127.0.0.1:{port}");
+        let probes = format!("127.0.0.1:{port}");
         let process = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
-            .args(["run", "--allowed-endpoint-hosts=localhost", "--log=warn", "--admin-listen", &admin])
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--log=warn", "--probe-listen", &probes])
+            .arg("--metrics-listen=127.0.0.1:0")
             .arg("--kubeconfig")
             .arg(self.plane.kubeconfig(control_plane::ADMIN).expect("a kubeconfig"))
             .args(flags)
@@ -212,7 +213,7 @@ impl Stage {
             .kill_on_drop(true)
             .spawn()
             .expect("the operator starts");
-        Operator { process, admin }
+        Operator { process, probes }
     }
 
     /// Waits until every object of the namespace has an outcome.
@@ -296,7 +297,7 @@ impl Stage {
 /// An operator process.
 pub struct Operator {
     process: Child,
-    admin: String,
+    probes: String,
 }
 
 /// Memory in MiB.
@@ -306,7 +307,7 @@ pub struct Memory {
 
 impl Operator {
     pub async fn ready(&mut self) {
-        let url = format!("http://{}/readyz", self.admin);
+        let url = format!("http://{}/readyz", self.probes);
         while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
             assert!(self.process.try_wait().unwrap().is_none(), "the operator ended");
             tokio::time::sleep(Duration::from_millis(5)).await;

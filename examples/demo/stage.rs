@@ -5,7 +5,7 @@ use control_plane::{ADMIN, AccessError, ControlPlane, Options, StartError};
 use functiongraph_emulator::{Config, Emulator};
 use functiongraph_operator::{clock, definitions};
 use std::fs::File;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -74,8 +74,9 @@ pub struct Operator {
     process: Child,
     /// Dropped, it stops the operator. Taken out of `process`, whose `wait` would drop it.
     leash: Option<ChildStdin>,
-    /// Base URL of its admin server.
-    pub admin_url: String,
+    probes: SocketAddr,
+    /// Where it serves its metrics.
+    pub metrics: SocketAddr,
     log: PathBuf,
 }
 
@@ -122,14 +123,19 @@ impl Operator {
     }
 
     fn spawn(program: &Path, kubeconfig: &Path, folder: &Path) -> io::Result<Self> {
-        // Nobody else takes the port in the moment until the operator has it.
-        let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        // Nobody else takes the ports in the moment until the operator has them.
+        let (probes, metrics) = {
+            let any = "127.0.0.1:0";
+            let (one, other) = (TcpListener::bind(any)?, TcpListener::bind(any)?);
+            (one.local_addr()?, other.local_addr()?)
+        };
         let log = folder.join("operator.log");
         let mut process = Command::new("sh")
             .args(["-c", LEASH, "operator"])
             .arg(program)
             .args(["run", "--allowed-endpoint-hosts=localhost", "--log-format=text"])
-            .arg(format!("--admin-listen={admin}"))
+            .arg(format!("--probe-listen={probes}"))
+            .arg(format!("--metrics-listen={metrics}"))
             .arg("--kubeconfig")
             .arg(kubeconfig)
             .stdin(Stdio::piped())
@@ -140,11 +146,11 @@ impl Operator {
             .kill_on_drop(true)
             .spawn()?;
         let leash = process.stdin.take();
-        Ok(Self { process, leash, admin_url: format!("http://{admin}"), log })
+        Ok(Self { process, leash, probes, metrics, log })
     }
 
     async fn ready(&mut self) -> Result<(), Error> {
-        let url = format!("{}/readyz", self.admin_url);
+        let url = format!("http://{}/readyz", self.probes);
         let start = clock::monotonic();
         loop {
             if let Some(status) = self.process.try_wait().map_err(Error::Start)? {

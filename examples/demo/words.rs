@@ -43,7 +43,7 @@ pub fn by_hand(
     let kubeconfig = plane.kubeconfig(ADMIN)?;
     let kubeconfig = kubeconfig.display();
     let ledger = emulator.admin_url().unwrap_or_default();
-    let (metrics, log) = (&operator.admin_url, operator.log().display());
+    let (metrics, log) = (operator.metrics, operator.log().display());
     Ok(format!(
         r#"
 It goes on until Ctrl-C, and tells below what you do. In another terminal, in the
@@ -71,7 +71,7 @@ Let it fail twice, and send another (more faults: crates/emulator/README.md):
     '{{"when":{{"next":2}},"action":{{"status":{{"status":503,"retryAfter":"4"}}}}}}'
 
 The operator's log      {log}
-The operator's metrics  {metrics}/metrics
+The operator's metrics  http://{metrics}/metrics
 
 "#
     ))

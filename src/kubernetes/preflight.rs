@@ -21,7 +21,7 @@ const INSTALL: &str = "install the Helm chart with crds.install=true, or kubectl
 const ANEW: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ again";
 
 /// What to do about a permission.
-const GRANT: &str = "grant what the Helm chart does in templates/rbac.yaml";
+const GRANT: &str = "grant what the Helm chart does in templates/rbac*.yaml";
 
 /// A need of the operator: group, resource, subresource, verbs.
 type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -49,12 +49,21 @@ const MARKING_NEEDS: [Need; 1] = [(api::GROUP, "functioninvocations", "", &["pat
 /// What it does not need, and tells people less without.
 const COURTESIES: [Need; 1] = [("events.k8s.io", "events", "", &["create", "patch"])];
 
-/// What is missing and not needed, one line each.
+/// What it needs besides where the API server judges who may read the metrics.
+const REVIEW_NEEDS: [Need; 2] = [
+    ("authentication.k8s.io", "tokenreviews", "", &["create"]),
+    ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]),
+];
+
+/// What is missing and not needed for the work, one line each. `reviews`: whether the API server is asked who may read the
+/// metrics.
 ///
 /// # Errors
 /// When the API server did not answer or had trouble of its own.
-pub async fn missed(client: &Client, namespace: Option<&str>) -> Result<Vec<String>, Error> {
-    permissions(client, namespace, COURTESIES).await
+pub async fn missed(client: &Client, namespace: Option<&str>, reviews: bool) -> Result<Vec<String>, Error> {
+    let mut missed = permissions(client, namespace, COURTESIES).await?;
+    missed.extend(permissions(client, None, REVIEW_NEEDS.into_iter().filter(|_| reviews)).await?);
+    Ok(missed)
 }
 
 /// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any. `marks`:

@@ -6,8 +6,8 @@ use super::tell::{
     Situation, acceptance, ambiguity, describe, execution, is_doubtful, observed, refusal, was_retried, with,
 };
 use super::{
-    Acceptance, CLOCK_SKEW, Call, Conclusion, Evidence, Executed, Reply, Resolution, Target, Trouble, View,
-    backoff, display, later, resolve,
+    Acceptance, CLOCK_SKEW, Conclusion, Evidence, Executed, Reply, Target, Trouble, View, backoff, display,
+    later, resolve,
 };
 use crate::api::condition::{ConditionStatus, Reason};
 use crate::api::invocation::{
@@ -258,11 +258,8 @@ fn again(
     let after = View { status: &status, ..*view };
     let doubtful = is_doubtful(&after);
     if view.status.outcome.is_some() {
-        // Declared Unknown by another process while we waited for the answer. It goes on only if you had it sent again
-        // meanwhile, which is right, as we know now. Else what is known can still be said.
-        if !doubtful && resolve::call(view) == Some(Call::Act(Resolution::Retry)) {
-            return resolve::resolved(view, &Resolution::Retry, now);
-        }
+        // Declared Unknown by another process while we waited for the answer. A retry cannot be taken up again from there,
+        // but what is known now can still be said.
         let conclusion = if doubtful {
             Conclusion::Unknown(None)
         } else {

@@ -32,7 +32,8 @@ impl Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
         let log = world.evidence.hear(&mut command);
         let child = command
-            .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--probe-listen=127.0.0.1:0"])
+            .args(["--metrics-listen=127.0.0.1:0"])
             .args(["--secret-poll-seconds=1", "--namespace", &world.namespace, "--kubeconfig"])
             .arg(kubeconfig)
             .kill_on_drop(true)

@@ -78,10 +78,19 @@ impl<'a> Release<'a> {
         api.logs(&pod.name_any(), &LogParams::default()).await.expect("its log")
     }
 
-    /// What it answers behind its Service; the API server reaches it there.
-    pub async fn ask(&self, path: &str) -> String {
-        let Self { name, namespace, .. } = self;
-        let url = format!("/api/v1/namespaces/{namespace}/services/http:{name}-metrics:metrics/proxy/{path}");
+    /// What a Pod of it answers to a probe; the API server reaches it there.
+    pub async fn probe(&self, path: &str) -> String {
+        let pod = self.pods().await.first().expect("a Pod").name_any();
+        self.ask(&format!("pods/{pod}:8081/proxy/{path}")).await
+    }
+
+    /// Its metrics, behind their Service.
+    pub async fn metrics(&self) -> String {
+        self.ask(&format!("services/http:{}-metrics:metrics/proxy/metrics", self.name)).await
+    }
+
+    async fn ask(&self, path: &str) -> String {
+        let url = format!("/api/v1/namespaces/{}/{path}", self.namespace);
         let request = Request::get(url).body(Vec::new()).expect("a request");
         self.machine.client.request_text(request).await.unwrap_or_else(|error| panic!("{path}: {error}"))
     }

@@ -130,9 +130,9 @@ pub async fn install(world: &World) {
 pub async fn look_around(world: &World) {
     let main = world.main();
     assert_eq!(main.ready().await, 1);
-    assert_eq!(main.ask("readyz").await, "ok\n");
-    assert_eq!(main.ask("healthz").await, "ok\n");
-    let metrics = main.ask("metrics").await;
+    assert_eq!(main.probe("readyz").await, "ok\n");
+    assert_eq!(main.probe("healthz").await, "ok\n");
+    let metrics = main.metrics().await;
     assert!(metrics.trim_end().ends_with("# EOF") && metrics.contains("functiongraph_"), "{metrics}");
 
     let pods = main.pods().await;

@@ -149,3 +149,25 @@ async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
         assert!(help.contains(&format!("[env: {name}=")), "{name}: {help}");
     }
 }
+
+#[tokio::test]
+async fn t15_a_released_chart_installs_its_image_by_digest() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("functiongraph-operator");
+    let release = async |image: &str| {
+        let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/release.sh"));
+        script.args(["chart", image]).arg(&folder);
+        output(script, "").await
+    };
+    let said = release("registry.example.com/functiongraph-operator:0.1.0").await;
+    assert!(!said.status.success() && text(&said.stderr).contains("is no image by digest"), "{said:?}");
+    let image =
+        format!("registry.example.com:5000/functiongraph-operator@sha256:{}", "0123456789abcdef".repeat(4));
+    let said = release(&image).await;
+    assert!(said.status.success(), "{}", text(&said.stderr));
+    let mut helm = Command::new(tool("helm").unwrap());
+    helm.args(["template", "fg"]).arg(&folder).args(["--namespace", "system"]);
+    let rendered = text(&output(helm, "").await.stdout);
+    assert!(rendered.contains(&format!("image: {image}\n")), "{rendered}");
+    assert!(rendered.contains("kind: CustomResourceDefinition"), "the definitions are missing: {rendered}");
+}

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -201,13 +201,17 @@ impl Log {
         std::fs::read_to_string(&self.path).expect("the log")
     }
 
+    /// The address that the operator has logged under this name, if it has.
+    pub fn address(&self, of: &str) -> Option<SocketAddr> {
+        let log = self.text();
+        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        lines.find_map(|line| line[of].as_str()?.parse().ok())
+    }
+
     /// Keeps the metrics of the operator as they are now, if it still answers.
     pub fn keep_metrics(&self) {
         let ask = || {
-            let log = self.text();
-            let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let admin = lines.find_map(|line| line["admin"].as_str()?.parse().ok())?;
-            let mut stream = TcpStream::connect_timeout(&admin, METRICS_WITHIN).ok()?;
+            let mut stream = TcpStream::connect_timeout(&self.address("metrics")?, METRICS_WITHIN).ok()?;
             stream.set_read_timeout(Some(METRICS_WITHIN)).ok()?;
             stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
             let mut text = Vec::new();

@@ -419,7 +419,8 @@ async fn t01_an_audience_that_the_api_server_takes_itself_is_refused_at_the_star
     let own = admins.with_file_name(format!("{}.kubeconfig", world.namespace));
     std::fs::write(&own, format!("{before}{{token: {}}}\n", token.trim())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
-    command.args(["run", "--admin-listen=127.0.0.1:0", "--token-audience=https://kubernetes.default.svc"]);
+    command.args(["run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"]);
+    command.args(["--token-audience=https://kubernetes.default.svc"]);
     command.arg("--kubeconfig").arg(&own);
     let said = output(command, "").await;
     assert!(!said.status.success());

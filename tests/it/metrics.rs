@@ -13,10 +13,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 19] = [
+const DOCUMENTED: [&str; 20] = [
     "build_info",
     "ready",
     "provider_ready",
+    "providers_without_series",
     "acceptance_seconds_count",
     "invocations_total",
     "attempts_total",
@@ -95,7 +96,7 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     world.invoke("private-lost", lost).await;
     world.says("private-lost", Reason::WaitingForProvider).await;
 
-    let url = format!("{}/metrics", operator.admin().await);
+    let url = format!("http://{}/metrics", operator.metrics().await);
     let answer = reqwest::get(url).await.unwrap();
     let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
     assert!(kind.starts_with("application/openmetrics-text; version=1.0.0"), "{kind}");
@@ -214,17 +215,20 @@ async fn health_is_told_apart_from_readiness_and_nothing_else_is_served() {
     assert_eq!(operator.ask("/readyz").await, (200, "ok\n".into()));
     assert_eq!(operator.ask("/").await.0, 404);
     assert_eq!(operator.ask("/debug/pprof").await.0, 404);
+    let elsewhere = format!("http://{}/metrics", operator.probes().await);
+    assert_eq!(reqwest::get(elsewhere).await.unwrap().status(), 404);
+    let elsewhere = format!("http://{}/readyz", operator.metrics().await);
+    assert_eq!(reqwest::get(elsewhere).await.unwrap().status(), 404);
 }
 
 #[tokio::test]
-async fn a_request_to_the_admin_server_that_never_ends_does_not_hold_up_the_end_of_the_operator() {
+async fn a_request_that_never_ends_does_not_hold_up_the_end_of_the_operator() {
     let world = World::new().await;
     let operator = world.operator().await;
-    let admin = operator.admin().await;
-    let mut half = TcpStream::connect(admin.trim_start_matches("http://")).await.unwrap();
+    let mut half = TcpStream::connect(operator.metrics().await).await.unwrap();
     half.write_all(b"GET /metrics HTTP/1.1\r\nHost: ").await.unwrap();
     // Connections are accepted in turn: after this answer the half of a request is in the server's hands.
-    operator.ask("/healthz").await;
+    operator.ask("/metrics").await;
     assert!(operator.stop().await.success());
     drop(half);
 }

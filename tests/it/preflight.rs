@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 /// How the operator says what to do about a permission.
-const GRANT: &str = "grant what the Helm chart does in templates/rbac.yaml";
+const GRANT: &str = "grant what the Helm chart does in templates/rbac*.yaml";
 
 /// A control plane without our definitions, for the one test that installs them step by step.
 static BARE: OnceCell<ControlPlane> = OnceCell::const_new();

@@ -57,31 +57,54 @@ fn rights<'a>(of: impl IntoIterator<Item = &'a (&'a str, &'a str, &'a str)>) -> 
     of.into_iter().flat_map(each).collect()
 }
 
-fn user_with(role: &str) -> String {
+/// The values with which the chart makes nothing that belongs to the cluster.
+const NOTHING_OF_THE_CLUSTER: &str = "watchNamespace=team,crds.install=false,statusPolicy.enabled=false";
+
+/// The role of a user who may do everything in `team` and `annex`.
+pub const EVERYTHING: &str = "cluster-admin";
+
+/// A user with the same rights whom the chart's values name as one who writes statuses.
+pub const RESTORES: &str = "restores";
+
+pub fn user_with(role: &str) -> String {
     format!("user-with-{role}")
 }
 
 pub async fn installed() -> &'static ControlPlane {
     INSTALLED
         .get_or_init(|| async {
-            let users = ["view", "edit", "admin"].map(|role| User::new(&user_with(role), &[])).to_vec();
+            let users = ["view", "edit", "admin", EVERYTHING, RESTORES];
+            let users = users.map(|role| User::new(&user_with(role), &[])).to_vec();
             let options = Options { controller_manager: true, users, ..Options::default() };
             let plane = ControlPlane::start(options).await.unwrap();
-            for name in ["team", "elsewhere"] {
+            for name in ["team", "elsewhere", "annex"] {
                 let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
                 plane.apply_yaml(&namespace.to_string()).await.unwrap();
             }
-            for role in ["view", "edit", "admin"] {
+            for (user, role, namespace) in [
+                ("view", "view", "team"),
+                ("edit", "edit", "team"),
+                ("admin", "admin", "team"),
+                (EVERYTHING, EVERYTHING, "team"),
+                (EVERYTHING, EVERYTHING, "annex"),
+                (RESTORES, EVERYTHING, "team"),
+                (RESTORES, EVERYTHING, "annex"),
+            ] {
                 let api_group = "rbac.authorization.k8s.io";
                 let binding = json!({
                     "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
-                    "metadata": {"name": role, "namespace": "team"},
-                    "subjects": [{"kind": "User", "name": user_with(role), "apiGroup": api_group}],
+                    "metadata": {"name": user, "namespace": namespace},
+                    "subjects": [
+                        {"kind": "User", "name": user_with(user), "apiGroup": api_group},
+                        {"kind": "ServiceAccount", "name": if role == EVERYTHING { "robot" } else { user }, "namespace": namespace},
+                    ],
                     "roleRef": {"kind": "ClusterRole", "name": role, "apiGroup": api_group},
                 });
                 plane.apply_yaml(&binding.to_string()).await.unwrap();
             }
-            let arguments = ["install", "fg", CHART, "--namespace", "system", "--create-namespace"];
+            let named = format!("statusPolicy.users={{{}}}", user_with(RESTORES));
+            let arguments =
+                ["install", "fg", CHART, "--namespace", "system", "--create-namespace", "--set", &named];
             helm(&plane, &arguments).await.unwrap();
             established(&plane).await;
             plane
@@ -145,8 +168,8 @@ async fn t10_the_operator_of_a_cluster_may_do_what_it_needs_and_nothing_else() {
 async fn t10_the_operator_of_one_namespace_may_do_nothing_in_any_other_or_in_the_cluster() {
     let plane = installed().await;
     let client = plane.client().unwrap();
-    let objects = rendered("elsewhere", &["--set", "watchNamespace=team,crds.install=false"]).await;
-    for kind in ["ClusterRole", "CustomResourceDefinition"] {
+    let objects = rendered("elsewhere", &["--set", NOTHING_OF_THE_CLUSTER]).await;
+    for kind in ["ClusterRole", "CustomResourceDefinition", "ValidatingAdmissionPolicy"] {
         assert!(!objects.contains(&format!("kind: {kind}")), "{objects}");
     }
     let roles = ["--set", "watchNamespace=team", "-s", "templates/rbac.yaml"];
@@ -173,7 +196,7 @@ async fn aggregated(client: &Client) {
     }
 }
 
-fn forbidden<T: std::fmt::Debug>(result: Result<T, kube::Error>, what: &str) {
+pub fn forbidden<T: std::fmt::Debug>(result: Result<T, kube::Error>, what: &str) {
     match result {
         Err(kube::Error::Api(status)) if status.code == 403 => {}
         other => panic!("{what}: {other:?}"),

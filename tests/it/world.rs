@@ -14,6 +14,8 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fmt::Debug;
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -295,9 +297,22 @@ impl World {
         operator
     }
 
-    /// One for the whole cluster that is at home in another namespace, without waiting until it works.
+    /// One for the whole cluster that is at home in another namespace, with the rights of the ServiceAccount that the chart
+    /// makes there, without waiting until it works.
     pub fn operator_at_home(&self, namespace: &str) -> Operator {
-        self.spawn(ADMIN, &["--own-namespace", namespace], &[], &[])
+        let admins = self.plane.kubeconfig(ADMIN).expect("a kubeconfig");
+        let config = std::fs::read_to_string(&admins).expect("a kubeconfig");
+        let (before, after) = config.rsplit_once('}').expect("the token of its user");
+        let who = json!({
+            "as": format!("system:serviceaccount:{namespace}:functiongraph-operator"),
+            "as-groups": ["system:serviceaccounts", "system:authenticated"],
+        });
+        let who = who.to_string();
+        let config = format!("{before}, {}}}{after}", &who[1..who.len() - 1]);
+        // Beside the other, because it names the authority's file without a folder.
+        let own = admins.with_file_name(format!("at-home-in-{namespace}.kubeconfig"));
+        std::fs::write(&own, config).expect("a file");
+        self.spawn_with(&own, &["--own-namespace", namespace], &[], &[])
     }
 
     fn spawn(
@@ -308,10 +323,21 @@ impl World {
         environment: &[(&str, OsString)],
     ) -> Operator {
         let kubeconfig = self.plane.kubeconfig(user).expect("a kubeconfig");
+        self.spawn_with(&kubeconfig, place, flags, environment)
+    }
+
+    fn spawn_with(
+        &self,
+        kubeconfig: &Path,
+        place: &[&str],
+        flags: &[&str],
+        environment: &[(&str, OsString)],
+    ) -> Operator {
         let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
         let log = self.evidence.hear(&mut command);
         let process = command
-            .args(["run", "--allowed-endpoint-hosts=localhost", "--admin-listen=127.0.0.1:0"])
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--probe-listen=127.0.0.1:0"])
+            .args(["--metrics-listen=127.0.0.1:0"])
             .args(["--secret-poll-seconds=1", "--kubeconfig"])
             .arg(kubeconfig)
             .args(place)
@@ -347,14 +373,27 @@ pub struct Operator {
 // === impl Operator ===
 
 impl Operator {
-    /// The address of its admin server, once it has logged it.
-    pub async fn admin(&self) -> String {
+    /// The number of its process.
+    pub fn pid(&self) -> u32 {
+        self.process.id().expect("it runs")
+    }
+
+    /// Where it answers probes.
+    pub async fn probes(&self) -> SocketAddr {
+        self.address("probes").await
+    }
+
+    /// Where it answers scrapes.
+    pub async fn metrics(&self) -> SocketAddr {
+        self.address("metrics").await
+    }
+
+    /// The address that it has logged under this name, once it has.
+    async fn address(&self, of: &str) -> SocketAddr {
         let told = async {
             loop {
-                let log = self.log.text();
-                let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-                if let Some(admin) = lines.find_map(|line| line["admin"].as_str().map(ToOwned::to_owned)) {
-                    return format!("http://{admin}");
+                if let Some(address) = self.log.address(of) {
+                    return address;
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await; // polls a file: nothing to await
             }
@@ -362,10 +401,10 @@ impl Operator {
         within(told).await
     }
 
-    /// The answer of its admin server: status and text.
+    /// The answer of its port for probes, or for `/metrics` of that for metrics: status and text.
     pub async fn ask(&self, path: &str) -> (u16, String) {
-        let url = format!("{}{path}", self.admin().await);
-        let answer = reqwest::get(url).await.expect("the admin server answers");
+        let address = if path == "/metrics" { self.metrics().await } else { self.probes().await };
+        let answer = reqwest::get(format!("http://{address}{path}")).await.expect("the operator answers");
         (answer.status().as_u16(), answer.text().await.expect("a text"))
     }
 
@@ -388,11 +427,6 @@ impl Operator {
     pub async fn kill(mut self) {
         self.log.keep_metrics();
         self.process.kill().await.expect("it can be killed");
-    }
-
-    /// The id of its process.
-    pub fn pid(&self) -> u32 {
-        self.process.id().expect("it runs")
     }
 
     /// Sends it a signal by name, as in `TERM`, `STOP`, `CONT`.

@@ -17,6 +17,7 @@ what older values lack or `null` takes away. */}}
   "STRICT_503" (ternary "true" "" (eq (toString $settings.strict503) "true"))
   "RESTORE_GUARD" (ternary "true" "" (eq (toString $settings.restoreGuard) "true"))
   "EVENTS_ON_SUCCESS" (ternary "true" "" (eq (toString $settings.eventsOnSuccess) "true"))
+  "METRICS_AUTH" (ternary "true" "" (eq (toString (.Values.metrics.auth).enabled) "true"))
   "LOG" $settings.log
   "LOG_FORMAT" $settings.logFormat
   "MAX_CONCURRENT_RECONCILES" $settings.maxConcurrentReconciles

@@ -1,0 +1,87 @@
+//! The operator's own ports: where they listen, and what answers there.
+
+use super::Error;
+use crate::admin;
+use crate::args::Run;
+use crate::context::Context;
+use crate::kubernetes::reviews::Reviews;
+use futures::future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The ports, while nobody answers yet.
+pub struct Ports {
+    probes: TcpListener,
+    metrics: TcpListener,
+    /// Where probes are answered.
+    pub probe_address: SocketAddr,
+    /// Where scrapes are answered.
+    pub metrics_address: SocketAddr,
+}
+
+/// The servers on the ports.
+pub struct Servers {
+    tasks: [JoinHandle<()>; 2],
+    stop: CancellationToken,
+}
+
+// === impl Ports ===
+
+impl Ports {
+    /// Listens where the flags say.
+    pub fn listen(args: &Run) -> Result<Self, Error> {
+        let (probes, probe_address) = listen("--probe-listen", args.probe_listen)?;
+        let (metrics, metrics_address) = listen("--metrics-listen", args.metrics_listen)?;
+        Ok(Self { probes, metrics, probe_address, metrics_address })
+    }
+
+    /// Answers until [`Servers::stop`]. `missing` is what keeps the operator from working, `numbers` the text for a scrape.
+    pub fn serve(
+        self,
+        args: &Run,
+        context: &Context,
+        missing: impl Fn() -> Vec<String> + Clone + Send + Sync + 'static,
+        numbers: impl Fn() -> String + Clone + Send + Sync + 'static,
+    ) -> Servers {
+        let probes = admin::probes(missing);
+        let reviews = args.metrics_auth.then(|| Arc::new(Reviews::new(context.clients.calls.clone())));
+        let allowed = move |token: Option<String>| {
+            let reviews = reviews.clone();
+            async move {
+                match reviews {
+                    Some(reviews) => reviews.may_read_metrics(token).await,
+                    None => Ok(()),
+                }
+            }
+        };
+        let metrics = admin::metrics(numbers, allowed);
+        let stop = CancellationToken::new();
+        let tasks = [
+            (self.probes, probes, admin::PROBE_CONNECTIONS),
+            (self.metrics, metrics, admin::METRICS_CONNECTIONS),
+        ]
+        .map(|(listener, app, max)| tokio::spawn(admin::serve(listener, app, max, stop.clone())));
+        Servers { tasks, stop }
+    }
+}
+
+// === impl Servers ===
+
+impl Servers {
+    /// Ends all connections.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        future::join_all(self.tasks).await;
+    }
+}
+
+/// Listens on the address of a flag, and says which one it is: that of port 0 is another.
+fn listen(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
+    let error = |source| Error::Listen { flag, address, source };
+    let listener = admin::listen(address).map_err(error)?;
+    let address = listener.local_addr().map_err(error)?;
+    Ok((listener, address))
+}
