@@ -398,6 +398,7 @@ fn line(record: Record) -> Line {
             return (request_id, None);
         }
     };
+    let error_message = error_message.map(String::from);
     let execution = Execution { status: Some(status), start_time, end_time, error_code, error_message };
     (request_id, Some(execution))
 }

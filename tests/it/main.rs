@@ -26,6 +26,7 @@ mod definitions;
 mod documents;
 mod doubt;
 mod drained;
+mod echoes;
 mod edited;
 mod endpoints;
 mod evidence;

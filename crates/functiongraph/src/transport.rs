@@ -109,15 +109,12 @@ impl Transport {
     }
 
     /// Sends a request once. `timeout` bounds the whole exchange, and at most `cap` bytes of the body are read.
-    ///
-    /// Takes the outcome of a builder, so that a request that cannot be built is an error like the others.
     pub(crate) async fn send(
         &self,
-        request: Result<Request<Bytes>, http::Error>,
+        request: Request<Bytes>,
         timeout: Duration,
         cap: usize,
     ) -> Result<Seen, SendError> {
-        let request = request.map_err(|error| SendError::not_built(&error))?;
         let request = reqwest::Request::try_from(request).map_err(|error| SendError::from_http(&error))?;
         // Outside of the exchange, so that what was seen outlives it.
         let mut seen = None;

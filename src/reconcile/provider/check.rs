@@ -147,7 +147,7 @@ fn finding(result: Result<Answer, SendError>, credential: CredentialKind) -> Fin
         // The gateway looks for the API before it looks at the credential.
         Verdict::Refused if is_of_no_api(&answer) => Finding::Proven(Proof::Unchecked { said, used: false }),
         Verdict::Refused => Finding::Proven(Proof::Restricted(said)),
-        Verdict::Unauthenticated => Finding::Refused(answer.error_message.unwrap_or(said)),
+        Verdict::Unauthenticated => Finding::Refused(answer.error_message.map_or(said, String::from)),
         Verdict::Throttled | Verdict::FunctionDisabled => nothing(
             Reason::Throttled,
             format!(
