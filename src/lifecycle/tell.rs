@@ -7,9 +7,6 @@ use crate::api::invocation::{
 };
 use jiff::Timestamp;
 
-/// The longest message of a condition, in characters: the schema allows 2,048.
-const MESSAGE: usize = 1500;
-
 /// What the conditions say.
 pub(super) enum Situation {
     /// Work goes on or waits.
@@ -35,12 +32,8 @@ pub(super) fn with(
     use ConditionType::{Accepted, Finished, Ready, Reconciling, ResolutionRefused, Stalled, Suspended};
     let refused = Condition::find(&status.conditions, ResolutionRefused).cloned();
     let doubtful = is_doubtful(&View { status: &status, ..*view });
-    let claim = |type_, status, reason, message: &str| Claim {
-        type_,
-        status,
-        reason,
-        message: message.chars().take(MESSAGE).collect(),
-    };
+    let claim =
+        |type_, status, reason, message: &str| Claim { type_, status, reason, message: message.to_owned() };
     let claims = match situation {
         Situation::Waiting(reason, message) => {
             // The reason of `Accepted` remembers an ambiguous attempt through later ones.

@@ -7,7 +7,7 @@ mod login;
 mod source;
 
 use super::{Error, guarded};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType};
+use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, fitting};
 use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
@@ -265,6 +265,8 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         Standing::NotReady(reason, message) => (ConditionStatus::False, reason, message),
         Standing::Unseen => return Ok(()),
     };
+    // An Event and the log say it too.
+    let message = fitting(&message);
     let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
     match reason {

@@ -42,6 +42,7 @@ mod logins;
 mod looks;
 mod metrics;
 mod moved;
+mod names;
 mod payload;
 mod policy;
 mod preflight;

@@ -1,7 +1,7 @@
 //! Answers that say for certain "not accepted": what fails at once, what is tried again, and when.
 
 use crate::looks::{condition, message, ready};
-use crate::world::{KEY, World};
+use crate::world::World;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::{AttemptState, ErrorClass, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, Reason};
