@@ -108,8 +108,8 @@ pub struct FunctionInvocationSpec {
     pub retry_policy: RetryPolicy,
 
     /// How long one attempt may take, headers and body together; for `Sync` that includes the execution, for
-    /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds counts as
-    /// not sent; with less than that here, the two cannot be told apart, and the attempt is in doubt.
+    /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds, or within half of
+    /// this time if that is less, counts as not sent.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,

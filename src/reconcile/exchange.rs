@@ -153,10 +153,23 @@ fn trouble(class: ErrorClass, answer: &Answer, retry_after: Option<Duration>) ->
         class,
         http_status: Some(answer.status),
         code: answer.error_code.clone(),
-        message: answer.error_message.clone().unwrap_or_default().into(),
+        message: message(answer),
         gateway_request_id: answer.gateway_request_id.clone(),
         retry_after,
     })
+}
+
+/// How the message of an answer begins that is about the time of the signature.
+pub const CLOCK: &str = "the clock of the operator differs from the service's by more than 15 minutes";
+
+/// What an answer says.
+pub fn message(answer: &Answer) -> String {
+    let said = answer.error_message.clone().map(String::from).unwrap_or_default();
+    if !answer.is_about_the_clock() {
+        return said;
+    }
+    let date = answer.date.map(|date| format!(", which says {date:.0}")).unwrap_or_default();
+    format!("{CLOCK}{date} ({}). Correct the clock of the node", said.trim_end_matches('.'))
 }
 
 /// The end of an execution that came with the answer, and as much of the result as is asked for.

@@ -10,6 +10,7 @@ mod verdict;
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::Timestamp;
 
 use crate::invocation::{Kind, Protocol};
 use crate::text::{Clean, Shown};
@@ -54,6 +55,8 @@ pub struct Answer {
     notice: Option<Notice>,
     /// How long to wait before trying again, if the answer says so. As it was said: not limited in any way.
     pub retry_after: Option<Duration>,
+    /// When it was made, by the service's clock (header `Date`).
+    pub date: Option<Timestamp>,
     /// What a synchronous invocation ended with: of a status of 200 to [`Kind::Sync`].
     pub sync: Option<SyncResult>,
 }
@@ -137,6 +140,7 @@ impl Answer {
             error_code: code.and_then(keep_id),
             error_message: message.map(|text| shown.line(&text)).filter(|text| !text.is_empty()),
             retry_after: retry_after::read(headers),
+            date: retry_after::date_of(headers),
             sync: result,
         }
     }

@@ -99,7 +99,7 @@ impl Client {
         let query = query.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let draft = Draft { query, ..Draft::new(Method::GET, protocol.functions(project_id)) };
         let request = draft.finish(&self.endpoint, Some(project_id), credential, signed_at);
-        let (seen, shown) = self.exchange(request, credential, timeout, MAX_BODY).await?;
+        let (seen, shown) = self.exchange(request, credential, signed_at, timeout, MAX_BODY).await?;
         Ok(Answer::read(Form::Notice, &seen, &shown))
     }
 
@@ -198,7 +198,7 @@ impl Client {
     async fn send(&self, call: Call<'_>, draft: Draft, cap: usize) -> Result<(Seen, Shown), SendError> {
         let Call { urn, credential, signed_at, timeout } = call;
         let request = draft.finish(&self.endpoint, Some(urn.project_id()), credential, signed_at);
-        self.exchange(request, credential, timeout, cap).await
+        self.exchange(request, credential, signed_at, timeout, cap).await
     }
 
     /// Sends a request, and says what it showed beside what was seen.
@@ -206,12 +206,18 @@ impl Client {
         &self,
         request: Result<Request<Bytes>, http::Error>,
         credential: &Credential,
+        signed_at: Timestamp,
         timeout: Duration,
         cap: usize,
     ) -> Result<(Seen, Shown), SendError> {
         let request = request.map_err(|error| SendError::not_built(&error))?;
         let shown = Shown::credential(credential).and_signature(&request);
-        Ok((self.transport.send(request, timeout, cap).await?, shown))
+        let mut seen = self.transport.send(request, timeout, cap).await?;
+        // The date of a page is evidence, and only the service's own will do.
+        if seen.status != 200 {
+            retry_after::measure_from(&mut seen.headers, signed_at);
+        }
+        Ok((seen, shown))
     }
 }
 

@@ -47,6 +47,8 @@ pub(super) enum Notice {
     InvalidToken,
     /// The access key failed too often.
     KeyLocked,
+    /// The request was signed too long ago, or in the future.
+    SignatureExpired,
 }
 
 impl Notice {
@@ -57,6 +59,7 @@ impl Notice {
         let known = [
             (Self::KeyLocked, ["ak access failed to reach the limit"].as_slice()),
             (Self::InvalidToken, &["invalid token"]),
+            (Self::SignatureExpired, &["signature", "expired"]),
             (Self::FunctionDisabled, &["function", "disabled"]),
         ];
         known.into_iter().find(|(_, words)| says(words)).map(|(notice, _)| notice)
@@ -117,6 +120,12 @@ impl Answer {
             CredentialKind::Token => self.says(Notice::InvalidToken),
         };
         by_text || self.has_gateway_code(&["0301", "0305", "0307"])
+    }
+
+    /// Whether the signature was refused for its time: the clocks of service and caller differ by more than 15 minutes.
+    #[must_use]
+    pub fn is_about_the_clock(&self) -> bool {
+        self.status == 401 && self.says(Notice::SignatureExpired)
     }
 
     /// Whether the service or its gateway says so. Its messages come with its codes, so a message without one is
