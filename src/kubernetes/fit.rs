@@ -36,7 +36,9 @@ fn cut(value: &mut Value, schema: &JSONSchemaProps) {
         Value::Array(items) => {
             items.truncate(most(schema.max_items));
             if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
-                items.iter_mut().for_each(|value| cut(value, item));
+                for value in items {
+                    cut(value, item);
+                }
             }
         }
         Value::Object(fields) => {

@@ -25,7 +25,12 @@ fn forms() -> Vec<(&'static str, String)> {
         ("escapes", each(|byte| format!("\\u{byte:04x}"))),
         (
             "folded",
-            secret.as_bytes().chunks(5).map(|part| format!("{}\n", str::from_utf8(part).unwrap())).collect(),
+            secret
+                .as_bytes()
+                .chunks(5)
+                .map(|part| str::from_utf8(part).unwrap())
+                .collect::<Vec<_>>()
+                .join("\n"),
         ),
         ("half", secret[..secret.len() / 2].to_owned()),
     ]

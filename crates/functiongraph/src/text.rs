@@ -3,7 +3,7 @@
 
 mod readings;
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -176,7 +176,8 @@ fn escaped(text: &str) -> String {
             escaped.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                escaped.push_str(&format!("\\u{unit:04x}"));
+                // Writing to a text does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
             }
         }
     }

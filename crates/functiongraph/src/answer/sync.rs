@@ -89,9 +89,8 @@ impl Read {
         Self {
             id: envelope.as_ref().and_then(|fields| body::text(fields, "request_id")),
             result: SyncResult {
-                function_error: function_error(headers, envelope.as_ref()).map(|code| {
-                    code.and_then(|code| shown.id(code)).unwrap_or_else(|| UNKNOWN_CODE.to_owned())
-                }),
+                function_error: function_error(headers, envelope.as_ref())
+                    .map(|code| shown.id(code).unwrap_or_else(|| UNKNOWN_CODE.to_owned())),
                 summary: summary(headers),
                 log: log.map(|log| shown.end(&log, MAX_LOG)).filter(|log| !log.is_empty()),
                 truncated: !complete || result.len() > body.len(),
@@ -150,8 +149,8 @@ fn result(envelope: &Map<String, Value>) -> Cow<'_, str> {
     }
 }
 
-/// The function's error, with its code if it has one: a header says so, or the status in the envelope.
-fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) -> Option<Option<String>> {
+/// Code of the function's error, empty if it has none: a header says so, or the status in the envelope.
+fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) -> Option<String> {
     let code = header(headers, ERROR_CODE).filter(|code| !code.is_empty() && code.parse() != Ok(0_i64));
     let status = envelope
         .and_then(|fields| body::text(fields, "status"))
@@ -160,7 +159,7 @@ fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) ->
     if !is_error && code.is_none() && status.is_none() {
         return None;
     }
-    Some(code.map(str::to_owned).or(status))
+    Some(code.map(str::to_owned).or(status).unwrap_or_default())
 }
 
 /// The log: of the header, which is encoded, else of the envelope, which is not.
