@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 
 pub mod condition;
 pub mod invocation;
+pub mod names;
 pub mod provider;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};

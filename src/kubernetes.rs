@@ -1,10 +1,13 @@
 //! The outside world on the Kubernetes side: every call to the API server is made from here.
 
+use crate::api::names::is_object_name;
 use activity::Activity;
 use http_body_util::BodyExt;
 use kube::client::ClientBuilder;
-use kube::{Client, Config};
+use kube::{Api, Client, Config};
 use pages::Pages;
+use serde::de::DeserializeOwned;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use time::ServerTime;
@@ -12,6 +15,7 @@ use tower::util::MapResponseLayer;
 
 pub mod activity;
 pub mod events;
+mod fit;
 pub mod namespaces;
 pub mod ownership;
 pub mod pages;
@@ -137,6 +141,17 @@ fn answer(error: &Error) -> Option<&kube::core::Status> {
         Error::Call(kube::Error::Api(status)) => Some(status),
         Error::Call(_) | Error::Timeout | Error::Incomplete(_) => None,
     }
+}
+
+/// The object of that name; `None` if there is none, or if nothing can have this name: it would be another path.
+async fn named<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    if !is_object_name(name) {
+        return Ok(None);
+    }
+    found(bounded(api.get(name)).await)
 }
 
 /// Turns the API server's own "not found" into `None`; a 404 of a proxy in between is an error.

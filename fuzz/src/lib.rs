@@ -80,10 +80,33 @@ pub fn line(input: &[u8]) -> (&[u8], &[u8]) {
 pub fn assert_fit_to_be_shown(text: &str, longest: usize) {
     assert!(text.chars().count() <= longest, "{} characters: {text:?}", text.chars().count());
     assert!(!text.chars().any(char::is_control), "control characters: {text:?}");
+    assert_obeyed_by_no_terminal(text);
+}
+
+/// Asserts that a text of several lines, which may be a function's, moves no cursor, turns no line, hides nothing and
+/// repeats no secret.
+///
+/// # Panics
+/// If it does.
+pub fn assert_obeyed_by_no_terminal(text: &str) {
+    const HIDDEN: [char; 10] = [
+        '\u{61c}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{2028}',
+        '\u{202e}',
+        '\u{2800}',
+        '\u{3164}',
+        '\u{feff}',
+        '\u{e0001}',
+        '\u{e0041}',
+    ];
+    let lines = text.replace("\r\n", "\n");
     assert!(
-        !text.contains(['\u{202e}', '\u{200b}', '\u{feff}', '\u{2028}']),
-        "invisible characters: {text:?}"
+        !lines.contains(|c: char| c.is_control() && !matches!(c, '\n' | '\t')),
+        "control characters: {text:?}"
     );
+    assert!(!text.contains(HIDDEN), "invisible characters: {text:?}");
     assert!(!text.contains(CANARY), "a secret: {text:?}");
 }
 

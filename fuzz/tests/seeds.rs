@@ -33,6 +33,7 @@ targets![
     t14_records,
     t14_retry_after,
     t14_status,
+    t20_text,
 ];
 
 fn files(folder: &str) -> Vec<PathBuf> {

@@ -188,6 +188,15 @@ pub struct Condition {
     pub message: String,
 }
 
+/// The longest message of a condition, in characters: the schema allows 2,048.
+const MESSAGE: usize = 1500;
+
+/// `message` as a condition can hold it: short enough, and without control characters.
+#[must_use]
+pub fn fitting(message: &str) -> String {
+    message.chars().take(MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 /// What a condition should say; [`Condition::put`] makes it a condition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
@@ -218,6 +227,7 @@ impl Condition {
                 let last_transition_time = Self::find(previous, type_)
                     .filter(|old| old.status == status)
                     .map_or(now, |old| old.last_transition_time);
+                let message = fitting(&message);
                 Self { type_, status, observed_generation: generation, last_transition_time, reason, message }
             })
             .collect()

@@ -1,5 +1,6 @@
 //! `FunctionInvocation`: one invocation of one function, submitted once, its answer kept in `.status`.
 
+use super::names::{NO_OBJECT_NAME, OBJECT_NAME};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -107,8 +108,8 @@ pub struct FunctionInvocationSpec {
     pub retry_policy: RetryPolicy,
 
     /// How long one attempt may take, headers and body together; for `Sync` that includes the execution, for
-    /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds counts as
-    /// not sent; with less than that here, the two cannot be told apart, and the attempt is ambiguous.
+    /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds, or within half of
+    /// this time if that is less, counts as not sent.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,
@@ -235,10 +236,12 @@ pub struct PayloadSource {
 pub struct KeyRef {
     /// The object's name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message(NO_OBJECT_NAME))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("payloadFrom is immutable: create a new FunctionInvocation"))]
     pub name: String,
     /// The key in its data.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[-._a-zA-Z0-9]+$')").message("this is not a key of a Secret or a ConfigMap: use letters, digits, '-', '_' and '.'"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("payloadFrom is immutable: create a new FunctionInvocation"))]
     pub key: String,
 }
@@ -253,6 +256,7 @@ pub struct ProviderRef {
     /// The provider's name.
     #[serde(default = "default_name")]
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message(NO_OBJECT_NAME))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable"))]
     pub name: String,
 }

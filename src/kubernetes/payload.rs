@@ -1,6 +1,6 @@
 //! Fetches an event from another object, and checks what can be checked before it is sent.
 
-use super::{Error, bounded, found};
+use super::{Error, named};
 use crate::api::invocation::{KeyRef, PayloadSource, event_version};
 use bytes::Bytes;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
@@ -96,7 +96,7 @@ pub async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> 
 async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
     let api: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     let KeyRef { name, key } = source;
-    let Some(map) = found(bounded(api.get(name)).await)? else {
+    let Some(map) = named(&api, name).await? else {
         return Ok(Found::Missing(format!(
             "ConfigMap {name} does not exist in namespace {namespace}: create it"
         )));
@@ -117,7 +117,7 @@ async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) -> R
 async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let KeyRef { name, key } = source;
-    let secret = found(bounded(api.get(name)).await)?.filter(may_be_sent);
+    let secret = named(&api, name).await?.filter(may_be_sent);
     let Some(secret) = secret else {
         return Ok(Found::Missing(format!(
             "There is no Secret {name} in namespace {namespace} that may be sent: create it with type Opaque, and have its owner label it {ALLOWED}: \"true\""

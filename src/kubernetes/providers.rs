@@ -2,6 +2,7 @@
 
 use super::{Error, bounded, found};
 use crate::api::invocation::ProviderKind;
+use crate::api::names::is_object_name;
 use crate::api::provider::Edition;
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider};
 use kube::{Api, Client};
@@ -16,6 +17,9 @@ pub async fn edition(
     namespace: &str,
     name: &str,
 ) -> Result<Option<Edition>, Error> {
+    if !is_object_name(name) {
+        return Ok(None);
+    }
     let metadata = match kind {
         ProviderKind::FunctionGraphProvider => {
             let api: Api<FunctionGraphProvider> = Api::namespaced(client.clone(), namespace);

@@ -1,6 +1,6 @@
 //! Reads one Secret: `get` only, never cached, never listed or watched.
 
-use super::{Error, bounded, found};
+use super::{Error, named};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use secrecy::zeroize::Zeroize;
@@ -30,7 +30,7 @@ pub struct Values {
 /// When the API server did not answer, had trouble of its own, or does not allow it.
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Values>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let Some(secret) = found(bounded(api.get(name)).await)? else { return Ok(None) };
+    let Some(secret) = named(&api, name).await? else { return Ok(None) };
     let is_of_kubernetes = secret.type_.is_some_and(|type_| {
         type_.starts_with("kubernetes.io/") || type_.starts_with("bootstrap.kubernetes.io/")
     });

@@ -4,7 +4,7 @@
 //! that the API server refuses it (409) when anybody wrote in between. A patch without one cannot be built.
 
 use super::ownership::{Ownership, holds, ownership, owns};
-use super::{Error, answer, bounded, found};
+use super::{Error, answer, bounded, fit, found};
 use crate::api::invocation::{Payload, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
@@ -13,7 +13,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Debug;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -366,12 +366,12 @@ where
 async fn patch<K, S>(api: Api<K>, object: &K, status: &S) -> Result<K, Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-    S: Serialize + Debug,
+    S: Serialize,
 {
     #[derive(Debug, Serialize)]
-    struct Body<'a, S> {
+    struct Body<'a> {
         metadata: Metadata<'a>,
-        status: &'a S,
+        status: Value,
     }
     #[derive(Debug, Serialize)]
     #[serde(rename_all = "camelCase")]
@@ -380,6 +380,9 @@ where
     }
     let resource_version =
         object.meta().resource_version.as_deref().ok_or(Error::Incomplete("resourceVersion"))?;
+    let mut status =
+        serde_json::to_value(status).map_err(|error| Error::Call(kube::Error::SerdeError(error)))?;
+    fit::status(&K::kind(&()), &mut status);
     let body = Body { metadata: Metadata { resource_version }, status };
     bounded(api.patch_status(&object.name_any(), &PatchParams::default(), &Patch::Merge(body))).await
 }

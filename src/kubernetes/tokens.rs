@@ -1,6 +1,7 @@
 //! OIDC tokens of this cluster: of a ServiceAccount, or from a file that the kubelet keeps.
 
 use super::{Error, bounded, found};
+use crate::api::names::is_object_name;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
@@ -31,6 +32,9 @@ pub async fn request(
     service_account: &str,
     audience: &str,
 ) -> Result<Option<SecretString>, Error> {
+    if !is_object_name(service_account) {
+        return Ok(None);
+    }
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let spec = TokenRequestSpec {
         audiences: Some(vec![audience.to_owned()]),

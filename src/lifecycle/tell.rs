@@ -7,9 +7,6 @@ use crate::api::invocation::{
 };
 use jiff::Timestamp;
 
-/// The longest message of a condition, in characters: the schema allows 2,048.
-const MESSAGE: usize = 1500;
-
 /// What the conditions say.
 pub(super) enum Situation {
     /// Work goes on or waits.
@@ -41,12 +38,8 @@ pub(super) fn with(
         _ if was_retried(view) => Reason::Resolved,
         reason => reason,
     };
-    let claim = |type_, status, reason, message: &str| Claim {
-        type_,
-        status,
-        reason,
-        message: message.chars().take(MESSAGE).collect(),
-    };
+    let claim =
+        |type_, status, reason, message: &str| Claim { type_, status, reason, message: message.to_owned() };
     let claims = match situation {
         Situation::Waiting(reason, message) => {
             vec![

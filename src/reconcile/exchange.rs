@@ -24,9 +24,6 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(15);
 /// What is kept of a function's result, in bytes.
 const RESULT: usize = 8192;
 
-/// What is kept of a function's log, in characters.
-const LOG: usize = 4096;
-
 /// Everything about a request that could fail, done before the claim.
 pub struct Prepared {
     /// Where and as whom.
@@ -94,7 +91,6 @@ pub async fn send(
         Ok(answer) => judge(context, &object.spec, kind, credential, &answer),
         Err(error) => failed(&error),
     };
-    let reply = scrub(reply, credential);
     let reply = if object.spec.has_secret_event() { without_words(reply) } else { reply };
     context.journal.answered(&owner, number, reply.clone());
     let class = class_of(&reply);
@@ -157,10 +153,23 @@ fn trouble(class: ErrorClass, answer: &Answer, retry_after: Option<Duration>) ->
         class,
         http_status: Some(answer.status),
         code: answer.error_code.clone(),
-        message: answer.error_message.clone().unwrap_or_default(),
+        message: message(answer),
         gateway_request_id: answer.gateway_request_id.clone(),
         retry_after,
     })
+}
+
+/// How the message of an answer begins that is about the time of the signature.
+pub const CLOCK: &str = "the clock of the operator differs from the service's by more than 15 minutes";
+
+/// What an answer says.
+pub fn message(answer: &Answer) -> String {
+    let said = answer.error_message.clone().map(String::from).unwrap_or_default();
+    if !answer.is_about_the_clock() {
+        return said;
+    }
+    let date = answer.date.map(|date| format!(", which says {date:.0}")).unwrap_or_default();
+    format!("{CLOCK}{date} ({}). Correct the clock of the node", said.trim_end_matches('.'))
 }
 
 /// The end of an execution that came with the answer, and as much of the result as is asked for.
@@ -178,24 +187,17 @@ fn executed(answer: &SyncResult, spec: &FunctionInvocationSpec) -> Executed {
             memory_size: summary.memory_size_mb,
             memory_used: summary.memory_used_mb,
         }),
-        log_tail: log.as_deref().filter(|_| log_tail).map(end),
+        log_tail: log.clone().filter(|_| log_tail).map(String::from),
         truncated: capture_result.then_some(cut || *truncated),
         body: capture_result.then_some(kept),
     };
     Executed { execution, result }
 }
 
-/// The beginning of a result as text, and whether there is more.
-fn beginning(body: &[u8]) -> (String, bool) {
-    let text = String::from_utf8_lossy(body);
+/// The beginning of a result, and whether there is more.
+fn beginning(text: &str) -> (String, bool) {
     let kept = &text[..text.floor_char_boundary(RESULT)];
     (kept.to_owned(), kept.len() < text.len())
-}
-
-/// The end of a log.
-fn end(log: &str) -> String {
-    let skipped = log.chars().count().saturating_sub(LOG);
-    log.chars().skip(skipped).collect()
 }
 
 fn failed(error: &SendError) -> (Reply, Signal, bool) {
@@ -219,18 +221,6 @@ pub fn class_of(reply: &Reply) -> Option<ErrorClass> {
     match reply {
         Reply::Accepted(_) => None,
         Reply::Trouble(trouble) => Some(trouble.class),
-    }
-}
-
-/// Takes the credential out of texts that will be kept, should a server have echoed it.
-fn scrub(reply: Reply, credential: &Credential) -> Reply {
-    match reply {
-        accepted @ Reply::Accepted(_) => accepted,
-        Reply::Trouble(trouble) => Reply::Trouble(Trouble {
-            message: credential.scrub(&trouble.message),
-            code: trouble.code.map(|code| credential.scrub(&code)),
-            ..trouble
-        }),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Follows executions to their end: one loop reads the service's list for all, each object writes its own.
 
 use super::Error;
-use super::exchange::signal;
+use super::exchange::{self, signal};
 use super::object::{LATER, access_of, enter, is_news, put, refuse_credential, uid, unusable};
 use super::prepare::{Hindrance, allowed, sent_to};
 use crate::api::condition::{Condition, ConditionType, Reason};
@@ -369,7 +369,7 @@ pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place
     let verdict = answer.verdict_of_call(access.credential.kind());
     let parts = [Some(answer.status.to_string()), answer.error_code.clone()];
     let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let message = answer.error_message.clone().unwrap_or_default();
+    let message = exchange::message(answer);
     let why = match message.trim_end_matches('.') {
         _ if answer.is_success() => {
             format!("FunctionGraph answered {label} with something else than was asked for.")
@@ -404,6 +404,7 @@ fn line(record: Record) -> Line {
             return (request_id, None);
         }
     };
+    let error_message = error_message.map(String::from);
     let execution = Execution { status: Some(status), start_time, end_time, error_code, error_message };
     (request_id, Some(execution))
 }

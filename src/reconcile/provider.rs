@@ -7,7 +7,7 @@ mod login;
 mod source;
 
 use super::{Error, guarded};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType};
+use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, fitting};
 use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
@@ -278,6 +278,8 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         // A pause that became longer is news, and a second more or less is none.
         (message, until.as_second() / 10)
     });
+    // An Event and the log say it too.
+    let message = fitting(&message);
     let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
     match reason {

@@ -3,9 +3,11 @@
 //! The operator knows nothing of it. A small library (`wrong_clock.c`) that the C compiler builds once for this binary
 //! stands between the operator and libc, and adds a number in a file to the wall clock.
 
-use crate::world::{Operator, World};
+use crate::world::{Operator, World, within};
+use functiongraph_operator::api::{Condition, ConditionType, FunctionGraphProvider};
 use functiongraph_operator::clock;
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::ffi::OsString;
 use std::fs::File;
@@ -103,4 +105,24 @@ async fn a_wrong_clock_shows_in_the_log_until_it_is_corrected_and_in_no_status()
             assert!((off - 2..=off).contains(&shift), "{name}: {what} by {shift} min");
         }
     }
+}
+
+#[tokio::test]
+async fn a_clock_that_the_service_does_not_accept_is_told_as_a_clock() {
+    let world = World::new().await;
+    world.provider().await;
+    let (_operator, _clock) = world.operator_with_clock(SignedDuration::from_mins(20), &[]).await;
+    let message = |provider: &FunctionGraphProvider| {
+        let conditions = &provider.status.as_ref()?.conditions;
+        Some(Condition::find(conditions, ConditionType::Ready)?.message.clone())
+    };
+    let is_told = |provider: Option<&FunctionGraphProvider>| {
+        provider.and_then(message).is_some_and(|m| m.contains("signature expired"))
+    };
+    let provider = within(await_condition(world.api(), "default", is_told)).await.unwrap().unwrap();
+    let said = message(&provider).unwrap();
+    assert!(said.contains("clock of the operator differs"), "{said}");
+    assert!(!said.contains("Secret"), "{said}");
+    let year = clock::now().strftime(", which says %Y-").to_string();
+    assert!(said.contains(&year), "the service's Date is shown: {said}");
 }

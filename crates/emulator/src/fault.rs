@@ -115,6 +115,15 @@ pub enum Action {
 }
 
 impl Action {
+    /// Puts the header of the request into a body that asks for it.
+    pub(crate) fn repeat(&mut self, authorization: &str) {
+        if let Self::Status(answer) | Self::AcceptThen(answer) = self
+            && let Some(body) = &mut answer.body
+        {
+            *body = body.replace("{authorization}", authorization);
+        }
+    }
+
     /// Whether the event is accepted in spite of the fault; only a valid submission can be.
     fn accepts(&self) -> bool {
         match self {
@@ -145,7 +154,8 @@ pub struct ErrorAnswer {
     /// The header `Retry-After`, as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// A body to send instead of the JSON with code and message.
+    /// A body to send instead of the JSON with code and message. `{authorization}` in it becomes the header of that
+    /// name of the request, as error pages of some proxies repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
     /// `Content-Type` of that body; absent: `text/html`, as proxies send.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use functiongraph::sign::AUTHORIZATION;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -9,6 +10,7 @@ use serde_json::Value;
 use crate::answer::{Answer, Reply};
 use crate::api::{Api, Door, Route};
 use crate::clock;
+use crate::fault::FaultPlan;
 use crate::functions::Target;
 use crate::issued::Scope;
 use crate::refusal::Refusal;
@@ -63,7 +65,7 @@ pub(crate) async fn serve(state: &State, request: &Request, door: Door) -> (Repl
     }
     let target = state.functions.resolve(&route);
     let call = Call { state, route: &route, request, now, target };
-    let reply = finish(state, route.api, call.function_name(), plan(&call), now).await;
+    let reply = finish(&call.state.faults, route.api, call.function_name(), request, plan(&call), now).await;
     (reply, Some(route))
 }
 
@@ -84,13 +86,17 @@ fn admit(state: &State, route: &Route, request: &Request, now: Timestamp) -> Res
 
 /// Lets the API answer, or a fault.
 async fn finish(
-    state: &State,
+    faults: &FaultPlan,
     api: Api,
     function: &str,
+    request: &Request,
     work: Result<Work<'_>, Refusal>,
     now: Timestamp,
 ) -> Reply {
-    let fault = state.faults.pick(api, function, work.is_ok());
+    let mut fault = faults.pick(api, function, work.is_ok());
+    if let Some(fault) = &mut fault {
+        fault.repeat(request.header(AUTHORIZATION).unwrap_or_default());
+    }
     if let Some(reply) = fault.as_ref().and_then(|fault| disguise::instead(fault, api)) {
         return reply;
     }

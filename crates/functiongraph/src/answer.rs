@@ -10,24 +10,20 @@ mod verdict;
 use std::time::Duration;
 
 use http::HeaderMap;
+use jiff::Timestamp;
 
 use crate::invocation::{Kind, Protocol};
-use crate::text;
+use crate::text::{Clean, Shown};
 use crate::transport::Seen;
 use body::Body;
 
 pub(crate) use body::text;
-pub use sync::{MAX_RESULT, Summary, SyncResult};
+pub use sync::{MAX_KEPT, MAX_RESULT, Summary, SyncResult};
+use verdict::Notice;
 pub use verdict::Verdict;
 
 /// Bytes of a body that are looked at; the answers of the service have some hundred. For results see [`MAX_RESULT`].
 pub const MAX_BODY: usize = 64 * 1024;
-
-/// Characters of a message that are kept.
-pub(crate) const MAX_MESSAGE: usize = 1024;
-
-/// Longest id: the API's own limit for a request id as a parameter.
-const MAX_ID: usize = 64;
 
 /// Header with the id of the invocation, sent beside or instead of the one in the body.
 const INVOCATION_ID: &str = "x-cff-request-id";
@@ -37,7 +33,7 @@ const GATEWAY_ID: &str = "x-request-id";
 
 /// An answer: the status, and whatever else could be read.
 ///
-/// All texts are on one line, without control characters, and short.
+/// All texts are [`Clean`], on one line, and short; ids hold nothing but letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// HTTP status.
@@ -53,11 +49,14 @@ pub struct Answer {
     pub error_code: Option<String>,
     /// Message of the error, at most 1024 characters; of a failure without a recognisable message, the body itself.
     /// Not a stable text.
-    pub error_message: Option<String>,
-    /// Whether `error_message` is a message, and not the body itself: only a message counts for the verdict.
-    has_message: bool,
+    pub error_message: Option<Clean>,
+    /// What the message means for the verdict, if it is a message and not the body itself. Known also of one that is
+    /// withheld.
+    notice: Option<Notice>,
     /// How long to wait before trying again, if the answer says so. As it was said: not limited in any way.
     pub retry_after: Option<Duration>,
+    /// When it was made, by the service's clock (header `Date`).
+    pub date: Option<Timestamp>,
     /// What a synchronous invocation ended with: of a status of 200 to [`Kind::Sync`].
     pub sync: Option<SyncResult>,
 }
@@ -105,20 +104,19 @@ impl Answer {
         Self::read(
             form,
             &Seen { status, headers: headers.clone(), body: kept.into(), complete },
-            str::to_owned,
+            &Shown::default(),
         )
     }
 
-    /// Reads what has been seen, with `redact` applied to every text before it is cut to its length: half a secret is
-    /// not recognised any more.
-    pub(crate) fn read(form: Form, seen: &Seen, redact: impl Fn(&str) -> String) -> Self {
+    /// Reads what has been seen. Nothing of what was `shown` to the service is kept.
+    pub(crate) fn read(form: Form, seen: &Seen, shown: &Shown) -> Self {
         let Seen { status, headers, body, complete } = seen;
         let is_success = is_success(*status);
         let beginning = body.get(..MAX_BODY).unwrap_or(body);
         let (notice, result) = match form {
             // The function's own words are not those of the service.
             Form::Result(protocol) if *status == 200 => {
-                let read = sync::Read::from_parts(protocol, headers, body, *complete, &redact);
+                let read = sync::Read::from_parts(protocol, headers, body, *complete, shown);
                 (Body { id: read.id, ..Body::default() }, Some(read.result))
             }
             Form::Result(_) | Form::Notice => (Body::read(beginning), None),
@@ -127,12 +125,12 @@ impl Answer {
         let from_header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
         // The id of a failure's body is the gateway's.
         let (invocation, gateway) = if is_success { (id, None) } else { (None, id) };
-        let keep_id = |text| self::id(text, &redact);
-        let has_message = message.is_some();
-        let is_text = !is_success && !has_message && code.is_none();
+        let keep_id = |text| shown.id(text);
+        let notice = message.as_deref().and_then(Notice::of);
+        let is_text = !is_success && message.is_none() && code.is_none();
         let message = if is_text { Some(String::from_utf8_lossy(beginning).into_owned()) } else { message };
         Self {
-            has_message,
+            notice,
             status: *status,
             request_id: invocation.and_then(keep_id).or_else(|| from_header(INVOCATION_ID).and_then(keep_id)),
             instance_id: instance.filter(|_| is_success).and_then(keep_id),
@@ -140,8 +138,9 @@ impl Answer {
                 .and_then(keep_id)
                 .or_else(|| gateway.and_then(keep_id)),
             error_code: code.and_then(keep_id),
-            error_message: message.and_then(|text| self::message(&text, &redact)),
+            error_message: message.map(|text| shown.line(&text)).filter(|text| !text.is_empty()),
             retry_after: retry_after::read(headers),
+            date: retry_after::date_of(headers),
             sync: result,
         }
     }
@@ -156,23 +155,6 @@ impl Answer {
 
 fn is_success(status: u16) -> bool {
     (200..300).contains(&status)
-}
-
-/// A text that is an id or an error code, and no secret.
-pub(crate) fn id(text: String, redact: impl Fn(&str) -> String) -> Option<String> {
-    (is_id(&text) && redact(&text) == text).then_some(text)
-}
-
-/// A message, fit to be kept; `None` if nothing is left of it.
-pub(crate) fn message(text: &str, redact: impl Fn(&str) -> String) -> Option<String> {
-    let message = text::cut(&redact(&text::clean(text)), MAX_MESSAGE).to_owned();
-    (!message.is_empty()).then_some(message)
-}
-
-/// Whether a text looks like an id or an error code rather than like something that wants to be more.
-pub(crate) fn is_id(text: &str) -> bool {
-    (1..=MAX_ID).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
 #[cfg(test)]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::{Method, Request};
 use jiff::Timestamp;
 
 use crate::answer::{Answer, Form, MAX_BODY, retry_after};
@@ -15,6 +16,7 @@ use crate::invocation::{CancelType, Invocation, Protocol};
 use crate::records::{ListQuery, Listed, MAX_PAGE, Page};
 use crate::request::Draft;
 use crate::settings::{AsyncInvokeConfig, Fetched, FunctionConfig, Settings};
+use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
@@ -55,7 +57,7 @@ impl Client {
     ///
     /// `signed_at` is the current time; the service refuses a signature more than 15 minutes old. `timeout` bounds the
     /// whole exchange; give more than the connect timeout, or a server that cannot be reached counts as interrupted.
-    /// Secrets of the credential that the answer repeats are left out of it. Needs a Tokio runtime with time and
+    /// A text of the answer that repeats something of the credential or of the signature is withheld. Needs a Tokio runtime with time and
     /// network.
     ///
     /// # Errors
@@ -71,8 +73,8 @@ impl Client {
         let form = Form::of(invocation.kind, invocation.protocol);
         let urn = invocation.urn;
         let call = Call { urn, credential, signed_at, timeout };
-        let seen = self.send(call, invocation.draft(), form.cap()).await?;
-        Ok(Answer::read(form, &seen, |text| credential.scrub(text)))
+        let (seen, shown) = self.send(call, invocation.draft(), form.cap()).await?;
+        Ok(Answer::read(form, &seen, &shown))
     }
 
     /// Asks whether the service lets this credential in, by a call that changes nothing: it lists one function of a
@@ -98,8 +100,8 @@ impl Client {
         let query = query.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let draft = Draft { query, ..Draft::new(Method::GET, protocol.functions(project_id)) };
         let request = draft.finish(&self.endpoint, Some(project_id), credential, signed_at);
-        let seen = self.transport.send(request, timeout, MAX_BODY).await?;
-        Ok(Answer::read(Form::Notice, &seen, |text| credential.scrub(text)))
+        let (seen, shown) = self.exchange(request, credential, signed_at, timeout, MAX_BODY).await?;
+        Ok(Answer::read(Form::Notice, &seen, &shown))
     }
 
     /// Lists records of asynchronous invocations of a function, newest or oldest first as the service likes.
@@ -121,12 +123,11 @@ impl Client {
         timeout: Duration,
     ) -> Result<Listed, SendError> {
         let call = Call { urn, credential, signed_at, timeout };
-        let seen = self.send(call, query.draft(urn), MAX_PAGE).await?;
-        let redact = |text: &str| credential.scrub(text);
-        let page = (seen.status == 200).then(|| Page::read(&seen.body, query.marker.as_deref(), redact));
+        let (seen, shown) = self.send(call, query.draft(urn), MAX_PAGE).await?;
+        let page = (seen.status == 200).then(|| Page::read(&seen.body, query.marker.as_deref(), &shown));
         Ok(match page.flatten() {
             Some(page) => Listed::Page(Page { date: retry_after::date_of(&seen.headers), ..page }),
-            None => Listed::Answer(Answer::read(Form::Notice, &seen, redact)),
+            None => Listed::Answer(Answer::read(Form::Notice, &seen, &shown)),
         })
     }
 
@@ -149,8 +150,8 @@ impl Client {
         timeout: Duration,
     ) -> Result<Answer, SendError> {
         let call = Call { urn, credential, signed_at, timeout };
-        let seen = self.send(call, how.draft(urn, request_id), MAX_BODY).await?;
-        Ok(Answer::read(Form::Notice, &seen, |text| credential.scrub(text)))
+        let (seen, shown) = self.send(call, how.draft(urn, request_id), MAX_BODY).await?;
+        Ok(Answer::read(Form::Notice, &seen, &shown))
     }
 
     /// Reads how the service treats asynchronous invocations of a function.
@@ -186,20 +187,38 @@ impl Client {
     }
 
     async fn fetch<T: Settings>(&self, call: Call<'_>) -> Result<Fetched<T>, SendError> {
-        let seen = self.send(call, T::draft(call.urn), MAX_BODY).await?;
-        let redact = |text: &str| call.credential.scrub(text);
+        let (seen, shown) = self.send(call, T::draft(call.urn), MAX_BODY).await?;
         let fields = (seen.status == 200).then(|| serde_json::from_slice(&seen.body).ok());
         Ok(match fields.flatten() {
-            Some(fields) => Fetched::Settings(T::read(&fields, redact)),
-            None => Fetched::Answer(Answer::read(Form::Notice, &seen, redact)),
+            Some(fields) => Fetched::Settings(T::read(&fields, &shown)),
+            None => Fetched::Answer(Answer::read(Form::Notice, &seen, &shown)),
         })
     }
 
     /// Sends what a call asks for, and reads up to `cap` bytes of the answer's body.
-    async fn send(&self, call: Call<'_>, draft: Draft, cap: usize) -> Result<Seen, SendError> {
+    async fn send(&self, call: Call<'_>, draft: Draft, cap: usize) -> Result<(Seen, Shown), SendError> {
         let Call { urn, credential, signed_at, timeout } = call;
         let request = draft.finish(&self.endpoint, Some(urn.project_id()), credential, signed_at);
-        self.transport.send(request, timeout, cap).await
+        self.exchange(request, credential, signed_at, timeout, cap).await
+    }
+
+    /// Sends a request, and says what it showed beside what was seen.
+    async fn exchange(
+        &self,
+        request: Result<Request<Bytes>, http::Error>,
+        credential: &Credential,
+        signed_at: Timestamp,
+        timeout: Duration,
+        cap: usize,
+    ) -> Result<(Seen, Shown), SendError> {
+        let request = request.map_err(|error| SendError::not_built(&error))?;
+        let shown = Shown::credential(credential).and_signature(&request);
+        let mut seen = self.transport.send(request, timeout, cap).await?;
+        // The date of a page is evidence, and only the service's own will do.
+        if seen.status != 200 {
+            retry_after::measure_from(&mut seen.headers, signed_at);
+        }
+        Ok((seen, shown))
     }
 }
 

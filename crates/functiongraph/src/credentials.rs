@@ -5,9 +5,6 @@ use secrecy::{ExposeSecret, SecretString};
 /// Longest text taken: the gateway refuses a header of more than 32 KB.
 const MAX_LENGTH: usize = 32 * 1024;
 
-/// Stands where a secret stood.
-const REDACTED: &str = "***";
-
 /// An access key or a token.
 ///
 /// # Guarantees
@@ -101,16 +98,6 @@ impl Credential {
         }
     }
 
-    /// `text` with every occurrence of a secret of this credential replaced by `***`; the id of an access key is not
-    /// a secret.
-    #[must_use]
-    pub fn scrub(&self, text: &str) -> String {
-        let mut secrets: Vec<&str> = self.secrets().into_iter().map(ExposeSecret::expose_secret).collect();
-        // The longest first: a secret inside another one must not leave the rest of it standing.
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-        secrets.into_iter().fold(text.to_owned(), |text, secret| text.replace(secret, REDACTED))
-    }
-
     /// Its secret parts, in no order.
     pub(crate) fn secrets(&self) -> Vec<&SecretString> {
         match &self.0 {
@@ -175,13 +162,5 @@ mod tests {
         let error = Credential::token(format!("{CANARY}\n")).unwrap_err();
         assert!(error.to_string().starts_with("the token holds"), "{error}");
         assert!(!format!("{error} {error:?}").contains(CANARY));
-    }
-
-    #[test]
-    fn t08_scrubbing_replaces_every_secret_and_leaves_the_id() {
-        let text = format!("ak:AKID sk:secret-key token:{CANARY} {CANARY}");
-        assert_eq!(temporary().scrub(&text), "ak:AKID sk:*** token:*** ***");
-        let nested = Credential::access_key("AKID", "abc", Some("xabcx".into())).unwrap();
-        assert_eq!(nested.scrub("xabcx abc"), "*** ***");
     }
 }

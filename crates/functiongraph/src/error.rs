@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
-use crate::text;
+use crate::text::Clean;
 
 /// Characters of a cause that are kept; certificates can make it long.
 const MAX_CAUSE: usize = 256;
@@ -71,5 +71,5 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
         last = source;
     }
     // Names in a certificate are chosen by whoever answers.
-    text::cut(&text::clean(&last.to_string()), MAX_CAUSE).to_owned()
+    Clean::line(&last.to_string()).chars().take(MAX_CAUSE).collect()
 }

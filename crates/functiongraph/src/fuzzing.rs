@@ -10,6 +10,7 @@ use crate::credentials::Credential;
 use crate::invocation::{Kind, Protocol};
 use crate::login::{Login, LoginError, projects, read};
 use crate::settings::Settings;
+use crate::text::{Clean, Shown};
 use crate::transport::Seen;
 use crate::{Answer, AsyncInvokeConfig, FunctionConfig, Page};
 
@@ -41,21 +42,21 @@ impl Raw {
         let mut seen = self.seen();
         seen.complete &= seen.body.len() <= form.cap();
         seen.body.truncate(form.cap());
-        Answer::read(form, &seen, |text| credential.scrub(text))
+        Answer::read(form, &seen, &Shown::credential(credential))
     }
 
     /// As a page of records that was asked for with `marker`.
     #[must_use]
     pub fn page(&self, marker: Option<&str>, credential: &Credential) -> Option<Page> {
-        Page::read(&self.body, marker, |text| credential.scrub(text))
+        Page::read(&self.body, marker, &Shown::credential(credential))
     }
 
     /// As the settings of a function, of both kinds.
     #[must_use]
     pub fn settings(&self, credential: &Credential) -> Option<(AsyncInvokeConfig, FunctionConfig)> {
         let fields: Map<String, Value> = serde_json::from_slice(&self.body).ok()?;
-        let redact = |text: &str| credential.scrub(text);
-        Some((Settings::read(&fields, redact), Settings::read(&fields, redact)))
+        let shown = Shown::credential(credential);
+        Some((Settings::read(&fields, &shown), Settings::read(&fields, &shown)))
     }
 
     /// As the answer to a login that brings a token.
@@ -63,7 +64,7 @@ impl Raw {
     /// # Errors
     /// As such a login has them.
     pub fn token(&self, secrets: &[&SecretString]) -> Result<Login, LoginError> {
-        read::token(read::success(self.seen(), secrets)?)
+        read::token(read::success(self.seen(), &shown(secrets))?)
     }
 
     /// As the answer to a login that brings keys.
@@ -71,7 +72,7 @@ impl Raw {
     /// # Errors
     /// As such a login has them.
     pub fn keys(&self, secrets: &[&SecretString]) -> Result<Login, LoginError> {
-        read::keys(read::success(self.seen(), secrets)?)
+        read::keys(read::success(self.seen(), &shown(secrets))?)
     }
 
     /// As the answer to the beginning of a session with the metadata of a machine.
@@ -79,7 +80,7 @@ impl Raw {
     /// # Errors
     /// As such a login has them.
     pub fn session(&self, secrets: &[&SecretString]) -> Result<SecretString, LoginError> {
-        read::text(read::success(self.seen(), secrets)?)
+        read::text(read::success(self.seen(), &shown(secrets))?)
     }
 
     /// As the answer to the question for the project called `name`.
@@ -87,6 +88,33 @@ impl Raw {
     /// # Errors
     /// As such a question has them.
     pub fn project(&self, name: &str, secrets: &[&SecretString]) -> Result<String, LoginError> {
-        projects::only_one(read::object(&mut read::success(self.seen(), secrets)?), name)
+        let shown = shown(secrets);
+        projects::only_one(read::object(&mut read::success(self.seen(), &shown)?), name, &shown)
+    }
+}
+
+fn shown(secrets: &[&SecretString]) -> Shown {
+    Shown::secrets(secrets.iter().copied())
+}
+
+/// A text of another party that was shown a secret, in each form in which it is kept.
+#[derive(Debug, Clone)]
+pub struct Text {
+    /// As a message.
+    pub line: Clean,
+    /// As a result.
+    pub beginning: Clean,
+    /// As a log.
+    pub end: Clean,
+}
+
+// === impl Text ===
+
+impl Text {
+    /// What is kept of `said`, in bytes of a result and characters of a log.
+    #[must_use]
+    pub fn shown(secret: &str, said: &str, limit: usize) -> Self {
+        let shown = Shown::secrets([&secret.into()]);
+        Self { line: shown.line(said), beginning: shown.beginning(said, limit), end: shown.end(said, limit) }
     }
 }

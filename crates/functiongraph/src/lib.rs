@@ -14,6 +14,7 @@ pub mod records;
 pub mod regions;
 pub mod settings;
 pub mod sign;
+pub mod text;
 pub mod urn;
 
 #[cfg(feature = "fuzzing")]
@@ -22,7 +23,6 @@ pub mod fuzzing;
 
 mod percent;
 mod request;
-mod text;
 mod tls;
 mod transport;
 
@@ -35,4 +35,5 @@ pub use invocation::{CancelType, Invocation, Kind, Protocol};
 pub use local_url::LocalUrl;
 pub use records::{ExecutionStatus, ListQuery, Listed, Page, Record};
 pub use settings::{AsyncInvokeConfig, Fetched, FunctionConfig};
+pub use text::Clean;
 pub use urn::{FunctionUrn, Qualifier};

@@ -36,6 +36,7 @@ use jiff::Timestamp;
 
 use crate::credentials::Credential;
 use crate::error::SendError;
+use crate::text::Clean;
 
 pub use iam::{Iam, Project, User};
 pub use metadata::Metadata;
@@ -56,7 +57,7 @@ pub struct Login {
 
 /// Why there is no credential, or no project.
 ///
-/// All texts are on one line, short, and free of the secrets that were sent.
+/// All texts are on one line, short, and repeat nothing of the secrets that were sent.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
     /// The other side answered with something else than a success.
@@ -67,7 +68,7 @@ pub enum LoginError {
         /// Code of the error, such as `IAM.0001`; some services repeat the status here.
         code: Option<String>,
         /// Message of the error, at most 1024 characters. Not a stable text.
-        message: Option<String>,
+        message: Option<Clean>,
         /// Id of the exchange, for support requests: from `X-IAM-Trace-Id`, else `X-Request-Id`, else the body.
         gateway_request_id: Option<String>,
         /// How long to wait before trying again, if the answer says so.
@@ -126,7 +127,7 @@ mod tests {
         LoginError::Refused {
             status,
             code: Some("IAM.0001".into()),
-            message: Some("no".into()),
+            message: Some(Clean::line("no")),
             gateway_request_id: None,
             retry_after: None,
         }

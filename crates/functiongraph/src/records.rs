@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use crate::answer::{self, Answer};
 use crate::invocation::Protocol;
 use crate::request::Draft;
+use crate::text::{Clean, Shown};
 use crate::urn::FunctionUrn;
 
 /// Bytes of a page that are read: enough for some hundred records whose messages are not all long.
@@ -73,7 +74,7 @@ pub struct Record {
     /// Code of the error it ended with, such as `4208` (cancelled). Of a success there is none.
     pub error_code: Option<String>,
     /// Message of the error, on one line, at most 1024 characters.
-    pub error_message: Option<String>,
+    pub error_message: Option<Clean>,
     /// When the execution began.
     pub start_time: Option<Timestamp>,
     /// When it ended.
@@ -140,11 +141,11 @@ impl Page {
     ///
     /// All or nothing: a page with a record that cannot be read is no page, because whoever looks for a record would
     /// take what is left for all there is.
-    pub(crate) fn read(body: &[u8], marker: Option<&str>, redact: impl Fn(&str) -> String) -> Option<Self> {
+    pub(crate) fn read(body: &[u8], marker: Option<&str>, shown: &Shown) -> Option<Self> {
         let page: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let records = match page.get("invocations")? {
             Value::Array(records) => {
-                records.iter().map(|record| Record::read(record, &redact)).collect::<Option<_>>()?
+                records.iter().map(|record| Record::read(record, shown)).collect::<Option<_>>()?
             }
             Value::Null => Vec::new(),
             _ => return None,
@@ -164,16 +165,18 @@ fn next_marker(page: &Map<String, Value>) -> Option<String> {
 // === impl Record ===
 
 impl Record {
-    fn read(record: &Value, redact: impl Fn(&str) -> String) -> Option<Self> {
+    fn read(record: &Value, shown: &Shown) -> Option<Self> {
         let fields = record.as_object()?;
         let text = |name| answer::text(fields, name);
         let time = |name| text(name).as_deref().and_then(read_time);
         let is_error = |code: &String| code.parse() != Ok(0_i64);
         Some(Self {
-            request_id: text("request_id").and_then(|id| answer::id(id, &redact))?,
+            request_id: text("request_id").and_then(|id| shown.id(id))?,
             status: ExecutionStatus::of(&text("status").unwrap_or_default()),
-            error_code: text("error_code").filter(is_error).and_then(|code| answer::id(code, &redact)),
-            error_message: text("error_message").and_then(|message| answer::message(&message, &redact)),
+            error_code: text("error_code").filter(is_error).and_then(|code| shown.id(code)),
+            error_message: text("error_message")
+                .map(|message| shown.line(&message))
+                .filter(|text| !text.is_empty()),
             start_time: time("start_time"),
             end_time: time("end_time"),
         })

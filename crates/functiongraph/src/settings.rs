@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 use crate::answer::{self, Answer};
 use crate::invocation::Protocol;
 use crate::request::Draft;
+use crate::text::Shown;
 use crate::urn::FunctionUrn;
 
 /// What a question about settings answers with.
@@ -58,7 +59,7 @@ pub(crate) trait Settings: Sized {
     const CALL: &'static str;
 
     /// Reads what it can.
-    fn read(fields: &Map<String, Value>, redact: impl Fn(&str) -> String) -> Self;
+    fn read(fields: &Map<String, Value>, shown: &Shown) -> Self;
 
     /// The request, unsigned.
     fn draft(urn: &FunctionUrn) -> Draft {
@@ -71,10 +72,10 @@ pub(crate) trait Settings: Sized {
 impl Settings for AsyncInvokeConfig {
     const CALL: &'static str = "async-invoke-config";
 
-    fn read(fields: &Map<String, Value>, redact: impl Fn(&str) -> String) -> Self {
+    fn read(fields: &Map<String, Value>, shown: &Shown) -> Self {
         let destination = |case: &str| {
             let destination = fields.get("destination_config")?.get(case)?.as_object()?;
-            answer::text(destination, "destination").and_then(|name| answer::id(name, &redact))
+            answer::text(destination, "destination").and_then(|name| shown.id(name))
         };
         Self {
             status_log_enabled: fields
@@ -102,7 +103,7 @@ impl FunctionConfig {
 impl Settings for FunctionConfig {
     const CALL: &'static str = "config";
 
-    fn read(fields: &Map<String, Value>, redact: impl Fn(&str) -> String) -> Self {
+    fn read(fields: &Map<String, Value>, shown: &Shown) -> Self {
         let strategy = |name| number(fields.get("strategy_config")?.as_object()?, name);
         Self {
             concurrency: strategy("concurrency"),
@@ -110,7 +111,7 @@ impl Settings for FunctionConfig {
             timeout_seconds: number(fields, "timeout"),
             memory_size_mb: number(fields, "memory_size"),
             dynamic_memory: fields.get("enable_dynamic_memory").and_then(Value::as_bool),
-            version: answer::text(fields, "version").and_then(|name| answer::id(name, &redact)),
+            version: answer::text(fields, "version").and_then(|name| shown.id(name)),
         }
     }
 }

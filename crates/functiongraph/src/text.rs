@@ -1,63 +1,218 @@
-//! Makes text that comes from elsewhere fit to be kept and shown.
+//! The one way from bytes of another party to a text that is kept: whatever came with an answer passes [`Shown`] and
+//! leaves it as [`Clean`].
 
-/// `text` on one line: control characters and those that hide or reorder what a reader sees become spaces, runs of
-/// spaces become one.
-pub(crate) fn clean(text: &str) -> String {
-    let words = text.split(|c: char| c.is_whitespace() || c.is_control() || is_invisible(c));
-    words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+mod readings;
+
+use std::fmt::{self, Write};
+use std::ops::Deref;
+use std::sync::Arc;
+
+use http::Request;
+use http::header::AUTHORIZATION;
+use icu_properties::props::{DefaultIgnorableCodePoint, GeneralCategory, GeneralCategoryGroup};
+use icu_properties::{CodePointMapData, CodePointSetData};
+use secrecy::SecretString;
+
+use crate::credentials::Credential;
+use readings::Readings;
+
+/// Stands for a text that repeats a credential.
+pub const WITHHELD: &str = "withheld, because it repeats a credential";
+
+/// Characters of a message that are kept.
+pub const MAX_MESSAGE: usize = 1024;
+
+/// Longest id: the API's own limit for a request id as a parameter.
+const MAX_ID: usize = 64;
+
+/// Characters beyond those that are kept that are searched too: a short secret is not recognised by its half.
+const MARGIN: usize = 256;
+
+/// A text of another party, fit to be kept and shown: no terminal obeys it, every character of it can be seen, and it
+/// repeats nothing of the credentials that the other party was shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Clean(String);
+
+/// What the other party of an exchange was shown, and must not get into anything that is kept.
+#[derive(Clone, Default)]
+pub(crate) struct Shown(Arc<[SecretString]>);
+
+// === impl Clean ===
+
+impl Clean {
+    /// A text that came without anybody having been shown a secret, on one line and at most [`MAX_MESSAGE`] characters
+    /// long.
+    #[must_use]
+    pub fn line(text: &str) -> Self {
+        Shown::default().line(text)
+    }
 }
 
-/// As [`clean`], line by line; lines without text are left out.
-pub(crate) fn clean_lines(text: &str) -> String {
-    text.lines().map(clean).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n")
+impl Deref for Clean {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq<&str> for Clean {
+    fn eq(&self, other: &&str) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Display for Clean {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl From<Clean> for String {
+    fn from(Clean(text): Clean) -> Self {
+        text
+    }
+}
+
+// === impl Shown ===
+
+impl Shown {
+    /// These secrets.
+    pub(crate) fn secrets<'a>(secrets: impl IntoIterator<Item = &'a SecretString>) -> Self {
+        Self(secrets.into_iter().cloned().collect())
+    }
+
+    /// A credential; see [`and_signature`](Self::and_signature).
+    pub(crate) fn credential(credential: &Credential) -> Self {
+        Self::secrets(credential.secrets())
+    }
+
+    /// And the signature of a request, with which it could be sent again.
+    pub(crate) fn and_signature<B>(self, request: &Request<B>) -> Self {
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        match header.and_then(|header| header.rsplit_once("Signature=")) {
+            Some((_, signature)) => {
+                Self(self.0.iter().cloned().chain([SecretString::from(signature)]).collect())
+            }
+            None => self,
+        }
+    }
+
+    /// `text` on one line, at most [`MAX_MESSAGE`] characters of it.
+    pub(crate) fn line(&self, text: &str) -> Clean {
+        let text = one_line(text, MAX_MESSAGE + MARGIN);
+        if self.is_in(&text) { withheld() } else { Clean(cut(&text, MAX_MESSAGE).to_owned()) }
+    }
+
+    /// The beginning of `text`, at most `limit` bytes of it, with escapes as JSON has them for what cannot be seen or
+    /// what a terminal would obey: of a JSON document it is the same document.
+    pub(crate) fn beginning(&self, text: &str, limit: usize) -> Clean {
+        let searched = &text[..text.floor_char_boundary(limit + MARGIN)];
+        if self.is_in(searched) {
+            return withheld();
+        }
+        let mut escaped = escaped(&searched[..searched.floor_char_boundary(limit)]);
+        escaped.truncate(escaped.floor_char_boundary(limit));
+        Clean(escaped)
+    }
+
+    /// The end of `text`, at most `limit` characters of it, escaped as [`beginning`](Self::beginning) is.
+    pub(crate) fn end(&self, text: &str, limit: usize) -> Clean {
+        let searched = tail(text, limit + MARGIN);
+        if self.is_in(searched) {
+            return withheld();
+        }
+        Clean(tail(&escaped(tail(searched, limit)), limit).to_owned())
+    }
+
+    /// A text that is an id or a code, and repeats nothing.
+    pub(crate) fn id(&self, text: String) -> Option<String> {
+        (is_id(&text) && !self.is_in(&text)).then_some(text)
+    }
+
+    /// Whether a text repeats something of what was shown.
+    fn is_in(&self, text: &str) -> bool {
+        !self.0.is_empty() && !text.is_empty() && Readings::of(text).any_repeats(&self.0)
+    }
+}
+
+fn withheld() -> Clean {
+    Clean(WITHHELD.to_owned())
+}
+
+/// Whether a text looks like an id or an error code rather than like something that wants to be more.
+pub(crate) fn is_id(text: &str) -> bool {
+    (1..=MAX_ID).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
+}
+
+/// `text` on one line, at most `limit` characters of it: runs of spaces and of what cannot be seen become one space.
+fn one_line(text: &str, limit: usize) -> String {
+    let words = text.split(|c: char| c.is_whitespace() || is_hidden(c)).filter(|word| !word.is_empty());
+    let mut line = String::new();
+    let mut room = limit;
+    for word in words {
+        if room == 0 {
+            break;
+        }
+        if !line.is_empty() {
+            line.push(' ');
+            room -= 1;
+        }
+        let word = cut(word, room);
+        room -= word.chars().count();
+        line.push_str(word);
+    }
+    line
+}
+
+/// `text` with JSON's escapes for what cannot be seen; line breaks and tabs stay.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(c) = rest.next() {
+        let is_plain = matches!(c, '\n' | '\t') || (c == '\r' && rest.peek() == Some(&'\n'));
+        if is_plain || !is_hidden(c) {
+            escaped.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                // Writing to a text does not fail.
+                let _ = write!(escaped, "\\u{unit:04x}");
+            }
+        }
+    }
+    escaped
+}
+
+/// Whether a character is obeyed rather than shown, or is not to be seen where it is: control and format characters
+/// (among them those that turn the direction of writing), fillers, tags and selectors of variants, what has no meaning
+/// for all, and the empty pattern of Braille.
+fn is_hidden(c: char) -> bool {
+    if c.is_ascii() {
+        return c.is_ascii_control();
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(c);
+    GeneralCategoryGroup::Other.contains(category)
+        || matches!(category, GeneralCategory::LineSeparator | GeneralCategory::ParagraphSeparator)
+        || CodePointSetData::new::<DefaultIgnorableCodePoint>().contains(c)
+        || c == '\u{2800}'
 }
 
 /// The first `limit` characters of `text`.
-pub(crate) fn cut(text: &str, limit: usize) -> &str {
+fn cut(text: &str, limit: usize) -> &str {
     text.char_indices().nth(limit).map_or(text, |(end, _)| text.split_at(end).0)
 }
 
 /// The last `limit` characters of `text`.
-pub(crate) fn tail(text: &str, limit: usize) -> &str {
+fn tail(text: &str, limit: usize) -> &str {
     match limit.checked_sub(1) {
         Some(last) => text.char_indices().nth_back(last).map_or(text, |(start, _)| text.split_at(start).1),
         None => "",
     }
 }
 
-/// Zero-width characters and those that change the direction of writing.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-}
+#[cfg(test)]
+mod tests;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_terminal_would_obey_is_gone() {
-        assert_eq!(clean("\u{1b}[31mred\r\n\t and\0 more \u{85}\u{202e}txt "), "[31mred and more txt");
-    }
-
-    #[test]
-    fn a_cut_never_splits_a_character() {
-        assert_eq!(cut("aäöü", 2), "aä");
-        assert_eq!(cut("aä", 2), "aä");
-        assert_eq!(cut("", 0), "");
-        assert_eq!(cut("ä", 0), "");
-    }
-
-    #[test]
-    fn lines_stay_lines() {
-        assert_eq!(clean_lines("a\u{1b}[1m  b\r\n\n \t\nc\u{2028}d\n"), "a [1m b\nc d");
-    }
-
-    #[test]
-    fn a_tail_never_splits_a_character() {
-        assert_eq!(tail("aäöü", 2), "öü");
-        assert_eq!(tail("aä", 2), "aä");
-        assert_eq!(tail("aä", 9), "aä");
-        assert_eq!(tail("ä", 0), "");
-        assert_eq!(tail("", 3), "");
-    }
-}
+pub(crate) mod variants;

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use crate::text::Clean;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
@@ -9,6 +10,9 @@ use rustls::{ClientConfig, RootCertStore};
 
 /// The only protocol offered to the server: the service's own SDKs speak nothing newer.
 const HTTP_1_1: &[u8] = b"http/1.1";
+
+/// Characters of a reason that are kept.
+const MAX_CAUSE: usize = 256;
 
 /// Why no TLS configuration could be made.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +73,15 @@ fn borrowed(anchor: &'static TrustAnchor<'static>) -> TrustAnchor<'static> {
 fn add_bundle(roots: &mut RootCertStore, bundle: &str) -> Result<(), TlsError> {
     let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-        let certificate = certificate.map_err(|error| TlsError::Bundle(error.to_string()))?;
-        roots.add(certificate).map_err(|error| TlsError::Bundle(error.to_string()))?;
+        // The reader's own words repeat what it cannot read, however long that is.
+        let certificate = certificate.map_err(|error| TlsError::Bundle(short(&error)))?;
+        roots.add(certificate).map_err(|error| TlsError::Bundle(short(&error)))?;
     }
     if roots.len() == before { Err(TlsError::EmptyBundle) } else { Ok(()) }
+}
+
+fn short(error: &dyn std::fmt::Display) -> String {
+    Clean::line(&error.to_string()).chars().take(MAX_CAUSE).collect()
 }
 
 #[cfg(test)]

@@ -52,11 +52,14 @@ pub struct InvocationResult {
     /// Key figures.
     #[serde(default, deserialize_with = "lenient")]
     pub summary: Option<Summary>,
-    /// The end of the function's log, if `spec.sync.logTail` asks for it.
+    /// The end of the function's log, if `spec.sync.logTail` asks for it. Characters that cannot be seen, or that a
+    /// terminal would obey, are written as in JSON, for example `\u001b`; line breaks and tabs are kept. A log that repeats
+    /// the provider's credential is withheld.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 4096))]
     pub log_tail: Option<String>,
-    /// What the function returned, if `spec.sync.captureResult` asks for it.
+    /// What the function returned, if `spec.sync.captureResult` asks for it. It is written as `logTail` is, so a JSON
+    /// document stays the same document. A result that repeats the provider's credential is withheld.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 8192))]
     pub body: Option<String>,

@@ -1,5 +1,6 @@
 //! The kinds of credential that a provider may name, each with where its parts come from.
 
+use crate::api::names::{NO_OBJECT_NAME, OBJECT_NAME};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,7 @@ pub struct SecretSource {
 pub struct ObjectName {
     /// The object's name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new(OBJECT_NAME).message(NO_OBJECT_NAME))]
     pub name: String,
 }
 

@@ -13,7 +13,7 @@ use crate::context::providers::{Access, Checked, Key, Proof, Refused, Unanswered
 use crate::gate::{Phase, Signal, Ticket};
 use crate::kubernetes::secrets;
 use crate::lifecycle;
-use crate::reconcile::exchange::signal;
+use crate::reconcile::exchange::{message, signal};
 use functiongraph::{Answer, CredentialKind, Protocol, SendError, Verdict};
 use std::time::{Duration, Instant};
 
@@ -147,7 +147,9 @@ fn finding(result: Result<Answer, SendError>, credential: CredentialKind) -> Fin
         // The gateway looks for the API before it looks at the credential.
         Verdict::Refused if is_of_no_api(&answer) => Finding::Proven(Proof::Unchecked { said, used: false }),
         Verdict::Refused => Finding::Proven(Proof::Restricted(said)),
-        Verdict::Unauthenticated => Finding::Refused(answer.error_message.unwrap_or(said)),
+        Verdict::Unauthenticated => {
+            Finding::Refused(Some(message(&answer)).filter(|text| !text.is_empty()).unwrap_or(said))
+        }
         Verdict::Throttled | Verdict::FunctionDisabled => nothing(
             Reason::Throttled,
             format!(
@@ -237,6 +239,7 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::reconcile::exchange::CLOCK;
     use functiongraph::Kind;
     use http::HeaderMap;
 
@@ -260,6 +263,13 @@ mod tests {
                 Finding::Refused("ak not exist".into()),
             ),
             (401, r#"{"error_code":"APIG.0301"}"#, Finding::Refused("401 APIG.0301".into())),
+            (
+                401,
+                r#"{"error_code":"APIG.0301","error_msg":"calc ak sk signature fail:signature expired"}"#,
+                Finding::Refused(format!(
+                    "{CLOCK} (calc ak sk signature fail:signature expired). Correct the clock of the node"
+                )),
+            ),
         ] {
             assert_eq!(
                 finding(Ok(answer(status, body)), CredentialKind::AccessKey),

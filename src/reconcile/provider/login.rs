@@ -8,7 +8,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Held, HeldKey, Key, Refused, Setback};
 use crate::reconcile::Error;
-use crate::reconcile::exchange::LONGEST_RETRY_AFTER;
+use crate::reconcile::exchange::{CLOCK, LONGEST_RETRY_AFTER};
 use functiongraph::Credential;
 use functiongraph::login::{Login, renew_at};
 use jiff::{SignedDuration, Timestamp};
@@ -212,6 +212,11 @@ fn locked(source: &Source<'_>) -> Obstacle {
 pub fn refused(source: &Source<'_>, step: Refused, message: &str) -> Obstacle {
     let (name, message) = (&source.name, message.trim_end_matches('.'));
     let why = match step {
+        Refused::Credential if message.starts_with(CLOCK) => {
+            format!(
+                "The service does not accept the signature, because {message}, and the operator tries again."
+            )
+        }
         Refused::Credential => format!("The service does not accept {name}: {message}. {}", source.remedy),
         Refused::Login => {
             format!("The identity service does not accept {name}: {message}. {}", source.remedy)

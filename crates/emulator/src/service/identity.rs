@@ -41,7 +41,7 @@ struct Asked<'a> {
 /// The reply to a request.
 pub(super) async fn serve(state: &State, api: IdentityApi, request: &Request, now: Timestamp) -> Reply {
     let asked = Asked { state, api, request, now };
-    finish(state, api.into(), "", plan(&asked), now).await
+    finish(&state.faults, api.into(), "", request, plan(&asked), now).await
 }
 
 /// Everything that is checked, and the credential that is made then.

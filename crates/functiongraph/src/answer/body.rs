@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::is_id;
+use crate::text::is_id;
 
 /// Names of the invocation's id: of API v2, of v1.0, and of the open-source kernel. Several may arrive at once.
 const IDS: [&str; 3] = ["request_id", "request-id", "requestId"];

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
 use http::header::{DATE, HeaderName, RETRY_AFTER};
+use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
-use jiff::fmt::rfc2822::DateTimeParser;
+use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 
 /// The wait that the headers ask for; `None` if they ask for none or cannot be understood.
 ///
@@ -18,6 +18,19 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     let until = date(value)?.as_second();
     let now = date_of(headers)?.as_second();
     Some(Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0)))
+}
+
+/// Gives an answer that asks for a wait and does not say when it was made the time of its request, by our clock: a date
+/// in `Retry-After` means something then.
+pub(crate) fn measure_from(headers: &mut HeaderMap, requested_at: Timestamp) {
+    static PRINTER: DateTimePrinter = DateTimePrinter::new();
+    if headers.contains_key(RETRY_AFTER)
+        && date_of(headers).is_none()
+        && let Ok(date) = PRINTER.timestamp_to_rfc9110_string(&requested_at)
+        && let Ok(date) = HeaderValue::from_str(&date)
+    {
+        headers.insert(DATE, date);
+    }
 }
 
 /// When the answer was made, by the sender's clock.
@@ -63,6 +76,23 @@ mod tests {
         assert_eq!(of("Sun, 06 Nov 1994 07:00:00 GMT", Some(DATE_OF_ANSWER)), Some(Duration::ZERO));
         assert_eq!(of("Sun, 06 Nov 1994 08:50:37 GMT", None), None);
         assert_eq!(of("Sun, 06 Nov 1994 08:50:37 GMT", Some("yesterday")), None);
+    }
+
+    #[test]
+    fn a_date_without_the_date_of_the_answer_is_measured_against_our_clock() {
+        let now = "1994-11-06T08:49:37Z".parse().unwrap();
+        for (date, expected) in
+            [(None, 60), (Some("yesterday"), 60), (Some("Sun, 06 Nov 1994 08:50:07 GMT"), 30)]
+        {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, "Sun, 06 Nov 1994 08:50:37 GMT".parse().unwrap());
+            headers.extend(date.map(|date| (DATE, date.parse().unwrap())));
+            measure_from(&mut headers, now);
+            assert_eq!(read(&headers), Some(Duration::from_secs(expected)), "{date:?}");
+        }
+        let mut none = HeaderMap::new();
+        measure_from(&mut none, now);
+        assert!(none.is_empty(), "the time of another clock is not taken for the service's");
     }
 
     #[test]

@@ -1,20 +1,23 @@
 //! Reads what a synchronous invocation answers with: bare or in an envelope, with or without a log.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use http::HeaderMap;
 use serde_json::{Map, Value};
 
-use super::{INVOCATION_ID, body, is_id};
+use super::{INVOCATION_ID, body};
 use crate::invocation::Protocol;
-use crate::text;
+use crate::text::{Clean, Shown};
 
 /// Bytes of a synchronous answer that are read. The service sends up to 6 MB: more than anybody should have to keep
 /// who only wants to know how it ended.
 pub const MAX_RESULT: usize = 256 * 1024;
+
+/// Bytes of a result that are kept.
+pub const MAX_KEPT: usize = 64 * 1024;
 
 /// Characters of a log that are kept, from its end. The service sends 4 KB or less.
 const MAX_LOG: usize = 4096;
@@ -38,12 +41,12 @@ pub struct SyncResult {
     pub function_error: Option<String>,
     /// What the execution took.
     pub summary: Option<Summary>,
-    /// The end of the function's log, if it was asked for: at most 4096 characters, line breaks kept, other control
-    /// characters not.
-    pub log: Option<String>,
-    /// What the function returned: as it is, without the service's envelope; at most [`MAX_RESULT`] bytes. Only
-    /// secrets of the credential are replaced in it.
-    pub body: Bytes,
+    /// The end of the function's log, if it was asked for: at most 4096 characters, escaped as `body` is.
+    pub log: Option<Clean>,
+    /// What the function returned, without the service's envelope, as text; at most [`MAX_KEPT`] bytes. Line breaks and
+    /// tabs are kept. Other characters that cannot be seen are written with the escapes of JSON, such as `\u001b`; so a
+    /// JSON document stays the same document.
+    pub body: Clean,
     /// Whether `body` is only the beginning: there was more, or the connection ended before.
     pub truncated: bool,
 }
@@ -71,31 +74,27 @@ pub(super) struct Read {
 // === impl Read ===
 
 impl Read {
-    /// Reads the answer to a request of an edition of the API. `complete` says whether `body` is all that was sent;
-    /// `redact` is applied to every text before it is cut.
+    /// Reads the answer to a request of an edition of the API. `complete` says whether `body` is all that was sent.
     pub(super) fn from_parts(
         protocol: Protocol,
         headers: &HeaderMap,
         body: &[u8],
         complete: bool,
-        redact: impl Fn(&str) -> String,
+        shown: &Shown,
     ) -> Self {
         let envelope = envelope(protocol, headers, body, complete);
         let log = log(headers, envelope.as_ref());
-        let result = envelope.as_ref().map_or_else(|| body.to_vec(), result);
+        let result = envelope.as_ref().map_or_else(|| String::from_utf8_lossy(body), result);
+        let body = shown.beginning(&result, MAX_KEPT);
         Self {
             id: envelope.as_ref().and_then(|fields| body::text(fields, "request_id")),
             result: SyncResult {
-                function_error: function_error(headers, envelope.as_ref()).map(|code| {
-                    let is_safe = redact(&code) == code;
-                    if is_safe { code } else { UNKNOWN_CODE.to_owned() }
-                }),
+                function_error: function_error(headers, envelope.as_ref())
+                    .map(|code| shown.id(code).unwrap_or_else(|| UNKNOWN_CODE.to_owned())),
                 summary: summary(headers),
-                log: log
-                    .map(|log| text::tail(&redact(&text::clean_lines(&log)), MAX_LOG).to_owned())
-                    .filter(|log| !log.is_empty()),
-                body: redacted(result, redact).into(),
-                truncated: !complete,
+                log: log.map(|log| shown.end(&log, MAX_LOG)).filter(|log| !log.is_empty()),
+                truncated: !complete || result.len() > body.len(),
+                body,
             },
         }
     }
@@ -142,15 +141,15 @@ fn parse(body: &[u8], complete: bool) -> Option<Value> {
 }
 
 /// What the function returned, out of an envelope. The service writes it as a string.
-fn result(envelope: &Map<String, Value>) -> Vec<u8> {
+fn result(envelope: &Map<String, Value>) -> Cow<'_, str> {
     match envelope.get("result") {
-        Some(Value::String(text)) => text.clone().into_bytes(),
-        None | Some(Value::Null) => Vec::new(),
-        Some(other) => other.to_string().into_bytes(),
+        Some(Value::String(text)) => text.into(),
+        None | Some(Value::Null) => "".into(),
+        Some(other) => other.to_string().into(),
     }
 }
 
-/// Code of the function's error: a header says so, or the status in the envelope.
+/// Code of the function's error, empty if it has none: a header says so, or the status in the envelope.
 fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) -> Option<String> {
     let code = header(headers, ERROR_CODE).filter(|code| !code.is_empty() && code.parse() != Ok(0_i64));
     let status = envelope
@@ -160,8 +159,7 @@ fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) ->
     if !is_error && code.is_none() && status.is_none() {
         return None;
     }
-    let found = code.map(str::to_owned).or(status).filter(|code| is_id(code));
-    Some(found.unwrap_or_else(|| UNKNOWN_CODE.to_owned()))
+    Some(code.map(str::to_owned).or(status).unwrap_or_default())
 }
 
 /// The log: of the header, which is encoded, else of the envelope, which is not.
@@ -187,13 +185,6 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// Bytes without secrets. What is not text stays as it is, unless there is a secret between.
-fn redacted(bytes: Vec<u8>, redact: impl Fn(&str) -> String) -> Vec<u8> {
-    let text = String::from_utf8_lossy(&bytes);
-    let clean = redact(&text);
-    if clean == text { bytes } else { clean.into_bytes() }
-}
-
 // === impl SyncResult ===
 
 /// Shows how long log and result are, and nothing of them.
@@ -203,7 +194,7 @@ impl fmt::Debug for SyncResult {
         f.debug_struct("SyncResult")
             .field("function_error", function_error)
             .field("summary", summary)
-            .field("log_bytes", &log.as_ref().map(String::len))
+            .field("log_bytes", &log.as_deref().map(str::len))
             .field("body_bytes", &body.len())
             .field("truncated", truncated)
             .finish()

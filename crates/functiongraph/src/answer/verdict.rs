@@ -38,6 +38,34 @@ pub enum Verdict {
     Ambiguous,
 }
 
+/// What a message of the service can say beside its code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Notice {
+    /// The function is switched off.
+    FunctionDisabled,
+    /// The token was not accepted.
+    InvalidToken,
+    /// The access key failed too often.
+    KeyLocked,
+    /// The request was signed too long ago, or in the future.
+    SignatureExpired,
+}
+
+impl Notice {
+    /// What a message says, in any case: messages are not stable.
+    pub(super) fn of(message: &str) -> Option<Self> {
+        let message = message.to_lowercase();
+        let says = |words: &[&str]| words.iter().all(|word| message.contains(word));
+        let known = [
+            (Self::KeyLocked, ["ak access failed to reach the limit"].as_slice()),
+            (Self::InvalidToken, &["invalid token"]),
+            (Self::SignatureExpired, &["signature", "expired"]),
+            (Self::FunctionDisabled, &["function", "disabled"]),
+        ];
+        known.into_iter().find(|(_, words)| says(words)).map(|(notice, _)| notice)
+    }
+}
+
 impl Answer {
     /// What this answer means, when it was given to an invocation of such a kind with such a credential.
     #[must_use]
@@ -79,7 +107,7 @@ impl Answer {
             401 => Verdict::Unauthenticated,
             403 if self.blames(credential) => Verdict::Unauthenticated,
             // Documented as "Function Disabled", with the code of every other 429.
-            429 if self.says(&["function", "disabled"]) => Verdict::FunctionDisabled,
+            429 if self.says(Notice::FunctionDisabled) => Verdict::FunctionDisabled,
             429 => Verdict::Throttled,
             _ => Verdict::Refused,
         }
@@ -88,18 +116,22 @@ impl Answer {
     /// Whether a 403 is about the credential rather than about what was asked with it.
     fn blames(&self, credential: CredentialKind) -> bool {
         let by_text = match credential {
-            CredentialKind::AccessKey => self.says(&["ak access failed to reach the limit"]),
-            CredentialKind::Token => self.says(&["invalid token"]),
+            CredentialKind::AccessKey => self.says(Notice::KeyLocked),
+            CredentialKind::Token => self.says(Notice::InvalidToken),
         };
         by_text || self.has_gateway_code(&["0301", "0305", "0307"])
     }
 
-    /// Whether the service or its gateway says all these words, written in lower case here and in any case there:
-    /// messages are not stable. Its messages come with its codes, so a message without one is somebody else's.
-    fn says(&self, words: &[&str]) -> bool {
-        let said = self.error_message.as_ref().filter(|_| self.has_message && self.is_from_the_service());
-        said.map(|message| message.to_lowercase())
-            .is_some_and(|message| words.iter().all(|word| message.contains(word)))
+    /// Whether the signature was refused for its time: the clocks of service and caller differ by more than 15 minutes.
+    #[must_use]
+    pub fn is_about_the_clock(&self) -> bool {
+        self.status == 401 && self.says(Notice::SignatureExpired)
+    }
+
+    /// Whether the service or its gateway says so. Its messages come with its codes, so a message without one is
+    /// somebody else's.
+    fn says(&self, notice: Notice) -> bool {
+        self.notice == Some(notice) && self.is_from_the_service()
     }
 
     /// Whether the error code is one of these of the gateway, which spells its name in two ways.

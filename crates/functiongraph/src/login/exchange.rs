@@ -8,6 +8,8 @@ use http::header::{ACCEPT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Builder;
 use secrecy::SecretString;
 
+use crate::error::SendError;
+use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 
 use super::{LoginError, read};
@@ -37,7 +39,9 @@ pub(super) async fn ask(
     secrets: &[&SecretString],
     timeout: Duration,
 ) -> Result<Seen, LoginError> {
-    read::success(ask_for_any(transport, request, timeout).await?, secrets)
+    let request = request.map_err(|error| SendError::not_built(&error))?;
+    let shown = Shown::secrets(secrets.iter().copied()).and_signature(&request);
+    read::success(transport.send(request, timeout, MAX_ANSWER).await?, &shown)
 }
 
 /// Sends a request, once, whatever the answer says.
@@ -46,5 +50,6 @@ pub(super) async fn ask_for_any(
     request: Result<Request<Bytes>, http::Error>,
     timeout: Duration,
 ) -> Result<Seen, LoginError> {
+    let request = request.map_err(|error| SendError::not_built(&error))?;
     Ok(transport.send(request, timeout, MAX_ANSWER).await?)
 }

@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::client::{BuildError, ClientOptions};
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
+use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 
 use super::{Login, LoginError, body, exchange, projects, read};
@@ -163,7 +164,7 @@ impl Iam {
     ) -> Result<String, LoginError> {
         let request = projects::request(&self.endpoint, region, credential, signed_at);
         let mut seen = exchange::ask(&self.transport, request, &credential.secrets(), timeout).await?;
-        projects::only_one(read::object(&mut seen), region)
+        projects::only_one(read::object(&mut seen), region, &Shown::credential(credential))
     }
 
     /// Exchanges an OIDC token for a token of IAM, of a project or of none.

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::client::{BuildError, ClientOptions};
 use crate::local_url::LocalUrl;
 use crate::request::secret_value;
+use crate::text::Shown;
 use crate::transport::Transport;
 
 use super::{Login, LoginError, exchange, read};
@@ -88,7 +89,7 @@ impl Metadata {
         let seen = exchange::ask_for_any(&self.transport, request, timeout).await?;
         match seen.status {
             404 | 405 | 503 => Ok(None),
-            _ => read::text(read::success(seen, &[])?).map(Some),
+            _ => read::text(read::success(seen, &Shown::default())?).map(Some),
         }
     }
 }

@@ -5,10 +5,10 @@ use http::{Method, Request};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::answer::is_id;
 use crate::credentials::Credential;
 use crate::endpoint::Endpoint;
 use crate::request::Draft;
+use crate::text::Shown;
 
 use super::{LoginError, read};
 
@@ -32,7 +32,11 @@ pub(super) fn request(
 }
 
 /// The id of the one project of that name.
-pub(crate) fn only_one(fields: Option<Map<String, Value>>, name: &str) -> Result<String, LoginError> {
+pub(crate) fn only_one(
+    fields: Option<Map<String, Value>>,
+    name: &str,
+    shown: &Shown,
+) -> Result<String, LoginError> {
     let Some(Value::Array(projects)) = fields.and_then(|mut fields| fields.remove("projects")) else {
         return Err(LoginError::Malformed("it holds no list \"projects\"".into()));
     };
@@ -44,7 +48,7 @@ pub(crate) fn only_one(fields: Option<Map<String, Value>>, name: &str) -> Result
             _ => None,
         })
         .filter_map(|mut fields| read::take(&mut fields, &["id"]))
-        .filter(|id| is_id(id))
+        .filter_map(|id| shown.id(id))
         .take(MAX_CHOICES)
         .collect();
     match (ids.pop(), ids.is_empty()) {
@@ -109,7 +113,7 @@ mod tests {
     }
 
     fn look_up(answer: &Value) -> Result<String, LoginError> {
-        only_one(answer.as_object().cloned(), "eu-de")
+        only_one(answer.as_object().cloned(), "eu-de", &Shown::default())
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use http::HeaderMap;
 use jiff::{Timestamp, civil, tz::TimeZone};
-use secrecy::zeroize::{Zeroize, Zeroizing};
+use secrecy::zeroize::Zeroize;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use crate::answer::{MAX_MESSAGE, body, is_id, retry_after};
+use crate::answer::{body, retry_after};
 use crate::credentials::{Credential, CredentialError};
-use crate::text;
+use crate::text::Shown;
 use crate::transport::Seen;
 
 use super::{Login, LoginError};
@@ -19,9 +19,6 @@ const X_SUBJECT_TOKEN: &str = "x-subject-token";
 /// Headers with the id of the exchange: of IAM, and of the gateway before other services.
 const TRACE_IDS: [&str; 2] = ["x-iam-trace-id", "x-request-id"];
 
-/// Stands where a secret stood.
-const REDACTED: &str = "***";
-
 /// Objects that access keys may be wrapped in.
 const WRAPPERS: [&str; 2] = ["credential", "credentials"];
 
@@ -31,16 +28,16 @@ const SECRET: [&str; 3] = ["secret", "secretAccessKey", "secret_access_key"];
 const SECURITY_TOKEN: [&str; 3] = ["securitytoken", "securityToken", "security_token"];
 const EXPIRY: [&str; 2] = ["expires_at", "expiration"];
 
-/// The answer, if it is a success; else why not. Texts are kept without `secrets`.
-pub(crate) fn success(seen: Seen, secrets: &[&SecretString]) -> Result<Seen, LoginError> {
-    if (200..300).contains(&seen.status) { Ok(seen) } else { Err(refused(&seen, secrets)) }
+/// The answer, if it is a success; else why not. Nothing of what was `shown` is kept.
+pub(crate) fn success(seen: Seen, shown: &Shown) -> Result<Seen, LoginError> {
+    if (200..300).contains(&seen.status) { Ok(seen) } else { Err(refused(&seen, shown)) }
 }
 
-fn refused(seen: &Seen, secrets: &[&SecretString]) -> LoginError {
-    // A body that is not JSON is not repeated at all: it may be cut, and half a secret is not recognised.
+fn refused(seen: &Seen, shown: &Shown) -> LoginError {
+    // A body that is not JSON is not repeated at all: it is no answer of an identity service.
     let body::Body { id, instance: _, code, message } = body::Body::read(&seen.body);
-    let keep_id = |text: String| (is_id(&text) && redact(&text, secrets) == text).then_some(text);
-    let message = message.map(|text| text::cut(&redact(&text, secrets), MAX_MESSAGE).to_owned());
+    let keep_id = |text| shown.id(text);
+    let message = message.map(|text| shown.line(&text));
     LoginError::Refused {
         status: seen.status,
         code: code.and_then(keep_id),
@@ -52,17 +49,6 @@ fn refused(seen: &Seen, secrets: &[&SecretString]) -> LoginError {
             .find_map(keep_id),
         retry_after: retry_after::read(&seen.headers),
     }
-}
-
-/// `text` on one line, with every occurrence of a secret replaced.
-fn redact(text: &str, secrets: &[&SecretString]) -> String {
-    // Secrets as they look on one line: a password may hold spaces.
-    let mut secrets: Vec<_> =
-        secrets.iter().map(|secret| Zeroizing::new(text::clean(secret.expose_secret()))).collect();
-    secrets.retain(|secret| !secret.is_empty());
-    // The longest first: a secret inside another one must not leave the rest of it standing.
-    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
-    secrets.iter().fold(text::clean(text), |text, secret| text.replace(secret.as_str(), REDACTED))
 }
 
 /// Code and message, each with what separates it from the words before.
@@ -79,10 +65,11 @@ pub(crate) fn token(mut seen: Seen) -> Result<Login, LoginError> {
         _ => Map::new(),
     };
     let project_id = about.get_mut("project").and_then(Value::as_object_mut).and_then(|p| take(p, &["id"]));
+    let credential = Credential::token(token).map_err(|error| unusable(&error))?;
     Ok(Login {
-        credential: Credential::token(token).map_err(|error| unusable(&error))?,
         expires_at: take(&mut about, &EXPIRY).and_then(|text| time(&text)),
-        project_id: project_id.filter(|id| is_id(id)),
+        project_id: project_id.and_then(|id| Shown::credential(&credential).id(id)),
+        credential,
     })
 }
 

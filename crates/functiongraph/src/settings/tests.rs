@@ -6,7 +6,7 @@ use serde_json::json;
 use super::*;
 
 fn read<T: Settings>(value: &Value) -> T {
-    T::read(value.as_object().unwrap(), str::to_owned)
+    T::read(value.as_object().unwrap(), &Shown::default())
 }
 
 #[test]
@@ -98,7 +98,7 @@ proptest! {
         body in r#"\{"(strategy_config|timeout|version|destination_config|enable_async_status_log)":(\{"(concurrency|on_success)":(\{\}|-?[1-9][0-9]{0,24}|0|null|"x")\}|\[\]|9e99|true|"7")\}"#,
     ) {
         let fields: Map<String, Value> = serde_json::from_str(&body).unwrap();
-        let _ = AsyncInvokeConfig::read(&fields, str::to_owned);
-        let _ = FunctionConfig::read(&fields, str::to_owned);
+        let _ = AsyncInvokeConfig::read(&fields, &Shown::default());
+        let _ = FunctionConfig::read(&fields, &Shown::default());
     }
 }

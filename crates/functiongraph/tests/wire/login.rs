@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use functiongraph::login::{Agency, Iam, Login, LoginError, Project, Sts, User};
 use functiongraph::sign::{SignedRequest, parse_authorization};
+use functiongraph::text::{Clean, WITHHELD};
 use functiongraph::{Credential, CredentialKind, SendError};
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -189,7 +190,7 @@ async fn t08_a_refusal_says_why_and_repeats_no_secret() {
         LoginError::Refused {
             status: 401,
             code: Some("401".into()),
-            message: Some("The password *** is wrong.".into()),
+            message: Some(Clean::line(WITHHELD)),
             gateway_request_id: Some("trace-1".into()),
             retry_after: None,
         }
@@ -203,7 +204,10 @@ async fn a_refused_id_token_is_not_exchanged_further() {
         answer("403 Forbidden", &format!(r#"{{"error_code":"IAM.0011","error_msg":"bad {ID_TOKEN}"}}"#));
     let (server, iam) = iam(&[refused, answer("201 Created", &keys_body())]).await;
     let error = keys(&iam).await.unwrap_err();
-    assert_eq!(error.to_string(), "refused with status 403: IAM.0011: bad ***");
+    assert_eq!(
+        error.to_string(),
+        "refused with status 403: IAM.0011: withheld, because it repeats a credential"
+    );
     assert_eq!(server.requests().len(), 1);
 }
 

@@ -7,6 +7,7 @@ use super::*;
 use crate::answer::{Answer, Verdict};
 use crate::credentials::CredentialKind;
 use crate::invocation::Kind;
+use crate::text::{WITHHELD, is_id};
 
 const SYNC: Kind = Kind::Sync { log_tail: true };
 
@@ -23,7 +24,7 @@ fn result(protocol: Protocol, pairs: &[(&'static str, &str)], body: &str) -> Syn
 }
 
 fn body(protocol: Protocol, pairs: &[(&'static str, &str)], text: &str) -> String {
-    String::from_utf8(result(protocol, pairs, text).body.to_vec()).unwrap()
+    result(protocol, pairs, text).body.into()
 }
 
 const ENVELOPE: &str =
@@ -36,7 +37,7 @@ fn an_envelope_is_opened() {
         assert_eq!(read.request_id.as_deref(), Some("id-1"));
         assert_eq!(read.verdict(SYNC, CredentialKind::Token), Verdict::Accepted);
         let result = read.sync.unwrap();
-        assert_eq!(result.body.as_ref(), br#"{"message":"Hello"}"#);
+        assert_eq!(&*result.body, r#"{"message":"Hello"}"#);
         assert_eq!(result.log.as_deref(), Some("a\nb"));
         assert_eq!((result.function_error, result.truncated), (None, false));
     }
@@ -79,7 +80,7 @@ fn a_result_that_looks_like_an_envelope_is_none_if_it_names_another_invocation()
     let read = answer(Protocol::V2, &[("x-cff-request-id", "id-1")], returned);
     assert_eq!(read.request_id.as_deref(), Some("id-1"));
     let result = read.sync.unwrap();
-    assert_eq!((result.body.as_ref(), result.function_error), (returned.as_bytes(), None));
+    assert_eq!((&*result.body, result.function_error), (returned, None));
     assert_eq!(body(Protocol::V2, &[("x-cff-request-id", "mine")], returned), "r");
 }
 
@@ -129,14 +130,17 @@ fn an_error_of_the_function_is_seen_in_each_of_its_places() {
 #[test]
 fn the_log_comes_from_the_header_or_else_from_the_envelope() {
     let log = |encoded: &str, envelope: &str| {
-        result(Protocol::V2, &[("x-cff-function-log", encoded)], envelope).log.unwrap_or_default()
+        result(Protocol::V2, &[("x-cff-function-log", encoded)], envelope)
+            .log
+            .map(String::from)
+            .unwrap_or_default()
     };
     let of = |text: &[u8]| STANDARD.encode(text);
     assert_eq!(log(&of("one\ntwo ü".as_bytes()), ENVELOPE), "one\ntwo ü");
     assert_eq!(log("not base64!", ENVELOPE), "a\nb");
     assert_eq!(log("", ENVELOPE), "a\nb");
     assert_eq!(log("not base64!", "bare"), "");
-    assert_eq!(log(&of(b"\xbc cut\x1b[1m\r\n\0"), "bare"), "\u{fffd} cut [1m");
+    assert_eq!(log(&of(b"\xbc cut\x1b[1m\r\n\0"), "bare"), "\u{fffd} cut\\u001b[1m\r\n\\u0000");
     let end = log(&of("ä".repeat(5000).as_bytes()), "bare");
     assert_eq!(end, "ä".repeat(MAX_LOG));
     assert_eq!(result(Protocol::V2, &[], "bare").log, None);
@@ -163,15 +167,15 @@ fn the_summary_is_read_as_far_as_it_is_numbers() {
 #[test]
 fn a_long_result_is_cut_and_says_so() {
     let long = result(Protocol::V1, &[], &"x".repeat(MAX_RESULT + 1));
-    assert_eq!((long.body.len(), long.truncated), (MAX_RESULT, true));
-    let full = result(Protocol::V1, &[], &"x".repeat(MAX_RESULT));
-    assert_eq!((full.body.len(), full.truncated), (MAX_RESULT, false));
+    assert_eq!((long.body.len(), long.truncated), (MAX_KEPT, true));
+    let full = result(Protocol::V1, &[], &"x".repeat(MAX_KEPT));
+    assert_eq!((full.body.len(), full.truncated), (MAX_KEPT, false));
     let enveloped = format!(r#"{{"request_id":"i","result":"{}","status":200}}"#, "x".repeat(MAX_RESULT));
     let read = answer(Protocol::V2, &[("x-cff-response-version", "v1")], &enveloped);
     assert_eq!(read.request_id.as_deref(), Some("i"));
     let result = read.sync.unwrap();
-    assert!(result.truncated && result.body.iter().all(|byte| *byte == b'x'));
-    assert!(result.body.len() > MAX_RESULT - 64);
+    assert!(result.truncated && result.body.bytes().all(|byte| byte == b'x'));
+    assert_eq!(result.body.len(), MAX_KEPT);
 }
 
 #[test]
@@ -183,9 +187,9 @@ fn an_envelope_is_opened_wherever_it_is_cut_in_its_result() {
     let mut longest = 0;
     for end in head.len()..=envelope.len() {
         let cut = &envelope.as_bytes()[..end];
-        let read = Read::from_parts(Protocol::V2, &headers, cut, false, str::to_owned);
+        let read = Read::from_parts(Protocol::V2, &headers, cut, false, &Shown::default());
         assert_eq!(read.id.as_deref(), Some("i"));
-        let text = std::str::from_utf8(&read.result.body).unwrap();
+        let text = &*read.result.body;
         assert!(whole.starts_with(text), "{text:?}");
         assert!(text.len() >= longest, "what came before the cut is kept: {text:?}");
         longest = text.len();
@@ -194,16 +198,16 @@ fn an_envelope_is_opened_wherever_it_is_cut_in_its_result() {
 }
 
 #[test]
-fn a_secret_is_taken_out_of_result_and_log() {
-    let redact = |text: &str| text.replace("canary", "***");
+fn t20_a_result_or_a_log_with_a_secret_is_withheld() {
+    let shown = Shown::secrets([&"canary".into()]);
     let log = STANDARD.encode("log canary");
     let headers = headers(&[("x-cff-function-log", &log), ("x-func-err-code", "canary")]);
-    let read = Read::from_parts(Protocol::V1, &headers, b"\xff canary", true, redact);
-    assert_eq!(read.result.body, "\u{fffd} ***".as_bytes());
-    assert_eq!(read.result.log.as_deref(), Some("log ***"));
+    let read = Read::from_parts(Protocol::V1, &headers, b"\xff canary", true, &shown);
+    assert_eq!(&*read.result.body, WITHHELD);
+    assert_eq!(read.result.log.as_deref(), Some(WITHHELD));
     assert_eq!(read.result.function_error.as_deref(), Some("unknown"));
-    let untouched = Read::from_parts(Protocol::V1, &headers, b"\xff\0\r\n", true, redact);
-    assert_eq!(untouched.result.body.as_ref(), b"\xff\0\r\n");
+    let others = Read::from_parts(Protocol::V1, &headers, b"\xff\0\r\n", true, &shown);
+    assert_eq!(&*others.result.body, "\u{fffd}\\u0000\r\n");
 }
 
 #[test]
@@ -251,12 +255,12 @@ proptest! {
             Some((HeaderName::from_static(name), http::HeaderValue::from_bytes(value).ok()?))
         }).collect();
         let protocol = if v1 { Protocol::V1 } else { Protocol::V2 };
-        let Read { result, .. } = Read::from_parts(protocol, &headers, &body, complete, str::to_owned);
-        prop_assert!(result.body.len() <= body.len().max(1) * 6);
+        let Read { result, .. } = Read::from_parts(protocol, &headers, &body, complete, &Shown::default());
+        prop_assert!(result.body.len() <= body.len().max(1) * 12);
         prop_assert!(result.function_error.as_deref().is_none_or(is_id));
         if let Some(log) = result.log {
             prop_assert!(log.chars().count() <= MAX_LOG);
-            prop_assert!(!log.chars().any(|c| c.is_control() && c != '\n'));
+            prop_assert!(!log.replace("\r\n", "").chars().any(|c| c.is_control() && !matches!(c, '\n' | '\t')));
         }
     }
 }

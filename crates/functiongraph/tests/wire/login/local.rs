@@ -62,7 +62,7 @@ async fn a_machine_without_an_agency_is_refused() {
     let (_, metadata) = metadata(&[answer("200 OK", "canary-session"), none]).await;
     let error = metadata.login(PATIENT).await.unwrap_err();
     assert!(error.is_refusal());
-    assert_eq!(error.to_string(), "refused with status 404: no agency for ***");
+    assert_eq!(error.to_string(), "refused with status 404: withheld, because it repeats a credential");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn a_pod_that_is_refused_learns_why_and_no_secret_is_repeated() {
     let refused = answer("401 Unauthorized", r#"{"code":"PI.1","message":"who is canary-pod?"}"#);
     let (_, identity) = pod_identity(refused).await;
     let error = identity.login(&"canary-pod\n".into(), PATIENT).await.unwrap_err();
-    assert_eq!(error.to_string(), "refused with status 401: PI.1: who is ***?");
+    assert_eq!(error.to_string(), "refused with status 401: PI.1: withheld, because it repeats a credential");
     let error = identity.login(&"canary\r\nX-Evil: 1".into(), PATIENT).await.unwrap_err();
     assert!(matches!(&error, LoginError::Send(SendError::NotSent(_))), "{error:?}");
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");

@@ -1,0 +1,53 @@
+//! What may be the name of a Secret, a ConfigMap, a ServiceAccount or a provider: it becomes part of a path.
+
+/// The rule of the schema: a DNS subdomain, as Kubernetes has it.
+pub const OBJECT_NAME: &str =
+    "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
+
+/// What the schema says to anything else.
+pub const NO_OBJECT_NAME: &str = "this is not the name of an object: use lower-case letters, digits, '-' and '.', and begin and end with a letter or a digit";
+
+/// The same rule for objects that were stored before the schema had it.
+#[must_use]
+pub fn is_object_name(name: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    name.len() <= 253
+        && name.split('.').all(|label| {
+            let bytes = label.as_bytes();
+            bytes.first().is_some_and(|first| is_word(*first))
+                && bytes.last().is_some_and(|last| is_word(*last))
+                && bytes.iter().all(|byte| is_word(*byte) || *byte == b'-')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn t21_only_what_kubernetes_takes_for_a_name_gets_into_a_path() {
+        for name in ["a", "0", "my-map.v1", "a--b", &"a".repeat(253)] {
+            assert!(is_object_name(name), "{name}");
+        }
+        let long = "a".repeat(254);
+        for name in [
+            "",
+            ".",
+            "..",
+            "../../x/secrets/y",
+            "x?y",
+            "a b",
+            "a/b",
+            "A",
+            "-a",
+            "a-",
+            "a..b",
+            "a%2fb",
+            "ä",
+            "a\n",
+            &long,
+        ] {
+            assert!(!is_object_name(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Makes what is written fit the schema of the CRD: the API server refuses a whole status for one text that is too long,
+//! and then nobody learns anything.
+
+use crate::api;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinitionVersion, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// The schema of the status of each kind.
+static STATUSES: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
+    let of = |version: &CustomResourceDefinitionVersion| {
+        version.schema.as_ref()?.open_api_v3_schema.as_ref()?.properties.as_ref()?.get("status").cloned()
+    };
+    let all = api::definitions().into_iter();
+    all.filter_map(|crd| Some((crd.spec.names.kind, crd.spec.versions.first().and_then(of)?))).collect()
+});
+
+/// Cuts each text and list of a status of a kind to its longest length.
+pub fn status(kind: &str, status: &mut Value) {
+    if let Some(schema) = STATUSES.get(kind) {
+        cut(status, schema);
+    }
+}
+
+fn cut(value: &mut Value, schema: &JSONSchemaProps) {
+    let most = |most: Option<i64>| most.and_then(|most| usize::try_from(most).ok()).unwrap_or(usize::MAX);
+    match value {
+        Value::String(text) => {
+            if let Some((end, _)) = text.char_indices().nth(most(schema.max_length)) {
+                text.truncate(end);
+            }
+        }
+        Value::Array(items) => {
+            items.truncate(most(schema.max_items));
+            if let Some(JSONSchemaPropsOrArray::Schema(item)) = &schema.items {
+                for value in items {
+                    cut(value, item);
+                }
+            }
+        }
+        Value::Object(fields) => {
+            for (name, schema) in schema.properties.iter().flatten() {
+                if let Some(value) = fields.get_mut(name) {
+                    cut(value, schema);
+                }
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn t21_every_text_is_cut_to_its_field() {
+        let long = "ä".repeat(10_000);
+        let mut written = json!({
+            "requestID": long, "error": {"message": long, "code": long}, "result": {"body": long, "logTail": long},
+            "candidateRequestIDs": vec![long.clone(); 9], "conditions": vec![json!({"message": long}); 20],
+            "observedGeneration": 1, "outcome": null,
+        });
+        status("FunctionInvocation", &mut written);
+        let length = |pointer: &str| written.pointer(pointer).unwrap().as_str().unwrap().chars().count();
+        for (pointer, expected) in [
+            ("/requestID", 64),
+            ("/error/message", 1024),
+            ("/result/body", 8192),
+            ("/result/logTail", 4096),
+            ("/candidateRequestIDs/4", 64),
+            ("/conditions/0/message", 2048),
+        ] {
+            assert_eq!(length(pointer), expected, "{pointer}");
+        }
+        assert_eq!(
+            (written["candidateRequestIDs"].as_array().unwrap().len(), &written["observedGeneration"]),
+            (5, &json!(1))
+        );
+        let mut provider = json!({"projectID": long, "endpoint": long});
+        status("ClusterFunctionGraphProvider", &mut provider);
+        assert_eq!(provider["projectID"].as_str().unwrap().chars().count(), 64);
+    }
+}
