@@ -4,7 +4,9 @@
 //! (the claim), the request, a status write (the record). No watch, no queue, no decision. Both use the same
 //! API server, the same emulator and the same signed requests, in turn.
 //!
-//! Prints a table, and writes `benches/results.md` and `benches/results.json`. Takes about six minutes.
+//! `cargo bench --bench load memory` measures the memory at the start alone, and prints it.
+//!
+//! Prints a table, and writes `benches/results.md` and `benches/results.json`. Takes about eight minutes.
 
 #![expect(
     clippy::unwrap_used,
@@ -15,6 +17,7 @@
     reason = "a measurement stops at what must not happen, prints, and reads the clock"
 )]
 
+mod memory;
 mod report;
 mod stage;
 
@@ -48,11 +51,17 @@ async fn main() {
         return;
     }
     let mut report = Report::new();
+    if std::env::args().any(|arg| arg == "memory") {
+        memory::run(&mut report).await;
+        return;
+    }
     let stage = Stage::new().await;
     throughput(&stage, &mut report).await;
     latency(&stage, &mut report).await;
     herd(&stage, &mut report).await;
     idle(&stage, &mut report).await;
+    drop(stage);
+    memory::run(&mut report).await;
     report.finish();
 }
 

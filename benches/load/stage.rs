@@ -61,7 +61,14 @@ impl Calls {
 
 impl Stage {
     pub async fn new() -> Self {
-        let plane = ControlPlane::start(Options::default()).await.expect("the control plane starts");
+        Self::with(&[]).await
+    }
+
+    /// The same with more flags for the API server.
+    pub async fn with(apiserver_flags: &[&str]) -> Self {
+        let apiserver_flags = apiserver_flags.iter().map(ToString::to_string).collect();
+        let options = Options { apiserver_flags, ..Options::default() };
+        let plane = ControlPlane::start(options).await.expect("the control plane starts");
         let config = plane.kube_config();
         let client = Clients::new(config).expect("a client").calls;
         plane.apply_yaml(&definitions::manifest().expect("a manifest")).await.expect("it is accepted");
@@ -303,6 +310,8 @@ pub struct Operator {
 /// Memory in MiB.
 pub struct Memory {
     pub resident: f64,
+    /// The most that it ever was.
+    pub peak: f64,
 }
 
 impl Operator {
@@ -316,9 +325,12 @@ impl Operator {
 
     pub fn memory(&self) -> Memory {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-        Memory { resident: kib / 1024.0 }
+        let mib = |field| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+            kib / 1024.0
+        };
+        Memory { resident: mib("VmRSS:"), peak: mib("VmHWM:") }
     }
 
     pub fn cpu(&self) -> Duration {

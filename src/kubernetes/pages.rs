@@ -91,7 +91,8 @@ async fn collected<B>(mut body: B, budget: usize) -> Result<Option<Vec<u8>>, Box
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    let mut text = Vec::new();
+    // Always of one size: then the allocator uses the same memory for the next page. What is not written takes none.
+    let mut text = Vec::with_capacity(2 * BUDGET);
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame.map_err(Into::into)?.data_ref() {
             if data.len() > budget - text.len() {

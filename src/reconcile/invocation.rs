@@ -18,7 +18,7 @@ use crate::kubernetes::payload::Event;
 use crate::kubernetes::requests;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
 use crate::lifecycle::decide::{changed_event, wake};
-use crate::lifecycle::record::Room;
+use crate::lifecycle::room::{self, Room};
 use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, Target, record, resolve};
 use crate::metrics::class_name;
 use crate::traces::{About, Attempt};
@@ -390,7 +390,7 @@ async fn save(
     let rooms: Vec<Room> = std::iter::successors(Some(Room::Enough), |room| room.less()).collect();
     let compose = |object: &FunctionInvocation, too_large: usize| {
         let status = record::answered(&context.view(object), &reply, now, chance);
-        rooms.get(too_large).map(|room| record::fitted(status, *room))
+        rooms.get(too_large).map(|room| room::fitted(status, *room))
     };
     let (before, object_ref) = (told(&object), object.object_ref(&()));
     let recorded = status::record(&context.clients.calls, object, compose).await;

@@ -10,7 +10,7 @@ use crate::context::{Context, Owner};
 use crate::gate::{GateState, Phase, Ticket};
 use crate::kubernetes::status::{self, Written};
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::record::Room;
+use crate::lifecycle::room::{self, Room};
 use crate::lifecycle::{Memory, Moment, State, Step, decide, display, later, record, says_already, until};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -80,7 +80,7 @@ pub async fn put(
 ) -> Result<Action, Error> {
     let mut room = Room::Enough;
     let why = loop {
-        let fitted = record::fitted(status.clone(), room);
+        let fitted = room::fitted(status.clone(), room);
         match status::write(&context.clients.calls, object, &fitted).await? {
             Written::Done(fresh) => {
                 if let State::Claimed { number, .. } = object.status.as_ref().map_or(State::Fresh, State::of)

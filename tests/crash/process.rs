@@ -69,12 +69,12 @@ impl Process {
         lines.into_iter()
     }
 
-    /// What its admin server answers: status and text.
+    /// What its port for probes answers, or for `/metrics` that for metrics: status and text.
     pub async fn ask(&self, path: &str) -> (u16, String) {
         self.logged("starting").await;
-        let admin = self.lines().find_map(|line| line["admin"].as_str().map(ToOwned::to_owned));
-        let url = format!("http://{}{path}", admin.expect("its address"));
-        let answer = reqwest::get(url).await.expect("the admin server answers");
+        let port = if path == "/metrics" { "metrics" } else { "probes" };
+        let address = self.log.address(port).expect("its address");
+        let answer = reqwest::get(format!("http://{address}{path}")).await.expect("the operator answers");
         (answer.status().as_u16(), answer.text().await.expect("a text"))
     }
 
