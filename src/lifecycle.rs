@@ -162,7 +162,7 @@ pub struct Target {
     pub event_version: String,
 }
 
-/// What the service's list showed around an ambiguous attempt: help for whoever resolves it, never a verdict.
+/// What the service's list showed around an ambiguous attempt: help for the person who resolves it, never a verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
     /// The requests, where they are few and may be told.

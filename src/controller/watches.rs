@@ -164,7 +164,7 @@ fn trim<K: Watched>(object: &mut K) {
 }
 
 /// Drops the text of the payload: what is sent comes with the answer to the claim. Its digest stays. Of what has finished,
-/// the function's result and log go too: whoever writes such an object reads it live.
+/// the function's result and log go too. A write to such an object is decided from a live read.
 fn without_payload(object: &mut FunctionInvocation) {
     if let Some(status) = &mut object.status
         && status.outcome.is_some_and(Outcome::is_final)

@@ -76,7 +76,7 @@ where
     }
 }
 
-/// The same page with so many objects; `None` if it is not for a page of a list.
+/// The request for the same page with at most `objects` objects. `None` if the request is not for a page of a list.
 fn limited(uri: &Uri, objects: u32) -> Option<Uri> {
     let (path, query) = uri.path_and_query()?.as_str().split_once('?')?;
     let (before, after) = query.split_once("&limit=")?;

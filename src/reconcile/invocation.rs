@@ -387,10 +387,9 @@ async fn save(
     let class = class_name(class_of(&reply));
     tracing::info!(namespace, name, uid, attempt = number, class, request_id, instance_id, "answer");
     let (now, chance) = (context.now(), clock::chance());
-    let rooms: Vec<Room> = std::iter::successors(Some(Room::Enough), |room| room.less()).collect();
     let compose = |object: &FunctionInvocation, too_large: usize| {
-        let status = record::answered(&context.view(object), &reply, now, chance);
-        rooms.get(too_large).map(|room| room::fitted(status, *room))
+        let room = std::iter::successors(Some(Room::Enough), |room| room.less()).nth(too_large)?;
+        Some(room::fitted(record::answered(&context.view(object), &reply, now, chance), room))
     };
     let (before, object_ref) = (told(&object), object.object_ref(&()));
     let recorded = status::record(&context.clients.calls, object, compose).await;
