@@ -1,4 +1,4 @@
-//! Which addresses a host name may lead to.
+//! Networks that a host name must not resolve into.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -11,8 +11,8 @@ pub use ipnet::IpNet;
 
 mod embedded;
 
-/// Networks in which no cloud has its endpoints, but a host has its secrets: "this host" (`0.0.0.0/8`, `::`), loopback
-/// (`127.0.0.0/8`, `::1`) and link-local, where the metadata service lives (`169.254.0.0/16`, `fe80::/10`).
+/// Networks where a host keeps its secrets and no cloud has an endpoint: "this host" (`0.0.0.0/8`, `::`), loopback
+/// (`127.0.0.0/8`, `::1`), and link-local with the metadata service (`169.254.0.0/16`, `fe80::/10`).
 pub const LOCAL_NETWORKS: [IpNet; 6] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 8)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(127, 0, 0, 0), 8)),
@@ -22,14 +22,14 @@ pub const LOCAL_NETWORKS: [IpNet; 6] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0), 10)),
 ];
 
-/// Whether an address is in one of the networks; an IPv4 address that is mapped into IPv6 counts as what it is.
+/// Whether an address is in one of the networks. An IPv4-mapped IPv6 address counts as IPv4.
 pub(crate) fn is_in(networks: &[IpNet], address: IpAddr) -> bool {
     let address = address.to_canonical();
     networks.iter().any(|network| network.contains(&address))
 }
 
-/// Whether who connects to an address may arrive in one of the networks: if it is in it, or stands for an IPv4 address
-/// that is, as those of NAT64 and 6to4 do.
+/// Whether a connection to an address may end in one of the networks. That is so if the address is in it, or if it
+/// embeds an IPv4 address that is, as NAT64 and 6to4 addresses do.
 pub(crate) fn may_lead_into(networks: &[IpNet], address: IpAddr) -> bool {
     let embedded = match address {
         IpAddr::V4(_) => None,
@@ -39,14 +39,14 @@ pub(crate) fn may_lead_into(networks: &[IpNet], address: IpAddr) -> bool {
         || embedded.into_iter().flatten().any(|address| is_in(networks, IpAddr::V4(address)))
 }
 
-/// Resolves names by the system's resolver and leaves out refused addresses.
+/// Resolves names with the system's resolver and leaves out refused addresses.
 ///
-/// The addresses it returns are the ones that are connected to: a second look-up with another result cannot happen.
+/// The HTTP library connects to exactly the addresses returned here. It does not resolve the name a second time.
 pub(crate) struct GuardedResolver {
     refused: Arc<[IpNet]>,
 }
 
-/// A name leads to refused addresses only.
+/// All addresses of a name are refused.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{host} resolves to {address}, which is in a refused network")]
 struct RefusedAddress {
@@ -82,7 +82,7 @@ fn allowed(
     let allowed: Vec<_> = found.into_iter().filter(|found| !may_lead_into(refused, found.ip())).collect();
     match first {
         Some(address) if allowed.is_empty() => Err(RefusedAddress { host: host.to_owned(), address }.into()),
-        // Nothing found at all is for the connector to report.
+        // The connector reports a name without any address.
         _ => Ok(Box::new(allowed.into_iter())),
     }
 }

@@ -1,6 +1,6 @@
-//! What the service answered to an invocation, and what that means for the event.
+//! Reads the service's answer to an invocation, and what it means for the event.
 //!
-//! [`Answer::from_parts`] is total: whatever bytes arrive, it reads what can be read and invents nothing.
+//! [`Answer::from_parts`] accepts any bytes. It reads the fields that it recognises and leaves out the others.
 
 pub(crate) mod body;
 pub(crate) mod retry_after;
@@ -22,51 +22,50 @@ pub use sync::{MAX_KEPT, MAX_RESULT, Summary, SyncResult};
 use verdict::Notice;
 pub use verdict::Verdict;
 
-/// Bytes of a body that are looked at; the answers of the service have some hundred. For results see [`MAX_RESULT`].
+/// Bytes of a body that are read. The service's own answers have a few hundred. For results see [`MAX_RESULT`].
 pub const MAX_BODY: usize = 64 * 1024;
 
-/// Header with the id of the invocation, sent beside or instead of the one in the body.
+/// Header with the id of the invocation, sent in addition to the one in the body or instead of it.
 const INVOCATION_ID: &str = "x-cff-request-id";
 
-/// Header with the gateway's id of the exchange. It is a different id.
+/// Header with the gateway's id of the request, which differs from the id of the invocation.
 const GATEWAY_ID: &str = "x-request-id";
 
-/// An answer: the status, and whatever else could be read.
+/// An answer: its status and all other fields that could be read.
 ///
 /// All texts are [`Clean`], on one line, and short; ids hold nothing but letters, digits, `-`, `_` and `.`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Answer {
     /// HTTP status.
     pub status: u16,
-    /// Id of the invocation: of a success from its body (of a synchronous one, from the envelope), else from the
-    /// header `X-Cff-Request-Id`. At most 64 characters; an odd one is left out.
+    /// Id of the invocation: on success from the body (of a synchronous invocation, from the envelope), otherwise
+    /// from the header `X-Cff-Request-Id`. At most 64 characters; a malformed id is left out.
     pub request_id: Option<String>,
     /// Id of the reserved instance that will execute the event.
     pub instance_id: Option<String>,
-    /// The gateway's id of the exchange, for support requests: from `X-Request-Id`, else of a failure from its body.
+    /// The gateway's id of the request, for support requests: from `X-Request-Id`, or from the body of a failure.
     pub gateway_request_id: Option<String>,
     /// Code of the error, such as `FSS.1051`.
     pub error_code: Option<String>,
-    /// Message of the error, at most 1024 characters; of a failure without a recognisable message, the body itself.
-    /// Not a stable text.
+    /// Message of the error, at most 1024 characters. For a failure without a recognisable message, the body itself.
+    /// The text may change between releases of the service.
     pub error_message: Option<Clean>,
-    /// What the message means for the verdict, if it is a message and not the body itself. Known also of one that is
-    /// withheld.
+    /// Meaning of the message for the verdict. `None` if there is only a body. Kept even if the message is withheld.
     notice: Option<Notice>,
-    /// How long to wait before trying again, if the answer says so. As it was said: not limited in any way.
+    /// How long to wait before the next request, if the answer says so. Not limited in any way.
     pub retry_after: Option<Duration>,
-    /// When it was made, by the service's clock (header `Date`).
+    /// When the service made the answer, by its own clock (header `Date`).
     pub date: Option<Timestamp>,
-    /// What a synchronous invocation ended with: of a status of 200 to [`Kind::Sync`].
+    /// Result of a synchronous invocation. Only for status 200 to [`Kind::Sync`].
     pub sync: Option<SyncResult>,
 }
 
-/// What the body of a success is.
+/// Content of a successful answer's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// Something about the request, such as an id.
     Notice,
-    /// What the function returned, in the manner of an edition of the API.
+    /// The function's result, in the format of one API edition.
     Result(Protocol),
 }
 
@@ -81,7 +80,7 @@ impl Form {
         }
     }
 
-    /// Bytes of a body to read.
+    /// Bytes of the body to read.
     pub(crate) fn cap(self) -> usize {
         match self {
             Self::Notice => MAX_BODY,
@@ -93,7 +92,7 @@ impl Form {
 // === impl Answer ===
 
 impl Answer {
-    /// Reads the answer to an invocation. Never fails: the status counts, everything else is optional.
+    /// Reads the answer to an invocation. Never fails: only the status is required.
     ///
     /// `body` may be cut, and need not be JSON.
     #[must_use]
@@ -108,13 +107,13 @@ impl Answer {
         )
     }
 
-    /// Reads what has been seen. Nothing of what was `shown` to the service is kept.
+    /// Reads an answer. Leaves out everything that repeats a secret of the request (`shown`).
     pub(crate) fn read(form: Form, seen: &Seen, shown: &Shown) -> Self {
         let Seen { status, headers, body, complete } = seen;
         let is_success = is_success(*status);
         let beginning = body.get(..MAX_BODY).unwrap_or(body);
         let (notice, result) = match form {
-            // The function's own words are not those of the service.
+            // A function's result must not be read as a message of the service.
             Form::Result(protocol) if *status == 200 => {
                 let read = sync::Read::from_parts(protocol, headers, body, *complete, shown);
                 (Body { id: read.id, ..Body::default() }, Some(read.result))
@@ -123,7 +122,7 @@ impl Answer {
         };
         let Body { id, instance, code, message } = notice;
         let from_header = |name| headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-        // The id of a failure's body is the gateway's.
+        // In the body of a failure, the id is the gateway's.
         let (invocation, gateway) = if is_success { (id, None) } else { (None, id) };
         let keep_id = |text| shown.id(text);
         let notice = message.as_deref().and_then(Notice::of);
@@ -145,8 +144,7 @@ impl Answer {
         }
     }
 
-    /// Whether the service did what it was asked, or began to: a status from 200 to 299. Of an invocation
-    /// [`verdict`](Self::verdict) says more.
+    /// Whether the status is a success (200 to 299). For an invocation, use [`verdict`](Self::verdict).
     #[must_use]
     pub fn is_success(&self) -> bool {
         is_success(self.status)

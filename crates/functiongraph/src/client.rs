@@ -26,7 +26,7 @@ pub use crate::transport::{BuildError, ClientOptions, TlsError};
 ///
 /// # Guarantees
 /// * A call writes its request at most once: no retries, no redirects, no proxy (whatever the environment says).
-/// * Once a status has been seen it is reported, even if the rest of the answer is cut, endless or late.
+/// * If a status arrives, you get it, even if the rest of the answer is cut, endless or late.
 /// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), 64 KiB of body (256 KiB
 ///   of a function's result or of a page of records), no decompression.
 /// * TLS 1.2 or newer, verified; HTTP/1.1.
@@ -37,17 +37,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `endpoint`. The first of a process reads the system's
-    /// certificate authorities, and so a file or a folder.
+    /// A client for `endpoint`. The first client of a process reads the system's certificate authorities from disk.
     ///
     /// # Errors
-    /// The CA bundle holds no readable certificate, the endpoint is an address in a refused network, or the user agent
-    /// cannot stand in a header.
+    /// The CA bundle holds no readable certificate, the endpoint is an address in a refused network, or the user
+    /// agent is not a valid header value.
     pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, BuildError> {
         Ok(Self { transport: Transport::new(&endpoint, options)?, endpoint: Arc::new(endpoint) })
     }
 
-    /// Where this client sends to.
+    /// The endpoint of this client.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -55,14 +54,14 @@ impl Client {
 
     /// Sends one event to a function.
     ///
-    /// `signed_at` is the current time; the service refuses a signature more than 15 minutes old. `timeout` bounds the
-    /// whole exchange; give more than the connect timeout, or a server that cannot be reached counts as interrupted.
-    /// A text of the answer that repeats something of the credential or of the signature is withheld. Needs a Tokio runtime with time and
-    /// network.
+    /// `signed_at` is the current time; the service refuses a signature more than 15 minutes old. `timeout` bounds
+    /// the whole exchange. Make it longer than the connect timeout, or an unreachable server counts as interrupted. A
+    /// text in the answer that repeats a part of the credential or of the signature is withheld. Needs a Tokio
+    /// runtime with time and network.
     ///
     /// # Errors
-    /// There is no status: [`SendError::NotSent`] if it is certain that no byte of the request was written,
-    /// [`SendError::Interrupted`] otherwise. A refusal by the service is an [`Answer`].
+    /// There is no status. [`SendError::NotSent`] if certainly no byte of the request was written, otherwise
+    /// [`SendError::Interrupted`]. A refusal by the service is an [`Answer`].
     pub async fn invoke(
         &self,
         invocation: Invocation<'_>,
@@ -77,14 +76,14 @@ impl Client {
         Ok(Answer::read(form, &seen, &shown))
     }
 
-    /// Asks whether the service lets this credential in, by a call that changes nothing: it lists one function of a
-    /// project. [`Answer::verdict_of_call`] says what the answer means.
+    /// Checks whether the service accepts this credential, with a call that changes nothing: it lists one function of
+    /// a project. [`Answer::verdict_of_call`] classifies the answer.
     ///
-    /// Time and credential as in [`invoke`](Self::invoke). Both editions of the API know this call.
+    /// Time and credential as in [`invoke`](Self::invoke). Both API editions have this call.
     ///
     /// # Caveats
-    /// A credential that may only invoke is let in and answered 403. The gateway may refuse with 429 before it looks at
-    /// a credential, and an address that it does not know with 404 and `APIG.0101`.
+    /// A credential that may only invoke gets 403, although it is valid. The gateway may answer 429 before it checks
+    /// the credential, and 404 with `APIG.0101` for an unknown address.
     ///
     /// # Errors
     /// There is no status; see [`invoke`](Self::invoke).
@@ -104,13 +103,13 @@ impl Client {
         Ok(Answer::read(Form::Notice, &seen, &shown))
     }
 
-    /// Lists records of asynchronous invocations of a function, newest or oldest first as the service likes.
+    /// Lists records of asynchronous invocations of a function. The service does not document their order.
     ///
-    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    /// Time and credential as in [`invoke`](Self::invoke). Only API v2 has this call.
     ///
     /// # Caveats
-    /// No document says how long records are kept, nor how soon after the invocation they are there: a missing one
-    /// means nothing. Ask with the URN that was invoked.
+    /// No document says how long the service keeps records, nor how soon they appear: a missing record proves
+    /// nothing. Use the same URN as for the invocation.
     ///
     /// # Errors
     /// There is no status; see [`invoke`](Self::invoke).
@@ -131,9 +130,9 @@ impl Client {
         })
     }
 
-    /// Asks for the end of an asynchronous invocation. [`Answer::is_success`] says whether it was granted.
+    /// Cancels an asynchronous invocation. [`Answer::is_success`] says whether the service accepted that.
     ///
-    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    /// Time and credential as in [`invoke`](Self::invoke). Only API v2 has this call.
     ///
     /// # Caveats
     /// Other invocations may end with it; see [`CancelType`].
@@ -154,9 +153,9 @@ impl Client {
         Ok(Answer::read(Form::Notice, &seen, &shown))
     }
 
-    /// Reads how the service treats asynchronous invocations of a function.
+    /// Reads the settings for asynchronous invocations of a function.
     ///
-    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    /// Time and credential as in [`invoke`](Self::invoke). Only API v2 has this call.
     ///
     /// # Errors
     /// There is no status; see [`invoke`](Self::invoke).
@@ -170,9 +169,9 @@ impl Client {
         self.fetch(Call { urn, credential, signed_at, timeout }).await
     }
 
-    /// Reads what a function is allowed to take: among other things, whether it is switched off.
+    /// Reads the limits of a function, and whether it is switched off.
     ///
-    /// Time and credential as in [`invoke`](Self::invoke). API v2, which is the only one that knows this call.
+    /// Time and credential as in [`invoke`](Self::invoke). Only API v2 has this call.
     ///
     /// # Errors
     /// There is no status; see [`invoke`](Self::invoke).
@@ -195,14 +194,14 @@ impl Client {
         })
     }
 
-    /// Sends what a call asks for, and reads up to `cap` bytes of the answer's body.
+    /// Sends a call, and reads up to `cap` bytes of the answer's body.
     async fn send(&self, call: Call<'_>, draft: Draft, cap: usize) -> Result<(Seen, Shown), SendError> {
         let Call { urn, credential, signed_at, timeout } = call;
         let request = draft.finish(&self.endpoint, Some(urn.project_id()), credential, signed_at);
         self.exchange(request, credential, signed_at, timeout, cap).await
     }
 
-    /// Sends a request, and says what it showed beside what was seen.
+    /// Sends a request. Also returns the secrets that the request held.
     async fn exchange(
         &self,
         request: Result<Request<Bytes>, http::Error>,
@@ -214,7 +213,7 @@ impl Client {
         let request = request.map_err(|error| SendError::not_built(&error))?;
         let shown = Shown::credential(credential).and_signature(&request);
         let mut seen = self.transport.send(request, timeout, cap).await?;
-        // The date of a page is evidence, and only the service's own will do.
+        // The date of a page is evidence, so only the service's own date counts.
         if seen.status != 200 {
             retry_after::measure_from(&mut seen.headers, signed_at);
         }
@@ -222,7 +221,7 @@ impl Client {
     }
 }
 
-/// What all calls have in common.
+/// Arguments that all calls share.
 #[derive(Clone, Copy)]
 struct Call<'a> {
     urn: &'a FunctionUrn,
@@ -231,7 +230,7 @@ struct Call<'a> {
     timeout: Duration,
 }
 
-/// Says where it sends to, and nothing of what passed through it.
+/// Shows only the endpoint.
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("endpoint", &self.endpoint).finish_non_exhaustive()

@@ -1,26 +1,26 @@
-//! What a request is authenticated with: an access key that signs it, or a token that it carries.
+//! Credentials that authenticate a request: an access key signs it, a token is sent with it.
 
 use secrecy::{ExposeSecret, SecretString};
 
-/// Longest text taken: the gateway refuses a header of more than 32 KB.
+/// Longest value accepted: the gateway refuses a header of more than 32 KB.
 const MAX_LENGTH: usize = 32 * 1024;
 
 /// An access key or a token.
 ///
 /// # Guarantees
-/// Every part can stand in a header, so building a request does not fail for its credential. Secrets are wiped from
-/// memory when the last clone is dropped, and neither `Debug` nor an error shows them.
+/// Every part is a valid header value, so building a request never fails because of its credential. Secrets are wiped
+/// from memory when the last clone is dropped, and neither `Debug` nor an error shows them.
 #[derive(Debug, Clone)]
 pub struct Credential(Parts);
 
-/// The parts of a [`Credential`]; the secret ones are in types that do not show them.
+/// The parts of a [`Credential`]. The types of the secret parts do not show their content.
 #[derive(Debug, Clone)]
 pub(crate) enum Parts {
     /// Signs the request.
     AccessKey {
         /// Public id of the key.
         id: String,
-        /// Key of the signature, never sent.
+        /// Secret key for the signature, never sent.
         secret: SecretString,
         /// Sent beside the signature when the key is temporary.
         security_token: Option<SecretString>,
@@ -29,7 +29,7 @@ pub(crate) enum Parts {
     Token(SecretString),
 }
 
-/// Which kind of credential it is: answers are read differently for the two.
+/// Type of a credential. The answers to the two types are read differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CredentialKind {
     /// An access key, permanent or temporary.
@@ -38,7 +38,7 @@ pub enum CredentialKind {
     Token,
 }
 
-/// Why something cannot be a credential. Names the part, never its text.
+/// Why a text cannot be part of a credential. Names the part and never shows its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// A part has no text.
@@ -49,7 +49,7 @@ pub enum CredentialError {
     TooLong(&'static str),
     /// A part holds a character that no key or token holds.
     #[error(
-        "{0} holds a space, a line break or another character that cannot be sent; is there one at its end?"
+        "{0} holds a space, a line break or another character that cannot be sent in a header. Check for one at its end."
     )]
     Character(&'static str),
 }
@@ -57,10 +57,10 @@ pub enum CredentialError {
 // === impl Credential ===
 
 impl Credential {
-    /// An access key; with a security token if it is a temporary one.
+    /// An access key; with a security token if the key is temporary.
     ///
     /// # Errors
-    /// The first part that is empty, too long, or cannot stand in a header.
+    /// The first part that is empty, too long, or not a valid header value.
     pub fn access_key(
         id: impl Into<String>,
         secret: impl Into<SecretString>,
@@ -82,14 +82,14 @@ impl Credential {
     /// A token of the identity service, scoped to the project of the functions it is for.
     ///
     /// # Errors
-    /// The token is empty, too long, or cannot stand in a header.
+    /// The token is empty, too long, or not a valid header value.
     pub fn token(token: impl Into<SecretString>) -> Result<Self, CredentialError> {
         let token = token.into();
         check("the token", token.expose_secret())?;
         Ok(Self(Parts::Token(token)))
     }
 
-    /// Which kind it is.
+    /// The type of this credential.
     #[must_use]
     pub fn kind(&self) -> CredentialKind {
         match self.0 {
@@ -98,7 +98,7 @@ impl Credential {
         }
     }
 
-    /// Its secret parts, in no order.
+    /// The secret parts, in any order.
     pub(crate) fn secrets(&self) -> Vec<&SecretString> {
         match &self.0 {
             Parts::AccessKey { secret, security_token, .. } => {
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_in_a_header_is_refused() {
+    fn a_part_that_is_no_valid_header_value_is_refused() {
         for bad in ["", "a b", "a\n", "a\r\nX-Evil: 1", "a\0", "ä", "a\u{7f}"] {
             assert!(Credential::token(bad).is_err(), "{bad:?}");
             assert!(Credential::access_key(bad, "s", None).is_err(), "{bad:?}");

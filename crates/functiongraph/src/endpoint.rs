@@ -13,13 +13,13 @@ const HTTPS_PORT: u16 = 443;
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
 
-/// A base URL that has been taken apart and found harmless.
+/// A parsed and validated base URL.
 ///
 /// # Guarantees
-/// [`host`](Self::host) is the host that will be connected to, in the one spelling that a URL parser makes of it:
-/// lower case, and an address in its usual form however it was disguised (`0x7f.1`, `2130706433`). A rule about hosts
-/// that looks at it cannot be fooled by spelling. Whether an address instead of a name is welcome is for the caller to
-/// decide; see [`host_is_ip`](Self::host_is_ip).
+/// [`host`](Self::host) is the host that the HTTP library connects to, in one canonical spelling: lower case, and
+/// addresses in their usual form even if the input disguises them (`0x7f.1`, `2130706433`). A rule that compares
+/// hosts can rely on it. You decide whether to allow an address instead of a name; see
+/// [`host_is_ip`](Self::host_is_ip).
 ///
 /// ```
 /// use functiongraph::Endpoint;
@@ -73,7 +73,7 @@ impl Endpoint {
         self.ip
     }
 
-    /// Whether the host is an address. Clouds have names: an address is for test set-ups, or an attack.
+    /// Whether the host is an address. Real clouds use names, so an address means a test set-up or an attack.
     #[must_use]
     pub fn host_is_ip(&self) -> bool {
         self.ip.is_some()
@@ -106,8 +106,8 @@ impl FromStr for Endpoint {
     type Err = EndpointError;
 
     fn from_str(text: &str) -> Result<Self, EndpointError> {
-        // URL parsers forgive a lot (missing slashes, backslashes, tabs, dots in paths). What they would have to
-        // forgive is refused here, before they see it.
+        // URL parsers accept and repair many malformed URLs (missing slashes, backslashes, tabs, dots in paths).
+        // Refuse them before the parser sees them.
         let is_plain = |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'\\' | b'%' | b'@');
         if !text.bytes().all(is_plain) {
             return Err(EndpointError::Character);

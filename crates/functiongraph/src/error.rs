@@ -1,22 +1,22 @@
-//! What went wrong when there is no answer: was anything sent, or might it have been?
+//! The error of a request without an answer: either certainly nothing was sent, or something may have been.
 
 use std::error::Error;
 use std::time::Duration;
 
 use crate::text::Clean;
 
-/// Characters of a cause that are kept; certificates can make it long.
+/// Characters of a cause that are kept. A certificate can make a cause long.
 const MAX_CAUSE: usize = 256;
 
-/// Why an exchange ended without a status. Holds a short text with the innermost cause, free of secrets.
+/// Why a request ended without a status. Holds the innermost cause as a short text without secrets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    /// Not a byte of the request was written: the name was not resolved, the connection refused, the TLS handshake
+    /// No byte of the request was written: the name did not resolve, the connection was refused, the TLS handshake
     /// failed, or the request could not be built.
     #[error("nothing was sent: {0}")]
     NotSent(String),
-    /// Bytes may have been written, and nobody can tell what became of them.
-    #[error("no answer after sending may have begun: {0}")]
+    /// Bytes may have been written, and the result is unknown.
+    #[error("no answer, but the request may have been sent: {0}")]
     Interrupted(String),
 }
 
@@ -25,21 +25,21 @@ pub enum SendError {
 impl SendError {
     /// Classifies an error of the HTTP library.
     ///
-    /// The certainty behind `NotSent` was read out of the sources of reqwest 0.13.5, hyper-util 0.1.21 and hyper 1.12:
-    /// * reqwest's `is_connect()` is true exactly if a `hyper_util::client::legacy::Error` of kind `Connect` is in the
-    ///   chain. hyper-util makes that kind in `connection_for` only (name, TCP, TLS, the connect timeout around them,
-    ///   or no pooled connection), and so before the request is handed to any connection.
-    /// * reqwest's `is_request()` says nothing: every error of hyper-util is wrapped in that kind. `is_builder()` is
-    ///   raised before the request reaches hyper-util.
-    /// * Behind our back hyper-util does try again: `send_request` loops when a *reused* connection turns out to be
-    ///   dead and hands the request back. hyper hands it back only while it is still unopened in the connection's
-    ///   queue; once taken out to be written, the error carries no message and ends the loop. So a request is never
-    ///   written twice, and an error of kind `Connect` from a later turn of the loop still means that nothing was
-    ///   sent.
-    /// * reqwest's retry layer and its redirects stand above all that; the client switches both off.
+    /// `NotSent` must be certain. These facts come from the sources of reqwest 0.13.5, hyper-util 0.1.21 and hyper
+    /// 1.12:
+    /// * reqwest's `is_connect()` is true exactly if the chain holds a `hyper_util::client::legacy::Error` of kind
+    ///   `Connect`. hyper-util creates that kind only in `connection_for` (name, TCP, TLS, the connect timeout around
+    ///   them, or no pooled connection), before it hands the request to a connection.
+    /// * reqwest's `is_request()` says nothing, because every error of hyper-util is wrapped in that kind.
+    ///   `is_builder()` is raised before the request reaches hyper-util.
+    /// * hyper-util itself retries in one case: `send_request` loops when a *reused* connection turns out to be dead
+    ///   and returns the request. hyper returns it only while it waits unopened in the connection's queue. Once hyper
+    ///   has taken it out to write it, the error carries no message and ends the loop. So a request is never written
+    ///   twice, and an error of kind `Connect` from a later iteration still means that nothing was sent.
+    /// * reqwest's retry layer and redirects are on top of this. The client switches both off.
     ///
-    /// hyper-util's other kinds that mean "not written" (a fresh connection that dies before it takes the request)
-    /// cannot be told from outside, and count as interrupted.
+    /// Other kinds of hyper-util also mean "not written", for example a fresh connection that dies before it takes
+    /// the request. They are not visible from outside, so they count as interrupted.
     pub(crate) fn from_http(error: &reqwest::Error) -> Self {
         let cause = innermost(error);
         if error.is_connect() || error.is_builder() { Self::NotSent(cause) } else { Self::Interrupted(cause) }
@@ -55,7 +55,7 @@ impl SendError {
         Self::Interrupted(format!("no answer within {limit:?}"))
     }
 
-    /// The innermost cause, for people: `Connection refused (os error 111)`.
+    /// The innermost cause, for example `Connection refused (os error 111)`.
     #[must_use]
     pub fn cause(&self) -> &str {
         match self {
@@ -64,12 +64,12 @@ impl SendError {
     }
 }
 
-/// The text of the last error of a chain. The outer ones hold the URL, and say little.
+/// The text of the last error of a chain. The outer errors hold the URL and add little.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;
     }
-    // Names in a certificate are chosen by whoever answers.
+    // The server chooses the names in its certificate.
     Clean::line(&last.to_string()).chars().take(MAX_CAUSE).collect()
 }

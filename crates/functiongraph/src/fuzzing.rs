@@ -1,5 +1,5 @@
-//! Opens the readers of answers to the fuzz targets in `fuzz/`: what they read from the network, they read here from
-//! bytes.
+//! Opens the readers of answers to the fuzz targets in `fuzz/`: the targets pass bytes instead of an answer from the
+//! network.
 
 use http::HeaderMap;
 use secrecy::SecretString;
@@ -14,16 +14,16 @@ use crate::text::{Clean, Shown};
 use crate::transport::Seen;
 use crate::{Answer, AsyncInvokeConfig, FunctionConfig, Page};
 
-/// An answer as it came, before anybody has read it.
+/// An answer as it arrived.
 #[derive(Debug, Clone)]
 pub struct Raw {
     /// HTTP status.
     pub status: u16,
     /// All headers.
     pub headers: HeaderMap,
-    /// The body, as far as it came.
+    /// The body, as far as it arrived.
     pub body: Vec<u8>,
-    /// Whether that is all of it.
+    /// Whether the body is complete.
     pub complete: bool,
 }
 
@@ -35,7 +35,7 @@ impl Raw {
         Seen { status: *status, headers: headers.clone(), body: body.as_slice().into(), complete: *complete }
     }
 
-    /// As the answer to an invocation.
+    /// Reads it as the answer to an invocation.
     #[must_use]
     pub fn answer(&self, kind: Kind, protocol: Protocol, credential: &Credential) -> Answer {
         let form = Form::of(kind, protocol);
@@ -45,13 +45,13 @@ impl Raw {
         Answer::read(form, &seen, &Shown::credential(credential))
     }
 
-    /// As a page of records that was asked for with `marker`.
+    /// Reads it as a page of records that was requested with `marker`.
     #[must_use]
     pub fn page(&self, marker: Option<&str>, credential: &Credential) -> Option<Page> {
         Page::read(&self.body, marker, &Shown::credential(credential))
     }
 
-    /// As the settings of a function, of both kinds.
+    /// Reads it as both kinds of settings of a function.
     #[must_use]
     pub fn settings(&self, credential: &Credential) -> Option<(AsyncInvokeConfig, FunctionConfig)> {
         let fields: Map<String, Value> = serde_json::from_slice(&self.body).ok()?;
@@ -59,34 +59,34 @@ impl Raw {
         Some((Settings::read(&fields, &shown), Settings::read(&fields, &shown)))
     }
 
-    /// As the answer to a login that brings a token.
+    /// Reads it as the answer to a login that returns a token.
     ///
     /// # Errors
-    /// As such a login has them.
+    /// The errors of such a login.
     pub fn token(&self, secrets: &[&SecretString]) -> Result<Login, LoginError> {
         read::token(read::success(self.seen(), &shown(secrets))?)
     }
 
-    /// As the answer to a login that brings keys.
+    /// Reads it as the answer to a login that returns keys.
     ///
     /// # Errors
-    /// As such a login has them.
+    /// The errors of such a login.
     pub fn keys(&self, secrets: &[&SecretString]) -> Result<Login, LoginError> {
         read::keys(read::success(self.seen(), &shown(secrets))?)
     }
 
-    /// As the answer to the beginning of a session with the metadata of a machine.
+    /// Reads it as the answer to the start of a metadata session.
     ///
     /// # Errors
-    /// As such a login has them.
+    /// The errors of such a login.
     pub fn session(&self, secrets: &[&SecretString]) -> Result<SecretString, LoginError> {
         read::text(read::success(self.seen(), &shown(secrets))?)
     }
 
-    /// As the answer to the question for the project called `name`.
+    /// Reads it as the answer to a look-up of the project called `name`.
     ///
     /// # Errors
-    /// As such a question has them.
+    /// The errors of such a look-up.
     pub fn project(&self, name: &str, secrets: &[&SecretString]) -> Result<String, LoginError> {
         let shown = shown(secrets);
         projects::only_one(read::object(&mut read::success(self.seen(), &shown)?), name, &shown)
@@ -97,7 +97,7 @@ fn shown(secrets: &[&SecretString]) -> Shown {
     Shown::secrets(secrets.iter().copied())
 }
 
-/// A text of another party that was shown a secret, in each form in which it is kept.
+/// A text of a server that received a secret, in each form that the crate keeps.
 #[derive(Debug, Clone)]
 pub struct Text {
     /// As a message.
@@ -111,10 +111,10 @@ pub struct Text {
 // === impl Text ===
 
 impl Text {
-    /// What is kept of `said`, in bytes of a result and characters of a log.
+    /// Cleans `text`: at most `limit` bytes of a result, and `limit` characters of a log.
     #[must_use]
-    pub fn shown(secret: &str, said: &str, limit: usize) -> Self {
+    pub fn shown(secret: &str, text: &str, limit: usize) -> Self {
         let shown = Shown::secrets([&secret.into()]);
-        Self { line: shown.line(said), beginning: shown.beginning(said, limit), end: shown.end(said, limit) }
+        Self { line: shown.line(text), beginning: shown.beginning(text, limit), end: shown.end(text, limit) }
     }
 }

@@ -1,4 +1,4 @@
-//! One invocation: what is asked for, by which of the API's ways, and how it can be ended.
+//! One invocation: what it asks for, the API call it uses, and how to cancel it.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use crate::percent;
 use crate::request::Draft;
 use crate::urn::FunctionUrn;
 
-/// What is sent for an event without content: the service refuses an empty body.
+/// Body of an event without content, because the service refuses an empty body.
 const EMPTY_EVENT: Bytes = Bytes::from_static(b"{}");
 
 /// Header with the memory of the instance, in MB.
@@ -19,33 +19,33 @@ const X_CFF_INSTANCE_MEMORY: HeaderName = HeaderName::from_static("x-cff-instanc
 /// Header that asks for the end of the function's log.
 const X_CFF_LOG_TYPE: HeaderName = HeaderName::from_static("x-cff-log-type");
 
-/// Header that asks for the result in an envelope: bare, a result and what is said about it look alike.
+/// Header that asks for the result in an envelope. Without one, a result and a message about it cannot be told apart.
 const X_CFF_REQUEST_VERSION: HeaderName = HeaderName::from_static("x-cff-request-version");
 
-/// One of the two editions of the API, which differ in paths and spellings.
+/// An edition of the API. The two editions differ in paths and spellings.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
-    /// `/v2/{project}/fgs/…`, the current one; knows every call.
+    /// `/v2/{project}/fgs/…`, the current edition; has every call.
     #[default]
     V2,
-    /// `/v1.0/{project}/fss/…`; of the calls of this crate it knows asynchronous and synchronous invocations, and the
+    /// `/v1.0/{project}/fss/…`. Of the calls of this crate it has asynchronous and synchronous invocations, and the
     /// list of functions.
     V1,
 }
 
-/// How an event is to be executed.
+/// How the service executes an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Kind {
-    /// It is queued, and the answer is a request id. At most 256 KB.
+    /// The service queues the event and answers with a request id. At most 256 KB.
     Async,
-    /// It is executed at once, and the answer is what the function returns. At most 6 MB; the gateway gives no answer
-    /// after 90 seconds.
+    /// The service executes the event at once and answers with the function's result. At most 6 MB. The gateway gives
+    /// up after 90 seconds without an answer.
     Sync {
-        /// Whether the end of the function's log comes with the answer.
+        /// Whether the answer includes the end of the function's log.
         log_tail: bool,
     },
-    /// It is queued on a reserved instance, and the answer is the id of that instance. The call is withdrawn for all
-    /// users but those on a list, and is one of API v2 whatever the [`Protocol`].
+    /// The service queues the event on a reserved instance and answers with the id of that instance. The service has
+    /// withdrawn this call except for listed users. It exists only in API v2, whatever the [`Protocol`].
     Reserved,
 }
 
@@ -54,37 +54,37 @@ pub enum Kind {
 pub struct Invocation<'a> {
     /// The function.
     pub urn: &'a FunctionUrn,
-    /// How it is to be executed.
+    /// How the service executes it.
     pub kind: Kind,
     /// The edition of the API.
     pub protocol: Protocol,
-    /// The event, sent as it is; an empty one is sent as `{}`. Only JSON objects are documented.
+    /// The event, sent unchanged; an empty one is sent as `{}`. Only JSON objects are documented.
     pub event: Bytes,
     /// Memory of the instance in MB, one of 128 256 512 768 1024 1280 1536 1792 2048 2560 3072 3584 4096 8192 10240.
-    /// Counts only for functions with dynamic memory; the service refuses other numbers.
+    /// Only for functions with dynamic memory; the service refuses other numbers.
     pub instance_memory_mb: Option<u32>,
 }
 
-/// How an asynchronous invocation is ended.
+/// How to cancel an asynchronous invocation.
 ///
 /// # Caveats
-/// Where an instance executes several events at a time, all that run on it end with the one that is cancelled, with the
-/// error 4208.
+/// If an instance executes several events at a time, all of them end together with the cancelled one, with error
+/// 4208.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum CancelType {
-    /// However the service does it when nothing is said.
+    /// The service's default; the request names no way.
     #[default]
     Default,
-    /// By ending the runtime; what the documents advise.
+    /// Ends the runtime, as the documents advise.
     Force,
-    /// With the function that it is calling.
+    /// Ends the invocation together with the function that it calls.
     Recursive,
 }
 
 // === impl Protocol ===
 
 impl Protocol {
-    /// The path of a call of a function.
+    /// The path of a call to a function.
     pub(crate) fn path(self, urn: &FunctionUrn, call: &str) -> String {
         format!("{}/{}/{call}", self.functions(urn.project_id()), urn.path_segment())
     }
@@ -127,7 +127,7 @@ impl Invocation<'_> {
     }
 }
 
-/// Shows how long the event is, and nothing of it.
+/// Shows only the length of the event.
 impl fmt::Debug for Invocation<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { urn, kind, protocol, event, instance_memory_mb } = self;
@@ -144,7 +144,7 @@ impl fmt::Debug for Invocation<'_> {
 // === impl CancelType ===
 
 impl CancelType {
-    /// The request that ends an invocation, unsigned.
+    /// The request that cancels an invocation, unsigned.
     pub(crate) fn draft(self, urn: &FunctionUrn, request_id: &str) -> Draft {
         let id = Value::from(request_id);
         let body = match self {

@@ -1,4 +1,5 @@
-//! Calls functions of FunctionGraph, and tells acceptance, refusal and doubt apart.
+//! Calls functions of FunctionGraph. Tells apart whether the service accepted an event, refused it, or gave an
+//! ambiguous answer.
 #![doc = include_str!("../README.md")]
 
 pub mod addresses;

@@ -1,4 +1,4 @@
-//! The URL of a service on the machine itself: plain `http`, and nowhere else than nearby.
+//! The URL of a local service: plain `http`, and only a local or private address.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -12,8 +12,8 @@ use crate::endpoint::{Endpoint, EndpointError};
 /// Port of `http`.
 const HTTP_PORT: u16 = 80;
 
-/// Networks of one's own beside [`LOCAL_NETWORKS`]: the private ones of RFC 1918 and RFC 4193, and the one that
-/// carriers and clouds use inside (RFC 6598).
+/// Private networks in addition to [`LOCAL_NETWORKS`]: those of RFC 1918 and RFC 4193, and the shared address space
+/// that carriers and clouds use internally (RFC 6598).
 const PRIVATE_NETWORKS: [IpNet; 5] = [
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(10, 0, 0, 0), 8)),
     IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(172, 16, 0, 0), 12)),
@@ -22,20 +22,20 @@ const PRIVATE_NETWORKS: [IpNet; 5] = [
     IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0xfc00, 0, 0, 0, 0, 0, 0, 0), 7)),
 ];
 
-/// A URL of plain `http` that leads to a local or private address, or to `localhost`.
+/// A plain `http` URL with a local or private address, or with `localhost`.
 ///
-/// For the two services that hand out credentials without TLS, because they live on the machine: instance metadata
-/// and pod identity. Whoever runs the process chooses it, never a tenant.
+/// Two services hand out credentials without TLS, because they run on the machine: instance metadata and pod
+/// identity. Only the owner of the process may choose this URL, never a tenant.
 ///
 /// # Guarantees
-/// The host is an address that cannot be routed through the internet, however it is spelled, or `localhost` (or a name
-/// that ends with `.localhost`), which always means the loopback addresses: no other name is looked up.
+/// The host is an address that the internet does not route, however the URL spells it, or `localhost` (or a name that
+/// ends with `.localhost`), which always means the loopback addresses. No other name is resolved.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LocalUrl {
     host: String,
     ip: Option<IpAddr>,
     port: u16,
-    /// Path and query; begins with a slash.
+    /// Path and query, with a slash at the beginning.
     path: String,
 }
 
@@ -51,7 +51,7 @@ pub enum LocalUrlError {
     /// The host or the port is not valid.
     #[error(transparent)]
     Host(EndpointError),
-    /// The host is a name, or an address that others could answer at.
+    /// The host is a name, or an address at which a stranger could answer.
     #[error("a service without TLS has to be at a local or private IP address, or at localhost")]
     NotLocal,
 }
@@ -80,7 +80,7 @@ impl LocalUrl {
         }
     }
 
-    /// The same host and port with another path, which begins with a slash.
+    /// The same host and port with another path. The path begins with a slash.
     pub(crate) fn at(&self, path: &str) -> String {
         format!("http://{}{path}", self.authority())
     }
@@ -105,7 +105,7 @@ impl FromStr for LocalUrl {
             _ => return Err(LocalUrlError::Scheme),
         };
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        // An endpoint is as strict as can be about hosts. Only the port that goes without saying is another.
+        // Endpoint has the strictest rules for hosts. Only the default port differs.
         let has_port = authority.rsplit(']').next().is_some_and(|end| end.contains(':'));
         let port = if has_port { String::new() } else { format!(":{HTTP_PORT}") };
         let endpoint: Endpoint = format!("https://{authority}{port}").parse().map_err(LocalUrlError::Host)?;
@@ -137,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_on_the_machine_or_beside_it_is_local() {
+    fn addresses_of_the_machine_and_its_private_networks_are_local() {
         for (text, url) in [
             ("http://169.254.169.254", "http://169.254.169.254/"),
             ("HTTP://169.254.169.254:80/a/b?c=%20d", "http://169.254.169.254/a/b?c=%20d"),
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn t01_what_others_could_answer_at_is_not() {
+    fn t01_addresses_at_which_strangers_could_answer_are_not() {
         use LocalUrlError::{Character, Host, NotLocal, Scheme};
         for (text, error) in [
             ("", Scheme),

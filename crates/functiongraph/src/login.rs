@@ -1,22 +1,22 @@
-//! Ways to a credential: each is asked once, and says until when the credential lives.
+//! Logins: each exchanges what you have for a credential, and says when the credential expires.
 //!
-//! | where | what is given | what comes back |
+//! | login | you give | you get |
 //! |---|---|---|
 //! | [`Iam::password`] | an IAM user's name and password | a token of one project |
 //! | [`Iam::token_for_id_token`] | an OIDC token, the id of an identity provider | a token of one project |
 //! | [`Iam::keys_for_id_token`] | the same | temporary access keys |
 //! | [`Sts::assume_with_oidc`] | an OIDC token, URNs of an identity provider and an agency (IAM 5) | temporary access keys |
 //! | [`PodIdentity::login`] | the token of a Pod of CCE | temporary access keys |
-//! | [`Metadata::login`] | nothing: who asks runs on the cloud server | temporary access keys |
+//! | [`Metadata::login`] | nothing; the process runs on the cloud server | temporary access keys |
 //!
-//! [`Iam::project_id`] finds the project of a region; [`renew_at`] says when to ask again.
+//! [`Iam::project_id`] finds the project of a region; [`renew_at`] says when to log in again.
 //!
 //! # Guarantees
 //! * A request is written at most once, without redirects or proxies; at most 256 KiB of an answer are read.
-//! * Secrets travel over TLS, but to pod identity and metadata, which know none: those are local ([`LocalUrl`]).
-//! * No error and no `Debug` shows a secret, not even one that a server repeats.
-//! * Bodies that hold secrets are wiped from the memory of this crate; copies in the buffers of the HTTP and TLS
-//!   libraries are not in its power.
+//! * Secrets travel over TLS. Only pod identity and metadata have no TLS, and those must be local ([`LocalUrl`]).
+//! * No error and no `Debug` shows a secret, even if the server repeats one.
+//! * The crate wipes bodies with secrets from its own memory. It cannot wipe copies in the buffers of the HTTP and
+//!   TLS libraries.
 //!
 //! [`LocalUrl`]: crate::LocalUrl
 
@@ -44,51 +44,51 @@ pub use pod_identity::PodIdentity;
 pub use renewal::renew_at;
 pub use sts::{Agency, Sts};
 
-/// What a login brought.
+/// Result of a login.
 #[derive(Debug, Clone)]
 pub struct Login {
-    /// Authenticates requests from now on.
+    /// Credential for the following requests.
     pub credential: Credential,
-    /// When it ends, if the answer said so legibly.
+    /// When the credential expires, if the answer said so in a readable way.
     pub expires_at: Option<Timestamp>,
-    /// The project that it is for, if the answer said so; only tokens of a project do.
+    /// The project of the credential. Only tokens of a project have one.
     pub project_id: Option<String>,
 }
 
-/// Why there is no credential, or no project.
+/// Why a login returned no credential, or a look-up no project.
 ///
-/// All texts are on one line, short, and repeat nothing of the secrets that were sent.
+/// All texts are on one line and short. None repeats a secret of the request.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LoginError {
-    /// The other side answered with something else than a success.
+    /// The server answered with an error.
     #[error("refused with status {status}{}", read::reason(code.as_deref(), message.as_deref()))]
     Refused {
         /// HTTP status.
         status: u16,
-        /// Code of the error, such as `IAM.0001`; some services repeat the status here.
+        /// Code of the error, such as `IAM.0001`; some services put the status here.
         code: Option<String>,
-        /// Message of the error, at most 1024 characters. Not a stable text.
+        /// Message of the error, at most 1024 characters. The text may change.
         message: Option<Clean>,
         /// Id of the exchange, for support requests: from `X-IAM-Trace-Id`, else `X-Request-Id`, else the body.
         gateway_request_id: Option<String>,
-        /// How long to wait before trying again, if the answer says so.
+        /// How long to wait before the next login, if the answer says so.
         retry_after: Option<Duration>,
     },
     /// A success that holds no usable credential, or no list of projects.
     #[error("the answer cannot be used: {0}")]
     Malformed(String),
-    /// There is no project of this name, or this credential may not see it.
+    /// No project has this name, or this credential may not see it.
     #[error("there is no project {0:?} that this credential may see; give the project's id")]
     NoProject(String),
-    /// There are several projects of this name.
+    /// Several projects have this name.
     #[error("there are several projects {name:?}: give the id of one of them ({})", ids.join(", "))]
     SeveralProjects {
-        /// The name that was asked for.
+        /// The requested name.
         name: String,
         /// Their ids, at most 8.
         ids: Vec<String>,
     },
-    /// There is no answer.
+    /// There was no answer.
     #[error(transparent)]
     Send(#[from] SendError),
 }
@@ -96,23 +96,22 @@ pub enum LoginError {
 // === impl LoginError ===
 
 impl LoginError {
-    /// Whether the same login would be refused again until somebody changes something: the credential, a permission,
-    /// or what is asked for. Everything else (no answer, too many requests, a server in trouble, an answer that is
-    /// none) may pass by itself.
+    /// Whether the service will refuse the same login until somebody changes the credential, a permission or the
+    /// request. Every other error may go away by itself: no answer, too many requests, a server error, a malformed
+    /// answer.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
         match self {
-            // A redirect is not followed and says that the endpoint is not the right one. 408, 425 and 429 are about
-            // the moment.
+            // The client follows no redirect, so a redirect means a wrong endpoint. 408, 425 and 429 describe the
+            // moment, not the request.
             Self::Refused { status, .. } => (300..500).contains(status) && !matches!(status, 408 | 425 | 429),
             Self::NoProject(_) | Self::SeveralProjects { .. } => true,
             Self::Malformed(_) | Self::Send(_) => false,
         }
     }
 
-    /// Whether it is what was shown that is refused: a password, an OIDC token, an access key. Every other refusal may be
-    /// about the place where it was shown, or somebody's slip in a policy, and takes nothing from a credential that was
-    /// had before.
+    /// Whether the server refused the credential itself: a password, an OIDC token or an access key. Any other
+    /// refusal may come from a wrong endpoint or policy, and does not make an earlier credential invalid.
     #[must_use]
     pub fn is_of_credential(&self) -> bool {
         matches!(self, Self::Refused { status: 401, .. })

@@ -1,6 +1,6 @@
-//! Percent-encoding with the one alphabet the service signs with: everything but `A-Z a-z 0-9 - _ . ~`.
+//! Percent-encoding with the alphabet that the service signs with: everything except `A-Z a-z 0-9 - _ . ~`.
 
-/// Upper-case digits, as the signature wants them.
+/// Upper-case digits, as the signature requires.
 const HEX: &[u8; 16] = b"0123456789ABCDEF";
 
 /// Encodes a path segment, or a key or value of a query.
@@ -12,10 +12,10 @@ pub(crate) fn encode(text: &str) -> String {
     encoded
 }
 
-/// Decodes a path and encodes it anew, so that a raw and an encoded spelling of it become the same text.
+/// Decodes a path and encodes it again, so that raw and encoded spellings of it become the same text.
 ///
-/// An encoded slash becomes a separator, and a `%` that is not followed by two hexadecimal digits stands for
-/// itself: both as the official signer does it.
+/// As in the official signer, an encoded slash becomes a separator, and a `%` without two hexadecimal digits after it
+/// is kept as a `%`.
 pub(crate) fn normalize_path(path: &str) -> String {
     let mut normal = String::with_capacity(path.len() + 16);
     let mut rest = path.as_bytes();
@@ -29,7 +29,7 @@ pub(crate) fn normalize_path(path: &str) -> String {
     normal
 }
 
-/// The next byte that `encoded` stands for, and what follows it.
+/// The next decoded byte of `encoded`, and the rest.
 fn next_byte(encoded: &[u8]) -> Option<(u8, &[u8])> {
     if let [b'%', high, low, after @ ..] = encoded
         && let (Some(high), Some(low)) = (digit(*high), digit(*low))
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percent_sign_that_encodes_nothing_stands_for_itself() {
+    fn a_percent_sign_that_encodes_nothing_is_kept() {
         assert_eq!(normalize_path("/a%/b%4/c%zz/d%3a"), "/a%25/b%254/c%25zz/d%3A");
         assert_eq!(normalize_path("%ff%2F%00"), "%FF/%00");
     }

@@ -1,4 +1,4 @@
-//! The records that the service keeps of asynchronous invocations: how they are asked for, and how they are read.
+//! The records that the service keeps of asynchronous invocations: the query and the pages.
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
@@ -10,78 +10,78 @@ use crate::request::Draft;
 use crate::text::{Clean, Shown};
 use crate::urn::FunctionUrn;
 
-/// Bytes of a page that are read: enough for some hundred records whose messages are not all long.
+/// Bytes of a page that are read: enough for a few hundred records unless most messages are long.
 pub const MAX_PAGE: usize = 256 * 1024;
 
-/// Most records on a page, by the service's own limit.
+/// Maximum number of records on a page, set by the service.
 pub const MAX_LIMIT: u16 = 500;
 
-/// Records on a page unless asked otherwise, as the service has it. A page of 500 can be longer than [`MAX_PAGE`].
+/// Records on a page by default, as in the service. A page of 500 can be longer than [`MAX_PAGE`].
 pub const DEFAULT_LIMIT: u16 = 100;
 
-/// How times are written: UTC, to the second, without a zone.
+/// Format of times: UTC, to the second, without a zone.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// Which records are asked for.
+/// A query for records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListQuery {
-    /// Only of invocations submitted at or after this. Always sent: the service's own default is an hour ago, even if a
-    /// request id is given. Fractions of a second are dropped.
+    /// Only invocations submitted at or after this. Always sent, because the service's own default is one hour ago,
+    /// even with a request id. Fractions of a second are dropped.
     pub begin: Timestamp,
-    /// Only of invocations submitted at or before this; now, by default. Fractions of a second are rounded up.
+    /// Only invocations submitted at or before this; by default until now. Fractions of a second are rounded up.
     pub end: Option<Timestamp>,
     /// Only the record of this invocation.
     pub request_id: Option<String>,
-    /// Only with this status; [`ExecutionStatus::Other`] asks for all.
+    /// Only with this status. [`ExecutionStatus::Other`] does not filter.
     pub status: Option<ExecutionStatus>,
-    /// Records on a page, 1 to [`MAX_LIMIT`]; numbers outside are taken for the nearest one. Ask for less if a page
-    /// comes back as a success that is no page: it was longer than [`MAX_PAGE`].
+    /// Records on a page, 1 to [`MAX_LIMIT`]; other numbers are clamped. If you get a success that is no page, the
+    /// page was longer than [`MAX_PAGE`]: lower the limit.
     pub limit: u16,
-    /// Where to go on: [`Page::next_marker`] of the page before.
+    /// Position of the next page: [`Page::next_marker`] of the page before.
     pub marker: Option<String>,
 }
 
-/// What a listing answers with.
+/// Answer to a list call.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one for a call, and it is taken apart at once")]
 pub enum Listed {
     /// A page of records.
     Page(Page),
-    /// Anything else: a refusal, or a success whose body is not a page (cut, too long, or another shape).
-    /// [`Answer::is_success`] tells them apart.
+    /// Any other answer: a refusal, or a success whose body is not a page (cut, too long, or malformed).
+    /// [`Answer::is_success`] tells the two apart.
     Answer(Answer),
 }
 
 /// A page of records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// The records, in the order of the service. None for an unknown request id: that is not an error.
+    /// The records, in the order of the service. Empty for an unknown request id, which is not an error.
     pub records: Vec<Record>,
-    /// What the next page is asked for with; `None` on the last one (and if the service names the same page again).
+    /// Marker for the next page; `None` on the last page, and if the service names the same page again.
     pub next_marker: Option<String>,
-    /// When the page was made, by the service's clock (header `Date`): whoever compares its times with their own can
-    /// see whether the clocks agree.
+    /// When the service made the page, by its own clock (header `Date`). Compare it with your clock before you
+    /// compare the times of records.
     pub date: Option<Timestamp>,
 }
 
-/// What is recorded about one invocation.
+/// Record of one invocation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Id of the invocation.
     pub request_id: String,
-    /// How far it is.
+    /// How far the execution is.
     pub status: ExecutionStatus,
-    /// Code of the error it ended with, such as `4208` (cancelled). Of a success there is none.
+    /// Code of the error, such as `4208` (cancelled). `None` for a success.
     pub error_code: Option<String>,
     /// Message of the error, on one line, at most 1024 characters.
     pub error_message: Option<Clean>,
-    /// When the execution began.
+    /// When the execution started.
     pub start_time: Option<Timestamp>,
-    /// When it ended.
+    /// When the execution ended.
     pub end_time: Option<Timestamp>,
 }
 
-/// How far an asynchronous invocation is.
+/// State of an asynchronous invocation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExecutionStatus {
     /// Queued.
@@ -90,18 +90,18 @@ pub enum ExecutionStatus {
     Running,
     /// Executed.
     Success,
-    /// Executed, and ended with an error.
+    /// Executed; the function failed.
     Fail,
-    /// Given up before it was executed.
+    /// Discarded before its execution.
     Discard,
-    /// Something that no document of the service names.
+    /// A status that the service does not document.
     Other,
 }
 
 // === impl ListQuery ===
 
 impl ListQuery {
-    /// All records since `begin`, from the first page on.
+    /// All records since `begin`, from the first page.
     #[must_use]
     pub fn since(begin: Timestamp) -> Self {
         Self { begin, end: None, request_id: None, status: None, limit: DEFAULT_LIMIT, marker: None }
@@ -126,7 +126,7 @@ impl ListQuery {
     }
 }
 
-/// The next full second; the service knows no fractions, and none of the time asked for may be left out.
+/// The next full second. The service knows no fractions, and the requested period must be covered completely.
 fn round_up(time: Timestamp) -> Timestamp {
     if time.subsec_nanosecond() == 0 {
         return time;
@@ -137,10 +137,10 @@ fn round_up(time: Timestamp) -> Timestamp {
 // === impl Page ===
 
 impl Page {
-    /// Reads a page that was asked for with `marker`; `None` if the body is none.
+    /// Reads a page that was requested with `marker`; `None` if the body is no page.
     ///
-    /// All or nothing: a page with a record that cannot be read is no page, because whoever looks for a record would
-    /// take what is left for all there is.
+    /// If one record cannot be read, the whole page is refused. Otherwise a caller that searches for a record could
+    /// take the rest for the complete list.
     pub(crate) fn read(body: &[u8], marker: Option<&str>, shown: &Shown) -> Option<Self> {
         let page: Map<String, Value> = serde_json::from_slice(body).ok()?;
         let records = match page.get("invocations")? {
@@ -155,7 +155,7 @@ impl Page {
     }
 }
 
-/// Where the next page begins. The sources disagree whether it is a number or a string.
+/// Position of the next page. The documents disagree whether it is a number or a string.
 fn next_marker(page: &Map<String, Value>) -> Option<String> {
     let marker = answer::text(page, "next_marker")?;
     let is_end = marker.parse().is_ok_and(|marker: i64| marker <= 0);
@@ -183,7 +183,7 @@ impl Record {
     }
 }
 
-/// A time, in UTC unless it says otherwise.
+/// A time; UTC unless it has a zone.
 fn read_time(text: &str) -> Option<Timestamp> {
     if let Ok(time) = text.parse() {
         return Some(time);
@@ -195,7 +195,7 @@ fn read_time(text: &str) -> Option<Timestamp> {
 // === impl ExecutionStatus ===
 
 impl ExecutionStatus {
-    /// As the service spells it.
+    /// The service's spelling.
     fn name(self) -> Option<&'static str> {
         match self {
             Self::Wait => Some("WAIT"),
@@ -213,7 +213,7 @@ impl ExecutionStatus {
         known.into_iter().find(is_it).unwrap_or(Self::Other)
     }
 
-    /// Whether the record will not change any more.
+    /// Whether this state is final.
     #[must_use]
     pub fn is_final(self) -> bool {
         match self {

@@ -1,13 +1,13 @@
-//! Where a region's endpoints are, by the naming rules of the clouds.
+//! Endpoints of a region, by the naming rules of the clouds.
 
 /// Base URL of FunctionGraph in a region, such as `https://functiongraph.eu-de.otc.t-systems.com`.
 ///
-/// The region is taken as it is; one that comes from a [`FunctionUrn`](crate::FunctionUrn) has been checked.
+/// Uses the region unchanged; a [`FunctionUrn`](crate::FunctionUrn) has a validated region.
 ///
 /// # Caveats
-/// For the European regions of Huawei Cloud (`eu-west-1…`) the published sources disagree: Huawei's SDK table says
-/// `myhuaweicloud.com`, its European documents and its Terraform provider say `myhuaweicloud.eu`, which is what
-/// this function answers. Let users give an endpoint of their own.
+/// For the European regions of Huawei Cloud (`eu-west-1…`) the published sources disagree. Huawei's SDK table says
+/// `myhuaweicloud.com`. Its European documents and its Terraform provider say `myhuaweicloud.eu`, which this function
+/// returns. Let users set an endpoint of their own.
 #[must_use]
 pub fn endpoint(region: &str) -> String {
     format!("https://functiongraph.{region}.{}", domain(region))
@@ -15,7 +15,7 @@ pub fn endpoint(region: &str) -> String {
 
 /// Base URL of the identity service (IAM) of a region, such as `https://iam.cn-north-4.myhuaweicloud.com`.
 ///
-/// The same caveat holds as for [`endpoint`].
+/// The caveat of [`endpoint`] applies here too.
 #[must_use]
 pub fn iam_endpoint(region: &str) -> String {
     format!("https://iam.{region}.{}", domain(region))
@@ -24,14 +24,14 @@ pub fn iam_endpoint(region: &str) -> String {
 /// Base URL of the security token service (IAM 5) of a region, such as `https://sts.cn-north-4.myhuaweicloud.com`.
 ///
 /// Huawei's SDK lists it for `cn-north-4`, `cn-south-1`, `cn-east-3`, `cn-southwest-2`, `ap-southeast-1` to
-/// `ap-southeast-4`, `sa-brazil-1`, `la-south-2`, `af-south-1` and `tr-west-1`. For other regions this is the rule, not
-/// a fact; no source mentions one of Open Telekom Cloud.
+/// `ap-southeast-4`, `sa-brazil-1`, `la-south-2`, `af-south-1` and `tr-west-1`. For other regions the URL follows the
+/// naming rule only. No source mentions a service of Open Telekom Cloud.
 #[must_use]
 pub fn sts_endpoint(region: &str) -> String {
     format!("https://sts.{region}.{}", domain(region))
 }
 
-/// The domain under which the cloud that runs a region keeps its services.
+/// The domain of the cloud that runs a region.
 fn domain(region: &str) -> &'static str {
     match region {
         "eu-de" | "eu-nl" => "otc.t-systems.com",

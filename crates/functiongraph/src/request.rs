@@ -1,4 +1,4 @@
-//! Builds requests: pure, and complete down to the last signed byte.
+//! Builds complete, signed requests. Pure.
 
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -16,7 +16,7 @@ const JSON: &str = "application/json";
 /// Header with a token.
 const X_AUTH_TOKEN: HeaderName = HeaderName::from_static("x-auth-token");
 
-/// A request that says what it asks for, but not yet whom and in whose name.
+/// A request without endpoint and credential.
 #[derive(Clone)]
 pub(crate) struct Draft {
     pub method: Method,
@@ -24,7 +24,7 @@ pub(crate) struct Draft {
     pub path: String,
     /// Decoded pairs, in any order.
     pub query: Vec<(String, String)>,
-    /// Headers beside those that every request has; signed with them.
+    /// Additional headers; signed like those that every request has.
     pub headers: Vec<(HeaderName, String)>,
     pub body: Bytes,
 }
@@ -37,12 +37,12 @@ impl Draft {
         Self { method, path, query: Vec::new(), headers: Vec::new(), body: Bytes::new() }
     }
 
-    /// The request to `endpoint`, about something of a project or of none, signed or with its token.
+    /// The request to `endpoint`, for a project or for none, signed or with its token.
     ///
-    /// Without a project it goes without a content type too, as the official SDK asks IAM.
+    /// A request without a project has no content type either, as in the official SDK for IAM.
     ///
     /// # Errors
-    /// None is known: every part has been checked by its type. The error is that of the builder.
+    /// No input is known to cause one, because the type of every part validates it. The error is the HTTP builder's.
     pub(crate) fn finish(
         self,
         endpoint: &Endpoint,
@@ -52,15 +52,15 @@ impl Draft {
     ) -> Result<Request<Bytes>, http::Error> {
         let Self { method, path, query, headers: more, body } = self;
         let host = endpoint.authority();
-        // The very text that is signed, as the official SDK does it.
+        // Exactly the text that is signed, as in the official SDK.
         let search =
             if query.is_empty() { String::new() } else { format!("?{}", sign::canonical_query(&query)) };
         let mut request = Request::builder()
             .method(method.clone())
             .uri(format!("{endpoint}{path}{search}"))
-            // Given here and not left to the HTTP library, so that what is signed is what is sent.
+            // Set the host here and not in the HTTP library, so that the signed host is the sent host.
             .header(HOST, &host)
-            // A compressed answer could be a bomb, and is never large enough to be worth it.
+            // A compressed answer could be a decompression bomb, and no answer is large enough to need compression.
             .header(ACCEPT_ENCODING, "identity");
         if project_id.is_some() {
             request = request.header(CONTENT_TYPE, JSON);
@@ -74,7 +74,7 @@ impl Draft {
             }
             Parts::AccessKey { id, secret, security_token } => {
                 let date = sign::format_date(signed_at);
-                // A small set: a proxy that rewrites other headers does no harm.
+                // Sign few headers, so that a proxy may rewrite the others.
                 let mut headers = vec![("host", host.as_str()), (sign::X_SDK_DATE, date.as_str())];
                 headers.extend(more.iter().map(|(name, value)| (name.as_str(), value.as_str())));
                 request = request.header(sign::X_SDK_DATE, &date);
@@ -101,7 +101,7 @@ impl Draft {
     }
 }
 
-/// A value that the HTTP library does not show in its own `Debug`.
+/// A header value that the HTTP library hides in its own `Debug`.
 pub(crate) fn secret_value(text: &str) -> Result<HeaderValue, http::Error> {
     let mut value = HeaderValue::from_str(text)?;
     value.set_sensitive(true);
@@ -134,13 +134,13 @@ pub(crate) mod tests {
             self.0[key].as_str().unwrap_or_default()
         }
 
-        /// The function that it is about.
+        /// The function of the request.
         pub(crate) fn urn(&self) -> FunctionUrn {
             let segment = self.text("path_on_wire").split('/').nth(5).unwrap();
             segment.replace("%3A", ":").replace("%21", "!").parse().unwrap()
         }
 
-        /// Asserts that a draft becomes this very request.
+        /// Asserts that a draft becomes exactly this request.
         pub(crate) fn check(&self, draft: Draft) {
             let base = format!("{}://{}", self.text("scheme"), self.text("host"));
             let credential = Credential::access_key(self.text("ak"), self.text("sk"), None).unwrap();

@@ -1,4 +1,4 @@
-//! The settings of a function, as far as they say what to expect of its invocations.
+//! The settings of a function that matter for its invocations.
 
 use http::Method;
 use serde_json::{Map, Value};
@@ -9,56 +9,56 @@ use crate::request::Draft;
 use crate::text::Shown;
 use crate::urn::FunctionUrn;
 
-/// What a question about settings answers with.
+/// Answer to a call that reads settings.
 #[derive(Debug, Clone, PartialEq)]
 #[expect(clippy::large_enum_variant, reason = "there is one for a call, and it is taken apart at once")]
 pub enum Fetched<T> {
     /// The settings.
     Settings(T),
-    /// Anything else: a refusal, or a success whose body is no JSON object. [`Answer::is_success`] tells them apart. A
-    /// 404 to a question about asynchronous invocations may also mean that nothing has ever been set for them.
+    /// Any other answer: a refusal, or a success whose body is no JSON object. [`Answer::is_success`] tells the two
+    /// apart. For the settings of asynchronous invocations, 404 may also mean that nobody has set any.
     Answer(Answer),
 }
 
-/// How the service treats asynchronous invocations of a function. What is absent is not known: the documents disagree
+/// Settings for asynchronous invocations of a function. An absent field is unknown, because the documents disagree
 /// about defaults.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AsyncInvokeConfig {
     /// Whether the status of every invocation is logged.
     pub status_log_enabled: bool,
-    /// Seconds after which an event that still waits is discarded.
+    /// Seconds after which the service discards an event that is still queued.
     pub max_event_age_seconds: Option<i64>,
-    /// How often the service itself runs an event again after a failure.
+    /// How often the service itself retries an event after a failure.
     pub max_retry_attempts: Option<i64>,
-    /// Which service is told of a success, such as `OBS`.
+    /// The service that is notified of a success, such as `OBS`.
     pub on_success: Option<String>,
-    /// Which service is told of a failure.
+    /// The service that is notified of a failure.
     pub on_failure: Option<String>,
 }
 
-/// What a function is allowed to take.
+/// The limits of a function.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FunctionConfig {
-    /// Most executions at a time: 0 for a function that is switched off, -1 for no limit.
+    /// Maximum number of concurrent executions: 0 for a function that is switched off, -1 for no limit.
     pub concurrency: Option<i64>,
-    /// Events that one instance executes at a time. To cancel one of them by force ends all of them.
+    /// Events that one instance executes at a time. If you cancel one of them by force, all of them end.
     pub events_per_instance: Option<i64>,
-    /// Longest execution, in seconds.
+    /// Maximum duration of an execution, in seconds.
     pub timeout_seconds: Option<i64>,
     /// Memory of an instance, in MB.
     pub memory_size_mb: Option<i64>,
     /// Whether an invocation may ask for another size of memory.
     pub dynamic_memory: Option<bool>,
-    /// Name of the version that was found.
+    /// Name of the version.
     pub version: Option<String>,
 }
 
-/// What has a question of its own.
+/// Settings with a call of their own.
 pub(crate) trait Settings: Sized {
     /// Last part of the path.
     const CALL: &'static str;
 
-    /// Reads what it can.
+    /// Reads the fields that it can.
     fn read(fields: &Map<String, Value>, shown: &Shown) -> Self;
 
     /// The request, unsigned.
@@ -93,7 +93,7 @@ impl Settings for AsyncInvokeConfig {
 // === impl FunctionConfig ===
 
 impl FunctionConfig {
-    /// Whether the function is switched off: the reliable way to tell, where an answer of 429 gives only a message.
+    /// Whether the function is switched off. This is reliable; an answer of 429 gives only a message.
     #[must_use]
     pub fn is_disabled(&self) -> bool {
         self.concurrency == Some(0)

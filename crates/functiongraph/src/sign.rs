@@ -1,7 +1,6 @@
-//! The signature `SDK-HMAC-SHA256`, by which a request proves that its sender holds an access key.
+//! The signature `SDK-HMAC-SHA256`, which proves that the sender of a request holds an access key.
 //!
-//! Everything here is pure, and serves both sides: whoever sends a request writes the signature into it, and whoever
-//! receives one computes the signature again and compares.
+//! Everything here is pure. A client adds the signature to its request. A server computes it again and compares.
 //!
 //! ```
 //! use functiongraph::sign::SignedRequest;
@@ -28,26 +27,27 @@ use crate::percent;
 /// Name of the algorithm, the first word of the `Authorization` header.
 pub const ALGORITHM: &str = "SDK-HMAC-SHA256";
 
-/// Header that carries the algorithm, the key id, the names of the signed headers and the signature.
+/// Header with the algorithm, the key id, the names of the signed headers and the signature.
 pub const AUTHORIZATION: &str = "authorization";
 
-/// Header with the time of signing; must be signed. The service refuses a time more than 15 minutes off its own.
+/// Header with the time of the signature; must be signed. The service refuses a time that differs by more than 15
+/// minutes from its own clock.
 pub const X_SDK_DATE: &str = "x-sdk-date";
 
-/// Header whose value stands in for the hash of a body that is not empty.
+/// Header whose value replaces the hash of a body that is not empty.
 pub const X_SDK_CONTENT_SHA256: &str = "x-sdk-content-sha256";
 
-/// Value of [`X_SDK_CONTENT_SHA256`] for a body that is left out of the signature. The official SDK adds (and signs)
-/// it when the content type is neither `application/json` nor `application/bson`.
+/// Value of [`X_SDK_CONTENT_SHA256`] for a body that the signature leaves out. The official SDK adds and signs it
+/// when the content type is neither `application/json` nor `application/bson`.
 pub const UNSIGNED_PAYLOAD: &str = "UNSIGNED-PAYLOAD";
 
 /// Header with the project of the request.
 pub const X_PROJECT_ID: &str = "x-project-id";
 
-/// Header with the session token that belongs to a temporary access key.
+/// Header with the session token of a temporary access key.
 pub const X_SECURITY_TOKEN: &str = "x-security-token";
 
-/// How a time is written, in the words of `strftime`; always UTC.
+/// Format of times, for `strftime`; always UTC.
 const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// The parts of a request that the signature covers.
@@ -55,13 +55,13 @@ const DATE_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 pub struct SignedRequest<'a> {
     /// Method, in capitals.
     pub method: &'a str,
-    /// Path as it is on the wire, without the query; a raw and a percent-encoded spelling sign alike.
+    /// Path as sent, without the query. Raw and percent-encoded spellings have the same signature.
     pub path: &'a str,
     /// Query as decoded pairs, in any order.
     pub query: &'a [(String, String)],
-    /// Exactly the headers to be signed, in any order and any case. The official SDK leaves out names with a `_`.
+    /// Exactly the headers to sign, in any order and any case. The official SDK leaves out names with a `_`.
     pub headers: &'a [(&'a str, &'a str)],
-    /// Body as it is on the wire.
+    /// Body as sent.
     pub body: &'a [u8],
 }
 
@@ -72,14 +72,14 @@ pub struct Authorization {
     pub access_key: String,
     /// Names of the signed headers, in the order given.
     pub signed_headers: Vec<String>,
-    /// The signature, 64 hexadecimal digits if it is a real one.
+    /// The signature; 64 hexadecimal digits if it is valid.
     pub signature: String,
 }
 
 // === impl SignedRequest ===
 
 impl SignedRequest<'_> {
-    /// The request in the one spelling that both sides can reproduce.
+    /// The request in its canonical spelling, which both sides compute.
     #[must_use]
     pub fn canonical_request(&self) -> String {
         let mut path = percent::normalize_path(self.path);
@@ -95,7 +95,7 @@ impl SignedRequest<'_> {
         format!("{method}\n{path}\n{query}\n{}\n{names}\n{payload}", lines.concat())
     }
 
-    /// The text that is signed. `date` is the value of [`X_SDK_DATE`].
+    /// The text to sign. `date` is the value of [`X_SDK_DATE`].
     #[must_use]
     pub fn string_to_sign(&self, date: &str) -> String {
         format!("{ALGORITHM}\n{date}\n{}", hex(&Sha256::digest(self.canonical_request())))
@@ -138,7 +138,7 @@ fn signed_names(headers: &[(String, &str)]) -> String {
 
 // === spellings ===
 
-/// A query as it is signed and as the official SDK puts it on the wire: sorted by decoded key, then value, and
+/// A query as the signature and the official SDK's requests have it: sorted by decoded key, then value, and
 /// percent-encoded (a space is `%20`).
 #[must_use]
 pub fn canonical_query(pairs: &[(String, String)]) -> String {
@@ -175,24 +175,24 @@ pub fn parse_authorization(value: &str) -> Option<Authorization> {
     })
 }
 
-/// A time as [`X_SDK_DATE`] carries it, such as `20240102T030405Z`; fractions of a second are dropped.
+/// A time in the format of [`X_SDK_DATE`], such as `20240102T030405Z`; fractions of a second are dropped.
 #[must_use]
 pub fn format_date(time: Timestamp) -> String {
     time.strftime(DATE_FORMAT).to_string()
 }
 
-/// Reads the value of [`X_SDK_DATE`]; `None` unless it is exactly of the form `20240102T030405Z`.
+/// Reads the value of [`X_SDK_DATE`]; `None` unless its format is exactly `20240102T030405Z`.
 #[must_use]
 pub fn parse_date(text: &str) -> Option<Timestamp> {
     let date = civil::DateTime::strptime(DATE_FORMAT, text).ok()?;
     let time = date.to_zoned(TimeZone::UTC).ok()?.timestamp();
-    // Parsing is more tolerant than writing: it takes signs, spaces and missing zeros.
+    // The parser is tolerant: it accepts signs, spaces and missing zeros.
     (format_date(time) == text).then_some(time)
 }
 
 /// HMAC-SHA256.
 fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
-    // The length of the key is not limited, so the only error of this constructor cannot occur.
+    // HMAC accepts keys of any length, so the only error of this constructor cannot occur.
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(key) else { return [0; 32] };
     mac.update(message);
     mac.finalize().into_bytes().into()

@@ -1,5 +1,4 @@
-//! The one way from bytes of another party to a text that is kept: whatever came with an answer passes [`Shown`] and
-//! leaves it as [`Clean`].
+//! Cleans texts of other parties: every text of an answer passes through [`Shown`] and becomes [`Clean`].
 
 mod readings;
 
@@ -16,7 +15,7 @@ use secrecy::SecretString;
 use crate::credentials::Credential;
 use readings::Readings;
 
-/// Stands for a text that repeats a credential.
+/// Replaces a text that repeats a credential.
 pub const WITHHELD: &str = "withheld, because it repeats a credential";
 
 /// Characters of a message that are kept.
@@ -25,23 +24,22 @@ pub const MAX_MESSAGE: usize = 1024;
 /// Longest id: the API's own limit for a request id as a parameter.
 const MAX_ID: usize = 64;
 
-/// Characters beyond those that are kept that are searched too: a short secret is not recognised by its half.
+/// Additional characters that are searched beyond the kept ones, because half of a short secret is not recognised.
 const MARGIN: usize = 256;
 
-/// A text of another party, fit to be kept and shown: no terminal obeys it, every character of it can be seen, and it
-/// repeats nothing of the credentials that the other party was shown.
+/// A text of another party that is safe to keep and show. It has no control characters for terminals and no invisible
+/// characters, and repeats nothing of the credentials that the other party received.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Clean(String);
 
-/// What the other party of an exchange was shown, and must not get into anything that is kept.
+/// Secrets that an exchange sent to the other party. No kept text may repeat them.
 #[derive(Clone, Default)]
 pub(crate) struct Shown(Arc<[SecretString]>);
 
 // === impl Clean ===
 
 impl Clean {
-    /// A text that came without anybody having been shown a secret, on one line and at most [`MAX_MESSAGE`] characters
-    /// long.
+    /// A text from a party that received no secret, on one line and at most [`MAX_MESSAGE`] characters long.
     #[must_use]
     pub fn line(text: &str) -> Self {
         Shown::default().line(text)
@@ -82,12 +80,12 @@ impl Shown {
         Self(secrets.into_iter().cloned().collect())
     }
 
-    /// A credential; see [`and_signature`](Self::and_signature).
+    /// The secrets of a credential; see [`and_signature`](Self::and_signature).
     pub(crate) fn credential(credential: &Credential) -> Self {
         Self::secrets(credential.secrets())
     }
 
-    /// And the signature of a request, with which it could be sent again.
+    /// Adds the signature of a request: a copy of the signature allows a copy of the request.
     pub(crate) fn and_signature<B>(self, request: &Request<B>) -> Self {
         let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         match header.and_then(|header| header.rsplit_once("Signature=")) {
@@ -104,8 +102,8 @@ impl Shown {
         if self.is_in(&text) { withheld() } else { Clean(cut(&text, MAX_MESSAGE).to_owned()) }
     }
 
-    /// The beginning of `text`, at most `limit` bytes of it, with escapes as JSON has them for what cannot be seen or
-    /// what a terminal would obey: of a JSON document it is the same document.
+    /// The beginning of `text`, at most `limit` bytes of it. Invisible characters and those that control a terminal
+    /// are escaped as in JSON, so a JSON document keeps its meaning.
     pub(crate) fn beginning(&self, text: &str, limit: usize) -> Clean {
         let searched = &text[..text.floor_char_boundary(limit + MARGIN)];
         if self.is_in(searched) {
@@ -116,7 +114,7 @@ impl Shown {
         Clean(escaped)
     }
 
-    /// The end of `text`, at most `limit` characters of it, escaped as [`beginning`](Self::beginning) is.
+    /// The end of `text`, at most `limit` characters of it, escaped as in [`beginning`](Self::beginning).
     pub(crate) fn end(&self, text: &str, limit: usize) -> Clean {
         let searched = tail(text, limit + MARGIN);
         if self.is_in(searched) {
@@ -125,12 +123,12 @@ impl Shown {
         Clean(tail(&escaped(tail(searched, limit)), limit).to_owned())
     }
 
-    /// A text that is an id or a code, and repeats nothing.
+    /// A text that is an id or a code, and repeats no secret.
     pub(crate) fn id(&self, text: String) -> Option<String> {
         (is_id(&text) && !self.is_in(&text)).then_some(text)
     }
 
-    /// Whether a text repeats something of what was shown.
+    /// Whether a text repeats a part of a secret.
     fn is_in(&self, text: &str) -> bool {
         !self.0.is_empty() && !text.is_empty() && Readings::of(text).any_repeats(&self.0)
     }
@@ -140,33 +138,33 @@ fn withheld() -> Clean {
     Clean(WITHHELD.to_owned())
 }
 
-/// Whether a text looks like an id or an error code rather than like something that wants to be more.
+/// Whether a text has only the characters of an id or an error code.
 pub(crate) fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// `text` on one line, at most `limit` characters of it: runs of spaces and of what cannot be seen become one space.
+/// `text` on one line, at most `limit` characters of it. Runs of spaces and invisible characters become one space.
 fn one_line(text: &str, limit: usize) -> String {
     let words = text.split(|c: char| c.is_whitespace() || is_hidden(c)).filter(|word| !word.is_empty());
     let mut line = String::new();
-    let mut room = limit;
+    let mut remaining = limit;
     for word in words {
-        if room == 0 {
+        if remaining == 0 {
             break;
         }
         if !line.is_empty() {
             line.push(' ');
-            room -= 1;
+            remaining -= 1;
         }
-        let word = cut(word, room);
-        room -= word.chars().count();
+        let word = cut(word, remaining);
+        remaining -= word.chars().count();
         line.push_str(word);
     }
     line
 }
 
-/// `text` with JSON's escapes for what cannot be seen; line breaks and tabs stay.
+/// `text` with JSON's escapes for invisible characters; line breaks and tabs stay.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     let mut rest = text.chars().peekable();
@@ -176,7 +174,7 @@ fn escaped(text: &str) -> String {
             escaped.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a text does not fail.
+                // Writing to a `String` does not fail.
                 let _ = write!(escaped, "\\u{unit:04x}");
             }
         }
@@ -184,9 +182,9 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Whether a character is obeyed rather than shown, or is not to be seen where it is: control and format characters
-/// (among them those that turn the direction of writing), fillers, tags and selectors of variants, what has no meaning
-/// for all, and the empty pattern of Braille.
+/// Whether a character is a command for a terminal or invisible: control and format characters (including those that
+/// change the direction of writing), fillers, tags, variation selectors, characters without a public meaning, and the
+/// empty Braille pattern.
 fn is_hidden(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();

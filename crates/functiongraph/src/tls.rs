@@ -1,4 +1,4 @@
-//! The TLS configuration: which versions, and whom to trust.
+//! The TLS configuration: versions and trusted authorities.
 
 use std::sync::{Arc, OnceLock};
 
@@ -8,13 +8,13 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
 
-/// The only protocol offered to the server: the service's own SDKs speak nothing newer.
+/// The only protocol that the client offers, because the service's own SDKs use nothing newer.
 const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// Characters of a reason that are kept.
 const MAX_CAUSE: usize = 256;
 
-/// Why no TLS configuration could be made.
+/// Why the TLS configuration failed.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// The CA bundle is not PEM, or a certificate in it cannot be read.
@@ -28,8 +28,8 @@ pub enum TlsError {
     Versions(#[source] rustls::Error),
 }
 
-/// TLS 1.2 or newer, with the provider named here and not the one of the process; trusts the system's certificate
-/// authorities and those of the bundle.
+/// TLS 1.2 or newer, with this crate's own cryptography provider instead of the process default. Trusts the system's
+/// certificate authorities and those of the bundle.
 pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.extend(system_roots().roots.iter().map(borrowed));
@@ -45,10 +45,11 @@ pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsErr
     Ok(config)
 }
 
-/// The system's certificate authorities; in a container that has none, the set that Mozilla maintains.
+/// The system's certificate authorities; in a container without any, the set that Mozilla maintains.
 ///
-/// One or the other, not both: whoever removed an authority from the system's store meant it. Read once for the process,
-/// and shared: a hundred kilobytes for each of a thousand clients would be more than all else that they hold.
+/// One of the two, never both: an administrator who removes an authority from the system's store does not want
+/// Mozilla's copy of it. Read once for the process and shared, because a copy for each client would be larger than
+/// the rest of the client.
 fn system_roots() -> &'static RootCertStore {
     static ROOTS: OnceLock<RootCertStore> = OnceLock::new();
     ROOTS.get_or_init(|| {
@@ -61,7 +62,7 @@ fn system_roots() -> &'static RootCertStore {
     })
 }
 
-/// The same anchor, without a copy of what it holds.
+/// The same trust anchor, borrowing its content.
 fn borrowed(anchor: &'static TrustAnchor<'static>) -> TrustAnchor<'static> {
     TrustAnchor {
         subject: Der::from_slice(&anchor.subject),
@@ -73,7 +74,7 @@ fn borrowed(anchor: &'static TrustAnchor<'static>) -> TrustAnchor<'static> {
 fn add_bundle(roots: &mut RootCertStore, bundle: &str) -> Result<(), TlsError> {
     let before = roots.len();
     for certificate in CertificateDer::pem_slice_iter(bundle.as_bytes()) {
-        // The reader's own words repeat what it cannot read, however long that is.
+        // The reader's own message repeats the unreadable text in full.
         let certificate = certificate.map_err(|error| TlsError::Bundle(short(&error)))?;
         roots.add(certificate).map_err(|error| TlsError::Bundle(short(&error)))?;
     }

@@ -1,5 +1,4 @@
-//! The one place where this crate touches the network: a request is written at most once, and what comes back is
-//! bounded.
+//! The network access of this crate: writes a request at most once, and reads a bounded answer.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, OnceLock};
@@ -16,53 +15,53 @@ use crate::tls;
 
 pub use crate::tls::TlsError;
 
-/// How long an unused connection is kept. Shorter than the minute or more after which servers and load balancers
-/// usually drop one: a request that is written into a connection just being closed is lost without a trace.
-const KEEP_IDLE: Duration = Duration::from_secs(20);
+/// How long an idle connection is kept. Servers and load balancers usually drop one after a minute or more. A request
+/// written into a connection that is just closing is lost without an error.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// How long the system goes on repeating what was written into a connection and is not acknowledged, also after we gave
-/// up on the answer: whoever asks for a list half a minute later can count on nothing being under way any more.
+/// How long the system repeats unacknowledged bytes, even after the client has stopped waiting for the answer. A list
+/// call half a minute later can rely on no request still being under way.
 #[cfg(target_os = "linux")]
-const UNACKNOWLEDGED: Duration = Duration::from_secs(15);
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Sends requests to one endpoint or local service. Clones are cheap and share their connections.
 ///
 /// # Guarantees
 /// * A request is written at most once: no retries, no redirects, no proxy (whatever the environment says).
-/// * Once a status has been seen it is reported, even if the rest of the answer is cut, endless or late.
-/// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), a body up to the cap that
-///   the caller names, no decompression.
-/// * TLS 1.2 or newer, verified, but for local services; HTTP/1.1.
+/// * If a status arrives, you get it, even if the rest of the answer is cut, endless or late.
+/// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), a body up to the
+///   caller's cap, no decompression.
+/// * TLS 1.2 or newer, verified, except for local services; HTTP/1.1.
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: reqwest::Client,
-    /// For exchanges so short that connecting must end earlier, by their seconds. Made when they are needed.
-    hasty: Arc<[OnceLock<reqwest::Client>; HASTY]>,
+    /// Clients for exchanges so short that connecting must time out earlier, by seconds. Created on demand.
+    hasty: Arc<[OnceLock<reqwest::Client>; SHORT_EXCHANGE_SECONDS]>,
     make: Arc<Make>,
 }
 
-/// Makes an HTTP client with a connect timeout.
+/// Creates an HTTP client with a connect timeout.
 type Make = dyn Fn(Duration) -> Result<reqwest::Client, reqwest::Error> + Send + Sync;
 
-/// Exchanges of at least this many seconds leave the whole connect timeout.
-const HASTY: usize = 10;
+/// Exchanges of at least this many seconds use the full connect timeout.
+const SHORT_EXCHANGE_SECONDS: usize = 10;
 
-/// How a client connects, of whatever service.
+/// How a client connects to its service.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
-    /// Certificate authorities to trust beside the system's, as PEM.
+    /// Certificate authorities to trust in addition to the system's, as PEM.
     pub ca_bundle_pem: Option<String>,
-    /// Time for name, TCP and TLS together; 5 seconds by default. Of an exchange of less than ten seconds it is half at
-    /// most, so that a server that cannot be connected to is told from one that does not answer.
+    /// Timeout for name, TCP and TLS together; 5 seconds by default. For an exchange of less than ten seconds it is
+    /// at most half of the exchange. So an unreachable server can be told from one that does not answer.
     pub connect_timeout: Duration,
     /// Value of the `User-Agent` header; name and version of this crate by default.
     pub user_agent: String,
-    /// Networks that are not connected to, whatever the host resolves to; none by default. For endpoints that others
-    /// may choose, give [`LOCAL_NETWORKS`](crate::addresses::LOCAL_NETWORKS) and more.
+    /// Networks that the client must not connect to, whatever the host resolves to; none by default. For endpoints
+    /// that other people may choose, include [`LOCAL_NETWORKS`](crate::addresses::LOCAL_NETWORKS).
     pub refused_networks: Vec<IpNet>,
 }
 
-/// Why no client could be made.
+/// Why a client could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// The CA bundle, or TLS itself.
@@ -71,20 +70,20 @@ pub enum BuildError {
     /// The host of the endpoint is an address in a refused network.
     #[error("the address {0} is in a refused network")]
     RefusedAddress(IpAddr),
-    /// The HTTP library does not take the options; only the user agent can be the reason.
+    /// The HTTP library refused the options. Only the user agent can cause this.
     #[error("the HTTP client cannot be built; the user agent must be printable")]
     Options(#[source] reqwest::Error),
 }
 
-/// What has been seen of an answer: at least its status.
+/// The received part of an answer: at least its status.
 pub(crate) struct Seen {
     /// HTTP status.
     pub status: u16,
     /// All headers.
     pub headers: HeaderMap,
-    /// The body, as far as it came and up to the cap.
+    /// The body, as far as it arrived and up to the cap.
     pub body: BytesMut,
-    /// Whether that is all of it.
+    /// Whether the body is complete.
     pub complete: bool,
 }
 
@@ -104,15 +103,15 @@ impl Default for ClientOptions {
 // === impl Transport ===
 
 impl Transport {
-    /// A transport to `endpoint`. The first of a process reads the system's
-    /// certificate authorities, and so a file or a folder.
+    /// A transport to `endpoint`. The first transport of a process reads the system's certificate authorities from
+    /// disk.
     pub(crate) fn new(endpoint: &Endpoint, options: ClientOptions) -> Result<Self, BuildError> {
         Self::made(endpoint.ip(), options, |builder| builder.https_only(true))
     }
 
-    /// A transport to a service on the machine itself, the only kind that goes without TLS.
+    /// A transport to a local service, the only one without TLS.
     pub(crate) fn without_tls(url: &LocalUrl, options: ClientOptions) -> Result<Self, BuildError> {
-        // Whatever a resolver would say, a name is this machine.
+        // Never ask a resolver: any name here means this machine.
         let loopback = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
         let host = url.host().to_owned();
         Self::made(url.ip().or(Some(loopback[0])), options, move |builder| {
@@ -133,14 +132,14 @@ impl Transport {
         Ok(Self { http, hasty: Arc::default(), make: Arc::new(make) })
     }
 
-    /// The client for an exchange of this length: connecting has to end before the whole of it does.
+    /// The client for an exchange of this length. Connecting must time out before the exchange does.
     fn http(&self, timeout: Duration) -> reqwest::Client {
-        let seconds = usize::try_from(timeout.as_secs()).unwrap_or(HASTY);
+        let seconds = usize::try_from(timeout.as_secs()).unwrap_or(SHORT_EXCHANGE_SECONDS);
         let Some(hasty) = self.hasty.get(seconds) else { return self.http.clone() };
         if let Some(made) = hasty.get() {
             return made.clone();
         }
-        // What could be built once can be built again.
+        // The same options were built successfully before.
         let made = (self.make)(timeout / 2).unwrap_or_else(|_| self.http.clone());
         hasty.get_or_init(|| made).clone()
     }
@@ -153,7 +152,7 @@ impl Transport {
         cap: usize,
     ) -> Result<Seen, SendError> {
         let request = reqwest::Request::try_from(request).map_err(|error| SendError::from_http(&error))?;
-        // Outside of the exchange, so that what was seen outlives it.
+        // Kept outside the exchange, so that a timeout does not drop it.
         let mut seen = None;
         let ended =
             tokio::time::timeout(timeout, exchange(&self.http(timeout), request, cap, &mut seen)).await;
@@ -165,7 +164,7 @@ impl Transport {
     }
 }
 
-/// Sends and receives, and notes in `seen` what has come. An error after the status is no reason to forget it.
+/// Sends and receives, and stores what arrives in `seen`. An error after the status keeps the status.
 async fn exchange(
     http: &reqwest::Client,
     request: reqwest::Request,
@@ -176,7 +175,7 @@ async fn exchange(
     let seen = seen.insert(Seen {
         status: response.status().as_u16(),
         headers: std::mem::take(response.headers_mut()),
-        body: BytesMut::with_capacity(room(response.content_length(), cap)),
+        body: BytesMut::with_capacity(initial_capacity(response.content_length(), cap)),
         complete: false,
     });
     while let Some(chunk) = response.chunk().await? {
@@ -192,20 +191,20 @@ async fn exchange(
     Ok(())
 }
 
-/// Room for a body from the start: one that grows moves, and leaves a copy of a secret behind that nobody wipes. What has no
-/// length, or says that it is long, grows all the same, up to the cap.
-fn room(said: Option<u64>, cap: usize) -> usize {
-    const MOST: usize = 16 * 1024;
-    said.and_then(|said| usize::try_from(said).ok()).unwrap_or(MOST).min(MOST).min(cap)
+/// Initial capacity for a body. A buffer that grows leaves a copy of a secret behind that nobody wipes. A body with a
+/// large or unknown length grows nevertheless, up to the cap.
+fn initial_capacity(length: Option<u64>, cap: usize) -> usize {
+    const MAX_INITIAL: usize = 16 * 1024;
+    length.and_then(|length| usize::try_from(length).ok()).unwrap_or(MAX_INITIAL).min(MAX_INITIAL).min(cap)
 }
 
-/// What holds for every client to a host, which may be an address.
+/// Settings of every client to a host, which may be an address.
 fn builder(
     ip: Option<IpAddr>,
     options: ClientOptions,
 ) -> Result<impl Fn() -> reqwest::ClientBuilder + Send + Sync, BuildError> {
     let ClientOptions { ca_bundle_pem, connect_timeout: _, user_agent, refused_networks } = options;
-    // An address is never resolved, so the resolver would not see it.
+    // An address is never resolved, so the resolver cannot refuse it.
     if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
         return Err(BuildError::RefusedAddress(ip));
     }
@@ -213,17 +212,17 @@ fn builder(
     Ok(move || {
         let builder = reqwest::Client::builder();
         #[cfg(target_os = "linux")]
-        let builder = builder.tcp_user_timeout(UNACKNOWLEDGED);
+        let builder = builder.tcp_user_timeout(TCP_USER_TIMEOUT);
         builder
             .tls_backend_preconfigured(tls.clone())
             .dns_resolver(GuardedResolver::new(&refused_networks))
             .http1_only()
-            // Followed across hosts, a redirect would take X-Auth-Token along.
+            // A redirect to another host would forward X-Auth-Token.
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
             .no_proxy()
             .referer(false)
             .user_agent(user_agent.clone())
-            .pool_idle_timeout(KEEP_IDLE)
+            .pool_idle_timeout(IDLE_TIMEOUT)
     })
 }

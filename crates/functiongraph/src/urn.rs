@@ -23,10 +23,10 @@ const MAX_VERSION: usize = 42;
 /// A region becomes one label of a host name, and DNS limits those.
 const MAX_REGION: usize = 63;
 
-/// The full name of one version or alias of a function.
+/// The full name of a version or an alias of a function.
 ///
 /// # Guarantees
-/// Every part has been checked: a value of this type can stand in a path or a header, and `region` in a host name.
+/// Every part is valid: a value of this type is safe in a path or a header, and `region` in a host name.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionUrn {
     region: String,
@@ -36,7 +36,7 @@ pub struct FunctionUrn {
     qualifier: Qualifier,
 }
 
-/// Which code of a function is meant.
+/// The code of a function that a URN means.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Qualifier {
     /// The newest code; `latest` in a URN.
@@ -51,21 +51,21 @@ pub enum Qualifier {
 /// Why a text is not the URN of a function.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum UrnError {
-    /// It is not one of the two full forms. The simplified forms leave region and project to the credential.
+    /// It is not one of the two full forms. The short forms take region and project from the credential.
     #[error(
         "not a full function URN: expected urn:fss:<region>:<project id>:function:<package>:<name>, \
          with or without :<version> or :!<alias> at the end"
     )]
     Form,
-    /// It is longer than the service takes.
+    /// It is longer than the service accepts.
     #[error("the URN has {0} characters; at most {MAX_LENGTH} are allowed")]
     TooLong(usize),
     /// One part breaks its rule.
     #[error("{part} of the URN is not valid: expected {rule}")]
     Part {
-        /// The part, as it is called in a sentence.
+        /// Name of the part, for use in a sentence.
         part: &'static str,
-        /// What it should look like.
+        /// Description of a valid part.
         rule: &'static str,
     },
 }
@@ -73,10 +73,10 @@ pub enum UrnError {
 // === impl FunctionUrn ===
 
 impl FunctionUrn {
-    /// Puts a URN together from its parts.
+    /// Builds a URN from its parts.
     ///
     /// # Errors
-    /// The first part that breaks its rule, or a total of more than [`MAX_LENGTH`] characters.
+    /// The first invalid part, or a total of more than [`MAX_LENGTH`] characters.
     pub fn new(
         region: &str,
         project_id: &str,
@@ -100,7 +100,7 @@ impl FunctionUrn {
         check(
             !package.is_empty() && package.bytes().all(is_word_or_dot),
             "the package",
-            "letters, digits, '_', '-' and '.', usually the word default",
+            "letters, digits, '_', '-' and '.', usually default",
         )?;
         check(
             is_name(name, MAX_NAME),
@@ -149,7 +149,7 @@ impl FunctionUrn {
         &self.qualifier
     }
 
-    /// `package:name:qualifier`, for people who know which project they look at.
+    /// `package:name:qualifier`, for readers who know the project.
     #[must_use]
     pub fn short(&self) -> String {
         format!("{}:{}:{}", self.package, self.name, self.qualifier)
@@ -157,14 +157,14 @@ impl FunctionUrn {
 
     /// The whole URN as one percent-encoded path segment: `:` is `%3A`, `!` is `%21`.
     ///
-    /// General URL libraries leave both characters alone in a path; the official SDK encodes them.
+    /// General URL libraries do not encode these characters in a path; the official SDK does.
     #[must_use]
     pub fn path_segment(&self) -> String {
         percent::encode(&self.to_string())
     }
 }
 
-/// The full form with eight fields; a URN parsed from seven gains `:latest`.
+/// The full form with eight fields. A URN parsed from seven fields gets `:latest`.
 impl fmt::Display for FunctionUrn {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { region, project_id, package, name, qualifier } = self;
@@ -176,7 +176,7 @@ impl FromStr for FunctionUrn {
     type Err = UrnError;
 
     fn from_str(text: &str) -> Result<Self, UrnError> {
-        // Before splitting: nobody needs the fields of a megabyte.
+        // Check the length first, so that a huge text is never split.
         let length = text.chars().count();
         if length > MAX_LENGTH {
             return Err(UrnError::TooLong(length));
@@ -225,7 +225,7 @@ impl FromStr for Qualifier {
 fn check_qualifier(qualifier: &Qualifier) -> Result<(), UrnError> {
     match qualifier {
         Qualifier::Latest => Ok(()),
-        // A version that is called "latest" would not survive being written down.
+        // A version called "latest" would be read back as the latest code.
         Qualifier::Version(version) => check(
             version != "latest"
                 && version.len() <= MAX_VERSION

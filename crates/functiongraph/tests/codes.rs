@@ -1,5 +1,5 @@
-//! Every error code that the documents of the service and its gateway name for a caller of functions, and what it means
-//! here.
+//! Every error code that the documents of the service and its gateway name for a caller of functions, and its
+//! verdict.
 
 use functiongraph::CredentialKind::{AccessKey, Token};
 use functiongraph::Verdict::{
@@ -8,7 +8,7 @@ use functiongraph::Verdict::{
 use functiongraph::{Answer, Kind, Protocol};
 use http::HeaderMap;
 
-/// Said by the service or its gateway, not by some proxy.
+/// From the service or its gateway, not from a proxy.
 const BUSY: Verdict = Unavailable { by_the_service: true };
 
 /// Status, code, message, and the verdict.
@@ -50,7 +50,7 @@ const SERVICE: &[Row] = &[
     (403, "FSS.1126", "You do not have permissions to call the API.", Refused),
     (403, "FSS.1127", "The EPS user does not have permissions to call the API.", Refused),
     (413, "FSS.1201", "The request body is too large.", Refused),
-    // The function has run by then.
+    // The function has been executed at this point.
     (
         500,
         "FSS.1202",
@@ -62,14 +62,14 @@ const SERVICE: &[Row] = &[
     (400, "FSS.1310", "Unauthorized user.", Refused),
 ];
 
-/// The same codes with messages that examples show.
+/// The same codes with the messages of examples.
 const SERVICE_EXAMPLES: &[RowByCredential] = &[
     (400, "FSS.0400", "function event body is empty", Refused, Refused),
     (400, "FSS.0400", "Invalid RequestId", Refused, Refused),
     (400, "FSS.0401", "not permit", Refused, Refused),
     (401, "FSS.0401", "invalid token", Unauthenticated, Unauthenticated),
     (403, "FSS.0401", "not permit", Refused, Refused),
-    // There is no token to be invalid when a key has signed.
+    // A request signed with a key has no token that could be invalid.
     (403, "FSS.0403", "invalid token", Refused, Unauthenticated),
     (404, "FSS.0404", "function 'test' not exist", Refused, Refused),
     (404, "FSS.0404", "Not found the specified resource", Refused, Refused),
@@ -77,11 +77,11 @@ const SERVICE_EXAMPLES: &[RowByCredential] = &[
     (404, "FSS.1051", "Not found the function", Refused, Refused),
     (404, "FSS.1052", "Not found the function version", Refused, Refused),
     (404, "FSS.1053", "Not found the function alias", Refused, Refused),
-    // Said of a function that does not exist; nothing in it tells that from an outage.
+    // Sent for a function that does not exist, but nothing distinguishes it from an outage.
     (500, "FSS.0500", "Error getting associated function", Ambiguous, Ambiguous),
 ];
 
-/// The family of 429: code and status are shared by what passes and by what needs a person.
+/// The family of 429: temporary and permanent refusals share code and status.
 const TOO_MANY: &[Row] = &[
     (429, "FSS.0429", "Function Disabled", FunctionDisabled),
     (429, "FSS.0429", "Too many requests.", Throttled),
@@ -95,8 +95,9 @@ const TOO_MANY: &[Row] = &[
     ),
 ];
 
-/// The codes of the gateway. Some come with many a status, and that decides. Quoted are the messages of 0301, 0307 and
-/// 0308; the others only say what the code means. The documents end the list of 500s with "0608 and following".
+/// The codes of the gateway. Some come with several statuses, and then the status decides. The messages of 0301, 0307
+/// and 0308 are quotes; the others only describe the code. The documents end the list of 500s with "0608 and
+/// following".
 const GATEWAY: &[RowByCredential] = &[
     (404, "APIG.0101", "The API does not exist or has not been published", Refused, Refused),
     (400, "APIG.0201", "Bad request", Refused, Refused),
@@ -177,7 +178,7 @@ const GATEWAY: &[RowByCredential] = &[
     (403, "APIG.0802", "The IAM user is forbidden in the currently selected region", Refused, Refused),
 ];
 
-/// Holds one row against every kind of invocation, both editions and the other calls: a refusal is a refusal.
+/// Checks one row with every kind of invocation, both editions and the other calls: a refusal stays a refusal.
 fn check((status, code, message, with_key, with_token): RowByCredential) {
     let body = format!(r#"{{"error_code":"{code}","error_msg":"{message}","request_id":"r"}}"#);
     let sync = Kind::Sync { log_tail: true };
@@ -231,7 +232,7 @@ fn no_row_is_there_twice() {
         SERVICE_EXAMPLES.iter().chain(GATEWAY).map(|(status, code, message, ..)| (status, code, message));
     let mut rows: Vec<_> = service.chain(rows).collect();
     rows.sort_unstable();
-    // "Too many requests." stands in the appendix and in its family.
+    // "Too many requests." is in the appendix and in its family.
     assert_eq!(rows.windows(2).filter(|pair| pair[0] == pair[1]).count(), 1);
     let codes: std::collections::BTreeSet<_> = rows.iter().map(|(_, code, _)| **code).collect();
     assert_eq!(codes.iter().filter(|code| code.starts_with("FSS.")).count(), 34);

@@ -1,4 +1,4 @@
-//! Known answers: what the official SDKs and Huawei's signing guide sign, byte for byte.
+//! Checks signatures byte for byte against those of the official SDKs and Huawei's signing guide.
 
 #![expect(clippy::expect_used, reason = "a test that cannot read its vectors has to fail")]
 

@@ -1,4 +1,4 @@
-//! The client against real sockets and real TLS: what it sends, what it survives, and what it never does twice.
+//! Tests the client with real sockets and real TLS: its requests, broken answers, and that it never sends twice.
 
 #![expect(clippy::expect_used, clippy::unwrap_used, reason = "helpers of tests may fail as tests may")]
 
@@ -27,11 +27,11 @@ use server::{ACCEPTED, Authority, End, Script, Server};
 
 const TOKEN: &str = "canary-token-0123456789";
 
-/// Long enough for everything that is expected to end.
-const PATIENT: Duration = Duration::from_secs(30);
+/// Long enough for every call that is expected to end.
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Short enough to wait for, long enough for a handshake on a machine that is busy with everything else.
-const IMPATIENT: Duration = Duration::from_secs(6);
+/// Short enough for a test, long enough for a handshake on a busy machine.
+const SHORT_TIMEOUT: Duration = Duration::from_secs(6);
 
 fn urn() -> FunctionUrn {
     "urn:fss:eu-de:7aad83af3e8d42e99ac194e8419e2c9b:function:default:test:!prod".parse().unwrap()
@@ -85,7 +85,7 @@ fn verdict(result: &Result<Answer, SendError>) -> Verdict {
 
 #[tokio::test]
 async fn a_submission_is_accepted_by_a_server_of_the_callers_own_authority() {
-    let (server, result) = play(script(ACCEPTED, End::Close), PATIENT).await;
+    let (server, result) = play(script(ACCEPTED, End::Close), LONG_TIMEOUT).await;
     let answer = result.unwrap();
     assert_eq!((answer.status, answer.request_id.as_deref()), (202, Some("id-1")));
     assert_eq!(answer.gateway_request_id.as_deref(), Some("gw-1"));
@@ -112,7 +112,7 @@ async fn what_is_signed_is_what_is_on_the_wire() {
     let authority = Authority::new();
     let server = Server::start(&authority, script(ACCEPTED, End::Close)).await;
     let credential = Credential::access_key("AKID", "my-secret-key", Some("session".into())).unwrap();
-    invoke_with(&client(&server.url(), &authority), &credential, PATIENT).await.unwrap();
+    invoke_with(&client(&server.url(), &authority), &credential, LONG_TIMEOUT).await.unwrap();
     let [request] = server.requests().try_into().ok().expect("one request");
     let authorization = parse_authorization(request.header("authorization").unwrap()).unwrap();
     let all = request.headers();
@@ -136,7 +136,7 @@ async fn what_is_signed_is_what_is_on_the_wire() {
 async fn t07_proxies_of_the_environment_are_ignored() {
     let proxy = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = format!("http://{}", proxy.local_addr().unwrap());
-    // The environment of this process is shared by its tests: one of them is run again in a process of its own.
+    // The tests of a process share its environment, so run one of them again in a process of its own.
     let mut child = Command::new(std::env::current_exe().unwrap());
     child.args(["--exact", "a_submission_is_accepted_by_a_server_of_the_callers_own_authority"]);
     for name in ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
@@ -148,7 +148,7 @@ async fn t07_proxies_of_the_environment_are_ignored() {
     let output = tokio::task::spawn_blocking(move || child.output()).await.unwrap().unwrap();
     let output = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.contains("1 passed"), "{output}");
-    // Had anybody connected, the connection would be waiting to be accepted.
+    // A connection would be waiting to be accepted.
     assert!(tokio::time::timeout(Duration::ZERO, proxy.accept()).await.is_err());
 }
 
@@ -164,7 +164,7 @@ fn assert_not_sent(server: &Server, result: &Result<Answer, SendError>, cause: &
 #[tokio::test]
 async fn t07_a_certificate_of_another_authority_means_that_nothing_was_sent() {
     let server = Server::start(&Authority::new(), Script::default()).await;
-    let result = invoke(&client(&server.url(), &Authority::new()), PATIENT).await;
+    let result = invoke(&client(&server.url(), &Authority::new()), LONG_TIMEOUT).await;
     assert_not_sent(&server, &result, "invalid peer certificate");
 }
 
@@ -172,7 +172,7 @@ async fn t07_a_certificate_of_another_authority_means_that_nothing_was_sent() {
 async fn t07_a_certificate_for_another_name_means_that_nothing_was_sent() {
     let authority = Authority::new();
     let server = Server::start_as(&authority, "elsewhere.example", false, Script::default()).await;
-    let result = invoke(&client(&server.url(), &authority), PATIENT).await;
+    let result = invoke(&client(&server.url(), &authority), LONG_TIMEOUT).await;
     assert_not_sent(&server, &result, "certificate not valid for name \"localhost\"");
 }
 
@@ -180,7 +180,7 @@ async fn t07_a_certificate_for_another_name_means_that_nothing_was_sent() {
 async fn t07_an_expired_certificate_means_that_nothing_was_sent() {
     let authority = Authority::new();
     let server = Server::start_as(&authority, "localhost", true, Script::default()).await;
-    let result = invoke(&client(&server.url(), &authority), PATIENT).await;
+    let result = invoke(&client(&server.url(), &authority), LONG_TIMEOUT).await;
     assert_not_sent(&server, &result, "certificate expired");
 }
 
@@ -190,7 +190,7 @@ async fn t01_a_refused_network_means_that_nothing_was_sent() {
     let server = Server::start(&authority, Script::default()).await;
     let guarded = || ClientOptions { refused_networks: LOCAL_NETWORKS.to_vec(), ..options(&authority) };
     let client = Client::new(server.url().parse().unwrap(), guarded()).unwrap();
-    assert_not_sent(&server, &invoke(&client, PATIENT).await, "is in a refused network");
+    assert_not_sent(&server, &invoke(&client, LONG_TIMEOUT).await, "is in a refused network");
     assert_eq!(server.connections().opened, 0);
     for address in [
         "https://127.0.0.1:1",
@@ -208,14 +208,14 @@ async fn a_refused_connection_means_that_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     drop(listener);
-    let error = invoke(&client(&url, &Authority::new()), PATIENT).await.unwrap_err();
+    let error = invoke(&client(&url, &Authority::new()), LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(&error, SendError::NotSent(cause) if cause.contains("Connection refused")), "{error:?}");
 }
 
 #[tokio::test]
 async fn a_name_that_does_not_exist_means_that_nothing_was_sent() {
     let error =
-        invoke(&client("https://functiongraph.invalid", &Authority::new()), PATIENT).await.unwrap_err();
+        invoke(&client("https://functiongraph.invalid", &Authority::new()), LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
 }
 
@@ -250,7 +250,7 @@ async fn t07_no_older_tls_than_1_2_is_offered_or_taken() {
         let length = usize::from(u16::from_be_bytes([hello[3], hello[4]]));
         hello.resize(5 + length, 0);
         stream.read_exact(&mut hello[5..]).await.unwrap();
-        // "Let us speak TLS 1.1": version, random, no session, a cipher of that time, no compression.
+        // A TLS 1.1 hello: version, random, no session, a cipher of that time, no compression.
         let mut answer = vec![0x16, 3, 2, 0, 42, 2, 0, 0, 38, 3, 2];
         answer.extend([7; 32]);
         answer.extend([0, 0xc0, 0x13, 0]);
@@ -258,7 +258,7 @@ async fn t07_no_older_tls_than_1_2_is_offered_or_taken() {
         let _ = stream.read_to_end(&mut Vec::new()).await;
         hello
     });
-    let error = invoke(&client(&url, &Authority::new()), PATIENT).await.unwrap_err();
+    let error = invoke(&client(&url, &Authority::new()), LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(&error, SendError::NotSent(_)), "{error:?}");
     let mut versions = offered_versions(&peer.await.unwrap());
     versions.sort_unstable();
@@ -271,7 +271,7 @@ async fn t07_a_handshake_that_never_ends_means_that_nothing_was_sent() {
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
     let options = ClientOptions { connect_timeout: Duration::from_millis(200), ..ClientOptions::default() };
     let client = Client::new(url.parse().unwrap(), options).unwrap();
-    let error = invoke(&client, PATIENT).await.unwrap_err();
+    let error = invoke(&client, LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
 }
 
@@ -294,7 +294,7 @@ async fn t07_a_server_without_tls_means_that_nothing_was_sent() {
         let (mut stream, _) = listener.accept().await.unwrap();
         tokio::io::AsyncWriteExt::write_all(&mut stream, ACCEPTED).await.unwrap();
     });
-    let error = invoke(&client(&url, &Authority::new()), PATIENT).await.unwrap_err();
+    let error = invoke(&client(&url, &Authority::new()), LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
 }
 
@@ -308,16 +308,16 @@ fn assert_interrupted(server: &Server, result: &Result<Answer, SendError>, reque
 #[tokio::test]
 async fn a_connection_that_ends_without_an_answer_is_an_interruption() {
     for end in [End::Close, End::Reset] {
-        let (server, result) = play(script("", end), PATIENT).await;
+        let (server, result) = play(script("", end), LONG_TIMEOUT).await;
         assert_interrupted(&server, &result, 1);
-        let (server, result) = play(script("HTTP/1.1 202 Acc", end), PATIENT).await;
+        let (server, result) = play(script("HTTP/1.1 202 Acc", end), LONG_TIMEOUT).await;
         assert_interrupted(&server, &result, 1);
     }
 }
 
 #[tokio::test]
 async fn t06_no_answer_in_time_is_an_interruption() {
-    let (mut server, result) = play(script("", End::Hang), IMPATIENT).await;
+    let (mut server, result) = play(script("", End::Hang), SHORT_TIMEOUT).await;
     assert_interrupted(&server, &result, 1);
     assert_eq!(result.unwrap_err().cause(), "no answer within 6s");
     server.ended(1).await;
@@ -333,7 +333,7 @@ async fn t06_an_answer_that_is_not_http_is_an_interruption() {
         format!("HTTP/1.1 202 Accepted\r\n{headers}\r\n"),
         format!("HTTP/1.1 202 Accepted\r\nX-Long: {}\r\n\r\n", "y".repeat(2_000_000)),
     ] {
-        let (server, result) = play(script(answer, End::Hang), PATIENT).await;
+        let (server, result) = play(script(answer, End::Hang), LONG_TIMEOUT).await;
         assert_interrupted(&server, &result, 1);
     }
 }
@@ -345,9 +345,9 @@ async fn a_request_lost_on_a_reused_connection_is_not_sent_again() {
         let server = Server::start(&authority, Script { polite: 2, end, ..Script::default() }).await;
         let client = client(&server.url(), &authority);
         for _ in 0..2 {
-            assert_eq!(verdict(&invoke(&client, PATIENT).await), Verdict::Accepted);
+            assert_eq!(verdict(&invoke(&client, LONG_TIMEOUT).await), Verdict::Accepted);
         }
-        let result = invoke(&client.clone(), PATIENT).await;
+        let result = invoke(&client.clone(), LONG_TIMEOUT).await;
         assert_eq!(server.connections().opened, 1, "the connection was reused");
         assert_interrupted(&server, &result, 3);
     }
@@ -366,13 +366,13 @@ async fn t06_a_cut_body_does_not_hide_the_status() {
             head("202 Accepted", "Transfer-Encoding: chunked") + "zz\r\n",
             head("202 Accepted", "Content-Encoding: gzip\r\nContent-Length: 4") + "\u{1f}\0\0\0",
         ] {
-            let (server, result) = play(script(rest.as_str(), end), PATIENT).await;
+            let (server, result) = play(script(rest.as_str(), end), LONG_TIMEOUT).await;
             assert_eq!(verdict(&result), Verdict::Accepted, "{rest:?}");
             assert_eq!(result.unwrap().request_id, None);
             assert_eq!(server.requests().len(), 1);
         }
         let (_, result) =
-            play(script(head("503 Unavailable", "Content-Length: 9") + "no", end), PATIENT).await;
+            play(script(head("503 Unavailable", "Content-Length: 9") + "no", end), LONG_TIMEOUT).await;
         assert_eq!(verdict(&result), Verdict::Unavailable { by_the_service: false });
     }
 }
@@ -381,52 +381,52 @@ async fn t06_a_cut_body_does_not_hide_the_status() {
 async fn what_was_read_of_a_cut_body_is_used() {
     let cut =
         "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n15\r\n{\"request_id\":\"id-1\"}\r\n";
-    let (_, result) = play(script(cut, End::Close), PATIENT).await;
+    let (_, result) = play(script(cut, End::Close), LONG_TIMEOUT).await;
     assert_eq!(result.unwrap().request_id.as_deref(), Some("id-1"));
 }
 
 #[tokio::test]
 async fn t06_a_body_that_never_ends_is_read_up_to_a_limit() {
     let flood = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-2\r\nTransfer-Encoding: chunked\r\n\r\n";
-    // The limit has to end the call, not the call's own timeout.
-    let played = tokio::time::timeout(PATIENT / 2, play(script(flood, End::Flood), PATIENT)).await;
+    // The size limit must end the call, not the timeout.
+    let played = tokio::time::timeout(LONG_TIMEOUT / 2, play(script(flood, End::Flood), LONG_TIMEOUT)).await;
     let (mut server, result) = played.expect("an end");
     assert_eq!(result.unwrap().request_id.as_deref(), Some("id-2"));
     server.ended(1).await;
 }
 
-/// What two sockets and TLS may hold beside what was read.
-const UNDER_WAY: usize = 16 * 1024 * 1024;
+/// Bytes that two sockets and TLS may hold in addition to what the client read.
+const MAX_BUFFERED: usize = 16 * 1024 * 1024;
 
 #[tokio::test]
 async fn t06_headers_without_end_are_given_up_and_take_little_memory() {
     for header in [b"X-Filler: yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy\r\n".as_slice(), &[b'y'; 4096]] {
         let head = "HTTP/1.1 202 Accepted\r\nX-Long: ";
-        // The limit has to end the call, not the call's own timeout.
+        // The size limit must end the call, not the timeout.
         let played =
-            tokio::time::timeout(PATIENT / 2, play(script(head, End::Repeat(header)), PATIENT)).await;
+            tokio::time::timeout(LONG_TIMEOUT / 2, play(script(head, End::Repeat(header)), LONG_TIMEOUT)).await;
         let (mut server, result) = played.expect("an end");
         assert!(matches!(result, Err(SendError::Interrupted(_))), "{result:?}");
         server.ended(1).await;
-        assert!(server.written() < UNDER_WAY, "{} bytes were taken", server.written());
+        assert!(server.written() < MAX_BUFFERED, "{} bytes were taken", server.written());
     }
 }
 
 #[tokio::test]
 async fn t06_a_body_that_drips_ends_with_the_time_allowed() {
     let head = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-4\r\nContent-Length: 60000\r\n\r\n";
-    let (mut server, result) = play(script(head, End::Drip), IMPATIENT).await;
+    let (mut server, result) = play(script(head, End::Drip), SHORT_TIMEOUT).await;
     assert_eq!(result.unwrap().request_id.as_deref(), Some("id-4"));
     server.ended(1).await;
 }
 
 #[tokio::test]
 async fn t06_a_bomb_is_not_unpacked() {
-    // Ten bytes of gzip's header, and a body that would be a JSON object if anybody unpacked it.
+    // Ten bytes of gzip's header, and a body that is a JSON object once it is decompressed.
     let body = b"\x1f\x8b\x08\0\0\0\0\0\0\x03{\"request_id\":\"unpacked\"}";
     let head =
         format!("HTTP/1.1 202 Accepted\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", body.len());
-    let (server, result) = play(script([head.as_bytes(), body].concat(), End::Close), PATIENT).await;
+    let (server, result) = play(script([head.as_bytes(), body].concat(), End::Close), LONG_TIMEOUT).await;
     assert_eq!(verdict(&result), Verdict::Accepted);
     assert_eq!(result.unwrap().request_id, None);
     let [request] = server.requests().try_into().ok().expect("one request");
@@ -436,7 +436,7 @@ async fn t06_a_bomb_is_not_unpacked() {
 #[tokio::test]
 async fn t06_a_body_that_never_comes_does_not_hide_the_status() {
     let silent = "HTTP/1.1 202 Accepted\r\nX-Cff-Request-Id: id-3\r\nContent-Length: 10\r\n\r\n{";
-    let (mut server, result) = play(script(silent, End::Hang), IMPATIENT).await;
+    let (mut server, result) = play(script(silent, End::Hang), SHORT_TIMEOUT).await;
     assert_eq!(result.unwrap().request_id.as_deref(), Some("id-3"));
     server.ended(1).await;
 }
@@ -450,7 +450,7 @@ async fn t05_a_redirect_is_not_followed() {
         let redirect =
             format!("HTTP/1.1 {status} Go\r\nLocation: {location}/v2\r\nContent-Length: 0\r\n\r\n");
         let first = Server::start(&authority, script(redirect, End::Close)).await;
-        let result = invoke(&client(&first.url(), &authority), PATIENT).await;
+        let result = invoke(&client(&first.url(), &authority), LONG_TIMEOUT).await;
         assert_eq!(verdict(&result), Verdict::Redirected);
         assert_eq!(first.requests().len(), 1);
     }
@@ -463,7 +463,7 @@ async fn a_refusal_or_a_retry_hint_is_not_obeyed_by_sending_again() {
         ["401 Unauthorized", "408 Request Timeout", "421 Misdirected", "425 Too Early", "429 Busy", "503 No"]
     {
         let answer = format!("HTTP/1.1 {head}\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n");
-        let (server, result) = play(script(answer, End::Hang), PATIENT).await;
+        let (server, result) = play(script(answer, End::Hang), LONG_TIMEOUT).await;
         assert_eq!(result.unwrap().retry_after, Some(Duration::ZERO));
         assert_eq!(server.requests().len(), 1);
     }
@@ -475,7 +475,7 @@ async fn t08_a_secret_that_the_server_repeats_is_not_in_the_answer() {
         r#"{{"error_code":"APIG.0301","error_msg":"token {TOKEN} is \u0063anary","request_id":"{TOKEN}"}}"#
     );
     let head = format!("HTTP/1.1 401 No\r\nX-Request-Id: {TOKEN}\r\nContent-Length: {}\r\n\r\n", body.len());
-    let (_, result) = play(script(head + &body, End::Close), PATIENT).await;
+    let (_, result) = play(script(head + &body, End::Close), LONG_TIMEOUT).await;
     assert!(!format!("{result:?}").contains(TOKEN), "{result:?}");
     assert_eq!(result.unwrap().error_message.as_deref(), Some(functiongraph::text::WITHHELD));
 }

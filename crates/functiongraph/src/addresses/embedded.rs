@@ -1,12 +1,12 @@
-//! IPv4 addresses inside IPv6 ones: whoever connects to `64:ff9b::7f00:1` may arrive at `127.0.0.1`.
+//! IPv4 addresses embedded in IPv6 addresses: a connection to `64:ff9b::7f00:1` may reach `127.0.0.1`.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv6Net;
 
-/// The network of one way to write IPv4 as IPv6, and the first of the four bytes that hold it.
+/// An IPv6 network that embeds IPv4 addresses, and the position of the first of the four bytes.
 const PLAIN: [(Ipv6Net, usize); 6] = [
-    // IPv4-compatible, of old (RFC 4291, 2.5.5.1).
+    // IPv4-compatible, deprecated (RFC 4291, 2.5.5.1).
     (net(0, 96), 12),
     // IPv4-mapped (RFC 4291, 2.5.5.2).
     (net(0xffff << 32, 96), 12),
@@ -20,38 +20,38 @@ const PLAIN: [(Ipv6Net, usize); 6] = [
     (net(0x2001 << 112, 32), 4),
 ];
 
-/// Where a Teredo address has the client itself, every bit turned over.
+/// Teredo addresses hold the address of the client in the last four bytes, with every bit inverted.
 const TEREDO: Ipv6Net = net(0x2001 << 112, 32);
 
-/// The local networks of NAT64 (RFC 8215); of which length a prefix in it is, only its owner knows.
+/// NAT64 prefixes for local use (RFC 8215). The length of a prefix in this network is known only to its owner.
 const LOCAL_NAT64: Ipv6Net = net(0x64_ff9b_0001 << 80, 48);
 
-/// Where prefixes of 48, 56, 64 and 96 bits leave the four bytes (RFC 6052, 2.2). Byte 8 is always zero, and so is what
-/// follows.
+/// Positions of the four bytes for prefixes of 48, 56, 64 and 96 bits (RFC 6052, 2.2). Byte 8 and all bytes after the
+/// address are zero.
 const LOCAL_NAT64_BYTES: [[usize; 4]; 4] = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
 
-/// The middle of every ISATAP address (RFC 5214), of whatever network: `5efe` before the last four bytes.
+/// Every ISATAP address (RFC 5214) has `5efe` before its last four bytes, in any network.
 const ISATAP: [[u8; 4]; 2] = [[0, 0, 0x5e, 0xfe], [2, 0, 0x5e, 0xfe]];
 
 const fn net(bits: u128, length: u8) -> Ipv6Net {
     Ipv6Net::new_assert(Ipv6Addr::from_bits(bits), length)
 }
 
-/// The IPv4 addresses that an IPv6 address may stand for; none for an ordinary one. `0.0.0.0` is left out: so much
-/// zero stands in many addresses that mean something else, and `::` is a network of its own.
+/// The IPv4 addresses that an IPv6 address may embed; none for an ordinary one. Leaves out `0.0.0.0`, because many
+/// unrelated addresses contain that many zeros, and `::` is a network of its own.
 pub(super) fn ipv4_in(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let bytes = address.octets();
-    let at = move |places: [usize; 4]| Ipv4Addr::from(places.map(|place| bytes[place]));
+    let at = move |positions: [usize; 4]| Ipv4Addr::from(positions.map(|position| bytes[position]));
     let from = move |first: usize| at([first, first + 1, first + 2, first + 3]);
     let plain = PLAIN.into_iter().filter(move |(net, _)| net.contains(&address)).map(move |(_, at)| from(at));
     let client = TEREDO.contains(&address).then(|| Ipv4Addr::from_bits(!from(12).to_bits()));
     let isatap = ISATAP.iter().any(|middle| bytes[8..12] == *middle).then(|| from(12));
-    let is_free = move |places: [usize; 4]| bytes[8] == 0 && bytes[places[3] + 1..].iter().all(|b| *b == 0);
+    let rest_is_zero = move |positions: [usize; 4]| bytes[8] == 0 && bytes[positions[3] + 1..].iter().all(|b| *b == 0);
     let local = LOCAL_NAT64_BYTES
         .into_iter()
-        .filter(move |places| LOCAL_NAT64.contains(&address) && is_free(*places))
+        .filter(move |positions| LOCAL_NAT64.contains(&address) && rest_is_zero(*positions))
         .map(at)
-        // What begins with zero was read in the wrong place: no such address can be reached.
+        // A first byte of zero means the wrong prefix length: no such address can be reached.
         .filter(|found| found.octets()[0] != 0);
     plain.chain(client).chain(isatap).chain(local).filter(|found| !found.is_unspecified())
 }
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn t01_an_ordinary_address_stands_for_none_and_a_public_one_for_itself() {
+    fn t01_an_ordinary_address_embeds_none_and_a_public_one_may() {
         for ordinary in
             ["2001:db8::1", "2a00:1450:4001::200e", "fe80::1", "fd00:ec2::254", "::", "2003::7f00:1"]
         {

@@ -1,28 +1,28 @@
-//! Reads bodies in every shape the service, its gateway and the proxies before them are known to send.
+//! Reads bodies in every format that the service, its gateway and proxies in front of them are known to send.
 
 use serde_json::{Map, Value};
 
 use crate::text::is_id;
 
-/// Names of the invocation's id: of API v2, of v1.0, and of the open-source kernel. Several may arrive at once.
+/// Names of the invocation's id in API v2, in v1.0, and in the open-source kernel. One body may hold several of them.
 const IDS: [&str; 3] = ["request_id", "request-id", "requestId"];
 
-/// Names of the reserved instance's id: the documented one, and how other ids are spelled.
+/// Names of the reserved instance's id: the documented one, and the spellings used for other ids.
 const INSTANCES: [&str; 3] = ["instance_id", "instance-id", "instanceId"];
 
-/// Names of the error code; the last one is the identity service's.
+/// Names of the error code. The last one is from the identity service.
 const CODES: [&str; 3] = ["error_code", "errorCode", "code"];
 
 /// Names of the error message, in the order of [`CODES`].
 const MESSAGES: [&str; 3] = ["error_msg", "errorMsg", "message"];
 
-/// The one object that an error is known to be wrapped in: IAM writes `{"error":{"code":401,"message":"…"}}`.
+/// The only object that is known to wrap an error: IAM writes `{"error":{"code":401,"message":"…"}}`.
 const WRAPPER: &str = "error";
 
-/// What a body says.
+/// Fields of a body.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Body {
-    /// An id, of the invocation or of the exchange.
+    /// Id of the invocation or of the request.
     pub id: Option<String>,
     /// Id of a reserved instance.
     pub instance: Option<String>,
@@ -35,7 +35,7 @@ pub(crate) struct Body {
 // === impl Body ===
 
 impl Body {
-    /// Reads a body; what is not a JSON object says nothing. The JSON parser limits how deep it goes by itself.
+    /// Reads a body. A body that is not a JSON object has no fields. The JSON parser limits the depth.
     pub(crate) fn read(bytes: &[u8]) -> Self {
         let Ok(Value::Object(fields)) = serde_json::from_slice(bytes) else { return Self::default() };
         let id = |names: [&str; 3]| names.iter().filter_map(|name| text(&fields, name)).find(|id| is_id(id));
@@ -47,14 +47,14 @@ impl Body {
     }
 }
 
-/// Code and message of an error, from these fields and none below them: an error page may repeat the event, and the
-/// author of the event must not decide what the answer means.
+/// Code and message of an error, from the top level only. An error page may repeat the event deeper down, and the
+/// author of the event must not decide how the operator reads the answer.
 fn error(fields: &Map<String, Value>) -> (Option<String>, Option<String>) {
     let first = |names: [&str; 3]| names.iter().find_map(|name| text(fields, name));
     (first(CODES), first(MESSAGES))
 }
 
-/// A field that is a text, or a number written as one.
+/// A text field, or a number as text.
 pub(crate) fn text(fields: &Map<String, Value>, name: &str) -> Option<String> {
     match fields.get(name)? {
         Value::String(text) => Some(text.clone()).filter(|text| !text.is_empty()),

@@ -1,4 +1,4 @@
-//! Reads `Retry-After`, which no document of the service promises.
+//! Reads `Retry-After`. The service does not document this header, but proxies send it.
 
 use std::time::Duration;
 
@@ -7,9 +7,9 @@ use http::{HeaderMap, HeaderValue};
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::{DateTimeParser, DateTimePrinter};
 
-/// The wait that the headers ask for; `None` if they ask for none or cannot be understood.
+/// The wait that the headers ask for; `None` if there is none or it cannot be parsed.
 ///
-/// A date is measured against the answer's own `Date`: whose clock is right does not matter then.
+/// A date is compared with the answer's own `Date`, so the local clock does not matter.
 pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     let value = text(headers, &RETRY_AFTER)?;
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -20,8 +20,8 @@ pub(crate) fn read(headers: &HeaderMap) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(until.saturating_sub(now)).unwrap_or(0)))
 }
 
-/// Gives an answer that asks for a wait and does not say when it was made the time of its request, by our clock: a date
-/// in `Retry-After` means something then.
+/// Adds a `Date` with the local time of the request to an answer that has `Retry-After` but no `Date`. Without it, a
+/// date in `Retry-After` could not be compared with anything.
 pub(crate) fn measure_from(headers: &mut HeaderMap, requested_at: Timestamp) {
     static PRINTER: DateTimePrinter = DateTimePrinter::new();
     if headers.contains_key(RETRY_AFTER)
@@ -42,7 +42,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// An HTTP date in the form that every sender must use; its two obsolete forms are not read.
+/// An HTTP date in the only format that senders may still use. The two obsolete formats are not read.
 fn date(text: &str) -> Option<Timestamp> {
     static PARSER: DateTimeParser = DateTimeParser::new();
     PARSER.parse_timestamp(text).ok()

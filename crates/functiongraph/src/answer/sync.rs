@@ -1,4 +1,4 @@
-//! Reads what a synchronous invocation answers with: bare or in an envelope, with or without a log.
+//! Reads the answer to a synchronous invocation: bare or in an envelope, with or without a log.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -12,8 +12,8 @@ use super::{INVOCATION_ID, body};
 use crate::invocation::Protocol;
 use crate::text::{Clean, Shown};
 
-/// Bytes of a synchronous answer that are read. The service sends up to 6 MB: more than anybody should have to keep
-/// who only wants to know how it ended.
+/// Bytes of a synchronous answer that are read. The service sends up to 6 MB, which is too much memory for a caller
+/// that needs only the result's status.
 pub const MAX_RESULT: usize = 256 * 1024;
 
 /// Bytes of a result that are kept.
@@ -22,10 +22,10 @@ pub const MAX_KEPT: usize = 64 * 1024;
 /// Characters of a log that are kept, from its end. The service sends 4 KB or less.
 const MAX_LOG: usize = 4096;
 
-/// Stands for the code of an error that came without one.
+/// Replaces a missing error code.
 const UNKNOWN_CODE: &str = "unknown";
 
-/// Longest escape that a cut can go through: `\ud83d\ude00`, one byte short.
+/// Longest incomplete escape at a cut: `\ud83d\ude00` without its last byte.
 const LONGEST_PIECE: usize = 11;
 
 const FUNCTION_LOG: &str = "x-cff-function-log";
@@ -34,24 +34,24 @@ const RESPONSE_VERSION: &str = "x-cff-response-version";
 const ERROR_CODE: &str = "x-func-err-code";
 const IS_ERROR: &str = "x-is-func-err";
 
-/// What a function that was executed synchronously ended with.
+/// Result of a function that was executed synchronously.
 #[derive(Clone, PartialEq)]
 pub struct SyncResult {
-    /// Code of the error that the function ended with; `unknown` if it has none. `None` is a success.
+    /// Code of the function's error; `unknown` if the error has none. `None` means success.
     pub function_error: Option<String>,
-    /// What the execution took.
+    /// Duration, cost and memory of the execution.
     pub summary: Option<Summary>,
-    /// The end of the function's log, if it was asked for: at most 4096 characters, escaped as `body` is.
+    /// The end of the function's log, if you asked for it: at most 4096 characters, escaped like `body`.
     pub log: Option<Clean>,
-    /// What the function returned, without the service's envelope, as text; at most [`MAX_KEPT`] bytes. Line breaks and
-    /// tabs are kept. Other characters that cannot be seen are written with the escapes of JSON, such as `\u001b`; so a
-    /// JSON document stays the same document.
+    /// What the function returned, as text without the service's envelope; at most [`MAX_KEPT`] bytes. Line breaks
+    /// and tabs are kept. Other invisible characters are escaped as in JSON, such as `\u001b`, so a JSON document
+    /// keeps its meaning.
     pub body: Clean,
-    /// Whether `body` is only the beginning: there was more, or the connection ended before.
+    /// Whether `body` is cut: it was too long, or the connection ended early.
     pub truncated: bool,
 }
 
-/// What an execution took, as the service says.
+/// Duration, cost and memory of an execution, as the service reports them.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Summary {
     /// Run time, in milliseconds.
@@ -64,7 +64,7 @@ pub struct Summary {
     pub memory_used_mb: Option<f64>,
 }
 
-/// A synchronous answer, taken apart.
+/// The parts of a synchronous answer.
 pub(super) struct Read {
     /// Id of the invocation, if the body is an envelope that holds one.
     pub id: Option<String>,
@@ -74,7 +74,7 @@ pub(super) struct Read {
 // === impl Read ===
 
 impl Read {
-    /// Reads the answer to a request of an edition of the API. `complete` says whether `body` is all that was sent.
+    /// Reads an answer of one API edition. `complete` says whether `body` is the whole body.
     pub(super) fn from_parts(
         protocol: Protocol,
         headers: &HeaderMap,
@@ -102,9 +102,9 @@ impl Read {
 
 /// The fields of the envelope, if the body is one.
 ///
-/// The service says which it is. If it does not, and an envelope was asked for, a body with the fields of an envelope
-/// and no others is one, unless it names another invocation than the header: a function may return what looks alike,
-/// and so may one that returns its event.
+/// The service usually says whether it is. If it does not, the body is an envelope if the request asked for one and
+/// the body has exactly an envelope's fields. A body with another request id than the header's is not an envelope: a
+/// function may return an object that looks like one, for example its own event.
 fn envelope(
     protocol: Protocol,
     headers: &HeaderMap,
@@ -130,7 +130,8 @@ fn envelope(
     is_one.then_some(fields)
 }
 
-/// The JSON of a body. Of a cut one the string in which the cut is counts as far as it came: it is the long one.
+/// Parses the JSON of a body. If the body is cut inside a string, the string ends at the cut: the long string is the
+/// result.
 fn parse(body: &[u8], complete: bool) -> Option<Value> {
     if let Ok(value) = serde_json::from_slice(body) {
         return Some(value);
@@ -140,7 +141,7 @@ fn parse(body: &[u8], complete: bool) -> Option<Value> {
     ends.into_iter().find_map(|end| serde_json::from_slice(&[body.get(..end)?, b"\"}"].concat()).ok())
 }
 
-/// What the function returned, out of an envelope. The service writes it as a string.
+/// The function's result from an envelope. The service writes it as a string.
 fn result(envelope: &Map<String, Value>) -> Cow<'_, str> {
     match envelope.get("result") {
         Some(Value::String(text)) => text.into(),
@@ -149,7 +150,7 @@ fn result(envelope: &Map<String, Value>) -> Cow<'_, str> {
     }
 }
 
-/// Code of the function's error, empty if it has none: a header says so, or the status in the envelope.
+/// Code of the function's error, empty if it has none. A header or the status in the envelope tells of an error.
 fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) -> Option<String> {
     let code = header(headers, ERROR_CODE).filter(|code| !code.is_empty() && code.parse() != Ok(0_i64));
     let status = envelope
@@ -162,7 +163,7 @@ fn function_error(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) ->
     Some(code.map(str::to_owned).or(status).unwrap_or_default())
 }
 
-/// The log: of the header, which is encoded, else of the envelope, which is not.
+/// The log: from the header, which is base64, or from the envelope, which is plain.
 fn log(headers: &HeaderMap, envelope: Option<&Map<String, Value>>) -> Option<String> {
     let encoded = header(headers, FUNCTION_LOG).and_then(|log| STANDARD.decode(log).ok());
     let from_header = encoded.map(|log| String::from_utf8_lossy(&log).into_owned());
@@ -187,7 +188,7 @@ fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 // === impl SyncResult ===
 
-/// Shows how long log and result are, and nothing of them.
+/// Shows only the lengths of log and result.
 impl fmt::Debug for SyncResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { function_error, summary, log, body, truncated } = self;

@@ -1,4 +1,4 @@
-//! Every known shape of an answer, every row of its meaning, and bytes nobody has thought of.
+//! Every known form of an answer, every row of the classification, and random bytes.
 
 use http::{HeaderName, HeaderValue};
 use proptest::prelude::*;
@@ -39,7 +39,7 @@ fn the_id_is_found_in_every_spelling() {
 }
 
 #[test]
-fn the_header_stands_in_for_a_missing_id_and_the_gateways_id_does_not() {
+fn the_header_replaces_a_missing_id_and_the_gateways_id_does_not() {
     let headers = headers(&[("x-cff-request-id", "from-header"), ("x-request-id", "gateway")]);
     for body in ["", "{}", "null", "[]", "<html>", r#"{"request_id":17.5e300}"#, r#"{"request_id":"a b"}"#] {
         let read = from_parts(202, &headers, body.as_bytes());
@@ -53,7 +53,7 @@ fn the_header_stands_in_for_a_missing_id_and_the_gateways_id_does_not() {
 }
 
 #[test]
-fn an_odd_id_is_no_id() {
+fn a_malformed_id_is_left_out() {
     let long = "x".repeat(65);
     for odd in [long.as_str(), "", "a b", "a/b", "a\\u0000b", "ä", "a\\nb", "<script>"] {
         assert_eq!(answer(202, &format!(r#"{{"request_id":"{odd}"}}"#)).request_id, None, "{odd}");

@@ -1,44 +1,44 @@
-//! What an answer means: was the event accepted, was it refused, or can nobody tell?
+//! Classifies an answer: the event was accepted, it was refused, or the answer is ambiguous.
 
 use super::Answer;
 use crate::credentials::CredentialKind;
 use crate::invocation::Kind;
 
-/// "Access denied", said to a user who is not on the list of those who may make a call.
+/// "Access denied": the user is not on the list of users who may make a call.
 const NOT_ON_THE_LIST: &str = "FSS.1118";
 
 /// The meaning of an answer.
 ///
 /// # Assumptions
-/// That 429 and 503 mean "not queued" is how the service's documents read; none promises it. It is weakest for a 503
-/// that does not come from the service itself, so [`Verdict::Unavailable`] says which it was.
+/// 429 and 503 mean "not queued". The service's documents read so, but do not promise it. This is least certain for a
+/// 503 from another server, so [`Verdict::Unavailable`] says who sent it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
-    /// The event is queued, or has been executed (how that ended is said by [`Answer::sync`]). The id may be unknown;
-    /// sending again would run the function twice.
+    /// The event is queued or was executed; see [`Answer::sync`] for the result. The id may be unknown. Sending it
+    /// again would run the function twice.
     Accepted,
-    /// Too many requests; the event was not queued. Slow down, try later.
+    /// Too many requests; the event was not queued. Send fewer requests, and try again later.
     Throttled,
-    /// The function is switched off; the event was not queued. A person has to act.
+    /// The function is switched off; the event was not queued. A person must switch it on.
     FunctionDisabled,
     /// Service unavailable; the event was presumably not queued. Try later.
     Unavailable {
-        /// The body carries an error code of the service or its gateway, so it is not some proxy that answers.
+        /// The body carries an error code of the service or its gateway, so the answer is not from a proxy.
         by_the_service: bool,
     },
-    /// The credential was not accepted, or is locked; the event was not queued. More than five failures in a row lock
-    /// an access key for five minutes.
+    /// The credential was refused or is locked; the event was not queued. More than five failures in a row lock an
+    /// access key for five minutes.
     Unauthenticated,
-    /// The request is wrong or forbidden and will stay so; the event was not queued. A user who is not on the list of
-    /// those who may make a call is refused (`FSS.1118`), though the status is that of a wrong credential.
+    /// The request is wrong or forbidden, and the same request will be refused again; the event was not queued. This
+    /// includes `FSS.1118` (the user is not on the list of users who may make a call), despite its status 401.
     Refused,
-    /// The answer points elsewhere. Nothing in the service's documents does, and the redirect was not followed.
+    /// A redirect, which the client does not follow. No document of the service mentions one.
     Redirected,
-    /// Nobody can tell from this answer whether the event was queued.
+    /// The event may have been queued or not.
     Ambiguous,
 }
 
-/// What a message of the service can say beside its code.
+/// Meanings of a message beyond its code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Notice {
     /// The function is switched off.
@@ -52,7 +52,7 @@ pub(super) enum Notice {
 }
 
 impl Notice {
-    /// What a message says, in any case: messages are not stable.
+    /// The meaning of a message. Ignores case, because messages may change.
     pub(super) fn of(message: &str) -> Option<Self> {
         let message = message.to_lowercase();
         let says = |words: &[&str]| words.iter().all(|word| message.contains(word));
@@ -67,7 +67,7 @@ impl Notice {
 }
 
 impl Answer {
-    /// What this answer means, when it was given to an invocation of such a kind with such a credential.
+    /// The meaning of this answer to an invocation of this kind with this kind of credential.
     #[must_use]
     pub fn verdict(&self, kind: Kind, credential: CredentialKind) -> Verdict {
         let expected = match kind {
@@ -77,31 +77,31 @@ impl Answer {
         if self.status == expected { Verdict::Accepted } else { self.failure(credential) }
     }
 
-    /// What this answer means, when it was given to a call that is not an invocation: every success is
-    /// [`Verdict::Accepted`], and "the event" stands for whatever the call was to do.
+    /// The meaning of this answer to a call other than an invocation. Every success is [`Verdict::Accepted`]; for
+    /// "the event", read the object of the call.
     #[must_use]
     pub fn verdict_of_call(&self, credential: CredentialKind) -> Verdict {
         if self.is_success() { Verdict::Accepted } else { self.failure(credential) }
     }
 
-    /// The meaning of everything that is not the success one waits for. The status decides: only of a certain refusal
-    /// does the body say more, and it never makes a refusal of what may have been accepted.
+    /// The meaning of every answer except the expected success. The status decides. The body only refines a certain
+    /// refusal; it never turns an ambiguous answer into a refusal.
     fn failure(&self, credential: CredentialKind) -> Verdict {
         match self.status {
             300..=399 => Verdict::Redirected,
             408 => Verdict::Ambiguous,
             400..=499 => self.refusal(credential),
             503 => Verdict::Unavailable { by_the_service: self.is_from_the_service() },
-            // Of 5xx: the event may have been queued before things went wrong. Of 1xx and 2xx: the one answer that
-            // means success is another.
+            // 5xx: the event may have been queued before the error occurred. 1xx and 2xx: only one other status means
+            // success.
             _ => Verdict::Ambiguous,
         }
     }
 
-    /// Which refusal it is.
+    /// The exact kind of refusal.
     fn refusal(&self, credential: CredentialKind) -> Verdict {
         match self.status {
-            // The gateway's own rate limit comes before everything else.
+            // The gateway's own rate limit takes precedence.
             _ if self.has_gateway_code(&["0308"]) => Verdict::Throttled,
             401 if self.error_code.as_deref() == Some(NOT_ON_THE_LIST) => Verdict::Refused,
             401 => Verdict::Unauthenticated,
@@ -113,7 +113,7 @@ impl Answer {
         }
     }
 
-    /// Whether a 403 is about the credential rather than about what was asked with it.
+    /// Whether a 403 is about the credential and not about the request.
     fn blames(&self, credential: CredentialKind) -> bool {
         let by_text = match credential {
             CredentialKind::AccessKey => self.says(Notice::KeyLocked),
@@ -122,19 +122,20 @@ impl Answer {
         by_text || self.has_gateway_code(&["0301", "0305", "0307"])
     }
 
-    /// Whether the signature was refused for its time: the clocks of service and caller differ by more than 15 minutes.
+    /// Whether the signature was refused for its time: the clocks of the service and the caller differ by more than
+    /// 15 minutes.
     #[must_use]
     pub fn is_about_the_clock(&self) -> bool {
         self.status == 401 && self.says(Notice::SignatureExpired)
     }
 
-    /// Whether the service or its gateway says so. Its messages come with its codes, so a message without one is
-    /// somebody else's.
+    /// Whether the service or its gateway sent this message. Their messages come with their codes. A message without
+    /// such a code is from another server.
     fn says(&self, notice: Notice) -> bool {
         self.notice == Some(notice) && self.is_from_the_service()
     }
 
-    /// Whether the error code is one of these of the gateway, which spells its name in two ways.
+    /// Whether the error code is one of these codes of the gateway. The gateway spells its name in two ways.
     fn has_gateway_code(&self, numbers: &[&str]) -> bool {
         matches!(self.code_parts(), Some(("APIG" | "APIGW", number)) if numbers.contains(&number))
     }

@@ -1,4 +1,4 @@
-//! Plain endpoints, and URLs that want to be taken for one.
+//! Plain endpoints, and URLs that only look like one.
 
 use proptest::prelude::*;
 

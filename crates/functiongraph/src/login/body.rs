@@ -1,15 +1,15 @@
-//! JSON that holds secrets: written into memory that never moves, and wiped when the last copy of it is dropped.
+//! Builds JSON with secrets in memory that never moves. The memory is wiped when the last copy is dropped.
 
 use bytes::Bytes;
 use secrecy::zeroize::Zeroizing;
 
-/// Bytes that one byte of text may become in JSON: `\u001f`.
+/// Bytes that one byte of text may need in JSON: `\u001f`.
 const LONGEST_ESCAPE: usize = 6;
 
-/// A JSON text, alternately punctuation and values: `[r#"{"name":"#, name, r#","password":"#, password, "}"]` makes
-/// `{"name":"…","password":"…"}`.
+/// A JSON text from alternating punctuation and values: `[r#"{"name":"#, name, r#","password":"#, password, "}"]`
+/// becomes `{"name":"…","password":"…"}`.
 pub(super) fn json(pieces: &[&str]) -> Bytes {
-    let mut json = Zeroizing::new(Vec::with_capacity(room(pieces)));
+    let mut json = Zeroizing::new(Vec::with_capacity(capacity(pieces)));
     for pair in pieces.chunks(2) {
         let [punctuation, value @ ..] = pair else { continue };
         json.extend_from_slice(punctuation.as_bytes());
@@ -20,8 +20,8 @@ pub(super) fn json(pieces: &[&str]) -> Bytes {
     Bytes::from_owner(json)
 }
 
-/// Room for the worst case: memory that is left behind by growing would not be wiped.
-fn room(pieces: &[&str]) -> usize {
+/// Capacity for the worst case. A buffer that grows leaves a copy behind that nobody wipes.
+fn capacity(pieces: &[&str]) -> usize {
     pieces.iter().map(|piece| piece.len() * LONGEST_ESCAPE + 2).sum()
 }
 
@@ -60,7 +60,7 @@ mod tests {
             let bytes = json(&pieces);
             let read: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
             prop_assert_eq!(read, expected!({ "a": text }));
-            prop_assert!(bytes.len() <= room(&pieces));
+            prop_assert!(bytes.len() <= capacity(&pieces));
         }
     }
 }

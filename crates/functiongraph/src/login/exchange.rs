@@ -1,4 +1,4 @@
-//! What all logins have in common: JSON goes out, once, and only a success comes back.
+//! Sends the JSON of a login once, and returns only a success.
 
 use std::time::Duration;
 
@@ -14,25 +14,25 @@ use crate::transport::{Seen, Transport};
 
 use super::{LoginError, read};
 
-/// Bytes of an answer that are looked at: a token of a project may come with the project's list of services, some
-/// ten kilobytes of it.
+/// Bytes of an answer that are read: a token of a project may come with the project's list of services, which has
+/// tens of kilobytes.
 const MAX_ANSWER: usize = 256 * 1024;
 
 /// Content type of every body, as the service's documents and its SDKs write it.
 const JSON: &str = "application/json;charset=UTF-8";
 
-/// The beginning of a request with a JSON body to a host.
+/// The beginning of a request with a JSON body.
 pub(super) fn post(url: String, authority: String) -> Builder {
     plain(Request::post(url), authority).header(CONTENT_TYPE, JSON)
 }
 
-/// What every request has.
+/// Headers that every request has.
 pub(super) fn plain(request: Builder, authority: String) -> Builder {
-    // Compressed, an answer could be a bomb.
+    // A compressed answer could be a decompression bomb.
     request.header(HOST, authority).header(ACCEPT_ENCODING, "identity")
 }
 
-/// Sends a request, once. An answer that is no success is an error, without `secrets` in its texts.
+/// Sends a request once. An error status becomes an error without `secrets` in its texts.
 pub(super) async fn ask(
     transport: &Transport,
     request: Result<Request<Bytes>, http::Error>,
@@ -44,7 +44,7 @@ pub(super) async fn ask(
     read::success(transport.send(request, timeout, MAX_ANSWER).await?, &shown)
 }
 
-/// Sends a request, once, whatever the answer says.
+/// Sends a request once, and returns any answer.
 pub(super) async fn ask_for_any(
     transport: &Transport,
     request: Result<Request<Bytes>, http::Error>,

@@ -1,4 +1,4 @@
-//! The identity service: passwords and OIDC tokens become IAM tokens or temporary keys.
+//! The identity service (IAM) exchanges passwords and OIDC tokens for IAM tokens or temporary keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::{Login, LoginError, body, exchange, projects, read};
 /// Header with the id of an identity provider.
 const X_IDP_ID: HeaderName = HeaderName::from_static("x-idp-id");
 
-/// The identity service of a region; [`regions::iam_endpoint`](crate::regions::iam_endpoint) knows where it is.
+/// The identity service of a region. [`regions::iam_endpoint`](crate::regions::iam_endpoint) returns its endpoint.
 /// Clones are cheap and share their connections.
 #[derive(Clone)]
 pub struct Iam {
@@ -28,7 +28,7 @@ pub struct Iam {
     endpoint: Arc<Endpoint>,
 }
 
-/// An IAM user. Main accounts of the newer kind (HUAWEI ID) cannot log in by password.
+/// An IAM user. Main accounts of the newer type (HUAWEI ID) cannot log in with a password.
 #[derive(Debug, Clone, Copy)]
 pub struct User<'a> {
     /// Name of the account, which the API calls a domain.
@@ -39,12 +39,12 @@ pub struct User<'a> {
     pub password: &'a SecretString,
 }
 
-/// The project that a token is for.
+/// The project of a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Project<'a> {
     /// By its id.
     Id(&'a str),
-    /// By its name: that of the region, such as `eu-de`, for the project that every region has.
+    /// By its name. Every region has a project with the name of the region, such as `eu-de`.
     Name(&'a str),
 }
 
@@ -71,13 +71,13 @@ impl Iam {
         Ok(Self { transport: Transport::new(&endpoint, options)?, endpoint: Arc::new(endpoint) })
     }
 
-    /// Where this client sends to.
+    /// The endpoint of this client.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// A token of `project` for a user. Such tokens live a day; one more does not end those before it.
+    /// A token of `project` for a user. Such tokens live for a day. A new token does not end earlier ones.
     ///
     /// `timeout` bounds the exchange.
     ///
@@ -102,15 +102,15 @@ impl Iam {
             project,
             "}}}}",
         ]);
-        // Without its catalogue of services, which nobody here reads.
+        // Leave out the catalogue of services, which this crate does not read.
         let request = self.post("/v3/auth/tokens?nocatalog=true").body(body);
         read::token(exchange::ask(&self.transport, request, &[password], timeout).await?)
     }
 
     /// A token of `project` for an OIDC token of an identity provider that IAM knows as `idp_id`.
     ///
-    /// Give the OIDC token as it is now: those of a Pod are replaced before they end. Space around it is left out. `timeout` bounds the
-    /// exchange.
+    /// Read the OIDC token right before the call, because Kubernetes replaces a Pod's token before it expires.
+    /// Surrounding space is removed. `timeout` bounds the exchange.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -125,9 +125,9 @@ impl Iam {
     }
 
     /// Temporary access keys for an OIDC token of an identity provider that IAM knows as `idp_id`, in two requests.
-    /// The token between them belongs to no project and is forgotten.
+    /// The token between the two belongs to no project and is dropped.
     ///
-    /// The service takes a `lifetime` of 900 to 86,400 seconds. `timeout` bounds each of the two exchanges.
+    /// The service accepts a `lifetime` of 900 to 86,400 seconds. `timeout` bounds each of the two exchanges.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -148,13 +148,13 @@ impl Iam {
         read::keys(exchange::ask(&self.transport, request, &[&token], timeout).await?)
     }
 
-    /// The id of the project that has the name of a region.
+    /// The id of the project with the name of a region.
     ///
     /// `signed_at` is the current time, for access keys. `timeout` bounds the exchange.
     ///
     /// # Errors
-    /// [`LoginError::NoProject`] or [`LoginError::SeveralProjects`] if there is not exactly one; else see
-    /// [`LoginError`].
+    /// [`LoginError::NoProject`] or [`LoginError::SeveralProjects`] if not exactly one project has the name;
+    /// otherwise see [`LoginError`].
     pub async fn project_id(
         &self,
         region: &str,
@@ -167,7 +167,7 @@ impl Iam {
         projects::only_one(read::object(&mut seen), region, &Shown::credential(credential))
     }
 
-    /// Exchanges an OIDC token for a token of IAM, of a project or of none.
+    /// Exchanges an OIDC token for an IAM token, of a project or without one.
     async fn federate(
         &self,
         idp_id: &str,
@@ -190,7 +190,7 @@ impl Iam {
     }
 }
 
-/// Says where it sends to, and nothing of what passed through it.
+/// Shows only the endpoint.
 impl fmt::Debug for Iam {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Iam").field("endpoint", &self.endpoint).finish_non_exhaustive()

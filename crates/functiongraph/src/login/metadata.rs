@@ -1,4 +1,4 @@
-//! The metadata service of a cloud server: whoever runs there gets keys of the server's agency.
+//! The metadata service of a cloud server hands out keys of the server's agency to every process there.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::transport::Transport;
 
 use super::{Login, LoginError, exchange, read};
 
-/// Where a session with the service begins, in its second version.
+/// Path that starts a session, in the second version of the service.
 const SESSION: &str = "/meta-data/latest/api/token";
 
-/// Where the keys are.
+/// Path of the keys.
 const KEYS: &str = "/openstack/latest/securitykey";
 
-/// Header with the life of a session, and the six hours that the official SDKs ask for.
+/// Header with the lifetime of a session, and the six hours that the official SDKs ask for.
 const X_METADATA_TOKEN_TTL: HeaderName = HeaderName::from_static("x-metadata-token-ttl-seconds");
 const SESSION_SECONDS: u32 = 21_600;
 
@@ -39,34 +39,34 @@ pub struct Metadata {
 // === impl Metadata ===
 
 impl Metadata {
-    /// Where the service is on every machine.
+    /// The URL of the service on every machine.
     pub const URL: &str = "http://169.254.169.254";
 
-    /// How long the official SDKs wait for an answer.
+    /// Timeout of the official SDKs.
     pub const TIMEOUT: Duration = Duration::from_secs(3);
 
-    /// A client of the service at `url`, of which host and port count; see [`Self::URL`].
+    /// A client of the service at `url`. Only host and port count; see [`Self::URL`].
     ///
     /// # Errors
-    /// As of [`Client::new`](crate::Client::new). The refused networks of the options hold here too, and the usual
-    /// ones hold the service.
+    /// As of [`Client::new`](crate::Client::new). The refused networks of the options apply here too. The usual ones
+    /// include the service's own address.
     pub fn new(url: LocalUrl, options: ClientOptions) -> Result<Self, BuildError> {
         Ok(Self { transport: Transport::without_tls(&url, options)?, url: Arc::new(url) })
     }
 
-    /// Where this client sends to.
+    /// The URL of this client.
     #[must_use]
     pub fn url(&self) -> &LocalUrl {
         &self.url
     }
 
-    /// Temporary access keys of the machine's agency, in two requests; a service that knows no sessions is asked
-    /// without one.
+    /// Temporary access keys of the machine's agency, in two requests. A service without sessions gets one request
+    /// without a session.
     ///
     /// `timeout` bounds each of the exchanges; see [`Self::TIMEOUT`].
     ///
     /// # Errors
-    /// See [`LoginError`]. A machine without an agency has no keys, and answers with 404.
+    /// See [`LoginError`]. For a machine without an agency the service answers 404.
     pub async fn login(&self, timeout: Duration) -> Result<Login, LoginError> {
         let session = self.session(timeout).await?;
         let request = exchange::plain(Request::get(self.url.at(KEYS)), self.url.authority());
@@ -81,7 +81,7 @@ impl Metadata {
         read::keys(exchange::ask(&self.transport, request, &secrets, timeout).await?)
     }
 
-    /// The token of a new session; none if the service is one that does without.
+    /// The token of a new session; none if the service has no sessions.
     async fn session(&self, timeout: Duration) -> Result<Option<SecretString>, LoginError> {
         let request = exchange::plain(Request::put(self.url.at(SESSION)), self.url.authority())
             .header(X_METADATA_TOKEN_TTL, SESSION_SECONDS)
@@ -94,7 +94,7 @@ impl Metadata {
     }
 }
 
-/// Says where it sends to, and nothing of what passed through it.
+/// Shows only the URL.
 impl fmt::Debug for Metadata {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metadata").field("url", &self.url).finish_non_exhaustive()

@@ -1,4 +1,4 @@
-//! Pod identity of CCE, Huawei Cloud's Kubernetes: the node hands out keys to a Pod that shows its token.
+//! Pod identity of CCE, Huawei Cloud's Kubernetes: the node exchanges the token of a Pod for keys.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::transport::Transport;
 
 use super::{Login, LoginError, exchange, read};
 
-/// The identity service beside a Pod. Clones are cheap and share their connections.
+/// The identity service on a Pod's node. Clones are cheap and share their connections.
 #[derive(Clone)]
 pub struct PodIdentity {
     transport: Transport,
@@ -25,18 +25,18 @@ pub struct PodIdentity {
 // === impl PodIdentity ===
 
 impl PodIdentity {
-    /// How long the official SDKs wait for an answer.
+    /// Timeout of the official SDKs.
     pub const TIMEOUT: Duration = Duration::from_secs(5);
 
     /// A client of the service at `url`, which CCE puts into the Pod's variable `HC_CONTAINER_CREDENTIALS_FULL_URI`.
     ///
     /// # Errors
-    /// As of [`Client::new`](crate::Client::new). The refused networks of the options hold here too.
+    /// As of [`Client::new`](crate::Client::new). The refused networks of the options apply here too.
     pub fn new(url: LocalUrl, options: ClientOptions) -> Result<Self, BuildError> {
         Ok(Self { transport: Transport::without_tls(&url, options)?, url: Arc::new(url) })
     }
 
-    /// Where this client sends to.
+    /// The URL of this client.
     #[must_use]
     pub fn url(&self) -> &LocalUrl {
         &self.url
@@ -44,8 +44,8 @@ impl PodIdentity {
 
     /// Temporary access keys of the Pod.
     ///
-    /// `authorization` is the content of the file that `HC_CONTAINER_AUTHORIZATION_TOKEN_FILE` names, as it is now;
-    /// space around it is left out. `timeout` bounds the exchange; see [`Self::TIMEOUT`].
+    /// `authorization` is the content of the file that `HC_CONTAINER_AUTHORIZATION_TOKEN_FILE` names. Read the file
+    /// right before the call. Surrounding space is removed. `timeout` bounds the exchange; see [`Self::TIMEOUT`].
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -59,7 +59,7 @@ impl PodIdentity {
     }
 }
 
-/// Says where it sends to, and nothing of what passed through it.
+/// Shows only the URL.
 impl fmt::Debug for PodIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PodIdentity").field("url", &self.url).finish_non_exhaustive()

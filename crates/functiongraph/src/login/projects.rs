@@ -1,4 +1,4 @@
-//! The look-up of a project's id by its name, which is the name of its region.
+//! Finds a project's id by its name. The name of a project is the name of its region.
 
 use bytes::Bytes;
 use http::{Method, Request};
@@ -15,11 +15,10 @@ use super::{LoginError, read};
 /// Path of the list of projects.
 const PATH: &str = "/v3/projects";
 
-/// Ids that an error names.
+/// Ids that an error lists.
 const MAX_CHOICES: usize = 8;
 
-/// `GET /v3/projects?name=…`, with the headers that the official SDK signs: without a project, and without a content
-/// type.
+/// `GET /v3/projects?name=…` with the headers that the official SDK signs: no project and no content type.
 pub(super) fn request(
     endpoint: &Endpoint,
     name: &str,
@@ -31,7 +30,7 @@ pub(super) fn request(
     draft.finish(endpoint, None, credential, signed_at)
 }
 
-/// The id of the one project of that name.
+/// The id of the only project with that name.
 pub(crate) fn only_one(
     fields: Option<Map<String, Value>>,
     name: &str,
@@ -43,7 +42,7 @@ pub(crate) fn only_one(
     let mut ids: Vec<String> = projects
         .into_iter()
         .filter_map(|project| match project {
-            // The service filters by name. A proxy or an emulator may not.
+            // The service filters by name. A proxy or an emulator might not.
             Value::Object(fields) if fields.get("name").is_none_or(|given| given == name) => Some(fields),
             _ => None,
         })

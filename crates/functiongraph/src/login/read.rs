@@ -1,4 +1,4 @@
-//! Reads what the identity services answer: tokens, keys and refusals, in every spelling that is known.
+//! Reads answers of the identity services: tokens, keys and refusals, in every known spelling.
 
 use http::HeaderMap;
 use jiff::{Timestamp, civil, tz::TimeZone};
@@ -28,13 +28,13 @@ const SECRET: [&str; 3] = ["secret", "secretAccessKey", "secret_access_key"];
 const SECURITY_TOKEN: [&str; 3] = ["securitytoken", "securityToken", "security_token"];
 const EXPIRY: [&str; 2] = ["expires_at", "expiration"];
 
-/// The answer, if it is a success; else why not. Nothing of what was `shown` is kept.
+/// Checks that the answer is a success. An error holds nothing that was `shown` to the server.
 pub(crate) fn success(seen: Seen, shown: &Shown) -> Result<Seen, LoginError> {
     if (200..300).contains(&seen.status) { Ok(seen) } else { Err(refused(&seen, shown)) }
 }
 
 fn refused(seen: &Seen, shown: &Shown) -> LoginError {
-    // A body that is not JSON is not repeated at all: it is no answer of an identity service.
+    // A body that is not JSON is not from an identity service, so none of it is repeated.
     let body::Body { id, instance: _, code, message } = body::Body::read(&seen.body);
     let keep_id = |text| shown.id(text);
     let message = message.map(|text| shown.line(&text));
@@ -51,15 +51,15 @@ fn refused(seen: &Seen, shown: &Shown) -> LoginError {
     }
 }
 
-/// Code and message, each with what separates it from the words before.
+/// Code and message, each after the separator that it needs.
 pub(super) fn reason(code: Option<&str>, message: Option<&str>) -> String {
     [code, message].into_iter().flatten().flat_map(|text| [": ", text]).collect()
 }
 
-/// A token that IAM has just made, and what its body says about it.
+/// A new token of IAM, and its details from the body.
 pub(crate) fn token(mut seen: Seen) -> Result<Login, LoginError> {
     let token = subject_token(&seen)?;
-    // The header is what counts. A body that cannot be read takes nothing from it.
+    // Only the header is required. The token stays valid if the body cannot be read.
     let mut about = match object(&mut seen).and_then(|mut fields| fields.remove("token")) {
         Some(Value::Object(about)) => about,
         _ => Map::new(),
@@ -94,7 +94,7 @@ pub(crate) fn keys(mut seen: Seen) -> Result<Login, LoginError> {
         take(&mut fields, names).ok_or_else(|| LoginError::Malformed(format!("it holds no {:?}", names[0])))
     };
     let (id, secret) = (part(&ACCESS)?, SecretString::from(part(&SECRET)?));
-    // Keys of a login are temporary, and worth nothing without it.
+    // Keys of a login are temporary, and useless without the security token.
     let security_token = SecretString::from(part(&SECURITY_TOKEN)?);
     Ok(Login {
         credential: Credential::access_key(id, secret, Some(security_token))
@@ -104,7 +104,7 @@ pub(crate) fn keys(mut seen: Seen) -> Result<Login, LoginError> {
     })
 }
 
-/// The body as a JSON object. The bytes of it are wiped.
+/// The body as a JSON object. Wipes the bytes of the body.
 pub(crate) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
     let read = serde_json::from_slice(&seen.body);
     seen.body.as_mut().zeroize();
@@ -114,7 +114,7 @@ pub(crate) fn object(seen: &mut Seen) -> Option<Map<String, Value>> {
     }
 }
 
-/// A body that is one short text and secret. The bytes of it are wiped.
+/// A body that is one short secret text. Wipes the bytes of the body.
 pub(crate) fn text(mut seen: Seen) -> Result<SecretString, LoginError> {
     let read = std::str::from_utf8(&seen.body).map(|text| SecretString::from(text.trim()));
     seen.body.as_mut().zeroize();
@@ -124,7 +124,7 @@ pub(crate) fn text(mut seen: Seen) -> Result<SecretString, LoginError> {
     }
 }
 
-/// Takes a text out, by the first of its names that has one. Answers may use several spellings at once.
+/// Takes a text by the first of its names that is present. An answer may use several spellings at once.
 pub(super) fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| match fields.remove(*name) {
         Some(Value::String(text)) if !text.is_empty() => Some(text),
@@ -132,7 +132,7 @@ pub(super) fn take(fields: &mut Map<String, Value>, names: &[&str]) -> Option<St
     })
 }
 
-/// A time as it is given; one without a zone is UTC, as elsewhere in the service.
+/// A time; without a zone it is UTC, as in the rest of the service.
 fn time(text: &str) -> Option<Timestamp> {
     let in_utc = |time: civil::DateTime| time.to_zoned(TimeZone::UTC).ok().map(|time| time.timestamp());
     text.parse().ok().or_else(|| text.parse().ok().and_then(in_utc))

@@ -1,20 +1,20 @@
-//! When to ask for the next credential.
+//! When to renew a credential.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// A credential that lives long is renewed when this much is left of it: the rule of the official SDKs.
+/// Remaining life at which a long-lived credential is renewed, as in the official SDKs.
 const MARGIN: SignedDuration = SignedDuration::from_mins(40);
 
-/// One that lives shorter is renewed when this part of its life is left.
+/// Denominator of the remaining life at which a short-lived credential is renewed: a third.
 const LAST_PART: i32 = 3;
 
 /// The shortest pause between two logins.
 const MIN_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 
-/// When to renew a credential that was obtained `now` and ends at `expires_at`: 40 minutes before its end, or after
-/// two thirds of its life if that is later; and not within a second, even if it has ended already.
+/// When to renew a credential that was obtained `now` and expires at `expires_at`: 40 minutes before it expires, or
+/// after two thirds of its life if that is later. Never within a second, even if the credential has already expired.
 ///
-/// Ask once for each credential, at the time of its login: asked again later, the answer moves towards the end.
+/// Call this once for each credential, at its login. A later call would return a later time.
 #[must_use]
 pub fn renew_at(now: Timestamp, expires_at: Timestamp) -> Timestamp {
     let left = expires_at.duration_since(now);
@@ -28,7 +28,7 @@ mod tests {
 
     use super::*;
 
-    /// The pause, in seconds, for a life in seconds.
+    /// The pause in seconds, for a life in seconds.
     fn pause(life: i64) -> f64 {
         let expires_at = Timestamp::UNIX_EPOCH + SignedDuration::from_secs(life);
         renew_at(Timestamp::UNIX_EPOCH, expires_at).duration_since(Timestamp::UNIX_EPOCH).as_secs_f64()
@@ -83,7 +83,7 @@ mod tests {
         }
 
         #[test]
-        fn who_lives_longer_is_not_renewed_earlier(now in any_time(), one in any_time(), other in any_time()) {
+        fn a_longer_life_is_not_renewed_earlier(now in any_time(), one in any_time(), other in any_time()) {
             prop_assert!(renew_at(now, one.min(other)) <= renew_at(now, one.max(other)));
         }
     }

@@ -1,4 +1,4 @@
-//! The security token service of IAM 5: OIDC tokens become temporary keys of an agency.
+//! The security token service of IAM 5 exchanges OIDC tokens for temporary keys of an agency.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::transport::Transport;
 
 use super::{Login, LoginError, body, exchange, read};
 
-/// The security token service of a region; [`regions::sts_endpoint`](crate::regions::sts_endpoint) knows where it is.
-/// Clones are cheap and share their connections.
+/// The security token service of a region. [`regions::sts_endpoint`](crate::regions::sts_endpoint) returns its
+/// endpoint. Clones are cheap and share their connections.
 #[derive(Clone)]
 pub struct Sts {
     transport: Transport,
     endpoint: Arc<Endpoint>,
 }
 
-/// A trust agency, and whose word it takes.
+/// A trust agency, and the identity provider that it trusts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Agency<'a> {
     /// URN of the OIDC identity provider.
@@ -42,7 +42,7 @@ impl Sts {
         Ok(Self { transport: Transport::new(&endpoint, options)?, endpoint: Arc::new(endpoint) })
     }
 
-    /// Where this client sends to.
+    /// The endpoint of this client.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -50,8 +50,8 @@ impl Sts {
 
     /// Temporary access keys of an agency for an OIDC token.
     ///
-    /// Give the OIDC token as it is now: those of a Pod are replaced before they end. Space around it is left out.
-    /// `lifetime` is counted in whole seconds, `timeout` bounds the exchange.
+    /// Read the OIDC token right before the call, because Kubernetes replaces a Pod's token before it expires.
+    /// Surrounding space is removed. `lifetime` is counted in whole seconds; `timeout` bounds the exchange.
     ///
     /// # Errors
     /// See [`LoginError`].
@@ -80,7 +80,7 @@ impl Sts {
     }
 }
 
-/// Says where it sends to, and nothing of what passed through it.
+/// Shows only the endpoint.
 impl fmt::Debug for Sts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sts").field("endpoint", &self.endpoint).finish_non_exhaustive()

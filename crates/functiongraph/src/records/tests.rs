@@ -1,4 +1,4 @@
-//! The query as the official SDK sends it, and pages in every shape the sources know.
+//! The query as the official SDK sends it, and pages in every documented format.
 
 use proptest::prelude::*;
 
@@ -126,7 +126,7 @@ fn a_documented_page_is_read() {
 }
 
 #[test]
-fn every_status_has_its_name_and_an_unknown_one_is_no_end() {
+fn every_status_has_its_name_and_an_unknown_one_is_not_final() {
     use ExecutionStatus::{Discard, Fail, Other, Running, Success, Wait};
     for (name, status, is_final) in [
         ("WAIT", Wait, false),
@@ -200,7 +200,7 @@ fn an_empty_page_is_a_page() {
 }
 
 #[test]
-fn what_cannot_be_read_whole_is_no_page() {
+fn a_page_that_cannot_be_read_completely_is_no_page() {
     let long = "x".repeat(65);
     for body in [
         "",
@@ -221,7 +221,7 @@ fn what_cannot_be_read_whole_is_no_page() {
 }
 
 #[test]
-fn t20_what_a_record_says_of_a_secret_is_withheld() {
+fn t20_a_record_with_a_secret_is_withheld() {
     let shown = Shown::secrets([&"canary".into()]);
     let body =
         br#"{"invocations":[{"request_id":"a","error_code":"canary","error_message":"is \u0063anary"}]}"#;

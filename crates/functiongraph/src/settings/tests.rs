@@ -1,4 +1,4 @@
-//! Settings as the documents show them, and settings of which little can be read.
+//! Settings as documented, and settings of which little can be read.
 
 use proptest::prelude::*;
 use serde_json::json;
@@ -10,7 +10,7 @@ fn read<T: Settings>(value: &Value) -> T {
 }
 
 #[test]
-fn every_question_has_its_path() {
+fn every_call_has_its_path() {
     let urn = "urn:fss:eu-de:p1:function:default:f:!prod".parse().unwrap();
     for (draft, call) in
         [(AsyncInvokeConfig::draft(&urn), "async-invoke-config"), (FunctionConfig::draft(&urn), "config")]
@@ -83,7 +83,7 @@ fn a_function_is_disabled_only_by_a_concurrency_of_zero() {
 }
 
 #[test]
-fn what_is_missing_or_odd_is_not_known() {
+fn a_missing_or_malformed_field_is_unknown() {
     assert_eq!(read::<AsyncInvokeConfig>(&json!({})), AsyncInvokeConfig::default());
     assert_eq!(read::<FunctionConfig>(&json!({})), FunctionConfig::default());
     let odd: AsyncInvokeConfig = read(&json!({

@@ -1,4 +1,4 @@
-//! What the published vectors (`tests/signing_vectors.rs`) do not cover.
+//! Cases beyond the published vectors (`tests/signing_vectors.rs`).
 
 use proptest::prelude::*;
 

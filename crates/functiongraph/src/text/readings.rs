@@ -1,9 +1,9 @@
-//! Finds a secret in a text, in whatever form it stands there.
+//! Finds a secret in a text, in any encoding.
 //!
-//! Text and secret are both reduced to lower-case letters and digits, so that case, folding and separators do not count.
-//! The text is read as it is, without escapes, decoded from base64, and each of these backwards; the secret is spelled
-//! plainly, in hex, in decimal and in base64. Any ten characters in a row that one of the spellings and one of the
-//! readings share give it away: so a part of a secret is found as well as the whole.
+//! Text and secret are both reduced to lower-case letters and digits, so case, folding and separators do not matter.
+//! The text is read unchanged, without escapes, decoded from base64, and each of these backwards. The secret is
+//! spelled plainly, in hex, in decimal and in base64. A match is any ten consecutive characters that one spelling and
+//! one reading share, so a part of a secret is found as well.
 
 use std::collections::HashSet;
 
@@ -15,25 +15,25 @@ use icu_normalizer::DecomposingNormalizerBorrowed;
 use secrecy::zeroize::Zeroizing;
 use secrecy::{ExposeSecret, SecretString};
 
-/// Characters in a row that give a secret away.
+/// Consecutive characters that are a match.
 const SHINGLE: usize = 10;
 
-/// Different characters that a shingle has at least: ten zeros are in many texts.
+/// Minimum number of different characters in a shingle: ten zeros occur in many texts.
 const DIFFERENT: usize = 4;
 
-/// Shorter secrets are not looked for: what has one to a few characters is in every text.
+/// Shorter secrets are not searched for: one to a few characters occur in every text.
 const SHORTEST: usize = 6;
 
 /// Shortest run of base64 that is decoded.
 const SHORTEST_RUN: usize = 12;
 
-/// How often escapes are taken off: a gateway may escape what a service has escaped.
+/// Number of escape layers that are removed: a gateway may escape a text that the service has already escaped.
 const LAYERS: usize = 3;
 
-/// Bits of the quick look at whether a shingle may be among those of the text.
+/// Size of the bit set that quickly rules out most shingles.
 const QUICK_BITS: usize = 1 << 16;
 
-/// Takes base64 as it comes, also cut.
+/// Accepts base64 without padding and base64 that is cut.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -41,15 +41,15 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// A text, in every way in which it may be read.
+/// A text in all its possible readings.
 pub(super) struct Readings {
-    /// With the escapes that it has, and with fewer of them, in lower case.
+    /// With all its escapes, and with fewer of them, in lower case.
     texts: Vec<String>,
     /// Reduced, forwards and backwards.
     reduced: Vec<String>,
     /// All shingles of `reduced`.
     shingles: HashSet<u128>,
-    /// A bit for each shingle, which may be that of another one too.
+    /// A bit for each shingle. Several shingles may share a bit.
     quick: Vec<u64>,
 }
 
@@ -86,7 +86,7 @@ impl Readings {
         Self { reduced, ..readings }
     }
 
-    /// Whether the text repeats one of these secrets, or a part of it.
+    /// Whether the text repeats one of these secrets or a part of it.
     pub(super) fn any_repeats(&self, secrets: &[SecretString]) -> bool {
         secrets.iter().map(ExposeSecret::expose_secret).any(|secret| self.repeats(secret.trim()))
     }
@@ -96,14 +96,14 @@ impl Readings {
             return false;
         }
         let plain = Zeroizing::new(reduced(secret));
-        // Of a password that is hardly more than punctuation little is left.
+        // A password of mostly punctuation leaves too little to search for.
         if plain.len() < SHORTEST && self.texts.iter().any(|text| text.contains(&secret.to_lowercase())) {
             return true;
         }
         self.holds(&plain) || spellings(secret).iter().any(|spelling| self.holds(spelling))
     }
 
-    /// Whether a reading holds a spelling: all of it if it is short, else any shingle of it.
+    /// Whether a reading holds a spelling: a short one completely, otherwise any shingle of it.
     fn holds(&self, spelling: &str) -> bool {
         if spelling.len() < SHINGLE {
             return spelling.len() >= SHORTEST && self.reduced.iter().any(|text| text.contains(spelling));
@@ -128,7 +128,7 @@ fn shingles(text: &str) -> impl Iterator<Item = u128> {
         .skip(SHINGLE - 1)
 }
 
-/// Where the bit of a shingle is.
+/// Position of a shingle's bit.
 fn quick(shingle: u128) -> (usize, u64) {
     #[expect(clippy::cast_possible_truncation, reason = "both halves count, and the rest is masked")]
     let mixed = (shingle as u64 ^ (shingle >> 64) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
@@ -144,7 +144,7 @@ fn is_varied(shingle: u128) -> bool {
     shingle.windows(2).filter(|pair| pair[0] != pair[1]).count() + 1 >= DIFFERENT
 }
 
-/// Letters and digits alone, in lower case; those with accents or of full width as the plain ones.
+/// Only letters and digits, in lower case. Accented and full-width letters become plain ones.
 fn reduced(text: &str) -> String {
     if text.is_ascii() {
         let kept = text.bytes().filter(u8::is_ascii_alphanumeric);
@@ -154,14 +154,14 @@ fn reduced(text: &str) -> String {
     plain.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-/// How else a secret may be spelled, each reduced.
+/// Other spellings of a secret, each reduced.
 fn spellings(secret: &str) -> Vec<Zeroizing<String>> {
     let mut all = vec![hex(secret.as_bytes()), decimal(secret.as_bytes())];
-    // In base64 a secret looks in three ways, by what comes before it.
+    // Base64 encodes a secret in three ways, depending on its offset.
     for before in 0..3 {
         let bytes = Zeroizing::new([&[0; 3][..before], secret.as_bytes()].concat());
         let text = Zeroizing::new(STANDARD.encode(&*bytes));
-        // The first and last characters depend on what is beside the secret.
+        // The first and last characters depend on the neighbouring text.
         let first = if before == 0 { 0 } else { before + 1 };
         let last = (bytes.len() * 4) / 3;
         all.push(reduced(text.get(first..last).unwrap_or_default()));
@@ -182,8 +182,7 @@ fn decimal(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| digits(*byte)).flatten().collect()
 }
 
-/// What the runs of base64 in a text stand for, wherever each of them begins; its ASCII letters and digits, in lower
-/// case.
+/// The decoded runs of base64 in a text, from every offset; only their ASCII letters and digits, in lower case.
 fn from_base64(text: &str) -> String {
     let packed: Vec<u8> = text
         .bytes()
@@ -199,7 +198,7 @@ fn from_base64(text: &str) -> String {
     for run in packed.split(|byte| !is_part(byte)).filter(|run| run.len() >= SHORTEST_RUN) {
         for begin in 0..4 {
             let piece = run.get(begin..).unwrap_or_default();
-            // One character alone stands for less than a byte.
+            // A single character is less than a byte.
             let whole = piece.len() - usize::from(piece.len() % 4 == 1);
             let bytes = piece.get(..whole).and_then(|piece| LENIENT.decode(piece).ok()).unwrap_or_default();
             let kept = bytes.into_iter().filter(u8::is_ascii_alphanumeric);
@@ -209,7 +208,7 @@ fn from_base64(text: &str) -> String {
     decoded
 }
 
-/// `text` without one layer of escapes: those of URLs, of HTML, and of strings in JSON, C and Python.
+/// `text` without one layer of escapes: of URLs, of HTML, and of strings in JSON, C and Python.
 fn unescaped(text: &str) -> String {
     let mut plain = Vec::with_capacity(text.len());
     let mut rest = text;
@@ -229,7 +228,7 @@ fn unescaped(text: &str) -> String {
     String::from_utf8_lossy(&plain).into_owned()
 }
 
-/// What the escape at the beginning of `text` stands for, and how long it is.
+/// The decoded escape at the beginning of `text`, and its length.
 fn escaped(text: &str) -> Option<(Vec<u8>, usize)> {
     let hex = |from: usize, to: usize| {
         let digits = text.get(from..to).filter(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))?;
@@ -252,9 +251,9 @@ fn escaped(text: &str) -> Option<(Vec<u8>, usize)> {
     }
 }
 
-/// What the entity of HTML at the beginning of `text` stands for.
+/// The decoded HTML entity at the beginning of `text`.
 fn entity(text: &str) -> Option<(Vec<u8>, usize)> {
-    /// Longest that is read: `&#x0010ffff;`.
+    /// Longest entity that is read: `&#x0010ffff;`.
     const LONGEST: usize = 12;
     let end = text.bytes().take(LONGEST).position(|byte| byte == b';')?;
     let name = text.get(1..end)?;

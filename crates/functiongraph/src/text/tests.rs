@@ -1,10 +1,10 @@
-//! What a terminal would obey is gone or escaped, and what repeats a secret is withheld.
+//! Terminal controls are removed or escaped, and texts that repeat a secret are withheld.
 
 use proptest::prelude::*;
 
 use super::*;
 
-/// One of each kind of character that is not to be seen, or is obeyed.
+/// One of each kind of invisible or controlling character.
 const HIDDEN: &str = "\0\u{7}\u{8}\u{1b}\r\u{7f}\u{85}\u{90}\u{9b}\u{9d}\u{ad}\u{34f}\u{61c}\u{115f}\u{1160}\u{17b4}\
     \u{180b}\u{180e}\u{200b}\u{200e}\u{200f}\u{2028}\u{2029}\u{202a}\u{202e}\u{2060}\u{2066}\u{2069}\u{2800}\u{3164}\
     \u{e000}\u{fe0f}\u{feff}\u{ffa0}\u{fff9}\u{1bca0}\u{1d173}\u{e0001}\u{e0041}\u{e007f}\u{e0100}\u{10ffff}";
@@ -14,14 +14,14 @@ fn shown(secret: &str) -> Shown {
 }
 
 #[test]
-fn t20_what_a_terminal_would_obey_is_gone_from_a_message() {
+fn t20_a_message_holds_no_terminal_controls() {
     assert_eq!(&*Clean::line("\u{1b}[31mred\r\n\t and\0 more \u{85}\u{202e}txt "), "[31mred and more txt");
     assert_eq!(&*Clean::line(&format!("a{HIDDEN}b")), "a b");
     assert_eq!(&*Clean::line("Grüße, 你好, สวัสดี, 👍 – “x”"), "Grüße, 你好, สวัสดี, 👍 – “x”");
 }
 
 #[test]
-fn t20_a_result_is_kept_with_escapes_for_what_a_terminal_would_obey() {
+fn t20_a_result_is_kept_with_escaped_terminal_controls() {
     for c in HIDDEN.chars() {
         let text = format!("a{c}b");
         let kept = Shown::default().beginning(&text, 100);
@@ -96,7 +96,7 @@ fn t20_an_id_that_repeats_a_secret_is_none() {
 }
 
 #[test]
-fn t20_what_is_beyond_the_cut_is_searched_as_far_as_a_secret_could_reach() {
+fn t20_the_search_goes_beyond_the_cut_by_the_length_of_a_secret() {
     let text = format!("{} hunter2", "x".repeat(MAX_MESSAGE - 4));
     assert_eq!(&*shown("hunter2").line(&text), WITHHELD);
 }

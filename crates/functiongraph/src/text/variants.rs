@@ -1,4 +1,4 @@
-//! The ways in which a server may repeat what it was shown.
+//! The encodings in which a server may repeat a secret.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};

@@ -1,4 +1,4 @@
-//! Every call of the service over real TLS: the bytes of its request, and what comes of the answer.
+//! Every call of the service over real TLS: the bytes of its request, and how its answer is read.
 
 use functiongraph::answer::{MAX_BODY, MAX_KEPT};
 use functiongraph::records::MAX_PAGE;
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 
 use super::login::{answer, line};
 use super::server::{Authority, End, Request, Script, Server};
-use super::{PATIENT, TOKEN, client, script, urn};
+use super::{LONG_TIMEOUT, TOKEN, client, script, urn};
 
 const P: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
 const ID: &str = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
@@ -61,7 +61,7 @@ async fn invoke(
 ) -> Result<Answer, SendError> {
     let event = br#"{"k":"v"}"#.as_slice().into();
     let invocation = Invocation { urn: &urn(), kind, protocol, event, instance_memory_mb: Some(256) };
-    client.invoke(invocation, as_whom, now(), PATIENT).await
+    client.invoke(invocation, as_whom, now(), LONG_TIMEOUT).await
 }
 
 fn only(server: &Server) -> Request {
@@ -139,8 +139,8 @@ async fn a_reserved_invocation_brings_its_instance() {
 async fn t06_a_result_without_end_is_read_up_to_its_limit_and_said_to_be_cut() {
     let flood = "HTTP/1.1 200 OK\r\nX-Cff-Response-Version: v0\r\nTransfer-Encoding: chunked\r\n\r\n";
     let (mut server, client) = stage(script(flood, End::Flood)).await;
-    // The limit has to end the call, not the call's own timeout.
-    let ended = tokio::time::timeout(PATIENT / 2, invoke(&client, SYNC, Protocol::V2, &token())).await;
+    // The size limit must end the call, not the timeout.
+    let ended = tokio::time::timeout(LONG_TIMEOUT / 2, invoke(&client, SYNC, Protocol::V2, &token())).await;
     let result = ended.expect("an end").unwrap().sync.unwrap();
     assert_eq!((result.body.len(), result.truncated), (MAX_KEPT, true));
     server.ended(1).await;
@@ -175,7 +175,7 @@ async fn records_are_asked_for_as_the_official_sdk_does() {
             "count":7,"next_marker":"10"}}"#
     );
     let (server, client) = serving("200 OK", &body).await;
-    let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), PATIENT).await.unwrap();
+    let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
     let Listed::Page(page) = listed else { panic!("{listed:?}") };
     assert_eq!(page.next_marker.as_deref(), Some("10"));
     assert_eq!(page.records[0].error_code.as_deref(), Some("4208"));
@@ -192,7 +192,7 @@ async fn records_are_asked_for_as_the_official_sdk_does() {
 #[tokio::test]
 async fn a_refused_listing_is_an_answer() {
     let (_, client) = serving("403 No", r#"{"error_code":"FSS.0403","error_msg":"invalid token"}"#).await;
-    let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), PATIENT).await.unwrap();
+    let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
     let Listed::Answer(answer) = listed else { panic!("{listed:?}") };
     assert_eq!(answer.verdict_of_call(token().kind()), Verdict::Unauthenticated);
     assert!(!answer.is_success());
@@ -208,7 +208,7 @@ async fn a_page_that_is_too_long_or_cut_is_no_page() {
         [(answer("200 OK", &page(few)), Some(few)), (answer("200 OK", &page(few + 9)), None), (half, None)]
     {
         let (_, client) = stage(script(bytes, End::Close)).await;
-        let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), PATIENT).await.unwrap();
+        let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
         match listed {
             Listed::Page(page) => assert_eq!(Some(page.records.len()), records),
             Listed::Answer(answer) => assert!(records.is_none() && answer.is_success(), "{answer:?}"),
@@ -219,7 +219,7 @@ async fn a_page_that_is_too_long_or_cut_is_no_page() {
 #[tokio::test]
 async fn a_listing_that_gets_no_answer_is_an_error_like_any_other() {
     let (server, client) = stage(script("", End::Reset)).await;
-    let error = client.list_async_invocations(&urn(), &query(), &token(), now(), PATIENT).await.unwrap_err();
+    let error = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(error, SendError::Interrupted(_)), "{error:?}");
     assert_eq!(server.requests().len(), 1);
 }
@@ -234,7 +234,7 @@ async fn a_cancellation_is_granted_or_refused() {
         ("400 No", r#"{"error_code":"FSS.0400","error_msg":"Invalid RequestId"}"#, false),
     ] {
         let (server, client) = serving(head, body).await;
-        let answer = client.cancel(&urn(), ID, CancelType::Force, &token(), now(), PATIENT).await.unwrap();
+        let answer = client.cancel(&urn(), ID, CancelType::Force, &token(), now(), LONG_TIMEOUT).await.unwrap();
         assert_eq!(answer.is_success(), granted, "{answer:?}");
         let request = only(&server);
         assert_eq!(line(&request), call("POST", &format!("/v2/{P}/fgs"), "cancel"));
@@ -257,7 +257,7 @@ async fn a_credential_is_checked_by_listing_one_function_in_either_edition_of_th
             ("403 No", r#"{"error_code":"FSS.1126"}"#, Verdict::Refused),
         ] {
             let (server, client) = serving(head, body).await;
-            let answer = client.check_credential(P, protocol, &token(), now(), PATIENT).await.unwrap();
+            let answer = client.check_credential(P, protocol, &token(), now(), LONG_TIMEOUT).await.unwrap();
             assert_eq!(answer.verdict_of_call(token().kind()), verdict);
             assert_eq!(line(&only(&server)), format!("GET {functions}?marker=0&maxitems=1 HTTP/1.1"));
         }
@@ -269,13 +269,13 @@ async fn a_credential_is_checked_by_listing_one_function_in_either_edition_of_th
 #[tokio::test]
 async fn settings_are_read_each_from_its_path() {
     let (server, client) = serving("200 OK", r#"{"enable_async_status_log":true}"#).await;
-    let fetched = client.async_invoke_config(&urn(), &token(), now(), PATIENT).await.unwrap();
+    let fetched = client.async_invoke_config(&urn(), &token(), now(), LONG_TIMEOUT).await.unwrap();
     let Fetched::Settings(settings) = fetched else { panic!("{fetched:?}") };
     assert!(settings.status_log_enabled);
     assert_eq!(line(&only(&server)), call("GET", &format!("/v2/{P}/fgs"), "async-invoke-config"));
 
     let (server, client) = serving("200 OK", r#"{"strategy_config":{"concurrency":0}}"#).await;
-    let fetched = client.function_config(&urn(), &token(), now(), PATIENT).await.unwrap();
+    let fetched = client.function_config(&urn(), &token(), now(), LONG_TIMEOUT).await.unwrap();
     let Fetched::Settings(settings) = fetched else { panic!("{fetched:?}") };
     assert!(settings.is_disabled());
     assert_eq!(line(&only(&server)), call("GET", &format!("/v2/{P}/fgs"), "config"));
@@ -292,7 +292,7 @@ async fn what_is_no_setting_is_an_answer() {
         ("204 Nothing", "", true),
     ] {
         let (_, client) = serving(head, body).await;
-        let fetched = client.function_config(&urn(), &token(), now(), PATIENT).await.unwrap();
+        let fetched = client.function_config(&urn(), &token(), now(), LONG_TIMEOUT).await.unwrap();
         let Fetched::Answer(answer) = fetched else { panic!("{fetched:?}") };
         assert_eq!(answer.is_success(), success);
         if success {
@@ -304,7 +304,7 @@ async fn what_is_no_setting_is_an_answer() {
 
 // === signatures ===
 
-/// Computes the signature again from what came over the wire.
+/// Computes the signature again from the bytes of the request.
 fn assert_signed(request: &Request, signed_headers: usize) {
     let authorization = parse_authorization(request.header("authorization").unwrap()).unwrap();
     let all = request.headers();
@@ -337,14 +337,14 @@ async fn every_call_signs_what_it_sends() {
     invoke(&client, Kind::Reserved, Protocol::V2, &key).await.unwrap();
     invoke(&client, SYNC, Protocol::V1, &key).await.unwrap();
     invoke(&client, SYNC, Protocol::V2, &key).await.unwrap();
-    client.list_async_invocations(&urn(), &query(), &key, now(), PATIENT).await.unwrap();
-    client.cancel(&urn(), ID, CancelType::Recursive, &key, now(), PATIENT).await.unwrap();
-    client.async_invoke_config(&urn(), &key, now(), PATIENT).await.unwrap();
-    let config: Fetched<FunctionConfig> = client.function_config(&urn(), &key, now(), PATIENT).await.unwrap();
+    client.list_async_invocations(&urn(), &query(), &key, now(), LONG_TIMEOUT).await.unwrap();
+    client.cancel(&urn(), ID, CancelType::Recursive, &key, now(), LONG_TIMEOUT).await.unwrap();
+    client.async_invoke_config(&urn(), &key, now(), LONG_TIMEOUT).await.unwrap();
+    let config: Fetched<FunctionConfig> = client.function_config(&urn(), &key, now(), LONG_TIMEOUT).await.unwrap();
     assert!(matches!(config, Fetched::Answer(_)), "a 202 is no answer to that");
-    client.check_credential(P, Protocol::V2, &key, now(), PATIENT).await.unwrap();
+    client.check_credential(P, Protocol::V2, &key, now(), LONG_TIMEOUT).await.unwrap();
     let requests = server.requests();
-    // The five of every temporary key, and those with which an invocation says more.
+    // Five headers of every temporary key, and those with the options of an invocation.
     let signed = [6, 6, 6, 7, 8, 5, 5, 5, 5, 5];
     assert_eq!(requests.len(), signed.len());
     for (request, signed) in requests.iter().zip(signed) {

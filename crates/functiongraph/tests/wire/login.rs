@@ -1,4 +1,4 @@
-//! Logins over real TLS: the bytes of each request, and what comes of the answers.
+//! Logins over real TLS: the bytes of each request, and how the answers are read.
 
 #[path = "login/local.rs"]
 mod local;
@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::{Value, json};
 
 use super::server::{Authority, End, Request, Script, Server};
-use super::{PATIENT, options};
+use super::{LONG_TIMEOUT, options};
 
 const ID_TOKEN: &str = "header.canary-claims.signature";
 const LIFETIME: Duration = Duration::from_hours(6);
@@ -23,7 +23,7 @@ pub fn answer(head: &str, body: &str) -> Vec<u8> {
     format!("HTTP/1.1 {head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).into_bytes()
 }
 
-/// These answers, one after the other.
+/// These answers in this order.
 fn answers(answers: &[Vec<u8>]) -> Script {
     let (last, before) = answers.split_last().expect("an answer");
     Script { before: before.to_vec(), last: last.clone(), ..Script::default() }
@@ -56,11 +56,11 @@ fn password() -> SecretString {
 
 async fn log_in_by_password(iam: &Iam) -> Result<Login, LoginError> {
     let user = User { domain: "acct", name: "u", password: &password() };
-    iam.password(user, Project::Name("eu-de"), PATIENT).await
+    iam.password(user, Project::Name("eu-de"), LONG_TIMEOUT).await
 }
 
 async fn keys(iam: &Iam) -> Result<Login, LoginError> {
-    iam.keys_for_id_token("my-idp", &format!("{ID_TOKEN}\n").into(), LIFETIME, PATIENT).await
+    iam.keys_for_id_token("my-idp", &format!("{ID_TOKEN}\n").into(), LIFETIME, LONG_TIMEOUT).await
 }
 
 fn body(request: &Request) -> Value {
@@ -97,7 +97,7 @@ async fn a_password_becomes_a_token_of_the_project() {
 #[tokio::test]
 async fn an_id_token_becomes_a_token_of_the_project() {
     let (server, iam) = iam(&[token_answer()]).await;
-    let login = iam.token_for_id_token("my-idp", &ID_TOKEN.into(), Project::Id("p1"), PATIENT).await.unwrap();
+    let login = iam.token_for_id_token("my-idp", &ID_TOKEN.into(), Project::Id("p1"), LONG_TIMEOUT).await.unwrap();
     assert_eq!(login.credential.kind(), CredentialKind::Token);
     let [request] = server.requests().try_into().ok().expect("one request");
     assert_eq!(line(&request), "POST /v3.0/OS-AUTH/id-token/tokens HTTP/1.1");
@@ -136,7 +136,7 @@ async fn an_id_token_becomes_keys_of_an_agency() {
     let agency =
         Agency { provider_urn: "iam::p:oidc", agency_urn: "iam::a:agency", session_name: "operator" };
     let login =
-        sts.assume_with_oidc(agency, &format!("{ID_TOKEN}\n").into(), LIFETIME, PATIENT).await.unwrap();
+        sts.assume_with_oidc(agency, &format!("{ID_TOKEN}\n").into(), LIFETIME, LONG_TIMEOUT).await.unwrap();
     assert_eq!(login.credential.kind(), CredentialKind::AccessKey);
     assert_eq!(login.expires_at, Some("2020-01-08T03:50:07.574Z".parse().unwrap()));
     assert!(!format!("{login:?} {sts:?}").contains("canary"));
@@ -158,7 +158,7 @@ async fn the_look_up_of_a_project_is_signed_as_it_is_on_the_wire() {
     let (server, iam) = iam(&[found]).await;
     let credential = Credential::access_key("AKID", "my-secret-key", Some("session".into())).unwrap();
     let now = "2024-01-02T03:04:05Z".parse().unwrap();
-    assert_eq!(iam.project_id("eu-de", &credential, now, PATIENT).await.as_deref(), Ok("p1"));
+    assert_eq!(iam.project_id("eu-de", &credential, now, LONG_TIMEOUT).await.as_deref(), Ok("p1"));
     let [request] = server.requests().try_into().ok().expect("one request");
     assert_eq!(line(&request), "GET /v3/projects?name=eu-de HTTP/1.1");
     assert_eq!((request.header("content-type"), request.header("x-project-id")), (None, None));
@@ -233,7 +233,7 @@ async fn a_login_that_nobody_answers_tells_whether_it_was_sent() {
     let error = log_in_by_password(&stranger).await.unwrap_err();
     assert!(matches!(error, LoginError::Send(SendError::NotSent(_))), "{error:?}");
     let error = iam
-        .token_for_id_token("not\na header", &ID_TOKEN.into(), Project::Id("p"), PATIENT)
+        .token_for_id_token("not\na header", &ID_TOKEN.into(), Project::Id("p"), LONG_TIMEOUT)
         .await
         .unwrap_err();
     assert!(matches!(error, LoginError::Send(SendError::NotSent(_))), "{error:?}");

@@ -1,4 +1,4 @@
-//! A server on loopback, usually with TLS, that follows a script and remembers what it was sent.
+//! A server on loopback, usually with TLS, that follows a script and records its requests.
 
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,17 +17,17 @@ use tokio_rustls::server::TlsStream;
 /// A certificate authority of its own.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
-/// What the server does on every connection: it answers `polite` requests with [`ACCEPTED`], then some as told in
-/// `before`, and the next one as told in `last` and `end`.
+/// Behaviour on every connection: answers `polite` requests with [`ACCEPTED`], then one request with each answer in
+/// `before`, and the next one with `last` and `end`.
 #[derive(Clone, Default)]
 pub struct Script {
-    /// Requests answered with [`ACCEPTED`] before the one that matters.
+    /// Number of requests answered with [`ACCEPTED`] before the one under test.
     pub polite: usize,
-    /// Complete answers to the requests after those, one each.
+    /// Complete answers to the following requests, one each.
     pub before: Vec<Vec<u8>>,
-    /// Bytes written to the request that matters.
+    /// Bytes written in answer to the request under test.
     pub last: Vec<u8>,
-    /// What happens after those bytes.
+    /// How the connection ends after those bytes.
     pub end: End,
 }
 
@@ -41,17 +41,17 @@ pub enum End {
     Reset,
     /// Never.
     Hang,
-    /// Never either: a chunk follows the other until nobody listens.
+    /// Never: sends chunk after chunk until the client stops reading.
     Flood,
-    /// The same with these bytes.
+    /// Like `Flood`, with these bytes.
     Repeat(&'static [u8]),
-    /// The same, a byte at a time.
+    /// Never: sends one byte at a time.
     Drip,
 }
 
 /// A connection, with or without TLS.
 trait Wire: AsyncRead + AsyncWrite + Unpin {
-    /// Lets the connection end by a TCP reset.
+    /// Makes the connection end with a TCP reset.
     fn reset(&self);
 }
 
@@ -64,19 +64,19 @@ pub struct Server {
     connections: watch::Receiver<Connections>,
 }
 
-/// How many connections there were, and how many are over.
+/// Numbers of opened and ended connections.
 #[derive(Clone, Copy, Default)]
 pub struct Connections {
     pub opened: usize,
     pub ended: usize,
 }
 
-/// A request as it came over the wire.
+/// A request as received.
 #[derive(Clone)]
 pub struct Request {
     /// Request line and headers.
     pub head: String,
-    /// Body, by its declared length.
+    /// Body, of its declared length.
     pub body: Vec<u8>,
 }
 
@@ -116,7 +116,7 @@ impl Authority {
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .expect("a usable certificate");
-        // Willing to speak HTTP/2, so that it is the client who decides.
+        // Offer HTTP/2 too, so that the client decides.
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         config
     }
@@ -159,7 +159,7 @@ impl Server {
                 tokio::spawn(async move {
                     match acceptor {
                         None => serve(stream, &script, &seen, &written).await,
-                        // A client that does not like the certificate ends the handshake; that is its right.
+                        // A client that refuses the certificate ends the handshake.
                         Some(acceptor) => {
                             if let Ok(stream) = acceptor.accept(stream).await {
                                 serve(stream, &script, &seen, &written).await;
@@ -181,7 +181,7 @@ impl Server {
         self.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// How many of the bytes that follow each other without end were taken by the network and whoever reads there.
+    /// Bytes of the endless answer that the network and the client have taken.
     pub fn written(&self) -> usize {
         self.written.load(Ordering::Relaxed)
     }
@@ -224,7 +224,7 @@ async fn serve(mut stream: impl Wire, script: &Script, seen: &Mutex<Vec<Request>
                 let _ = stream.shutdown().await;
             }
             End::Reset => stream.reset(),
-            // Until the client goes away.
+            // Until the client closes the connection.
             End::Hang => while stream.read(&mut [0; 64]).await.is_ok_and(|read| read > 0) {},
             End::Flood => while stream.write_all(&chunk()).await.is_ok() {},
             End::Repeat(bytes) => {
@@ -234,7 +234,7 @@ async fn serve(mut stream: impl Wire, script: &Script, seen: &Mutex<Vec<Request>
             }
             End::Drip => {
                 while stream.write_all(b"x").await.is_ok() && stream.flush().await.is_ok() {
-                    // It is slowness that is tested.
+                    // The test is about slowness.
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }

@@ -1,4 +1,4 @@
-//! Results in every form: bare, in an envelope, cut in every place, failed, and with secrets in them.
+//! Results in every form: bare, in an envelope, cut at every position, failed, and with secrets in them.
 
 use http::{HeaderMap, HeaderName};
 use proptest::prelude::*;
@@ -67,7 +67,7 @@ fn a_bare_result_stays_as_it_is() {
 }
 
 #[test]
-fn what_the_function_returns_is_not_taken_for_words_of_the_service() {
+fn a_result_of_a_function_is_not_read_as_a_message_of_the_service() {
     let returned = r#"{"request_id":"mine","error_code":"FSS.1","error_msg":"m","instance_id":"i"}"#;
     let read = answer(Protocol::V1, &[("x-cff-request-id", "id-1")], returned);
     assert_eq!(read.request_id.as_deref(), Some("id-1"));
@@ -75,7 +75,7 @@ fn what_the_function_returns_is_not_taken_for_words_of_the_service() {
 }
 
 #[test]
-fn a_result_that_looks_like_an_envelope_is_none_if_it_names_another_invocation() {
+fn a_result_that_looks_like_an_envelope_of_another_invocation_is_not_opened() {
     let returned = r#"{"request_id":"mine","result":"r","status":500}"#;
     let read = answer(Protocol::V2, &[("x-cff-request-id", "id-1")], returned);
     assert_eq!(read.request_id.as_deref(), Some("id-1"));
@@ -95,7 +95,7 @@ fn a_result_of_another_type_is_written_as_json() {
 }
 
 #[test]
-fn an_error_of_the_function_is_seen_in_each_of_its_places() {
+fn an_error_of_the_function_is_found_in_headers_and_envelope() {
     let status = |status: &str| format!(r#"{{"request_id":"i","result":"r","status":{status}}}"#);
     let v1 = ("x-cff-response-version", "v1");
     for (pairs, body, code) in [
@@ -191,7 +191,7 @@ fn an_envelope_is_opened_wherever_it_is_cut_in_its_result() {
         assert_eq!(read.id.as_deref(), Some("i"));
         let text = &*read.result.body;
         assert!(whole.starts_with(text), "{text:?}");
-        assert!(text.len() >= longest, "what came before the cut is kept: {text:?}");
+        assert!(text.len() >= longest, "the text before the cut is kept: {text:?}");
         longest = text.len();
     }
     assert_eq!(longest, whole.len());

@@ -1,4 +1,4 @@
-//! Servers that repeat a credential, in whatever form: nothing of it is kept.
+//! Servers that repeat a credential in any form: no part of it is kept.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

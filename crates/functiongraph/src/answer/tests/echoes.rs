@@ -1,4 +1,4 @@
-//! Error pages that repeat what was sent: the author of an event does not decide what an answer means.
+//! Error pages that repeat the request: the author of an event must not decide how an answer is read.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::answer::Verdict;
 
 const KINDS: [Kind; 3] = [Kind::Async, Kind::Reserved, Kind::Sync { log_tail: true }];
 
-/// Every code and every message that means something beside some status.
+/// Every code and every message that has a meaning with some status.
 const CODES: [&str; 7] =
     ["APIG.0308", "APIGW.0308", "APIG.0301", "APIG.0305", "APIGW.0307", "FSS.1118", "FSS.0429"];
 const MESSAGES: [&str; 3] =
@@ -23,7 +23,7 @@ fn verdicts(status: u16, body: &[u8]) -> Vec<Verdict> {
     KINDS.into_iter().flat_map(of).collect()
 }
 
-/// Whether this status says that the event was not accepted, whatever else is said.
+/// Whether this status means that the event was not accepted, whatever the body says.
 fn is_refusal(status: u16) -> bool {
     matches!(status, 300..=407 | 409..=499 | 503)
 }
@@ -38,7 +38,7 @@ fn event() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The event in every place of a page but where the service writes its errors.
+/// A page that holds the event anywhere except where the service writes its errors.
 fn page() -> impl Strategy<Value = String> {
     let inner = event().prop_recursive(4, 16, 3, |inner| {
         let names = prop::sample::select(vec!["request", "event", "details", "data", "error", "body"]);
@@ -59,7 +59,7 @@ fn page() -> impl Strategy<Value = String> {
         })
 }
 
-/// Anything: pages, the event itself, errors of the service, and what is nothing.
+/// Any body: pages, the event itself, errors of the service, and arbitrary text.
 fn body() -> impl Strategy<Value = String> {
     prop_oneof![
         page(),
@@ -104,7 +104,7 @@ fn an_event_that_is_repeated_in_an_error_page_decides_nothing() {
 
 proptest! {
     #[test]
-    fn what_stands_deeper_than_an_error_of_the_service_means_nothing(status in 0_u16..700, page in page()) {
+    fn fields_below_an_error_of_the_service_mean_nothing(status in 0_u16..700, page in page()) {
         prop_assert_eq!(verdicts(status, page.as_bytes()), verdicts(status, b""), "{} {}", status, page);
     }
 
