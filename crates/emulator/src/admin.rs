@@ -1,4 +1,4 @@
-//! The admin API: what tests and people do to a running emulator from outside, with plain HTTP and JSON.
+//! The admin API: tests and users control a running emulator with plain HTTP and JSON.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -37,7 +37,7 @@ pub(crate) async fn run(listener: TcpListener, state: Arc<State>, stop: Cancella
         .route("/admin/identity", get(identity))
         .route("/admin/identity/revoke", post(revoke))
         .with_state(state);
-    // Not gracefully: a stopped emulator does not wait for an idle curl.
+    // Do not stop gracefully: an idle curl would keep the emulator running.
     stop.run_until_cancelled(axum::serve(listener, router).into_future()).await;
 }
 
@@ -51,7 +51,7 @@ async fn ledger(Extract(state): Shared, RawQuery(query): RawQuery) -> Response {
     json(&entries)
 }
 
-/// Whether a ledger's URN is meant by a name, by `package:name` or by the URN itself.
+/// Whether a name, `package:name` or a URN means the function of this ledger entry.
 fn is_function(urn: &str, wanted: &str) -> bool {
     let fields: Vec<&str> = urn.split(':').collect();
     match fields.as_slice() {
@@ -92,7 +92,7 @@ async fn functions(Extract(state): Shared) -> Response {
     json(&state.functions.list())
 }
 
-/// Changes the fields that are given and leaves the others as they are; a new function takes the defaults.
+/// Changes the given fields and keeps the others. A new function gets the defaults.
 async fn put_function(
     Extract(state): Shared,
     Path(name): Path<String>,
@@ -109,7 +109,7 @@ async fn put_function(
         _ => Map::new(),
     };
     declared.extend(changes);
-    // What the path says is not for the body to change: that would be another function.
+    // Name and package come from the path. A different name in the body would mean another function.
     declared.insert("name".to_owned(), bare.into());
     match package {
         Some(package) => declared.insert("package".to_owned(), package.into()),
@@ -124,7 +124,7 @@ async fn stats(Extract(state): Shared) -> Response {
     json(&state.stats.read())
 }
 
-/// How many credentials are good; what they are is told to nobody but those who log in.
+/// The number of valid credentials. The credentials themselves are given only to a login.
 async fn identity(Extract(state): Shared) -> Response {
     json(&state.auth.issued.count(clock::now()))
 }
@@ -133,12 +133,12 @@ async fn revoke(Extract(state): Shared) -> Response {
     json(&state.auth.issued.revoke(clock::now()))
 }
 
-/// Reads JSON whatever the content type says, because that of `curl -d` is a form.
+/// Reads JSON whatever the content type is, because `curl -d` sends that of a form.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadRequest> {
     Ok(serde_json::from_slice(body)?)
 }
 
-/// A body that cannot be used, and why.
+/// A body that cannot be used, and the reason.
 struct BadRequest(String);
 
 impl IntoResponse for BadRequest {

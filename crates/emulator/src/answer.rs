@@ -1,4 +1,4 @@
-//! What goes back over the wire: answers as the service and its gateway write them, and their absence.
+//! Answers in the formats of the service and its gateway, and the cases without an answer.
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
@@ -12,32 +12,32 @@ pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-i
 /// The id of the invocation.
 pub(crate) const X_CFF_REQUEST_ID: HeaderName = HeaderName::from_static("x-cff-request-id");
 
-/// Key figures of an execution, as JSON.
+/// Metrics of an execution, as JSON.
 pub(crate) const X_CFF_INVOKE_SUMMARY: HeaderName = HeaderName::from_static("x-cff-invoke-summary");
 
 /// The end of the function's log, in base64.
 pub(crate) const X_CFF_FUNCTION_LOG: HeaderName = HeaderName::from_static("x-cff-function-log");
 
-/// Milliseconds that are billed.
+/// Billed milliseconds.
 pub(crate) const X_CFF_BILLING_DURATION: HeaderName = HeaderName::from_static("x-cff-billing-duration");
 
-/// The form of the body: `v0` text, `v1` an envelope.
+/// Format of the body: `v0` for text, `v1` for an envelope.
 pub(crate) const X_CFF_RESPONSE_VERSION: HeaderName = HeaderName::from_static("x-cff-response-version");
 
-/// How the function failed; 0 if it did not.
+/// Error code of the function; 0 for a success.
 pub(crate) const X_FUNC_ERR_CODE: HeaderName = HeaderName::from_static("x-func-err-code");
 
 /// Whether the function failed.
 pub(crate) const X_IS_FUNC_ERR: HeaderName = HeaderName::from_static("x-is-func-err");
 
-/// A time with its zone, as settings and metadata spell it; here in UTC.
+/// A time with its zone, as in settings and metadata; here always UTC.
 pub(crate) fn zoned(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
 }
-/// The token that was made.
+/// The new token.
 pub(crate) const X_SUBJECT_TOKEN: HeaderName = HeaderName::from_static("x-subject-token");
 
-/// IAM's id of a request that it refuses.
+/// IAM's id of a refused request.
 pub(crate) const X_IAM_TRACE_ID: HeaderName = HeaderName::from_static("x-iam-trace-id");
 
 /// How an exchange ends.
@@ -49,7 +49,7 @@ pub(crate) enum Reply {
     Truncated(Answer),
     /// With a reset of the connection.
     Cut,
-    /// Not before the client gives up.
+    /// Without anything, until the client gives up.
     Silence,
 }
 
@@ -57,7 +57,7 @@ pub(crate) enum Reply {
 #[derive(Debug)]
 pub(crate) struct Answer {
     status: StatusCode,
-    /// Words beside the status that differ from the usual ones.
+    /// Reason phrase that replaces the usual one.
     reason: Option<ReasonPhrase>,
     headers: Vec<(HeaderName, String)>,
     content: Content,
@@ -66,15 +66,15 @@ pub(crate) struct Answer {
 /// The body of an answer.
 #[derive(Debug)]
 enum Content {
-    /// Bytes and their type; no type, no header.
+    /// Bytes and their content type; without a type there is no header.
     Raw(Option<String>, Bytes),
     /// An error of the service.
     Service { code: String, message: String },
-    /// An error of the gateway in front of it, which adds its id of the request.
+    /// An error of the gateway in front of the service, which adds its id of the request.
     Gateway { code: String, message: String },
-    /// An error of IAM, as Keystone writes it.
+    /// An error of IAM in Keystone's format.
     Keystone { message: String },
-    /// An error of IAM, in the form of its own APIs.
+    /// An error of IAM in the format of its own APIs.
     Iam { code: String, message: String },
     /// An error of the STS, which adds its id of the request.
     Sts { code: String, message: String },
@@ -90,12 +90,12 @@ impl Answer {
         Self::raw(status, Some("application/json"), value.to_string())
     }
 
-    /// Nothing to say.
+    /// Answer without a body.
     pub(crate) fn no_content() -> Self {
         Self::raw(StatusCode::NO_CONTENT, None, "")
     }
 
-    /// Any body at all.
+    /// Any body.
     pub(crate) fn raw(status: StatusCode, content_type: Option<&str>, body: impl Into<Bytes>) -> Self {
         Self::new(status, Content::Raw(content_type.map(str::to_owned), body.into()))
     }
@@ -110,12 +110,12 @@ impl Answer {
         Self::new(status, Content::Gateway { code: code.to_owned(), message: message.into() })
     }
 
-    /// An error of IAM, as Keystone writes it: the code is the status.
+    /// An error of IAM in Keystone's format: the code is the status.
     pub(crate) fn keystone(status: StatusCode, message: impl Into<String>) -> Self {
         Self::new(status, Content::Keystone { message: message.into() })
     }
 
-    /// An error of IAM, in the form of its own APIs.
+    /// An error of IAM in the format of its own APIs.
     pub(crate) fn iam(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self::new(status, Content::Iam { code: code.to_owned(), message: message.into() })
     }
@@ -125,13 +125,13 @@ impl Answer {
         Self::new(status, Content::Sts { code: code.to_owned(), message: message.into() })
     }
 
-    /// Adds a header; a value that cannot stand in one is left out when the answer is written.
+    /// Adds a header. An invalid value is left out when the answer is written.
     pub(crate) fn with(mut self, name: HeaderName, value: impl Into<String>) -> Self {
         self.headers.push((name, value.into()));
         self
     }
 
-    /// Replaces the words beside the status.
+    /// Replaces the reason phrase.
     pub(crate) fn with_reason(mut self, reason: &'static [u8]) -> Self {
         self.reason = Some(ReasonPhrase::from_static(reason));
         self
@@ -142,7 +142,7 @@ impl Answer {
         self.status
     }
 
-    /// A header that was added.
+    /// A header that was added with `with`.
     pub(crate) fn header(&self, name: &HeaderName) -> Option<&str> {
         self.headers.iter().find(|(header, _)| header == name).map(|(_, value)| value.as_str())
     }
@@ -158,7 +158,7 @@ impl Answer {
         }
     }
 
-    /// The answer as it goes on the wire.
+    /// The answer as an HTTP response.
     pub(crate) fn into_response(self, gateway_id: &str) -> Response<Bytes> {
         let id_header = match &self.content {
             Content::Keystone { .. } | Content::Iam { .. } => X_IAM_TRACE_ID,
@@ -179,7 +179,7 @@ impl Answer {
             Content::Sts { code, message } => {
                 let mut value = json!({ "error_msg": message, "error_code": code, "request_id": gateway_id });
                 if self.status == StatusCode::FORBIDDEN {
-                    // Meant for another API of the STS; nobody can read it here.
+                    // A detail for another API of the STS, which cannot be decoded here.
                     value["encoded_authorization_message"] = "ZW11bGF0b3I".into();
                 }
                 (Some("application/json".to_owned()), value.to_string().into())
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_cannot_stand_in_a_header_is_left_out() {
+    fn an_invalid_header_value_is_left_out() {
         let answer = Answer::raw(StatusCode::OK, None, "").with(header::LOCATION, "a\r\nb");
         let response = answer.into_response("abc");
         assert!(!response.headers().contains_key(header::LOCATION));

@@ -1,4 +1,4 @@
-//! The APIs that are emulated, and which of them a method and a path lead to.
+//! The emulated APIs, and the API for a method and a path.
 
 use std::fmt;
 
@@ -9,9 +9,9 @@ use crate::request::decode;
 
 mod identity;
 pub use identity::IdentityApi;
-pub(crate) use identity::{Door, Source};
+pub(crate) use identity::{Port, Source};
 
-/// One API. Ledger, statistics and faults know it by [`Api::name`].
+/// One API. Ledger, statistics and faults use its [`Api::name`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Api {
     /// `POST /v2/{project_id}/fgs/functions/{function_urn}/invocations-async`
@@ -67,7 +67,7 @@ pub enum Api {
 }
 
 impl Api {
-    /// All of them.
+    /// All APIs.
     pub const ALL: [Self; 32] = [
         Self::InvokeAsync,
         Self::Invoke,
@@ -103,8 +103,8 @@ impl Api {
         Self::Identity(IdentityApi::PodIdentity),
     ];
 
-    /// The version and the last word of the path, such as `v2/invocations-async`; where several APIs have these in
-    /// common, after the method, such as `PUT v2/async-invoke-config`.
+    /// The version and the last segment of the path, such as `v2/invocations-async`. If several APIs share these, the
+    /// method comes first, such as `PUT v2/async-invoke-config`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -168,7 +168,7 @@ impl Api {
         }
     }
 
-    /// The service it belongs to.
+    /// The service that the API belongs to.
     pub(crate) fn source(self) -> Source {
         if let Self::Identity(api) = self { api.source() } else { Source::FunctionGraph }
     }
@@ -201,30 +201,31 @@ impl<'de> Deserialize<'de> for Api {
     }
 }
 
-/// An API and what its path names.
+/// An API and the objects in its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Route {
     pub(crate) api: Api,
     /// Empty for the identity services.
     pub(crate) project_id: String,
-    /// The function as it was named: a URN or one of its short forms, decoded. None if the call is about none.
+    /// The function as the path names it: a URN or one of its short forms, decoded. None for calls without a
+    /// function.
     pub(crate) function: Option<String>,
-    /// The alias that is named after the API.
+    /// The alias in the path.
     pub(crate) alias: Option<String>,
 }
 
 impl Route {
-    /// An API that is about no project and no function.
+    /// An API without a project or a function.
     fn identity(api: IdentityApi) -> Self {
         Self { api: api.into(), project_id: String::new(), function: None, alias: None }
     }
 
-    /// The API that a method and a path lead to next to a virtual machine or a pod; `pod` is the path of the latter.
+    /// The API for a method and a path on the port of virtual machines and pods. `pod` is the path of pod identity.
     pub(crate) fn local(method: &Method, path: &str, pod: Option<&str>) -> Option<Self> {
         IdentityApi::of_local(method, path, pod).map(Self::identity)
     }
 
-    /// The API that a method and a path on the wire lead to; each API is one line here and has its place in `service`.
+    /// The API for a method and a path of a request. Each API has one line here and one in `service`.
     pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
         if let Some(api) = IdentityApi::of(method, path) {
             return Some(Self::identity(api));
@@ -326,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_the_whole_project_names_no_function() {
+    fn calls_of_the_whole_project_name_no_function() {
         let get = |path| Route::of(&Method::GET, path).map(|route| (route.api, route.function, route.alias));
         let f = || Some("f".to_owned());
         assert_eq!(get("/v2/p/fgs/quotas"), Some((Api::ListQuotas, None, None)));
@@ -341,7 +342,7 @@ mod tests {
         {
             assert_eq!(get(nowhere), None, "{nowhere}");
         }
-        // A path with two meanings has them by its method.
+        // If a path has two meanings, the method decides.
         assert_eq!(get("/v2/p/fgs/functions/f/reservedinstances"), None);
     }
 

@@ -1,4 +1,4 @@
-//! Who may call, and for what: tokens, signatures by access keys, and the lock on a key that keeps failing.
+//! Authenticates callers: tokens, signatures by access keys, and the lock after repeated failures of a key.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -11,48 +11,48 @@ use crate::config::{AccessKey, AuthMode, Config};
 use crate::issued::{Issued, Scope};
 use crate::request::Request;
 
-/// How far the time of signing may be off, either way.
+/// Maximum difference between the time of a signature and now, in both directions.
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);
 
-/// Consecutive failures that a key may have; with one more it is locked.
+/// Consecutive failures that a key may have; one more locks it.
 const FAILURES_ALLOWED: u32 = 5;
 
 /// Header with a token.
 pub(crate) const X_AUTH_TOKEN: &str = "x-auth-token";
 
-/// The credentials that are known, and what has happened to them.
+/// The known credentials and their state.
 #[derive(Debug)]
 pub(crate) struct Auth {
     mode: AuthMode,
     tokens: HashSet<String>,
     keys: HashMap<String, AccessKey>,
-    /// What was made while it runs, beside what is configured.
+    /// Credentials issued at run time, in addition to the configured ones.
     pub(crate) issued: Issued,
     lockout: SignedDuration,
     records: Mutex<HashMap<String, Record>>,
 }
 
-/// The recent past of one key.
+/// Recent failures of one key.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Record {
     failures: u32,
     locked_until: Option<Timestamp>,
 }
 
-/// Why a caller is not let in; the text is what the gateway says.
+/// Why a caller is refused. The text is the gateway's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AuthFailure {
     /// Neither a token nor a signature.
     NoCredential,
-    /// The token is none of ours.
+    /// No credential of the emulator equals the token.
     UnknownToken,
-    /// The token was good until this time.
+    /// The token has expired at this time.
     TokenExpired(Timestamp),
-    /// The token is one of ours, but all of those were revoked.
+    /// The token was revoked.
     TokenRevoked,
-    /// No key has this id; it may have been a temporary one.
+    /// No key has this id. It may have been a temporary one.
     UnknownKey(String),
-    /// The signature does not fit the request.
+    /// The signature does not match the request.
     BadSignature,
     /// Signed too long ago, or in the future.
     Expired,
@@ -87,13 +87,13 @@ impl Auth {
         }
     }
 
-    /// Every secret that is configured or was made.
+    /// Every secret that was configured or issued.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let keys = self.keys.values().flat_map(AccessKey::secrets);
         self.tokens.iter().cloned().chain(keys).chain(self.issued.secrets()).collect()
     }
 
-    /// Says what a request may be about, or why it is not let in. A token wins over a signature.
+    /// The scope of a request's credential, or why it is refused. A token takes precedence over a signature.
     pub(crate) fn check(&self, request: &Request, now: Timestamp) -> Result<Scope, AuthFailure> {
         if self.mode == AuthMode::None {
             return Ok(Scope::All);
@@ -110,7 +110,7 @@ impl Auth {
         Ok(Scope::All)
     }
 
-    /// Says what a token is good for.
+    /// The scope of a token.
     pub(crate) fn check_token(&self, token: &str, now: Timestamp) -> Result<Scope, AuthFailure> {
         if self.tokens.contains(token) {
             return Ok(Scope::All);
@@ -125,8 +125,8 @@ impl Auth {
         }
     }
 
-    /// Counts the consecutive failures of a key and locks it. A locked key is not even looked at, and an attempt
-    /// meanwhile does not lock it for longer.
+    /// Counts the consecutive failures of a key and locks it. A locked key is not checked, and an attempt with it
+    /// does not extend the lock.
     fn guarded(
         &self,
         id: &str,

@@ -1,22 +1,22 @@
-//! The one place where time and chance enter the emulator.
+//! The only source of time and randomness in the emulator.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-/// The wall clock: what ledger entries, listings and the signature window are measured with.
+/// The wall clock, for ledger entries, listings and the signature window.
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the wall clock")]
 pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// The monotonic clock: what the rate limit is measured with.
+/// The monotonic clock, for the rate limit.
 #[expect(clippy::disallowed_methods, reason = "this is the one reader of the monotonic clock")]
 pub(crate) fn instant() -> Instant {
     Instant::now()
 }
 
-/// Waits. A timer has a resolution of a millisecond: no time at all must not cost one.
+/// Waits. Returns at once for a zero duration, because a timer has a resolution of a millisecond.
 pub(crate) async fn sleep(time: Duration) {
     if !time.is_zero() {
         tokio::time::sleep(time).await;
@@ -34,11 +34,11 @@ pub(crate) fn gateway_id() -> String {
     format!("{:032x}", random())
 }
 
-/// Letters and digits that nobody can guess.
+/// Random letters and digits that nobody can guess.
 pub(crate) fn secret(length: usize) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
     let digits = std::iter::repeat_with(random).flat_map(u128::to_ne_bytes);
-    // The last bytes of the range are left out, so that every letter is as likely as any other.
+    // Leave out the last byte values, so that all letters are equally likely.
     let fair = digits.filter(|byte| usize::from(*byte) < 256 / LETTERS.len() * LETTERS.len());
     fair.take(length).map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
 }
@@ -46,7 +46,7 @@ pub(crate) fn secret(length: usize) -> String {
 #[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
 fn random() -> u128 {
     let mut bytes = [0; 16];
-    // An emulator without randomness still has to hand out distinct ids: time serves then.
+    // Without a source of randomness the emulator still needs distinct ids, so use the time.
     match getrandom::fill(&mut bytes) {
         Ok(()) => u128::from_ne_bytes(bytes),
         Err(_) => now().as_nanosecond().unsigned_abs(),

@@ -1,4 +1,4 @@
-//! The handle of a running emulator: starts it, changes it while it runs, reads what happened, stops it.
+//! The handle of a running emulator: starts, changes, inspects and stops it.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,13 +14,13 @@ use crate::fault::{Fault, PlannedFault};
 use crate::issued::IssuedCount;
 use crate::ledger::LedgerEntry;
 use crate::rate_limit::RateLimit;
-use crate::server::Entrance;
+use crate::server::Transport;
 use crate::state::State;
 use crate::stats::Requests;
 use crate::tls::TlsError;
 use crate::{admin, clock, server, tls};
 
-/// A running emulator. Dropping it stops it; so does [`Emulator::stop`], which also waits for the end.
+/// A running emulator. It stops when you drop it. [`Emulator::stop`] also waits until it has stopped.
 ///
 /// Any number of emulators can run in one process; each has its own port, authority and ledger.
 #[derive(Debug)]
@@ -37,27 +37,27 @@ pub struct Emulator {
 /// Why an emulator did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The configuration contradicts itself.
+    /// The configuration has contradictions.
     #[error("the configuration cannot be served")]
     Config(#[from] ConfigError),
-    /// There is no certificate to serve with.
+    /// There is no certificate for the server.
     #[error("no TLS certificate")]
     Tls(#[from] TlsError),
-    /// An address could not be listened on.
+    /// An address is not available.
     #[error("cannot listen on {address}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }
 
 impl Emulator {
-    /// Starts an emulator on the current Tokio runtime; it answers as soon as this returns.
+    /// Starts an emulator on the current Tokio runtime. It accepts connections when this returns.
     ///
     /// # Errors
-    /// A configuration that cannot be served, unusable certificates, an address that is taken.
+    /// A configuration that cannot be served, unusable certificates, or an address in use.
     pub async fn start(config: Config) -> Result<Self, StartError> {
         config.check()?;
         let tls::Identity { ca_pem, server } = tls::identity(&config.tls, clock::now())?;
@@ -75,7 +75,7 @@ impl Emulator {
         let tasks = TaskTracker::new();
         tasks.spawn(server::run(
             listener,
-            Entrance::Cloud(TlsAcceptor::from(Arc::new(server))),
+            Transport::Cloud(TlsAcceptor::from(Arc::new(server))),
             Arc::clone(&state),
             stop.clone(),
             tasks.clone(),
@@ -86,7 +86,7 @@ impl Emulator {
         });
         let local = local.map(|(listener, address)| {
             let (state, stop) = (Arc::clone(&state), stop.clone());
-            tasks.spawn(server::run(listener, Entrance::Local, state, stop, tasks.clone()));
+            tasks.spawn(server::run(listener, Transport::Local, state, stop, tasks.clone()));
             address
         });
         Ok(Self { state, ca_pem, address, admin, local, tasks, stop: stop.drop_guard() })
@@ -98,14 +98,14 @@ impl Emulator {
         format!("https://localhost:{}", self.address.port())
     }
 
-    /// Base URL of the admin API, if there is one, such as `http://127.0.0.1:8444`.
+    /// Base URL of the admin API, such as `http://127.0.0.1:8444`; none without an admin API.
     #[must_use]
     pub fn admin_url(&self) -> Option<String> {
         self.admin.map(|address| format!("http://{address}"))
     }
 
-    /// Base URL of the metadata of a virtual machine, if there are any, such as `http://127.0.0.1:8445`: what stands
-    /// for `http://169.254.169.254`.
+    /// Base URL of the metadata of a virtual machine, such as `http://127.0.0.1:8445`; replaces
+    /// `http://169.254.169.254`. None without metadata.
     #[must_use]
     pub fn metadata_url(&self) -> Option<String> {
         self.local
@@ -113,15 +113,15 @@ impl Emulator {
             .map(|address| format!("http://{address}"))
     }
 
-    /// URL of pod identity, if there is one, such as `http://127.0.0.1:8445/v1/credentials`: what
-    /// `HC_CONTAINER_CREDENTIALS_FULL_URI` says.
+    /// URL of pod identity, such as `http://127.0.0.1:8445/v1/credentials`; a value for
+    /// `HC_CONTAINER_CREDENTIALS_FULL_URI`. None without pod identity.
     #[must_use]
     pub fn pod_identity_url(&self) -> Option<String> {
         let (address, path) = (self.local?, self.state.identity.pod_path()?);
         Some(format!("http://{address}{path}"))
     }
 
-    /// The authority that a client has to trust, as PEM.
+    /// The certificate authority that a client must trust, as PEM.
     #[must_use]
     pub fn ca_pem(&self) -> &str {
         &self.ca_pem
@@ -133,52 +133,52 @@ impl Emulator {
         self.state.ledger.entries()
     }
 
-    /// Empties the ledger; the records that the listing shows stay.
+    /// Empties the ledger. The records of the listing stay.
     pub fn clear_ledger(&self) {
         self.state.ledger.clear();
     }
 
-    /// What was asked so far, refused requests included.
+    /// Numbers of requests so far, including refused ones.
     #[must_use]
     pub fn requests(&self) -> Requests {
         self.state.stats.read()
     }
 
-    /// Adds a fault behind those that are in force.
+    /// Adds a fault after those that are active.
     pub fn add_fault(&self, fault: Fault) {
         self.state.faults.add(fault);
     }
 
-    /// Lifts all faults.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         self.state.faults.clear();
     }
 
-    /// The faults in force and how often each has fired.
+    /// The active faults, each with the number of times that it has fired.
     #[must_use]
     pub fn faults(&self) -> Vec<PlannedFault> {
         self.state.faults.list()
     }
 
-    /// Starts a new rate limit, or lifts the present one.
+    /// Sets a new rate limit, or removes it.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
         self.state.set_rate_limit(limit);
     }
 
-    /// How many of the credentials that were made here are good now.
+    /// The number of valid credentials that this emulator has issued.
     #[must_use]
     pub fn issued(&self) -> IssuedCount {
         self.state.auth.issued.count(clock::now())
     }
 
-    /// Makes an end of every credential that was made here, as if the users had changed. What is configured stays as
-    /// it is.
+    /// Revokes every credential that this emulator has issued, as after a change of the users. Configured credentials
+    /// stay valid.
     pub fn revoke_issued(&self) {
         self.state.auth.issued.revoke(clock::now());
     }
 
-    /// Every secret that is configured or was made here (for an hour past its end): tokens, secret access keys,
-    /// security tokens, passwords. For tests that search what somebody printed or stored; no API tells it.
+    /// Every secret that was configured or issued (up to an hour after it expired): tokens, secret access keys,
+    /// security tokens, passwords. For tests that search output or storage for secrets. No API returns them.
     #[must_use]
     pub fn secrets(&self) -> Vec<String> {
         let mut secrets = self.state.auth.secrets();
@@ -189,19 +189,19 @@ impl Emulator {
     /// Adds a function, or replaces the one with the same package and name.
     ///
     /// # Errors
-    /// A function that nobody could call.
+    /// The function cannot be called.
     pub fn add_function(&self, function: Function) -> Result<(), ConfigError> {
         self.state.put_function(function)
     }
 
-    /// Switches a function off or on. `name` is a function of the default package, or `package:name`; false if there
-    /// is none.
-    #[must_use = "false means that nothing was switched"]
+    /// Switches a function off or on. `name` is a function of the default package, or `package:name`. Returns false
+    /// if there is no such function.
+    #[must_use = "false means that there is no such function"]
     pub fn set_disabled(&self, name: &str, disabled: bool) -> bool {
         self.state.functions.set_disabled(name, disabled)
     }
 
-    /// Cuts all connections, closes the ports and waits until that is done.
+    /// Cuts all connections, closes the ports and waits for that.
     pub async fn stop(self) {
         let Self { state: _, ca_pem: _, address: _, admin: _, local: _, tasks, stop } = self;
         drop(stop);

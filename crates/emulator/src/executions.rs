@@ -1,4 +1,4 @@
-//! What becomes of the accepted events: they wait, run on instances, end, and are remembered for a while.
+//! Executions of accepted events: they are queued, run on instances, end, and stay listed for a while.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -13,17 +13,17 @@ use crate::config::{Function, Listing};
 mod execution;
 mod pool;
 pub(crate) use execution::{Event, Execution, Outcome, Progress, later};
-use pool::{Look, Pool};
+use pool::{Observation, Pool};
 
 /// All executions, by function.
 #[derive(Debug)]
 pub(crate) struct Executions {
     pools: Mutex<HashMap<String, Pool>>,
-    /// Rings when something ended before its time.
+    /// Notified when an execution was cancelled.
     stopped: Notify,
     retention: Option<Duration>,
     lag: Duration,
-    /// Whether only what is logged is listed.
+    /// Whether only events with a status log are listed.
     needs_log: bool,
 }
 
@@ -33,7 +33,7 @@ impl Executions {
         Self { pools: Mutex::default(), stopped: Notify::new(), retention, lag, needs_log }
     }
 
-    /// What `act` makes of a function's pool, as it stands now.
+    /// Calls `act` with the pool of a function in its current state.
     fn with<T>(&self, function: &Function, now: Timestamp, act: impl FnOnce(&mut Pool) -> T) -> T {
         let mut pools = self.pools.lock();
         let limits = function.limits();
@@ -48,29 +48,29 @@ impl Executions {
         self.with(function, event.accepted, |pool| pool.queue(event));
     }
 
-    /// Runs an event at once, on an instance of its own beside those of the pool.
-    pub(crate) fn run_apart(&self, function: &Function, event: Event) {
-        self.with(function, event.accepted, |pool| pool.run_apart(event));
+    /// Runs an event at once, on a reserved instance outside the pool.
+    pub(crate) fn run_reserved(&self, function: &Function, event: Event) {
+        self.with(function, event.accepted, |pool| pool.run_reserved(event));
     }
 
     /// Whether an event could run at once.
-    pub(crate) fn has_room(&self, function: &Function, now: Timestamp) -> bool {
-        self.with(function, now, |pool| pool.has_room())
+    pub(crate) fn has_capacity(&self, function: &Function, now: Timestamp) -> bool {
+        self.with(function, now, |pool| pool.has_capacity())
     }
 
-    /// Runs an event at once, for a caller who waits; none if every instance is busy.
+    /// Runs an event at once for a waiting caller; none if every instance is busy.
     pub(crate) fn run<'a>(&'a self, function: &'a Function, event: Event) -> Option<Run<'a>> {
         let number = self.with(function, event.accepted, |pool| pool.run(event))?;
         Some(Run { executions: self, function, number })
     }
 
-    /// Whether an asynchronous request waits or runs.
+    /// Whether an asynchronous request is queued or running.
     pub(crate) fn is_alive(&self, function: &Function, urn: &str, request_id: &str, now: Timestamp) -> bool {
         self.with(function, now, |pool| pool.alive(urn, request_id).is_some())
     }
 
-    /// Ends a request early, and with `force` everything that runs on the same instance; false if it neither waits nor
-    /// runs.
+    /// Cancels a request, and with `force` everything that runs on the same instance. Returns false if the request is
+    /// neither queued nor running.
     pub(crate) fn cancel(
         &self,
         function: &Function,
@@ -88,8 +88,8 @@ impl Executions {
         found.is_some()
     }
 
-    /// The asynchronous executions filed under a URN that `wanted` says yes to, in the order of acceptance. Those that
-    /// are too young to be seen or too old to be remembered are not asked about.
+    /// The asynchronous executions under a URN that `wanted` selects, in the order of acceptance. Executions that are
+    /// not yet or no longer listed are left out.
     pub(crate) fn select(
         &self,
         function: &Function,
@@ -110,7 +110,7 @@ impl Executions {
     }
 }
 
-/// An execution whose end a caller waits for. Dropped, it runs on, but nobody remembers it.
+/// An execution for which a caller waits. If dropped, it continues to run, but its record is removed.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     executions: &'a Executions,
@@ -119,14 +119,14 @@ pub(crate) struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// When it started, when and how it ended.
+    /// Waits for the end: returns start, end and outcome.
     pub(crate) async fn ended(&self) -> (Timestamp, Timestamp, Outcome) {
         loop {
             let stopped = self.executions.stopped.notified();
             let now = clock::now();
-            match self.executions.with(self.function, now, |pool| pool.look(self.number)) {
-                Look::Ended(start, end, outcome) => return (start, end, outcome),
-                Look::Until(end) => {
+            match self.executions.with(self.function, now, |pool| pool.observe(self.number)) {
+                Observation::Ended(start, end, outcome) => return (start, end, outcome),
+                Observation::Until(end) => {
                     let wait = Duration::try_from(end.duration_since(now)).unwrap_or_default();
                     tokio::select! {
                         () = tokio::time::sleep(wait) => {}

@@ -1,4 +1,4 @@
-//! Faults: what can go wrong, for which calls, and how often it has.
+//! Faults: an error, the calls that it hits, and how often it has fired.
 
 use http::StatusCode;
 use parking_lot::Mutex;
@@ -6,25 +6,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::api::Api;
 
-/// Something that goes wrong with calls: all that submit an event, or those of one API.
+/// An error of calls: of all that submit an event, or of those of one API.
 ///
-/// "Accepted" below means that the call has done its work: for other APIs than the invocations read "carried out".
+/// "Accepted" below means that the call has taken effect. For APIs other than the invocations, read "carried out".
 ///
-/// Faults are asked in the order in which they were added; the first that fires is the only one
-/// that acts, and those behind it do not see the request. A request that fails authentication or
-/// runs into the rate limit reaches no fault.
+/// Faults are checked in the order in which they were added. Only the first that fires acts, and later faults do not
+/// see the request. A request that fails authentication or exceeds the rate limit reaches no fault.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Fault {
     /// Which of the matching requests it hits.
     pub when: When,
-    /// The API it is confined to; absent: every API that submits an event, and no other.
+    /// The only API that it hits; absent: every API that submits an event, and no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
-    /// Name of the function it is confined to; absent: all.
+    /// Name of the only function that it hits; absent: all functions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
-    /// What happens.
+    /// Effect of the fault.
     pub action: Action,
 }
 
@@ -35,19 +34,19 @@ impl Fault {
         Self { when, api: None, function: None, action }
     }
 
-    /// Confines it to one API.
+    /// Restricts it to one API.
     #[must_use]
     pub fn of(self, api: impl Into<Api>) -> Self {
         Self { api: Some(api.into()), ..self }
     }
 
-    /// Confines it to one function.
+    /// Restricts it to one function.
     #[must_use]
     pub fn on(self, function: &str) -> Self {
         Self { function: Some(function.to_owned()), ..self }
     }
 
-    /// Whether it is about this call.
+    /// Whether the call matches.
     fn matches(&self, api: Api, function: &str) -> bool {
         self.api.map_or(api.invokes(), |wanted| wanted == api)
             && self.function.as_deref().is_none_or(|name| name == function)
@@ -58,16 +57,16 @@ impl Fault {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum When {
-    /// The next so many, then never again: `{"next": 3}`.
+    /// The next number of requests, then never again: `{"next": 3}`.
     Next(u64),
-    /// Every so-manieth, counted from one: `{"every": 5}`; 0 is never.
+    /// Every nth request, counted from one: `{"every": 5}`; 0 is never.
     Every(u64),
-    /// All of them: `"forever"`.
+    /// Every request: `"forever"`.
     Forever,
 }
 
 impl When {
-    /// Whether the request with this number (the first is 1) is hit.
+    /// Whether this request is hit; the first request has number 1.
     fn hits(self, number: u64) -> bool {
         match self {
             Self::Next(count) => number <= count,
@@ -77,13 +76,13 @@ impl When {
     }
 }
 
-/// What happens to a request that a fault hits.
+/// Effect on a request that a fault hits.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Action {
-    /// Not accepted: answered with this error.
+    /// Not accepted: the answer is this error.
     Status(ErrorAnswer),
-    /// Accepted: the normal answer comes this much later.
+    /// Accepted: the normal answer is delayed.
     Delay {
         /// Milliseconds.
         ms: u64,
@@ -92,16 +91,16 @@ pub enum Action {
     DropBefore,
     /// Accepted: the connection is reset without an answer.
     DropAfter,
-    /// Accepted: but the answer is this error, such as a 504.
+    /// Accepted, but the answer is this error, such as a 504.
     AcceptThen(ErrorAnswer),
-    /// Accepted: the answer announces its whole length and breaks off in the middle of the body.
+    /// Accepted: the answer announces its full length and ends in the middle of the body.
     TruncatedBody,
-    /// Accepted: the usual status with a body that is not what the documents promise.
+    /// Accepted: the usual status with a malformed body.
     OddBody {
-        /// In which way.
+        /// Type of the malformed body.
         kind: OddBody,
     },
-    /// Not accepted: 307 to somewhere else.
+    /// Not accepted: 307 to another URL.
     Redirect {
         /// The value of `Location`.
         location: String,
@@ -115,7 +114,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Puts the header of the request into a body that asks for it.
+    /// Puts the header of the request into a body with the placeholder.
     pub(crate) fn repeat(&mut self, authorization: &str) {
         if let Self::Status(answer) | Self::AcceptThen(answer) = self
             && let Some(body) = &mut answer.body
@@ -124,7 +123,7 @@ impl Action {
         }
     }
 
-    /// Whether the event is accepted in spite of the fault; only a valid submission can be.
+    /// Whether the event is accepted in spite of the fault. Only a valid submission can be.
     fn accepts(&self) -> bool {
         match self {
             Self::Status(_) | Self::DropBefore | Self::Redirect { .. } => false,
@@ -138,7 +137,7 @@ impl Action {
     }
 }
 
-/// An error answer of one's own making.
+/// A custom error answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ErrorAnswer {
@@ -148,62 +147,62 @@ pub struct ErrorAnswer {
     /// `error_code`; absent: `FSS.0` and the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_code: Option<String>,
-    /// `error_msg`; absent: the usual words for the status.
+    /// `error_msg`; absent: the usual message for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_msg: Option<String>,
-    /// The header `Retry-After`, as it is.
+    /// The header `Retry-After`, sent unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
-    /// A body to send instead of the JSON with code and message. `{authorization}` in it becomes the header of that
-    /// name of the request, as error pages of some proxies repeat it.
+    /// A body that replaces the JSON with code and message. The emulator replaces `{authorization}` in it with that
+    /// header of the request, because error pages of some proxies repeat it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
-    /// `Content-Type` of that body; absent: `text/html`, as proxies send.
+    /// `Content-Type` of that body; absent: `text/html`, as proxies send it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_type: Option<String>,
 }
 
 impl ErrorAnswer {
-    /// The usual answer with this status.
+    /// The usual answer for this status.
     #[must_use]
     pub fn of(status: StatusCode) -> Self {
         Self { status, error_code: None, error_msg: None, retry_after: None, body: None, content_type: None }
     }
 }
 
-/// In which way a body is odd. Only where it says so is an id to be found.
+/// Types of malformed bodies. The id is left out unless the variant says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum OddBody {
     /// `{}`
     NoId,
-    /// The id under `request_id` and under `request-id`.
+    /// The id as `request_id` and as `request-id`.
     BothIds,
     /// The id is a number.
     IdAsNumber,
-    /// No byte.
+    /// Zero bytes.
     Empty,
     /// A web page.
     Html,
-    /// More than a mebibyte before the id.
+    /// More than a mebibyte of padding before the id.
     Huge,
     /// `{}`, with the id in the header `X-Cff-Request-Id`.
     IdInHeaderOnly,
 }
 
-/// A fault and what it has done so far.
+/// A fault and its counters.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedFault {
     /// The fault.
     #[serde(flatten)]
     pub fault: Fault,
-    /// Requests it could have hit.
+    /// Requests that matched.
     pub seen: u64,
-    /// Requests it did hit.
+    /// Requests that it hit.
     pub fired: u64,
 }
 
-/// The faults in force.
+/// The active faults.
 #[derive(Debug, Default)]
 pub(crate) struct FaultPlan(Mutex<Vec<PlannedFault>>);
 
@@ -220,7 +219,7 @@ impl FaultPlan {
         self.0.lock().clone()
     }
 
-    /// What goes wrong with a call about `function`; `valid` if it would be accepted without.
+    /// The effect on a call of `function`. `valid` says whether the call would be accepted without a fault.
     pub(crate) fn pick(&self, api: Api, function: &str, valid: bool) -> Option<Action> {
         self.0.lock().iter_mut().find_map(|planned| {
             let fault = &planned.fault;
@@ -248,7 +247,7 @@ mod status {
 
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StatusCode, D::Error> {
         let number = u16::deserialize(from)?;
-        // A 1xx is not a final answer: no client would ever see the end of the exchange.
+        // A 1xx is not a final answer: a client would wait for ever.
         let status = StatusCode::from_u16(number).ok().filter(|status| !status.is_informational());
         status.ok_or_else(|| D::Error::custom("a status is a number from 200 to 999"))
     }
@@ -269,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_hits_the_next_the_every_kth_or_all() {
+    fn a_fault_hits_the_next_every_nth_or_all() {
         assert_eq!(fired(&plan(When::Next(2), None), "f", 5), [1, 2]);
         assert_eq!(fired(&plan(When::Every(2), None), "f", 5), [2, 4]);
         assert_eq!(fired(&plan(When::Every(0), None), "f", 5), [] as [usize; 0]);

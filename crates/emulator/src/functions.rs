@@ -1,4 +1,4 @@
-//! The functions that exist, and which of them a caller means.
+//! The existing functions, and the function that a caller means.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,10 +18,10 @@ pub(crate) const LATEST: &str = "latest";
 /// A function that was found.
 #[derive(Debug)]
 pub(crate) struct Target {
-    /// Its full URN, with the qualifier as it was called.
+    /// Its full URN, with the qualifier of the call.
     pub(crate) urn: FunctionUrn,
     pub(crate) function: Arc<Function>,
-    /// When the function was declared, the last time.
+    /// When the function was last declared.
     pub(crate) modified: Timestamp,
 }
 
@@ -42,7 +42,7 @@ pub(crate) struct Functions {
 }
 
 impl Target {
-    /// The version that is called: an alias stands for another.
+    /// The called version: an alias becomes its version.
     pub(crate) fn version(&self) -> &str {
         match self.urn.qualifier() {
             Qualifier::Latest => LATEST,
@@ -104,7 +104,7 @@ impl Functions {
         self.all.read().get(&full_name(name)).map(|known| Arc::clone(&known.function))
     }
 
-    /// Switches a function off or on; false if there is none of this name.
+    /// Switches a function off or on; false if there is no such function.
     pub(crate) fn set_disabled(&self, name: &str, disabled: bool) -> bool {
         match self.all.write().get_mut(&full_name(name)) {
             Some(known) => {
@@ -116,7 +116,7 @@ impl Functions {
         }
     }
 
-    /// The function that a path names; none if it is about the whole project.
+    /// The function in a path; none if the call is for the whole project.
     pub(crate) fn resolve(&self, route: &Route) -> Result<Option<Target>, Refusal> {
         let urn = route.function.as_deref().map(|function| self.urn(function)).transpose()?;
         if route.project_id != self.project_id {
@@ -145,15 +145,15 @@ impl Functions {
         }
     }
 
-    /// Completes a URN or one of its short forms: the region is this one, and so is the project unless it is named.
+    /// Completes a URN or one of its short forms with the emulator's region and, if missing, its project.
     pub(crate) fn urn(&self, text: &str) -> Result<FunctionUrn, Refusal> {
         let new = |project_id: &str, package: &str, name: &str, qualifier: &str| {
             FunctionUrn::new(&self.region, project_id, package, name, qualifier.parse()?)
         };
         let fields: Vec<&str> = text.split(':').collect();
         let urn: Result<_, UrnError> = match *fields.as_slice() {
-            // A single word that is no name is not a broken URN, but a function that nobody has: clients that
-            // forget to fill in their template send `{function_urn}`.
+            // A single invalid name means an unknown function, not a malformed URN: clients that forget to fill in
+            // their template send `{function_urn}`.
             [name] => {
                 return new(&self.project_id, DEFAULT_PACKAGE, name, LATEST)
                     .map_err(|_| Refusal::UnknownFunction);
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn the_refusal_names_the_missing_part() {
         assert_eq!(resolve("nope"), Err(Refusal::UnknownName("nope".into())));
         assert_eq!(resolve("g"), Err(Refusal::UnknownName("g".into())));
         assert_eq!(resolve("p:default:f:v2"), Err(Refusal::UnknownVersion));

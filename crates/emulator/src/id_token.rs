@@ -1,4 +1,4 @@
-//! Id tokens of other people's identity providers: what they claim, and whether it is true.
+//! Id tokens of external identity providers: reads and verifies their claims.
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents, UnparsedPublicKey,
@@ -10,35 +10,35 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-/// What a token has to be; nothing is anything.
+/// Requirements for a token; an absent one accepts any value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Expected<'a> {
     pub(crate) issuer: Option<&'a str>,
     pub(crate) audience: Option<&'a str>,
-    /// The set of keys, one of which has signed it.
+    /// The key set. One of its keys must have signed the token.
     pub(crate) keys: Option<&'a Value>,
 }
 
-/// What a token says of its bearer.
+/// Claims of a token about its bearer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 pub(crate) struct Claims {
     #[serde(default)]
     iss: String,
-    /// Who it is.
+    /// The subject.
     #[serde(default)]
     pub(crate) sub: String,
-    /// Whom it is meant for.
+    /// The audience.
     #[serde(default)]
     pub(crate) aud: Audience,
     exp: f64,
     nbf: Option<f64>,
 }
 
-/// Whom a token is meant for: one, or several.
+/// The audience of a token: one or several.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(untagged)]
 pub(crate) enum Audience {
-    /// Nobody.
+    /// No audience.
     #[default]
     None,
     /// One.
@@ -47,35 +47,35 @@ pub(crate) enum Audience {
     Many(Vec<String>),
 }
 
-/// Why a token is not believed.
+/// Why a token is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Flaw {
-    /// Not three parts of base64 with JSON in them.
+    /// Not three parts of base64 with JSON.
     #[error("not a JSON web token with an expiry")]
     Malformed,
-    /// Signed with none of the keys.
-    #[error("signed by nobody who is known (RS256 or ES256)")]
+    /// Signed with a key that is not in the key set.
+    #[error("signed with an unknown key or algorithm; use RS256 or ES256 and a key of the `jwks`")]
     Signature,
-    /// From somebody else.
+    /// Issued by another issuer.
     #[error("another issuer")]
     Issuer,
-    /// For somebody else.
+    /// For another audience.
     #[error("another audience")]
     Audience,
-    /// Too late.
+    /// Expired.
     #[error("expired")]
     Expired,
-    /// Too early.
+    /// Not valid yet.
     #[error("not valid yet")]
     NotYet,
 }
 
-/// A key set that is none.
+/// A text that is no key set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a JSON web key set with an RSA or a P-256 key in it")]
 pub struct KeySetError;
 
-/// The head of a token.
+/// The header of a token.
 #[derive(Deserialize)]
 struct Head {
     alg: String,
@@ -105,7 +105,7 @@ enum Key {
     Ec { crv: String, x: String, y: String },
 }
 
-/// Says what a token claims, if it is what it has to be, and good now.
+/// The claims of a token that meets the requirements and is valid now.
 pub(crate) fn check(token: &str, expected: Expected<'_>, now: Timestamp) -> Result<Claims, Flaw> {
     let (signed, signature) = token.rsplit_once('.').ok_or(Flaw::Malformed)?;
     let (head, claims) = signed.split_once('.').ok_or(Flaw::Malformed)?;
@@ -136,10 +136,10 @@ pub(crate) fn check(token: &str, expected: Expected<'_>, now: Timestamp) -> Resu
     Ok(claims)
 }
 
-/// The keys of a set that can be used; there must be one.
+/// The usable keys of a set; at least one.
 fn read_keys(set: &Value) -> Result<Vec<NamedKey>, KeySetError> {
     let set: KeySet = match set {
-        // As `kubectl get --raw /openid/v1/jwks` prints it.
+        // `kubectl get --raw /openid/v1/jwks` prints this format.
         Value::String(text) => serde_json::from_str(text),
         other => serde_json::from_value(other.clone()),
     }
@@ -174,7 +174,7 @@ impl Audience {
         }
     }
 
-    /// The first of them.
+    /// The first audience.
     pub(crate) fn first(&self) -> &str {
         match self {
             Self::None => "",
@@ -187,7 +187,7 @@ impl Audience {
 // === impl Key ===
 
 impl Key {
-    /// Whether it made the signature, by the one algorithm that goes with it.
+    /// Whether this key made the signature, with the algorithm of its type.
     fn verifies(&self, algorithm: &str, message: &[u8], signature: &[u8]) -> bool {
         let verified = match (self, algorithm) {
             (Self::Rsa { n, e }, "RS256") => decode(n).zip(decode(e)).and_then(|(n, e)| {
@@ -196,7 +196,7 @@ impl Key {
             }),
             (Self::Ec { crv, x, y }, "ES256") if crv == "P-256" => {
                 decode(x).zip(decode(y)).and_then(|(x, y)| {
-                    // An uncompressed point.
+                    // The prefix of an uncompressed point.
                     let point = [&[4], x.as_slice(), y.as_slice()].concat();
                     UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).ok()
                 })

@@ -1,4 +1,4 @@
-//! The credentials that were made here while it runs: what they are for, and until when.
+//! The credentials issued at run time: their scopes and expiry times.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -26,21 +26,21 @@ const KEY_ID_LENGTH: usize = 20;
 /// Characters of a secret key, as the STS documents it.
 const SECRET_LENGTH: usize = 40;
 
-/// For how long what has expired is still known by its name.
+/// How long an expired credential is still recognised.
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(1);
 
-/// What a credential is good for.
+/// Scope of a credential.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// Every project.
     All,
     /// One project.
     Project(String),
-    /// No project at all: it can only be exchanged for another credential.
+    /// No project: it can only be exchanged for another credential.
     None,
 }
 
-/// How many credentials made here are good now.
+/// Numbers of valid credentials that the emulator has issued.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct IssuedCount {
     /// Tokens.
@@ -49,7 +49,7 @@ pub struct IssuedCount {
     pub keys: usize,
 }
 
-/// What is known of a token.
+/// Details of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IssuedToken {
     pub(crate) scope: Scope,
@@ -57,7 +57,7 @@ pub(crate) struct IssuedToken {
     pub(crate) revoked: bool,
 }
 
-/// Everything that was made, without which nobody could tell a credential from noise. It never shows any of it.
+/// All issued credentials. `Debug` shows only their numbers.
 #[derive(Default)]
 pub(crate) struct Issued(Mutex<Credentials>);
 
@@ -65,14 +65,14 @@ pub(crate) struct Issued(Mutex<Credentials>);
 struct Credentials {
     tokens: HashMap<String, IssuedToken>,
     keys: HashMap<String, (AccessKey, Timestamp)>,
-    /// Tokens that open the metadata of a virtual machine, and nothing else.
+    /// Session tokens of the metadata of a virtual machine.
     sessions: HashMap<String, Timestamp>,
 }
 
 // === impl Scope ===
 
 impl Scope {
-    /// Whether it is good for a project.
+    /// Whether it covers a project.
     pub(crate) fn covers(&self, project_id: &str) -> bool {
         match self {
             Self::All => true,
@@ -92,7 +92,7 @@ impl fmt::Debug for Issued {
 }
 
 impl Issued {
-    /// Makes a token, and says until when it is good.
+    /// Issues a token; returns it with its expiry time.
     pub(crate) fn token(&self, scope: Scope, life: Duration, now: Timestamp) -> (String, Timestamp) {
         let (text, expires) = (clock::secret(TOKEN_LENGTH), end(now, life));
         let mut credentials = self.0.lock();
@@ -101,7 +101,7 @@ impl Issued {
         (text, expires)
     }
 
-    /// Makes a temporary access key, and says until when it is good.
+    /// Issues a temporary access key; returns it with its expiry time.
     pub(crate) fn key(&self, life: Duration, now: Timestamp) -> (AccessKey, Timestamp) {
         let key = AccessKey {
             id: clock::secret(KEY_ID_LENGTH).to_ascii_uppercase(),
@@ -115,7 +115,7 @@ impl Issued {
         (key, expires)
     }
 
-    /// Makes a token that opens the metadata of a virtual machine.
+    /// Issues a session token for the metadata of a virtual machine.
     pub(crate) fn session(&self, life: Duration, now: Timestamp) -> String {
         let text = clock::secret(SESSION_LENGTH);
         let mut credentials = self.0.lock();
@@ -124,29 +124,29 @@ impl Issued {
         text
     }
 
-    /// Whether a token opens the metadata of a virtual machine now.
+    /// Whether a session token for the metadata is valid now.
     pub(crate) fn is_session(&self, token: &str, now: Timestamp) -> bool {
         self.0.lock().sessions.get(token).is_some_and(|expires| now < *expires)
     }
 
-    /// What is known of a token, expired and revoked ones included.
+    /// Details of a token, even if it has expired or was revoked.
     pub(crate) fn find_token(&self, token: &str) -> Option<IssuedToken> {
         self.0.lock().tokens.get(token).cloned()
     }
 
-    /// A key that is good now.
+    /// A key that is valid now.
     pub(crate) fn find_key(&self, id: &str, now: Timestamp) -> Option<AccessKey> {
         let credentials = self.0.lock();
         let (key, expires) = credentials.keys.get(id)?;
         (now < *expires).then(|| key.clone())
     }
 
-    /// How many are good now.
+    /// The numbers of valid credentials.
     pub(crate) fn count(&self, now: Timestamp) -> IssuedCount {
         self.0.lock().count(now)
     }
 
-    /// Makes an end of everything at once; says how many were good until now.
+    /// Revokes all credentials; returns the numbers of those that were valid.
     pub(crate) fn revoke(&self, now: Timestamp) -> IssuedCount {
         let mut credentials = self.0.lock();
         let count = credentials.count(now);
@@ -160,7 +160,7 @@ impl Issued {
         count
     }
 
-    /// Every secret that is remembered, for whoever searches other places for them.
+    /// Every recognised secret, for tests that search other texts for them.
     pub(crate) fn secrets(&self) -> Vec<String> {
         let credentials = self.0.lock();
         let keys = credentials.keys.values().flat_map(|(key, _)| key.secrets());
@@ -177,7 +177,7 @@ impl Credentials {
         }
     }
 
-    /// Forgets what has been over for long.
+    /// Removes credentials that expired long ago.
     fn forget(&mut self, now: Timestamp) {
         let Self { tokens, keys, sessions } = self;
         let recent = |expires: Timestamp| now.duration_since(expires) < REMEMBERED;
@@ -187,7 +187,7 @@ impl Credentials {
     }
 }
 
-/// The end of a life, to the microsecond: as precisely as it is written.
+/// The expiry time, to the microsecond: the precision of the answers.
 fn end(now: Timestamp, life: Duration) -> Timestamp {
     let life = SignedDuration::try_from(life).unwrap_or(SignedDuration::MAX);
     let end = now.saturating_add(life).unwrap_or(Timestamp::MAX);
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_revoked_is_good_no_more_and_what_comes_after_is() {
+    fn a_revoked_credential_is_invalid_and_a_later_one_valid() {
         let issued = Issued::default();
         let (token, _) = issued.token(Scope::None, MINUTE, at(0));
         let (key, _) = issued.key(MINUTE, at(0));
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_expired_long_ago_is_forgotten() {
+    fn a_credential_that_expired_long_ago_is_removed() {
         let issued = Issued::default();
         let (token, _) = issued.token(Scope::All, MINUTE, at(0));
         issued.key(MINUTE, at(60 + 3599));
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_was_made_is_shown() {
+    fn no_issued_credential_is_shown() {
         let issued = Issued::default();
         let (token, _) = issued.token(Scope::All, MINUTE, at(0));
         let (key, _) = issued.key(MINUTE, at(0));

@@ -1,4 +1,4 @@
-//! The ledger: one entry per accepted submission, the truth that tests compare with.
+//! The ledger: one entry for each accepted submission. Tests compare with it.
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -8,21 +8,21 @@ use sha2::{Digest, Sha256};
 
 use crate::api::Api;
 
-/// A submission that was accepted, whatever its caller was told.
+/// A submission that was accepted, whatever answer the caller got.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LedgerEntry {
     /// When it was accepted.
     pub time: Timestamp,
-    /// The API that took it.
+    /// The API that accepted it.
     pub api: Api,
-    /// Full URN of the function, with the qualifier that was called.
+    /// Full URN of the function, with the qualifier of the call.
     pub function: String,
-    /// The id that the caller was given, or would have been; a reserved invocation gives another, see `instance_id`.
+    /// The request id, even if the caller did not receive it. A reserved invocation returns `instance_id` instead.
     pub request_id: String,
-    /// The id of the reserved instance that the caller of `reserved-invocations` was given.
+    /// The id of the reserved instance, for `reserved-invocations`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_id: Option<String>,
-    /// `X-Cff-Instance-Memory` as it was sent.
+    /// `X-Cff-Instance-Memory` of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_memory: Option<String>,
     /// SHA-256 of the event, in hexadecimal; the event itself is not kept.
@@ -51,13 +51,13 @@ impl LedgerEntry {
     }
 }
 
-/// The tag of an event; anything but an object with a string under `tag` has none.
+/// The tag of an event; none unless the event is an object with a string in `tag`.
 fn tag(event: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Tagged {
         tag: String,
     }
-    // A struct can also be read from an array, whose first value would then be the tag.
+    // Serde reads a struct also from an array, whose first value would then be the tag.
     event.trim_ascii_start().starts_with(b"{").then_some(())?;
     serde_json::from_slice::<Tagged>(event).ok().map(|event| event.tag)
 }

@@ -1,18 +1,18 @@
-//! A FunctionGraph on one's own machine, over TLS, that keeps a ledger and fails on demand.
+//! A local FunctionGraph over TLS, with a ledger and with faults on demand.
 #![doc = include_str!("../README.md")]
-//! ## How it is built
+//! ## Layers
 //!
 //! Every module uses only those below it:
 //!
-//! | floor | modules |
+//! | layer | modules |
 //! |---|---|
-//! | the handle | `emulator` |
-//! | the doors | `server` (the API), `admin` |
-//! | the APIs | `service`, one file per API |
-//! | what connections share | `state` |
-//! | what is named and refused | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
-//! | what happens | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `api`, then `request` |
-//! | what is given | `tls`, then `config`, then `rate_limit` and `id_token`, then `clock` |
+//! | handle | `emulator` |
+//! | ports | `server` (the API), `admin` |
+//! | APIs | `service`, one file per API |
+//! | state shared by connections | `state` |
+//! | names and refusals | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
+//! | effects | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `api`, then `request` |
+//! | configuration | `tls`, then `config`, then `rate_limit` and `id_token`, then `clock` |
 
 mod admin;
 mod answer;

@@ -12,13 +12,13 @@ use functiongraph_emulator::{AuthMode, CA_CERT, Config, DEFAULT_CONFIG, Emulator
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
-/// Where the authority is kept if nobody says where.
+/// Default folder of the authority.
 const DEFAULT_TLS_DIR: &str = ".functiongraph-emulator";
 
-/// A local FunctionGraph: takes invocations over TLS, without a cloud account.
+/// A local FunctionGraph: accepts invocations over TLS, without a cloud account.
 ///
-/// Without --config it serves the configuration that --print-default-config prints: three functions, one token, one
-/// access key. Point curl, an SDK or the operator at the address it prints, and let them trust its ca.crt.
+/// Without --config it uses the configuration that --print-default-config prints: three functions, one token, one
+/// access key. Point curl, an SDK or the operator at the printed address, and make them trust the printed ca.crt.
 #[derive(Debug, Parser)]
 #[command(version, after_help = EXAMPLE)]
 struct Args {
@@ -26,28 +26,28 @@ struct Args {
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_CONFIG", value_name = "FILE")]
     config: Option<PathBuf>,
 
-    /// Address of the emulated API; wins over the configuration. Port 0 takes a free one.
+    /// Address of the emulated API; overrides the configuration. Port 0 means a free port.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
-    /// Address of the admin API (plain HTTP, no authentication); wins over the configuration.
+    /// Address of the admin API (plain HTTP, no authentication); overrides the configuration.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     admin_listen: Option<SocketAddr>,
 
-    /// Address of the metadata and of pod identity (plain HTTP), if there are any; wins over the configuration.
+    /// Address of the metadata and of pod identity (plain HTTP), if they are configured; overrides the configuration.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LOCAL_LISTEN", value_name = "ADDRESS:PORT")]
     local_listen: Option<SocketAddr>,
 
-    /// Folder of the certificate authority: ca.crt and ca.key are used if present, else written. Wins over the
-    /// configuration; the default is .functiongraph-emulator.
+    /// Folder of the certificate authority: ca.crt and ca.key are used if they exist, otherwise written. Overrides
+    /// the configuration; the default is .functiongraph-emulator.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_TLS_DIR", value_name = "DIR")]
     tls_dir: Option<PathBuf>,
 
-    /// What to log, in the language of tracing's filters; `info` is one line per request.
+    /// Log filter: a level, or a list as in `info,functiongraph_emulator=debug`. `info` logs one line per request.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
 
-    /// Print the built-in configuration, a good start for one of your own, and exit.
+    /// Print the built-in configuration and exit. Use it as a start for your own.
     #[arg(long)]
     print_default_config: bool,
 }
@@ -72,7 +72,7 @@ async fn main() -> ExitCode {
     }
 }
 
-/// An error and its causes in one line.
+/// An error and its causes on one line.
 fn chain(error: &dyn Error) -> String {
     let cause = error.source().map(|cause| format!(": {}", chain(cause)));
     error.to_string() + &cause.unwrap_or_default()
@@ -101,7 +101,7 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The configuration file, or the built-in one, with what the command line says instead.
+/// The configuration file or the built-in one, overridden by the command line.
 fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
     let mut config = match &args.config {
         Some(path) => {
@@ -118,7 +118,7 @@ fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
     Ok(config)
 }
 
-/// Writes what a person needs to know to make the first call.
+/// Prints how to make the first call.
 fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Result<()> {
     let url = emulator.url();
     let Config { region, project_id, functions, auth, tokens, access_keys, identity, tls, .. } = config;
@@ -154,7 +154,7 @@ fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Re
     for function in functions {
         writeln!(out, "  function     {}", urn(function))?;
     }
-    // No line for a configuration with access keys only: curl cannot sign like this.
+    // curl cannot sign, so print no command for a configuration with access keys only.
     let credential = match tokens.first() {
         Some(token) => Some(format!(" -H 'X-Auth-Token: {token}'")),
         None if *auth == AuthMode::None => Some(String::new()),

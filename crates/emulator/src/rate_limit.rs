@@ -11,36 +11,35 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RateLimit {
-    /// Requests that pass per second, in the long run.
+    /// Requests per second, on average.
     pub requests_per_second: NonZeroU32,
-    /// Requests that pass at once after a pause; absent: as many as pass in one second.
+    /// Maximum burst after a pause; absent: the requests of one second.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub burst: Option<NonZeroU32>,
-    /// The header `Retry-After` of a refusal; absent: none is sent, as the service documents none.
+    /// The header `Retry-After` of a refusal; absent: none, because the service documents none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<RetryAfter>,
 }
 
-/// How a refusal says when to come back.
+/// Format of the time in a refusal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub enum RetryAfter {
     /// `Retry-After: 3`; in a file the number of seconds.
     Seconds(u32),
-    /// `Retry-After: Sun, 06 Nov 1994 08:49:37 GMT`, [`RetryAfter::DATE_AHEAD`] from now; in a
-    /// file the word `date`.
+    /// `Retry-After: Sun, 06 Nov 1994 08:49:37 GMT`, [`RetryAfter::DATE_AHEAD`] from now; in a file `date`.
     Date,
 }
 
 impl RetryAfter {
-    /// How far ahead a date lies. Dates know whole seconds only, so one second could be none.
+    /// How far in the future the date is. Dates have whole seconds, so one second could be rounded to none.
     pub const DATE_AHEAD: Duration = Duration::from_secs(2);
 
     /// The value of the header.
     pub(crate) fn header(self, now: Timestamp) -> String {
         match self {
             Self::Seconds(seconds) => seconds.to_string(),
-            // Only a year beyond 9999 has no HTTP date; an empty value is then ignored as garbage.
+            // Only a year after 9999 has no HTTP date. Clients ignore an empty value.
             Self::Date => (now.checked_add(Self::DATE_AHEAD))
                 .and_then(|at| DateTimePrinter::new().timestamp_to_rfc9110_string(&at))
                 .unwrap_or_default(),
@@ -48,12 +47,12 @@ impl RetryAfter {
     }
 }
 
-/// [`RetryAfter`] as it is written in a file.
+/// [`RetryAfter`] in a file.
 #[derive(Serialize, Deserialize)]
 #[serde(untagged)]
 enum Written {
     Seconds(u32),
-    Word(String),
+    Text(String),
 }
 
 impl TryFrom<Written> for RetryAfter {
@@ -62,8 +61,8 @@ impl TryFrom<Written> for RetryAfter {
     fn try_from(written: Written) -> Result<Self, Self::Error> {
         match written {
             Written::Seconds(seconds) => Ok(Self::Seconds(seconds)),
-            Written::Word(word) if word == "date" => Ok(Self::Date),
-            Written::Word(_) => Err("retryAfter is a number of seconds or the word `date`"),
+            Written::Text(text) if text == "date" => Ok(Self::Date),
+            Written::Text(_) => Err("retryAfter is a number of seconds or `date`"),
         }
     }
 }
@@ -72,12 +71,12 @@ impl From<RetryAfter> for Written {
     fn from(value: RetryAfter) -> Self {
         match value {
             RetryAfter::Seconds(seconds) => Self::Seconds(seconds),
-            RetryAfter::Date => Self::Word("date".to_owned()),
+            RetryAfter::Date => Self::Text("date".to_owned()),
         }
     }
 }
 
-/// The tokens that are left of a [`RateLimit`].
+/// The remaining tokens of a [`RateLimit`].
 #[derive(Debug)]
 pub(crate) struct Bucket {
     limit: RateLimit,
@@ -95,7 +94,7 @@ impl Bucket {
         limit.burst.unwrap_or(limit.requests_per_second).get().into()
     }
 
-    /// Lets one request pass, or gives the limit that it ran into.
+    /// Takes a token for one request, or returns the exceeded limit.
     pub(crate) fn take(&mut self, now: Instant) -> Result<(), RateLimit> {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         let refill = elapsed * f64::from(self.limit.requests_per_second.get());

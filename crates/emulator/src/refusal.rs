@@ -1,4 +1,4 @@
-//! Every documented reason for which a request is refused, with status, code and message.
+//! Every documented refusal, with status, code and message.
 
 use http::{StatusCode, header};
 use jiff::Timestamp;
@@ -14,25 +14,25 @@ pub(crate) use denied::Denied;
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Refusal {
-    /// No such path, or not with this method.
+    /// No API has this path and method.
     NoSuchApi,
-    /// More bytes than the gateway takes.
+    /// The request is larger than the gateway accepts.
     RequestTooLarge,
     /// Not authenticated.
     Unauthenticated(AuthFailure),
-    /// Over the gateway's rate limit.
+    /// The request exceeds the gateway's rate limit.
     Throttled(RateLimit),
-    /// The project of the path or of the URN is not this one.
+    /// The project of the path or of the URN is not the emulator's.
     OtherProject,
-    /// The function cannot be named like this.
+    /// The text is no valid name of a function.
     InvalidUrn,
     /// The URN is well-formed, but no function has this name.
     UnknownName(String),
-    /// No URN of this place at all.
+    /// The URN has another region or no existing function.
     UnknownFunction,
-    /// The same, as the listing puts it.
+    /// Like `UnknownFunction`, with the message of the listing.
     CannotFind,
-    /// The same, as the synchronous invocation of v1.0 puts it.
+    /// Like `UnknownFunction`, with the message of the synchronous invocation of v1.0.
     UnknownResource,
     /// The function has no such version.
     UnknownVersion,
@@ -44,23 +44,23 @@ pub(crate) enum Refusal {
     EmptyEvent,
     /// The event is not JSON.
     NotJson,
-    /// `X-Cff-Instance-Memory` is none of the sizes there are.
+    /// `X-Cff-Instance-Memory` is none of the allowed sizes.
     InvalidMemory,
-    /// The event is larger than one of its kind may be.
+    /// The event is larger than allowed for this kind of invocation.
     EventTooLarge,
     /// The function did not answer in the time that the gateway allows.
     BackendTimeout,
-    /// A parameter of query or body cannot be understood.
+    /// A parameter of query or body is malformed.
     InvalidParameter,
-    /// There is nothing of this kind to be shown or removed.
+    /// The requested settings or object do not exist.
     NothingThere,
-    /// No such request waits or runs.
+    /// No queued or running request has this id.
     InvalidRequestId,
     /// Every instance is busy.
     Busy,
-    /// The token is for no project.
+    /// The token belongs to no project.
     NoProject,
-    /// An identity service refuses.
+    /// An identity service refuses the login.
     Denied(Source, Denied),
 }
 
@@ -77,7 +77,7 @@ impl Refusal {
             Self::RequestTooLarge => {
                 Answer::gateway(S::PAYLOAD_TOO_LARGE, "APIG.0201", "Request entity too large")
             }
-            // Somebody has changed what the token stands for: nothing is wrong with how it was sent.
+            // The user of the token has changed, so the credential was revoked and not sent wrongly.
             Self::Unauthenticated(AuthFailure::TokenRevoked) => {
                 Answer::gateway(S::UNAUTHORIZED, "APIG.0307", AuthFailure::TokenRevoked.to_string())
             }
@@ -132,7 +132,7 @@ impl Refusal {
     }
 }
 
-/// The usual `error_msg` of a status, for errors made by a fault.
+/// The usual `error_msg` of a status, for errors of faults.
 pub(crate) fn usual_message(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "Invalid parameter.",

@@ -1,16 +1,16 @@
-//! A request that has arrived in full.
+//! A request that was received completely.
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
 use percent_encoding::percent_decode_str;
 
-/// A request that has arrived in full.
+/// A request that was received completely.
 #[derive(Debug)]
 pub(crate) struct Request {
     pub(crate) method: Method,
-    /// The path as it is on the wire.
+    /// The path as sent.
     pub(crate) path: String,
-    /// The query as decoded pairs, in the order of the wire.
+    /// The decoded pairs of the query, in their order.
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
@@ -34,7 +34,7 @@ impl Request {
     }
 }
 
-/// Decoded pairs of a query. A plus is a plus: the signature knows no other way to write a space than `%20`.
+/// Decoded pairs of a query. A plus stays a plus, because the signature encodes a space only as `%20`.
 pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     let parts = query.split('&').filter(|part| !part.is_empty());
     let pair = |part: &str| {
@@ -44,7 +44,7 @@ pub(crate) fn pairs(query: &str) -> Vec<(String, String)> {
     parts.map(pair).collect()
 }
 
-/// Text without its percent signs.
+/// Text without percent-encoding.
 pub(crate) fn decode(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -1,25 +1,25 @@
-//! The reserved instances that are asked for, so many for each URN.
+//! The reserved instances: their number for each URN.
 
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
-/// How many instances of one URN are kept ready: the body of `PUT …/reservedinstances`.
+/// Number of instances of one URN that are kept ready: the body of `PUT …/reservedinstances`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Reservation {
-    /// Always.
+    /// Permanent number.
     pub(crate) count: u32,
-    /// Whether they are idle, and cheaper, while nothing runs on them.
+    /// Whether they are idle, and cheaper, while they run nothing.
     #[serde(default)]
     pub(crate) idle_mode: bool,
-    /// And at times more.
+    /// Rules for additional instances.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tactics_config: Option<Tactics>,
 }
 
-/// When there are more of them.
+/// Rules for additional instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct Tactics {
@@ -29,7 +29,7 @@ pub(crate) struct Tactics {
     metric_configs: Option<Vec<Metric>>,
 }
 
-/// By the clock.
+/// By schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Cron {
@@ -46,7 +46,7 @@ struct Cron {
     expired_time: Option<i64>,
 }
 
-/// By what they are used.
+/// By use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Metric {
@@ -60,19 +60,19 @@ struct Metric {
     min: Option<u32>,
 }
 
-/// What is measured.
+/// The measured quantity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum MetricKind {
-    /// The share of reserved instances that is in use.
+    /// The share of busy reserved instances.
     Concurrency,
 }
 
-/// All of them, by the URN they are for.
+/// All reservations, by URN.
 #[derive(Debug, Default)]
 pub(crate) struct ReservedInstances(Mutex<BTreeMap<String, Reservation>>);
 
 impl ReservedInstances {
-    /// Reserves, or changes what was reserved. With neither a number nor tactics nothing is left of it.
+    /// Creates or replaces a reservation. A reservation without a number and without rules is removed.
     pub(crate) fn put(&self, urn: String, reservation: Reservation) {
         let mut all = self.0.lock();
         let tactics = reservation.tactics_config.as_ref();
@@ -83,7 +83,7 @@ impl ReservedInstances {
         }
     }
 
-    /// What is reserved for one URN, or for all, in their order.
+    /// The reservation of one URN, or all reservations in the order of their URNs.
     pub(crate) fn list(&self, urn: Option<&str>) -> Vec<(String, Reservation)> {
         let all = self.0.lock();
         let found = all.iter().filter(|(key, _)| urn.is_none_or(|urn| urn == *key));

@@ -1,4 +1,4 @@
-//! Connections: with TLS or without, HTTP/1.1, and the ways in which an exchange can end without a proper answer.
+//! Connections with or without TLS, HTTP/1.1, and the ways in which an exchange can end without a proper answer.
 
 use std::error::Error;
 use std::pin::Pin;
@@ -22,35 +22,35 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Reply;
-use crate::api::{Door, Route};
+use crate::api::{Port, Route};
 use crate::clock;
 use crate::refusal::Refusal;
 use crate::request::Request;
 use crate::service;
 use crate::state::State;
 
-/// Largest request that the gateway takes, in bytes: 12 MB.
+/// Largest request that the gateway accepts, in bytes: 12 MB.
 const MAX_REQUEST: usize = 12 * 1024 * 1024;
 
-/// A client that connects and then says nothing is given up after this time.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Timeout of the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Pause after the system could not give us a connection (usually for want of file descriptors).
+/// Pause after a failed accept, which is usually caused by a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How connections come in.
+/// Transport of a listener.
 #[derive(Clone)]
-pub(crate) enum Entrance {
-    /// To the cloud, with TLS.
+pub(crate) enum Transport {
+    /// The cloud, with TLS.
     Cloud(TlsAcceptor),
-    /// To what is next to a virtual machine or a pod, without.
+    /// The services on a virtual machine or in a pod, without TLS.
     Local,
 }
 
 /// Accepts connections until `stop`; every connection ends with it.
 pub(crate) async fn run(
     listener: TcpListener,
-    entrance: Entrance,
+    transport: Transport,
     state: Arc<State>,
     stop: CancellationToken,
     connections: TaskTracker,
@@ -59,7 +59,7 @@ pub(crate) async fn run(
         loop {
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    let serve = connection(stream, entrance.clone(), Arc::clone(&state));
+                    let serve = connection(stream, transport.clone(), Arc::clone(&state));
                     connections.spawn(stop.clone().run_until_cancelled_owned(serve));
                 }
                 Err(error) => {
@@ -73,41 +73,41 @@ pub(crate) async fn run(
 }
 
 /// Serves one connection until it ends or is cut.
-async fn connection(stream: TcpStream, entrance: Entrance, state: Arc<State>) {
-    // Answers are small and awaited one by one: waiting for more to send would only delay them.
+async fn connection(stream: TcpStream, transport: Transport, state: Arc<State>) {
+    // Answers are small and clients wait for each, so Nagle's algorithm would only delay them.
     let _ = stream.set_nodelay(true);
-    match entrance {
-        Entrance::Cloud(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+    match transport {
+        Transport::Cloud(tls) => match timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
             Ok(Ok(stream)) => {
                 let no_linger = |stream: &TlsStream<TcpStream>| {
                     let _ = stream.get_ref().0.set_zero_linger();
                 };
-                exchanges(stream, Door::Cloud, state, no_linger).await;
+                exchanges(stream, Port::Cloud, state, no_linger).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake not finished in time"),
         },
-        Entrance::Local => {
+        Transport::Local => {
             let no_linger = |stream: &TcpStream| {
                 let _ = stream.set_zero_linger();
             };
-            exchanges(stream, Door::Local, state, no_linger).await;
+            exchanges(stream, Port::Local, state, no_linger).await;
         }
     }
 }
 
-/// Answers one request after the other; `no_linger` makes a reset of the end of the stream.
+/// Answers the requests of a connection in their order. With `no_linger` the end of the stream is a reset.
 async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    door: Door,
+    port: Port,
     state: Arc<State>,
     no_linger: impl Fn(&S),
 ) {
-    let service = service_fn(|request| exchange(Arc::clone(&state), door, request));
+    let service = service_fn(|request| exchange(Arc::clone(&state), port, request));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = Pin::new(&mut connection).await {
         tracing::debug!(%error, "connection ended early");
-        // Dropping the stream ends it without the goodbye of TLS; without lingering it is a reset besides.
+        // Dropping the stream ends it without a TLS close; with no linger it is a reset.
         let cut = error.source().and_then(|source| source.downcast_ref::<Cut>());
         if cut == Some(&Cut::Reset) {
             no_linger(connection.into_parts().io.inner());
@@ -115,21 +115,21 @@ async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The connection is to be cut.
+/// The reason to cut the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 enum Cut {
-    /// Before an answer, by a reset.
+    /// A reset before an answer.
     #[error("reset on purpose")]
     Reset,
-    /// In the middle of an answer, whose beginning must arrive: a reset could overtake it.
+    /// An end in the middle of an answer. The beginning must arrive, and a reset could overtake it.
     #[error("answer broken off on purpose")]
     Short,
 }
 
-/// One request and what comes of it.
+/// Serves one request.
 async fn exchange(
     state: Arc<State>,
-    door: Door,
+    port: Port,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<AnswerBody>, Cut> {
     let gateway_id = clock::gateway_id();
@@ -139,14 +139,14 @@ async fn exchange(
     let reply = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => {
             let request = Request::new(head.method, &head.uri, head.headers, body.to_bytes());
-            let (reply, route) = service::serve(&state, &request, door).await;
+            let (reply, route) = service::serve(&state, &request, port).await;
             line.route = route;
             reply
         }
         Err(error) if error.is::<LengthLimitError>() => {
             Reply::Answer(Refusal::RequestTooLarge.answer(clock::now()))
         }
-        // The client went away in the middle of its request.
+        // The client disconnected in the middle of its request.
         Err(_) => Reply::Cut,
     };
     let (answer, whole) = match reply {
@@ -162,7 +162,7 @@ async fn exchange(
     if whole { Ok(response.map(AnswerBody::whole)) } else { Ok(truncated(response)) }
 }
 
-/// One line in the log per request, also if the client goes away before the end: then without a status.
+/// Logs one line for each request. If the client disconnects early, the line has no status.
 struct LogLine {
     method: String,
     route: Option<Route>,
@@ -180,7 +180,7 @@ impl Drop for LogLine {
     }
 }
 
-/// The announced length is that of the whole body, and half of it follows.
+/// Announces the length of the whole body, and sends half of it.
 fn truncated(response: http::Response<Bytes>) -> http::Response<AnswerBody> {
     let (mut head, body) = response.into_parts();
     head.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
@@ -188,20 +188,20 @@ fn truncated(response: http::Response<Bytes>) -> http::Response<AnswerBody> {
     http::Response::from_parts(head, AnswerBody { left: Some(half), end: End::AfterFlush })
 }
 
-/// A body in one piece that may break off.
+/// A body in one chunk, which may end early.
 struct AnswerBody {
     left: Option<Bytes>,
     end: End,
 }
 
-/// How a body ends.
+/// How the body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// As announced.
+    /// With the announced length.
     Proper,
-    /// With an error, once the connection has had its turn to write out what it has.
+    /// With an error, after the connection has had a chance to write its buffer.
     AfterFlush,
-    /// With an error, now.
+    /// With an error, at once.
     Now,
 }
 

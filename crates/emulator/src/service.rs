@@ -1,4 +1,4 @@
-//! One request from the gateway to its reply: route, authenticate, limit the rate, then the API itself.
+//! Handles one request: routes it, authenticates it, limits the rate, and calls the API.
 
 use std::pin::Pin;
 
@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::answer::{Answer, Reply};
-use crate::api::{Api, Door, Route};
+use crate::api::{Api, Port, Route};
 use crate::clock;
 use crate::fault::FaultPlan;
 use crate::functions::Target;
@@ -32,25 +32,25 @@ mod quotas;
 mod reserved;
 mod status_log;
 
-/// A request that was let in, and all that an API needs to answer it.
+/// An authenticated request, and everything that an API needs to answer it.
 struct Call<'a> {
     state: &'a State,
     route: &'a Route,
     request: &'a Request,
     now: Timestamp,
-    /// The function, unless the call is about the whole project.
+    /// The function, unless the call is for the whole project.
     target: Result<Option<Target>, Refusal>,
 }
 
-/// What a call does once nothing speaks against it: it has no effect before it is awaited.
+/// The effect of a call that has passed all checks. Nothing happens before it is awaited.
 type Work<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
-/// The reply to a request, and where it led to as far as that is known (for the log).
-pub(crate) async fn serve(state: &State, request: &Request, door: Door) -> (Reply, Option<Route>) {
+/// The reply to a request, and its route if known (for the log).
+pub(crate) async fn serve(state: &State, request: &Request, port: Port) -> (Reply, Option<Route>) {
     let now = clock::now();
-    let route = match door {
-        Door::Cloud => Route::of(&request.method, &request.path),
-        Door::Local => Route::local(&request.method, &request.path, state.identity.pod_path()),
+    let route = match port {
+        Port::Cloud => Route::of(&request.method, &request.path),
+        Port::Local => Route::local(&request.method, &request.path, state.identity.pod_path()),
     };
     let Some(route) = route else {
         return (Reply::Answer(Refusal::NoSuchApi.answer(now)), None);
@@ -69,7 +69,7 @@ pub(crate) async fn serve(state: &State, request: &Request, door: Door) -> (Repl
     (reply, Some(route))
 }
 
-/// What the gateway checks before any API.
+/// Checks that the gateway makes before any API.
 fn admit(state: &State, route: &Route, request: &Request, now: Timestamp) -> Result<(), Refusal> {
     let scope = state.auth.check(request, now).map_err(|failure| {
         state.stats.failed_authentication();
@@ -84,7 +84,7 @@ fn admit(state: &State, route: &Route, request: &Request, now: Timestamp) -> Res
     }
 }
 
-/// Lets the API answer, or a fault.
+/// Answers with the API or with a fault.
 async fn finish(
     faults: &FaultPlan,
     api: Api,
@@ -110,7 +110,7 @@ async fn finish(
     }
 }
 
-/// Everything an API checks, in the order in which the service would notice, and what is left to do then.
+/// Makes all checks of an API, in the order of the service, and returns the remaining work.
 fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     match call.route.api {
         Api::InvokeAsync | Api::InvokeAsyncV1 | Api::InvokeReserved => invoke_async::plan(call),
@@ -132,13 +132,13 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         Api::ShowStatusLog => status_log::show(call),
         Api::ListQuotas => quotas::list(call),
         Api::ListFunctions | Api::ListFunctionsV1 => metadata::list(call),
-        // Those have another entrance.
+        // These APIs have another port.
         Api::Identity(_) => Err(Refusal::NoSuchApi),
     }
 }
 
 impl Call<'_> {
-    /// The function, or how this API says that there is none.
+    /// The function, or this API's refusal if there is none.
     fn target(&self) -> Result<&Target, Refusal> {
         let target = self.target.as_ref().map_err(|refusal| match (refusal, self.route.api) {
             (Refusal::UnknownName(_), Api::InvokeAsync | Api::InvokeAsyncV1 | Api::Invoke) => refusal.clone(),
@@ -150,19 +150,19 @@ impl Call<'_> {
         target.as_ref().ok_or(Refusal::UnknownFunction)
     }
 
-    /// Says no to a call that is about the whole of another project.
+    /// Refuses a call for another project.
     fn project(&self) -> Result<(), Refusal> {
         self.target.as_ref().map(drop).map_err(Refusal::clone)
     }
 
-    /// The body, which is an object. (From an array, too, a struct could be read.)
+    /// The body, which must be an object. Serde could read a struct from an array, too.
     fn object<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         let body: Value = serde_json::from_slice(&self.request.body).map_err(|_| Refusal::NotJson)?;
         let body = Some(body).filter(Value::is_object).ok_or(Refusal::InvalidParameter)?;
         serde_json::from_value(body).map_err(|_| Refusal::InvalidParameter)
     }
 
-    /// The name of the function. One that does not exist is known by what the path says.
+    /// The name of the function. If it does not exist, the name from the path.
     fn function_name(&self) -> &str {
         match &self.target {
             Ok(Some(target)) => &target.function.name,
@@ -171,7 +171,7 @@ impl Call<'_> {
     }
 }
 
-/// Work that is done already.
+/// Work that is already finished.
 fn done(answer: Answer) -> Work<'static> {
     Box::pin(std::future::ready(answer))
 }

@@ -1,4 +1,4 @@
-//! The settings of asynchronous invocations: each for one URN, and one for the project.
+//! The settings of asynchronous invocations for each URN, and the status log of the project.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use crate::config::AsyncInvokeConfig;
 
-/// Settings, and since when.
+/// Settings, and the time of their last change.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Setting {
     pub(crate) config: AsyncInvokeConfig,
@@ -19,14 +19,14 @@ pub(crate) struct Setting {
 /// All settings.
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
-    /// By the URN they are for.
+    /// By URN.
     each: Mutex<BTreeMap<String, Setting>>,
-    /// Whether there is a place where states can be logged, in the project.
+    /// Whether the project has a log stream for states.
     status_log: AtomicBool,
 }
 
 impl Settings {
-    /// Makes settings, or replaces them as a whole.
+    /// Creates or replaces settings.
     pub(crate) fn put(&self, urn: String, config: AsyncInvokeConfig, now: Timestamp) -> Setting {
         let mut all = self.each.lock();
         let created = all.get(&urn).map_or(now, |present| present.created);
@@ -44,7 +44,7 @@ impl Settings {
         self.each.lock().remove(urn).is_some()
     }
 
-    /// From now on there is a place where states can be logged.
+    /// Creates the log stream for states.
     pub(crate) fn enable_status_log(&self) {
         self.status_log.store(true, Ordering::Relaxed);
     }
@@ -53,7 +53,7 @@ impl Settings {
         self.status_log.load(Ordering::Relaxed)
     }
 
-    /// The settings of all URNs that begin like this, in the order of the URNs.
+    /// The settings of all URNs with this prefix, in the order of the URNs.
     pub(crate) fn list(&self, beginning: &str) -> Vec<(String, Setting)> {
         let all = self.each.lock();
         let found = all.iter().filter(|(urn, _)| urn.starts_with(beginning));

@@ -1,4 +1,4 @@
-//! What all connections of one emulator share.
+//! The state that all connections of an emulator share.
 
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use crate::reserved::ReservedInstances;
 use crate::settings::Settings;
 use crate::stats::Stats;
 
-/// Everything that is known and everything that has happened.
+/// Configuration and history of an emulator.
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) auth: Auth,
@@ -62,7 +62,7 @@ impl State {
 
     /// Adds a function, or replaces the one with the same package and name.
     pub(crate) fn put_function(&self, function: Function) -> Result<(), ConfigError> {
-        // What the API has changed since stays as it is, unless other settings are declared now.
+        // Settings that the API has changed stay, unless the declaration of the function changes its settings.
         let known = self.functions.get(&function.key());
         let news = known.is_none_or(|known| known.async_invoke_config != function.async_invoke_config);
         let setting = self.declared(&function).filter(|_| news);
@@ -73,13 +73,13 @@ impl State {
         Ok(())
     }
 
-    /// The settings of asynchronous invocations that are declared of a function, and the URN they are for.
+    /// The declared settings of asynchronous invocations of a function, with their URN.
     fn declared(&self, function: &Function) -> Option<(String, AsyncInvokeConfig)> {
         let config = function.async_invoke_config.clone()?;
         Some((self.functions.urn_of(function, LATEST), config))
     }
 
-    /// Starts a new rate limit with a full bucket, or lifts the present one.
+    /// Sets a new rate limit with a full bucket, or removes the limit.
     pub(crate) fn set_rate_limit(&self, limit: Option<RateLimit>) {
         *self.rate_limit.lock() = limit.map(|limit| Bucket::full(limit, clock::instant()));
     }

@@ -1,4 +1,4 @@
-//! Counters of everything that was asked, refused requests included.
+//! Counters of all requests, including refused ones.
 
 use std::collections::BTreeMap;
 
@@ -7,21 +7,21 @@ use serde::Serialize;
 
 use crate::api::Api;
 
-/// How many requests the emulated API has seen, and what became of them.
+/// Numbers of requests at the emulated API, and of their results.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requests {
-    /// Requests whose head arrived, answered or not.
+    /// Requests whose headers arrived, answered or not.
     pub seen: u64,
-    /// Submissions that were accepted; the length of the ledger if it was never cleared.
+    /// Accepted submissions; the length of a ledger that was never cleared.
     pub accepted: u64,
-    /// Calls per API, refused ones included; requests that lead to no API are only in `seen`.
+    /// Calls per API, including refused ones. Requests without a matching API count only in `seen`.
     pub calls: BTreeMap<Api, u64>,
-    /// Credentials that were made, per API that made them.
+    /// Issued credentials per API.
     pub issued: BTreeMap<Api, u64>,
-    /// Answers per HTTP status; what is missing to `seen` was cut, is hanging or under way.
+    /// Answers per HTTP status. Requests in `seen` without an answer were cut, hang or are in progress.
     pub answered: BTreeMap<u16, u64>,
-    /// Requests refused because of their credential, locked keys included.
+    /// Requests refused because of their credential, including those with a locked key.
     pub failed_authentications: u64,
 }
 

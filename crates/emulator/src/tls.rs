@@ -1,4 +1,4 @@
-//! The emulator's own certificate authority, and the certificate that it gives the server.
+//! The emulator's own certificate authority and the server's certificate.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -26,22 +26,23 @@ pub const CA_CERT: &str = "ca.crt";
 /// File name of the authority's private key.
 const CA_KEY: &str = "ca.key";
 
-/// What the authority is called; it is recognised by its key, so the name never changes.
+/// Name of the authority. Clients recognise an authority by its key, so the name never changes.
 const CA_NAME: &str = "functiongraph-emulator local CA";
 
-/// Names the server always has.
+/// Names that the certificate always has.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 
-/// Clocks of containers and virtual machines lag: certificates are good from a day ago.
+/// Certificates are valid from a day ago, because clocks of containers and virtual machines may be slow.
 const BACKDATED: SignedDuration = SignedDuration::from_hours(24);
 
-/// The authority outlives any demo; whoever trusts it once is not asked again.
+/// The authority is valid for ten years, so that you trust it only once.
 const CA_LIFE: SignedDuration = SignedDuration::from_hours(24 * 3650);
 
-/// The server's certificate is made anew at every start; some systems distrust more than 825 days.
+/// The server's certificate is re-created at every start. Some systems distrust certificates valid for more than 825
+/// days.
 const SERVER_LIFE: SignedDuration = SignedDuration::from_hours(24 * 365);
 
-/// Why there is no certificate to serve with.
+/// Why there is no certificate for the server.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file of the authority could not be read or written.
@@ -49,27 +50,27 @@ pub enum TlsError {
     File {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// The files are there, but they do not make an authority of ours that is still valid.
-    #[error("{} does not hold a valid authority of the emulator; remove {CA_CERT} and {CA_KEY} to have one made", .0.display())]
+    /// The files exist, but they hold no valid authority of the emulator.
+    #[error("{} does not hold a valid authority of the emulator; remove {CA_CERT} and {CA_KEY}, and the emulator creates a new one", .0.display())]
     ForeignAuthority(PathBuf),
-    /// A certificate could not be made, usually because of one of the extra names.
-    #[error("cannot make a certificate")]
+    /// A certificate could not be created, usually because one of the additional names is invalid.
+    #[error("cannot create a certificate; check the additional names")]
     Certificate(#[from] rcgen::Error),
     /// The TLS library refused the certificate.
     #[error("cannot serve TLS")]
     Rustls(#[from] rustls::Error),
 }
 
-/// The authority's certificate as PEM, and what the server needs.
+/// The authority's certificate as PEM, and the configuration of the server.
 pub(crate) struct Identity {
     pub(crate) ca_pem: String,
     pub(crate) server: ServerConfig,
 }
 
-/// Loads or makes the authority, and has it sign a new certificate for the server.
+/// Loads or creates the authority, and signs a new certificate for the server with it.
 pub(crate) fn identity(tls: &Tls, now: Timestamp) -> Result<Identity, TlsError> {
     let params = authority_params(now);
     let (ca_pem, ca_key, loaded_from) = match &tls.dir {
@@ -99,7 +100,7 @@ pub(crate) fn identity(tls: &Tls, now: Timestamp) -> Result<Identity, TlsError> 
 
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     if let Some(dir) = loaded_from {
-        // Files of somebody else would give certificates that no client trusts, and no hint why.
+        // Other files would give certificates that no client trusts, without a hint why.
         verify(&ca_pem, certificate.der(), now, &provider)
             .ok_or_else(|| TlsError::ForeignAuthority(dir.clone()))?;
     }
@@ -129,7 +130,7 @@ fn validity(now: Timestamp, life: SignedDuration) -> (OffsetDateTime, OffsetDate
     (at(from), at(now.saturating_add(life).unwrap_or(now)))
 }
 
-/// The authority in a folder; none if neither file is there.
+/// The authority in a folder; none if neither file exists.
 fn load(dir: &Path) -> Result<Option<(String, KeyPair)>, TlsError> {
     let read = |name| {
         let path = dir.join(name);
@@ -145,7 +146,7 @@ fn load(dir: &Path) -> Result<Option<(String, KeyPair)>, TlsError> {
             Ok(key) => Ok(Some((pem, key))),
             Err(_) => Err(TlsError::ForeignAuthority(dir.to_owned())),
         },
-        // Half an authority is no reason to overwrite the other half.
+        // If only one of the two files exists, do not overwrite it.
         _ => Err(TlsError::ForeignAuthority(dir.to_owned())),
     }
 }
@@ -159,7 +160,7 @@ fn make(dir: &Path, params: &CertificateParams) -> Result<(String, KeyPair), Tls
     Ok((pem, key))
 }
 
-/// Writes a new file; whoever can read the key of an authority that somebody trusts can be anybody to them.
+/// Writes a new file that only the owner can read: the key of a trusted authority can impersonate any server.
 fn write(path: &Path, text: &str, secret: bool) -> Result<(), TlsError> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -171,7 +172,7 @@ fn write(path: &Path, text: &str, secret: bool) -> Result<(), TlsError> {
     written.map_err(|source| TlsError::File { path: path.to_owned(), source })
 }
 
-/// Whether a client that trusts this authority accepts the server.
+/// Checks that a client that trusts this authority accepts the server.
 fn verify(
     ca_pem: &str,
     certificate: &CertificateDer<'_>,
@@ -214,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_authority_of_ours_are_refused_and_kept() {
+    fn foreign_authority_files_are_refused_and_kept() {
         let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         in_dir(a.path()).unwrap();
         in_dir(b.path()).unwrap();

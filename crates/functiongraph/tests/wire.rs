@@ -404,7 +404,8 @@ async fn t06_headers_without_end_are_given_up_and_take_little_memory() {
         let head = "HTTP/1.1 202 Accepted\r\nX-Long: ";
         // The size limit must end the call, not the timeout.
         let played =
-            tokio::time::timeout(LONG_TIMEOUT / 2, play(script(head, End::Repeat(header)), LONG_TIMEOUT)).await;
+            tokio::time::timeout(LONG_TIMEOUT / 2, play(script(head, End::Repeat(header)), LONG_TIMEOUT))
+                .await;
         let (mut server, result) = played.expect("an end");
         assert!(matches!(result, Err(SendError::Interrupted(_))), "{result:?}");
         server.ended(1).await;

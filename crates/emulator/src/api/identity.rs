@@ -1,4 +1,4 @@
-//! The APIs of the identity services, each a way to a credential or to what is asked with one.
+//! The APIs of the identity services, each of which returns a credential or needs one.
 
 use http::Method;
 
@@ -19,31 +19,31 @@ pub enum IdentityApi {
     MetadataToken,
     /// `GET /openstack/latest/securitykey`, of a virtual machine
     MetadataKey,
-    /// `POST` to a path of one's own, in a pod
+    /// `POST` to a configured path, from a pod.
     PodIdentity,
 }
 
-/// Which port a request came in at.
+/// The port at which a request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Door {
-    /// That of the cloud.
+pub(crate) enum Port {
+    /// The port of the cloud.
     Cloud,
-    /// That of what is next to a virtual machine or a pod.
+    /// The port of the services on a virtual machine or in a pod.
     Local,
 }
 
-/// Which service an API belongs to: each has errors of its own shape.
+/// The service of an API. Each has its own format for errors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Source {
     /// FunctionGraph.
     FunctionGraph,
-    /// The part of IAM that is like Keystone.
+    /// The Keystone part of IAM.
     Keystone,
-    /// The part of IAM that is its own.
+    /// IAM's own part.
     Iam,
-    /// The service for temporary keys of the newer IAM.
+    /// The service for temporary keys in the newer IAM.
     Sts,
-    /// What is next to a virtual machine or a pod.
+    /// A service on a virtual machine or in a pod.
     Local,
 }
 
@@ -62,7 +62,7 @@ impl IdentityApi {
         }
     }
 
-    /// The service it belongs to.
+    /// The service that the API belongs to.
     pub(crate) fn source(self) -> Source {
         match self {
             Self::Password | Self::Projects => Source::Keystone,
@@ -72,7 +72,7 @@ impl IdentityApi {
         }
     }
 
-    /// The API that a method and a path lead to.
+    /// The API for a method and a path.
     pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
         match (method.as_str(), path) {
             ("POST", "/v3/auth/tokens") => Some(Self::Password),
@@ -84,7 +84,7 @@ impl IdentityApi {
         }
     }
 
-    /// The same for what is next to a virtual machine or a pod; `pod` is the path of the latter.
+    /// The API for a method and a path on the port of virtual machines and pods. `pod` is the path of pod identity.
     pub(super) fn of_local(method: &Method, path: &str, pod: Option<&str>) -> Option<Self> {
         match (method.as_str(), path) {
             ("PUT", "/meta-data/latest/api/token") => Some(Self::MetadataToken),

@@ -1,4 +1,4 @@
-//! Signatures made with the client's own signer, and the life of a key that fails.
+//! Signatures made with the client's own signer, and the lock of a failing key.
 
 use std::time::Duration;
 
@@ -121,7 +121,7 @@ fn the_sixth_failure_in_a_row_locks_the_key_for_a_while() {
     assert_eq!(bad(last_moment), Err(AuthFailure::Locked));
     assert_eq!(good(last_moment), Err(AuthFailure::Locked));
     let after = now() + SignedDuration::from_secs(300);
-    assert_eq!(bad(after), Err(AuthFailure::BadSignature), "the count starts anew");
+    assert_eq!(bad(after), Err(AuthFailure::BadSignature), "the count restarts");
     assert_eq!(good(after), Ok(Scope::All));
 }
 

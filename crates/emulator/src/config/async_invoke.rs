@@ -1,4 +1,4 @@
-//! The settings of a function's asynchronous invocations, under the names that the API gives them.
+//! The settings of a function's asynchronous invocations, with the names of the API.
 
 use std::time::Duration;
 
@@ -6,56 +6,56 @@ use serde::{Deserialize, Serialize};
 
 /// The settings of a function's asynchronous invocations: the body of `PUT …/async-invoke-config`.
 ///
-/// Only the event age, the retries and whether they are set at all have an effect: nothing is sent to a destination,
-/// nothing is logged.
+/// Only the event age, the retries, and whether settings exist have an effect. The emulator sends nothing to a
+/// destination and logs nothing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AsyncInvokeConfig {
-    /// Seconds after which an event that still waits is discarded, 1 to 86,400; absent: 3,600.
+    /// Seconds after which an event that is still queued is discarded, 1 to 86,400; absent: 3,600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_async_event_age_in_seconds: Option<i64>,
-    /// How often the service runs an event again after an error of its own, 0 to 3; absent: 1.
+    /// How often the service retries an event after an error of its own, 0 to 3; absent: 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_async_retry_attempts: Option<i64>,
-    /// Who is told how executions end.
+    /// Where the service sends the results of executions.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_config: Option<DestinationConfig>,
-    /// Whether the states of invocations are logged.
+    /// Whether the service logs the states of invocations.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enable_async_status_log: Option<bool>,
-    /// Where they are logged.
+    /// Log group of the states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_group_id: Option<String>,
-    /// The same.
+    /// Log group of the states, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_group_name: Option<String>,
-    /// The same.
+    /// Log stream of the states.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_stream_id: Option<String>,
-    /// The same.
+    /// Log stream of the states, by name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_stream_name: Option<String>,
 }
 
-/// Who is told how executions end.
+/// Where the service sends the results of executions.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DestinationConfig {
-    /// Of a success.
+    /// After a success.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_success: Option<Destination>,
-    /// Of a failure.
+    /// After a failure.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_failure: Option<Destination>,
 }
 
-/// One receiver.
+/// One destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
-    /// Which service.
+    /// The service of the destination.
     pub destination: Receiver,
-    /// JSON that the service understands.
+    /// Parameters for that service, as JSON.
     #[serde(default)]
     pub param: String,
 }
@@ -79,16 +79,16 @@ pub enum Receiver {
 /// A setting that is out of range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AsyncInvokeError {
-    /// Not an age.
+    /// The event age is out of range.
     #[error("max_async_event_age_in_seconds is {0}, not 1 to 86400")]
     EventAge(i64),
-    /// Not a number of retries.
+    /// The number of retries is out of range.
     #[error("max_async_retry_attempts is {0}, not 0 to 3")]
     Retries(i64),
 }
 
 impl AsyncInvokeConfig {
-    /// Says what is out of range.
+    /// Checks that all settings are in range.
     pub(crate) fn check(&self) -> Result<(), AsyncInvokeError> {
         match (self.max_async_event_age_in_seconds, self.max_async_retry_attempts) {
             (Some(age), _) if !(1..=86_400).contains(&age) => Err(AsyncInvokeError::EventAge(age)),
@@ -97,18 +97,18 @@ impl AsyncInvokeConfig {
         }
     }
 
-    /// For how long an event may wait.
+    /// How long an event may be queued.
     pub(crate) fn event_age(&self) -> Duration {
         let seconds = self.max_async_event_age_in_seconds.and_then(|seconds| seconds.try_into().ok());
         Duration::from_secs(seconds.unwrap_or(3600))
     }
 
-    /// Whether the states of invocations are logged; not unless that is asked for.
+    /// Whether the states of invocations are logged; off by default.
     pub(crate) fn logs_status(&self) -> bool {
         self.enable_async_status_log.unwrap_or_default()
     }
 
-    /// How often an event is run again.
+    /// How often an event is retried.
     pub(crate) fn retries(&self) -> u32 {
         self.max_async_retry_attempts.and_then(|retries| retries.try_into().ok()).unwrap_or(1)
     }

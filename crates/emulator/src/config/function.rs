@@ -1,4 +1,4 @@
-//! A function: what is declared of it, and how it behaves.
+//! A function: its declaration and its behaviour.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{AsyncInvokeConfig, ConfigError};
 
-/// One function, as it is declared and as it behaves.
+/// One function, with its declaration and its behaviour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Function {
@@ -18,32 +18,32 @@ pub struct Function {
     /// The package (group) it belongs to.
     #[serde(default = "default_package")]
     pub package: String,
-    /// Its published versions, beside `latest`, which always exists.
+    /// Its published versions. `latest` always exists in addition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub versions: Vec<String>,
-    /// Its aliases and the version each one points at.
+    /// Its aliases, each with the version that it points to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub aliases: BTreeMap<String, String>,
-    /// How long an accepted event waits (`WAIT`) before it runs.
+    /// How long an accepted event is queued (`WAIT`) before it runs.
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub queue_latency: Duration,
     /// How long an execution takes (`RUNNING`); a synchronous caller waits for it.
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub latency: Duration,
-    /// How long the HTTP answer to a submission is held back, after the event was accepted.
+    /// Delay of the HTTP answer to a submission, after the event was accepted.
     #[serde(default, with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub answer_latency: Duration,
-    /// What an execution returns: a string as it is, anything else as JSON; absent: `null`. An asynchronous caller
-    /// never sees it.
+    /// Result of an execution: a string is returned unchanged, anything else as JSON; absent: `null`. Only a
+    /// synchronous caller gets it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<serde_json::Value>,
-    /// What an execution writes into its log.
+    /// Log output of an execution.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub log: String,
-    /// The language it is said to be written in, such as `Python3.9`.
+    /// Declared language, such as `Python3.9`.
     #[serde(default = "default_runtime")]
     pub runtime: String,
-    /// How long a run may take, 3 seconds to 3 days; what would take longer ends then, with 4010.
+    /// Maximum duration of a run, 3 seconds to 3 days. A longer run ends at that time with error 4010.
     #[serde(
         default = "default_timeout",
         with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required"
@@ -52,48 +52,48 @@ pub struct Function {
     /// Configured memory, in MB.
     #[serde(default = "default_memory")]
     pub memory: u32,
-    /// What an execution is said to have used of it, in MB; nothing is measured.
+    /// Reported memory use of an execution, in MB; nothing is measured.
     #[serde(default)]
     pub memory_used: f64,
-    /// Whether `X-Cff-Instance-Memory` counts; else it is ignored.
+    /// Whether `X-Cff-Instance-Memory` has an effect. If not, it is ignored.
     #[serde(default)]
     pub dynamic_memory: bool,
-    /// Whether `reserved-invocations` finds it, which the service offers to chosen customers only.
+    /// Whether `reserved-invocations` works. The service offers that to chosen customers only.
     #[serde(default)]
     pub reserved: bool,
-    /// Instances that may run at the same time; -1: any number, 0: none, which means that it is switched off.
+    /// Maximum number of instances at the same time; -1: any number, 0: none, so the function is switched off.
     #[serde(default = "unlimited")]
     pub concurrency: i32,
-    /// Events that an instance runs at the same time.
+    /// Events that one instance runs at the same time.
     #[serde(default = "one")]
     pub concurrent_num: NonZeroU32,
-    /// If set, executions end in failure with this.
+    /// If set, executions fail with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
-    /// Refuses every invocation with 429 `Function Disabled`; the same as a `concurrency` of 0.
+    /// Refuses every invocation with 429 `Function Disabled`, like a `concurrency` of 0.
     #[serde(default)]
     pub disabled: bool,
-    /// The settings of its asynchronous invocations at the start, under the names that the API gives them; they are
-    /// for the version `latest`.
+    /// The initial settings of its asynchronous invocations, with the names of the API. They apply to version
+    /// `latest`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub async_invoke_config: Option<AsyncInvokeConfig>,
 }
 
-/// The shortest time in which a run may be cut.
+/// Minimum of the timeout.
 const SHORTEST_RUN: Duration = Duration::from_secs(3);
 
-/// The longest time that a run may take: 259,200 seconds.
+/// Maximum of the timeout: 259,200 seconds.
 const LONGEST_RUN: Duration = Duration::from_hours(72);
 
-/// What a run ends with that takes too long.
+/// Error of a run that takes too long.
 const TIMED_OUT: (i64, &str) = (4010, "function invocation timeout");
 
-/// How much of a function runs at the same time.
+/// How many events of a function run at the same time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Limits {
-    /// Instances; none is no limit.
+    /// Maximum number of instances; none is no limit.
     pub(crate) instances: Option<u64>,
-    /// Events on each of them.
+    /// Events on each instance.
     pub(crate) events_each: u32,
 }
 
@@ -113,12 +113,12 @@ fn default_runtime() -> String {
     "Python3.9".to_owned()
 }
 
-/// The longest that functions can have.
+/// The maximum in the service.
 fn default_timeout() -> Duration {
     LONGEST_RUN
 }
 
-/// The smallest size that functions can have.
+/// The minimum in the service.
 fn default_memory() -> u32 {
     128
 }
@@ -151,12 +151,12 @@ impl Function {
         }
     }
 
-    /// What tells it from other functions: `package:name`.
+    /// Unique key of a function: `package:name`.
     pub(crate) fn key(&self) -> String {
         format!("{}:{}", self.package, self.name)
     }
 
-    /// Whether it is switched off, in one way or the other.
+    /// Whether it is switched off, by `disabled` or by `concurrency: 0`.
     pub(crate) fn is_disabled(&self) -> bool {
         self.disabled || self.concurrency == 0
     }
@@ -166,7 +166,7 @@ impl Function {
         Limits { instances, events_each: self.concurrent_num.get() }
     }
 
-    /// How long a run takes and how it fails, if it does.
+    /// Duration of a run, and its failure if it fails.
     pub(crate) fn run(&self) -> (Duration, Option<Failure>) {
         if self.latency > self.timeout {
             let (code, message) = TIMED_OUT;
@@ -176,7 +176,7 @@ impl Function {
         }
     }
 
-    /// Says what makes this function impossible to call.
+    /// Checks that this function can be called.
     pub(crate) fn check(&self, region: &str, project_id: &str) -> Result<(), ConfigError> {
         FunctionUrn::new(region, project_id, &self.package, &self.name, Qualifier::Latest)
             .map_err(|error| ConfigError::Name { name: self.name.clone(), source: error })?;
@@ -214,11 +214,11 @@ pub struct Failure {
     pub code: i64,
     /// `error_message` of the record, and `errorMessage` of what is returned.
     pub message: String,
-    /// How many runs of an event fail before one succeeds; absent: all.
+    /// How many runs of an event fail before one succeeds; absent: all runs fail.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// Whether it is an error of the service, not of the user's code. After one the service runs an asynchronous event
-    /// again by itself, as often as `max_async_retry_attempts` says.
+    /// Whether it is an error of the service and not of the user's code. After an error of the service the service
+    /// retries an asynchronous event, up to `max_async_retry_attempts` times.
     #[serde(default)]
     pub system: bool,
 }

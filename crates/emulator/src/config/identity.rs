@@ -1,4 +1,4 @@
-//! What the identity services are told: whom they know, and for how long what they hand out is good.
+//! Configuration of the identity services: users, providers, agencies, and lifetimes of credentials.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -8,88 +8,89 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 use crate::id_token::{self, Expected};
 
-/// What the identity services (IAM) are told. Without users they refuse everybody.
+/// Configuration of the identity services (IAM). Without users they refuse every login.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Identity {
-    /// How long a token is good for; the real one takes a day.
+    /// Lifetime of a token; in the real service one day.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub token_lifetime: Duration,
-    /// The longest life of a temporary key: whoever asks for more gets this. Seconds make renewals visible.
+    /// Maximum lifetime of a temporary key. A request for more gets this. Use seconds to see renewals.
     #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
     pub keys_lifetime: Duration,
-    /// Who may log in with a password.
+    /// Users who may log in with a password.
     pub users: Vec<User>,
-    /// Projects beside the emulator's own, which is called as its region is. A name may occur twice.
+    /// Additional projects. The emulator's own project has the name of its region. Several projects may have the same
+    /// name.
     pub projects: Vec<Project>,
-    /// Whose id tokens are believed.
+    /// Identity providers whose id tokens are accepted.
     pub identity_providers: Vec<IdentityProvider>,
-    /// What can be assumed with an id token.
+    /// Agencies that a caller can assume with an id token.
     pub agencies: Vec<Agency>,
-    /// Address of what virtual machines and pods find next to them (plain HTTP, like the real ones: keep it on
-    /// loopback); port 0 takes a free one. Nobody listens there without `metadata` or `podIdentity`.
+    /// Address of the services on virtual machines and in pods (plain HTTP, as in the real ones: keep it on
+    /// loopback); port 0 means a free port. The emulator opens it only with `metadata` or `podIdentity`.
     pub local_listen: SocketAddr,
-    /// The metadata of a virtual machine with an agency; absent: none.
+    /// The metadata of a virtual machine with an agency; absent: no metadata.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metadata: Option<Metadata>,
-    /// Pod identity of CCE; absent: none.
+    /// Pod identity of CCE; absent: no pod identity.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pod_identity: Option<PodIdentity>,
 }
 
-/// Who may log in with a password.
+/// A user who may log in with a password.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct User {
     /// Name of the account.
     pub domain: String,
-    /// Name of the user in it.
+    /// Name of the user in the account.
     pub name: String,
     /// The password.
     pub password: String,
 }
 
-/// A project that tokens can be for.
+/// A project for tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Project {
     /// Its id.
     pub id: String,
-    /// Its name; that of a region's main project is the region.
+    /// Its name; the main project of a region has the name of the region.
     pub name: String,
 }
 
-/// Somebody else's identity provider (OIDC), whose id tokens are believed.
+/// An external identity provider (OIDC) whose id tokens are accepted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct IdentityProvider {
-    /// What `X-Idp-Id` says.
+    /// Value of `X-Idp-Id`.
     pub id: String,
-    /// What the STS calls it; absent: `iam::emulator:oidcProvider:` and the id.
+    /// Its URN in the STS; absent: `iam::emulator:oidcProvider:` and the id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub urn: Option<String>,
-    /// What the claim `iss` must be; absent: anything.
+    /// Required value of the claim `iss`; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
-    /// What the claim `aud` must be or hold; absent: anything.
+    /// Required value in the claim `aud`; absent: any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
-    /// What the claim `sub` may be; empty: anything.
+    /// Allowed values of the claim `sub`; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
-    /// Its keys (RSA for RS256, P-256 for ES256), as an object or as text: what `kubectl get --raw /openid/v1/jwks`
-    /// prints. Absent: signatures are not checked, only claims.
+    /// Its keys (RSA for RS256, P-256 for ES256), as an object or as text: the output of `kubectl get --raw
+    /// /openid/v1/jwks`. Absent: signatures are not checked, only claims.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jwks: Option<serde_json::Value>,
 }
 
-/// An agency that can be assumed with an id token.
+/// An agency that a caller can assume with an id token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Agency {
-    /// What it is called.
+    /// Its URN.
     pub urn: String,
-    /// What the claim `sub` may be; empty: anything.
+    /// Allowed values of the claim `sub`; empty: any.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub subjects: Vec<String>,
 }
@@ -98,20 +99,20 @@ pub struct Agency {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Metadata {
-    /// Whether a key is given only for a token.
+    /// Whether a caller needs a session token to get a key.
     pub tokens: MetadataTokens,
 }
 
-/// Whether the metadata of a virtual machine give a key only for a token.
+/// Whether a caller needs a session token to get a key from the metadata.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum MetadataTokens {
-    /// Only for a token (version 2).
+    /// Required (version 2).
     #[default]
     Required,
-    /// Without one as well; one that is sent must be good.
+    /// Optional. A token that is sent must be valid.
     Optional,
-    /// There are no tokens (version 1): to ask for one is a 404.
+    /// Not supported (version 1): a request for a token is answered with 404.
     Unsupported,
 }
 
@@ -119,10 +120,10 @@ pub enum MetadataTokens {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodIdentity {
-    /// Where it is: the path of `HC_CONTAINER_CREDENTIALS_FULL_URI`.
+    /// The path in `HC_CONTAINER_CREDENTIALS_FULL_URI`.
     #[serde(default = "default_pod_path")]
     pub path: String,
-    /// The content of the file `HC_CONTAINER_AUTHORIZATION_TOKEN_FILE`, which comes as `Authorization` as it is.
+    /// The content of the file `HC_CONTAINER_AUTHORIZATION_TOKEN_FILE`, which must equal the header `Authorization`.
     pub authorization: String,
 }
 
@@ -133,7 +134,7 @@ fn default_pod_path() -> String {
 // === impl PodIdentity ===
 
 impl PodIdentity {
-    /// One at the default path.
+    /// Pod identity at the default path.
     #[must_use]
     pub fn with(authorization: &str) -> Self {
         Self { path: default_pod_path(), authorization: authorization.to_owned() }
@@ -143,20 +144,20 @@ impl PodIdentity {
 // === impl IdentityProvider ===
 
 impl IdentityProvider {
-    /// One that believes every token which has not expired.
+    /// A provider that accepts every token that has not expired.
     #[must_use]
     pub fn named(id: &str) -> Self {
         let (urn, issuer, audience, subjects, jwks) = (None, None, None, Vec::new(), None);
         Self { id: id.to_owned(), urn, issuer, audience, subjects, jwks }
     }
 
-    /// What its tokens have to be.
+    /// Requirements for its tokens.
     pub(crate) fn expected(&self) -> Expected<'_> {
         let (issuer, audience) = (self.issuer.as_deref(), self.audience.as_deref());
         Expected { issuer, audience, keys: self.jwks.as_ref() }
     }
 
-    /// What the STS calls it.
+    /// Its URN in the STS.
     #[must_use]
     pub fn urn(&self) -> String {
         self.urn.clone().unwrap_or_else(|| format!("iam::emulator:oidcProvider:{}", self.id))
@@ -183,7 +184,7 @@ impl Default for Identity {
 }
 
 impl Identity {
-    /// Says what cannot be used.
+    /// Checks that the configuration can be used.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         self.identity_providers.iter().try_for_each(|provider| {
             let error = |source| ConfigError::KeySet { provider: provider.id.clone(), source };
@@ -191,28 +192,28 @@ impl Identity {
         })
     }
 
-    /// Where pod identity is.
+    /// The path of pod identity.
     pub(crate) fn pod_path(&self) -> Option<&str> {
         self.pod_identity.as_ref().map(|pod| pod.path.as_str())
     }
 
-    /// Whether there is anything to find next to a virtual machine or a pod.
+    /// Whether the port of virtual machines and pods is needed.
     pub(crate) fn is_local(&self) -> bool {
         self.metadata.is_some() || self.pod_identity.is_some()
     }
 
-    /// The passwords and tokens that it takes.
+    /// The configured passwords and tokens.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = String> {
         let passwords = self.users.iter().map(|user| user.password.clone());
         passwords.chain(self.pod_identity.iter().map(|pod| pod.authorization.clone()))
     }
 
-    /// Whether anybody could get a credential.
-    pub(crate) fn knows_anybody(&self) -> bool {
+    /// Whether any login can succeed.
+    pub(crate) fn has_logins(&self) -> bool {
         !self.users.is_empty() || !self.identity_providers.is_empty() || self.is_local()
     }
 
-    /// The same with the emulator's own project in front, unless it is listed under a name of its own.
+    /// Adds the emulator's own project at the front, unless it is listed.
     pub(crate) fn with_project(&self, project_id: &str, region: &str) -> Self {
         let mut whole = self.clone();
         if whole.projects.iter().all(|project| project.id != project_id) {

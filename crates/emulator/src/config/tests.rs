@@ -1,4 +1,4 @@
-//! Configurations that are taken, and those that are refused with a reason.
+//! Configurations that are accepted, and those that are refused with a reason.
 
 use super::*;
 
@@ -40,7 +40,7 @@ fn functions_that_nobody_could_call_are_refused() {
 }
 
 #[test]
-fn retry_after_is_a_number_or_the_word_date() {
+fn retry_after_is_a_number_or_date() {
     let with = |value: &str| {
         let text = format!("rateLimit: {{requestsPerSecond: 5, retryAfter: {value}}}");
         Config::from_yaml(&text).map(|config| config.rate_limit.unwrap().retry_after.unwrap())

@@ -1,4 +1,4 @@
-//! One event and how far its execution has come.
+//! One event and the state of its execution.
 
 use std::time::Duration;
 
@@ -6,76 +6,76 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Failure, Function};
 
-/// An event that was accepted, and what is to become of it.
+/// An accepted event and the parameters of its execution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Event {
     pub(crate) request_id: String,
-    /// The URN that was called: the record is filed under it.
+    /// The called URN, under which the record is listed.
     pub(crate) urn: String,
     pub(crate) accepted: Timestamp,
     /// Whether it is asynchronous, and so appears in listings.
     pub(crate) listed: bool,
-    /// Whether the state of it was to be logged.
+    /// Whether its states were to be logged.
     pub(crate) logged: bool,
-    /// How long it waits before each run, at the least.
+    /// Minimum time in the queue before each run.
     pub(crate) queue_latency: Duration,
-    /// How long each run takes.
+    /// Duration of each run.
     pub(crate) latency: Duration,
     pub(crate) failure: Option<Failure>,
-    /// How often the service runs it again after a failure of its own.
+    /// How often the service retries it after an error of its own.
     pub(crate) retries: u32,
-    /// When it is given up if it still waits.
+    /// When it is discarded if it is still queued.
     pub(crate) deadline: Timestamp,
 }
 
-/// An event and how far its execution has come.
+/// An event and the state of its execution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Execution {
     pub(crate) event: Event,
     pub(crate) progress: Progress,
-    /// Runs that have begun.
+    /// Runs that have started.
     pub(crate) runs: u32,
 }
 
-/// Where an execution stands.
+/// State of an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Progress {
-    /// In the queue, also between two runs.
+    /// Queued, also between two runs.
     Wait {
-        /// When it may run, at the earliest.
+        /// Earliest time of its next run.
         ready: Timestamp,
     },
-    /// On an instance.
+    /// Running on an instance.
     Running {
-        /// Since when.
+        /// Start of the run.
         start: Timestamp,
-        /// Until when, if nobody ends it.
+        /// End of the run, unless it is cancelled.
         end: Timestamp,
-        /// Where.
+        /// Its instance.
         instance: u64,
     },
-    /// Over.
+    /// Ended.
     Ended {
-        /// When the last run began, if there was one.
+        /// Start of the last run, if there was one.
         start: Option<Timestamp>,
         end: Timestamp,
         outcome: Outcome,
     },
 }
 
-/// How an execution ended.
+/// Result of an execution.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Outcome {
-    /// Well.
+    /// A success.
     Success,
-    /// With a failure.
+    /// A failure.
     Fail(Failure),
-    /// It waited until it was too old.
+    /// Discarded, because it was queued for too long.
     Discard,
 }
 
 impl Event {
-    /// An event of a function as that is declared, accepted now.
+    /// An event that the function as declared accepts now.
     pub(crate) fn of(function: &Function, urn: String, request_id: String, accepted: Timestamp) -> Self {
         let (latency, failure) = function.run();
         Self {
@@ -94,7 +94,7 @@ impl Event {
 }
 
 impl Execution {
-    /// As the API spells where it stands.
+    /// The state in the spelling of the API.
     pub(crate) fn status(&self) -> &'static str {
         match &self.progress {
             Progress::Wait { .. } => "WAIT",
@@ -105,14 +105,15 @@ impl Execution {
         }
     }
 
-    /// How the present run ends, if nobody ends it.
+    /// The failure of the current run, unless it is cancelled.
     pub(crate) fn failure(&self) -> Option<&Failure> {
         let fails = |failure: &&Failure| failure.times.is_none_or(|times| self.runs <= times);
         self.event.failure.as_ref().filter(fails)
     }
 }
 
-/// A time after another. Only a wait of thousands of years does not fit: that one never ends.
+/// `time` plus `wait`. A sum beyond the range of timestamps (thousands of years) becomes the last one: such a wait
+/// never ends.
 pub(crate) fn later(time: Timestamp, wait: Duration) -> Timestamp {
     let wait = SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX);
     time.saturating_add(wait).unwrap_or(Timestamp::MAX)

@@ -1,4 +1,4 @@
-//! The instances of one function and their queue: a clockwork that is wound up to any time, and keeps no time itself.
+//! The instances of one function and their queue: a simulation that you advance to any time. It reads no clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -8,32 +8,32 @@ use jiff::Timestamp;
 use super::execution::{Event, Execution, Outcome, Progress, later};
 use crate::config::{Failure, Limits};
 
-/// What a request that was ended by force ends with, and everything beside it.
+/// Error of a request that was cancelled by force, and of everything on the same instance.
 const CANCELED: (i64, &str) = (4208, "function invocation canceled");
 
-/// What one function has run, runs and will run.
+/// Past, running and queued executions of one function.
 #[derive(Debug)]
 pub(super) struct Pool {
     limits: Limits,
     retention: Option<Duration>,
-    /// Everything up to here has happened.
+    /// All events of the simulation up to this time have happened.
     clock: Timestamp,
-    /// Events and instances are counted in one row.
+    /// The last number. Events and instances share one sequence.
     last: u64,
     all: BTreeMap<u64, Execution>,
-    /// What waits, by the earliest time at which it may run.
+    /// Queued events, by the earliest time of their next run.
     queue: BTreeSet<(Timestamp, u64)>,
-    /// The same, by the time at which it is given up.
+    /// Queued events, by the time at which they are discarded.
     deadlines: BTreeSet<(Timestamp, u64)>,
-    /// What runs, by the time at which it ends.
+    /// Running events, by the time at which they end.
     ends: BTreeSet<(Timestamp, u64)>,
-    /// How many events run on each instance, those apart not counted.
+    /// Number of events on each instance, without reserved instances.
     instances: BTreeMap<u64, u32>,
-    /// Executions that nobody will look at: they go when they end.
+    /// Executions for which nobody waits any more; removed when they end.
     abandoned: BTreeSet<u64>,
 }
 
-/// What happens next; of things that happen at the same time, the first of these.
+/// The next event of the simulation. Variants with the same time happen in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     End,
@@ -41,10 +41,10 @@ enum Next {
     GiveUp,
 }
 
-/// What there is to see of an execution.
+/// State of an execution, for a waiting caller.
 #[derive(Debug)]
-pub(super) enum Look {
-    /// It ends at this time, at the latest.
+pub(super) enum Observation {
+    /// It ends at this time or earlier.
     Until(Timestamp),
     /// It has ended: start, end and outcome.
     Ended(Timestamp, Timestamp, Outcome),
@@ -66,12 +66,12 @@ impl Pool {
         }
     }
 
-    /// From now on there are this many instances. What runs goes on.
+    /// Changes the number of instances. Running events continue.
     pub(super) fn resize(&mut self, limits: Limits) {
         self.limits = limits;
     }
 
-    /// Lets everything happen up to a time.
+    /// Advances the simulation to a time.
     pub(super) fn advance(&mut self, now: Timestamp) {
         while let Some((time, next, number)) = self.next().filter(|(time, ..)| *time <= now) {
             self.clock = self.clock.max(time);
@@ -85,7 +85,7 @@ impl Pool {
     }
 
     fn next(&self) -> Option<(Timestamp, Next, u64)> {
-        let start = self.queue.first().filter(|_| self.has_room());
+        let start = self.queue.first().filter(|_| self.has_capacity());
         [
             self.ends.first().map(|(time, number)| (*time, Next::End, *number)),
             start.map(|(time, number)| ((*time).max(self.clock), Next::Start, *number)),
@@ -117,9 +117,9 @@ impl Pool {
         self.advance(accepted);
     }
 
-    /// Runs an event at once, if there is room for it.
+    /// Runs an event at once, if an instance is free.
     pub(super) fn run(&mut self, event: Event) -> Option<u64> {
-        if !self.has_room() {
+        if !self.has_capacity() {
             return None;
         }
         let number = self.add(event);
@@ -127,13 +127,13 @@ impl Pool {
         Some(number)
     }
 
-    /// Runs an event at once, on an instance that no other will run on.
-    pub(super) fn run_apart(&mut self, event: Event) {
+    /// Runs an event at once, on a reserved instance.
+    pub(super) fn run_reserved(&mut self, event: Event) {
         let (number, instance) = (self.add(event), self.number());
         self.start_on(number, instance);
     }
 
-    /// Puts an event at the end of the queue, which may be for the second time.
+    /// Puts an event at the end of the queue, also after a failed run.
     fn wait(&mut self, number: u64, since: Timestamp) {
         let Some(execution) = self.all.get_mut(&number) else { return };
         let ready = later(since, execution.event.queue_latency);
@@ -150,16 +150,16 @@ impl Pool {
         }
     }
 
-    pub(super) fn has_room(&self) -> bool {
+    pub(super) fn has_capacity(&self) -> bool {
         let Limits { instances, events_each } = self.limits;
         instances.is_none_or(|most| (self.instances.len() as u64) < most)
             || self.instances.values().any(|events| *events < events_each)
     }
 
-    /// Starts an event on the first instance that has room, or on a new one.
+    /// Starts an event on the first instance with free capacity, or on a new one.
     fn start(&mut self, number: u64) {
         let each = self.limits.events_each;
-        // An instance that runs anything has no room for a second event if it takes one only.
+        // An instance that takes one event at a time is never free while it runs one.
         let shared = self.instances.iter().filter(|_| each > 1).find(|(_, events)| **events < each);
         let room = shared.map(|(instance, _)| *instance);
         let instance = room.unwrap_or_else(|| self.number());
@@ -178,7 +178,7 @@ impl Pool {
         }
     }
 
-    /// A run is at its end: the execution is, too, unless it is run again.
+    /// Ends a run. The execution ends too, unless it is retried.
     fn end(&mut self, number: u64) {
         let Some(execution) = self.all.get(&number) else { return };
         let failure = execution.failure().cloned();
@@ -193,7 +193,7 @@ impl Pool {
         }
     }
 
-    /// An event has waited for too long; if it has run before, that is how it ended.
+    /// Discards an event that was queued for too long. If it has run before, its last failure is the result.
     fn give_up(&mut self, number: u64) {
         self.leave_queue(number);
         let failed = self.all.get(&number).filter(|execution| execution.runs > 0);
@@ -201,7 +201,7 @@ impl Pool {
         self.finish(number, None, failure.map_or(Outcome::Discard, Outcome::Fail));
     }
 
-    /// Frees the place of a running event and says when the run began.
+    /// Removes a running event from its instance, and returns the start of the run.
     fn leave_instance(&mut self, number: u64) -> Option<Timestamp> {
         let execution = self.all.get(&number)?;
         let Progress::Running { start, end, instance } = execution.progress else { return None };
@@ -223,7 +223,7 @@ impl Pool {
         }
     }
 
-    /// The asynchronous request with this id that waits or runs.
+    /// The queued or running asynchronous request with this id.
     pub(super) fn alive(&self, urn: &str, request_id: &str) -> Option<u64> {
         let mut all = self.all.iter();
         let found = all.find(|(_, Execution { event, progress, .. })| {
@@ -233,7 +233,7 @@ impl Pool {
         found.map(|(number, _)| *number)
     }
 
-    /// Ends an execution early. With `force` its instance goes, and everything that runs there with it.
+    /// Cancels an execution. With `force`, removes its instance and everything that runs on it.
     pub(super) fn cancel(&mut self, number: u64, force: bool) {
         let place = self.instance(number).filter(|_| force);
         let runs_there = |number: &u64| self.instance(*number) == place;
@@ -251,11 +251,11 @@ impl Pool {
                 Outcome::Fail(Failure { system: true, ..Failure::new(code, message) }),
             );
         }
-        // Others may start where these have left.
+        // Queued events may start on the freed instances.
         self.advance(self.clock);
     }
 
-    /// Where an event runs.
+    /// The instance of a running event.
     fn instance(&self, number: u64) -> Option<u64> {
         match self.all.get(&number)?.progress {
             Progress::Running { instance, .. } => Some(instance),
@@ -263,19 +263,21 @@ impl Pool {
         }
     }
 
-    /// What there is to see of an execution that was run for somebody.
-    pub(super) fn look(&self, number: u64) -> Look {
+    /// The state of an execution for which a caller waits.
+    pub(super) fn observe(&self, number: u64) -> Observation {
         match self.all.get(&number).map(|execution| &execution.progress) {
-            Some(Progress::Running { end, .. }) => Look::Until(*end),
+            Some(Progress::Running { end, .. }) => Observation::Until(*end),
             Some(Progress::Ended { start, end, outcome }) => {
-                Look::Ended(start.unwrap_or(*end), *end, outcome.clone())
+                Observation::Ended(start.unwrap_or(*end), *end, outcome.clone())
             }
-            // What somebody looks at neither waits nor is forgotten.
-            Some(Progress::Wait { .. }) | None => Look::Ended(self.clock, self.clock, Outcome::Discard),
+            // Such an execution is never queued, and is not removed while a caller waits.
+            Some(Progress::Wait { .. }) | None => {
+                Observation::Ended(self.clock, self.clock, Outcome::Discard)
+            }
         }
     }
 
-    /// Nobody will look at this one any more.
+    /// The caller does not wait any more.
     pub(super) fn abandon(&mut self, number: u64) {
         match self.all.get(&number).map(|execution| &execution.progress) {
             Some(Progress::Ended { .. }) => {
@@ -287,7 +289,7 @@ impl Pool {
         }
     }
 
-    /// What is not yet forgotten, in the order of acceptance.
+    /// All listed executions, in the order of acceptance.
     pub(super) fn remembered(&self) -> impl Iterator<Item = &Execution> {
         self.all.values().filter(|execution| !self.is_forgotten(execution))
     }
@@ -299,8 +301,8 @@ impl Pool {
         }
     }
 
-    /// Lets go of what is forgotten. What somebody looks at is younger than any retention that makes sense, but that
-    /// is not relied on.
+    /// Removes executions that are no longer listed. Keeps those for which a caller waits, even with a very short
+    /// retention.
     fn forget(&mut self) {
         while let Some((&number, execution)) = self.all.first_key_value()
             && execution.event.listed

@@ -1,4 +1,4 @@
-//! Tokens signed here, and everything that can be wrong with one.
+//! Tokens signed here, and every flaw that a token can have.
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;

@@ -1,30 +1,30 @@
-//! Why the identity services refuse, each in the shape and in the words that it is known for.
+//! Why the identity services refuse a login, each with its known format and message.
 
 use http::StatusCode;
 
 use crate::answer::Answer;
 use crate::api::Source;
 
-/// Why an identity service refuses.
+/// Why an identity service refuses a login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Denied {
-    /// The body is not what the API takes.
+    /// The body is malformed.
     InvalidBody,
     /// This parameter of the body is out of range.
     InvalidParameter(&'static str),
     /// No such user, or another password.
     WrongPassword,
-    /// No credential that counts here, or one that is good no more.
+    /// A missing, unusable or expired credential.
     Unauthenticated,
-    /// It is not what is asked for.
+    /// There is no such endpoint or metadata.
     NotHere,
-    /// The id token is not believed.
+    /// The id token is invalid.
     IdToken,
-    /// It is believed, but its bearer may not come in.
+    /// The id token is valid, but its bearer is not allowed.
     Forbidden,
-    /// No agency is called so.
+    /// There is no agency with this URN.
     UnknownAgency(String),
-    /// What was asked for is not known: its kind, and how it was called.
+    /// The type and the name of an unknown object.
     Unknown(&'static str, String),
 }
 
@@ -33,7 +33,7 @@ impl Denied {
     pub(super) fn answer(&self, source: Source) -> Answer {
         let (status, code, message) = self.parts();
         if source == Source::Sts {
-            // It knows no 401: a token that is not believed is a parameter that is wrong.
+            // The STS has no 401: an invalid token is an invalid parameter.
             let status = if status == StatusCode::UNAUTHORIZED { StatusCode::BAD_REQUEST } else { status };
             return Answer::sts(status, self.sts_code(), message);
         }
@@ -45,7 +45,7 @@ impl Denied {
         }
     }
 
-    /// The code of the STS. Documented are the one of the agency, and the other as an example.
+    /// The code of the STS. The documents have one for an unknown agency, and the other as an example.
     fn sts_code(&self) -> &'static str {
         if matches!(self, Self::UnknownAgency(_)) { "STS5.1106" } else { "STS5.1001" }
     }

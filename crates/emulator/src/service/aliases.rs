@@ -1,4 +1,4 @@
-//! `GET …/aliases` and `…/aliases/{alias_name}`: the names that stand for versions of a function.
+//! `GET …/aliases` and `…/aliases/{alias_name}`: aliases and the versions that they point to.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::functions::Target;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, done};
 
-/// All of a function, in no pages.
+/// All aliases of a function, without pages.
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
     let aliases =
@@ -16,7 +16,7 @@ pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     Ok(done(Answer::json(StatusCode::OK, &Value::Array(aliases.collect()))))
 }
 
-/// The one that the path names.
+/// The alias in the path.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
     let alias = call.route.alias.as_deref().unwrap_or_default();

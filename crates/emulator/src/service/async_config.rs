@@ -1,5 +1,5 @@
-//! `…/async-invoke-config` and `…/async-invoke-configs`: how often, for how long and for whom the service runs
-//! asynchronous events.
+//! `…/async-invoke-config` and `…/async-invoke-configs`: retries, maximum age and destinations of asynchronous
+//! events.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -12,20 +12,20 @@ use crate::service::page::Page;
 use crate::service::{Call, Work, done};
 use crate::settings::Setting;
 
-/// Settings on a page if the caller does not say.
+/// Default number of settings on a page.
 const DEFAULT_LIMIT: usize = 10;
 
-/// Settings on a page at most.
+/// Maximum number of settings on a page.
 const MAX_LIMIT: usize = 100;
 
-/// `GET`: those of one URN.
+/// `GET`: the settings of one URN.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let urn = call.target()?.urn.to_string();
     let setting = call.state.settings.get(&urn).ok_or(Refusal::NothingThere)?;
     Ok(done(Answer::json(StatusCode::OK, &written(&urn, &setting))))
 }
 
-/// `PUT`: makes them, or replaces them as a whole.
+/// `PUT`: creates or replaces the settings.
 pub(super) fn set<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let urn = call.target()?.urn.to_string();
     let config: AsyncInvokeConfig = call.object()?;
@@ -36,12 +36,12 @@ pub(super) fn set<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     }))
 }
 
-/// `DELETE`: from then on the defaults hold.
+/// `DELETE`: removes the settings, so that the defaults apply.
 pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let urn = call.target()?.urn.to_string();
     call.state.settings.get(&urn).ok_or(Refusal::NothingThere)?;
     Ok(Box::pin(async move {
-        // They may have gone in between.
+        // Another call may have removed them in between.
         if call.state.settings.remove(&urn) {
             Answer::no_content()
         } else {
@@ -50,7 +50,7 @@ pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     }))
 }
 
-/// `GET …/async-invoke-configs`: those of all versions and aliases.
+/// `GET …/async-invoke-configs`: the settings of all versions and aliases.
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let Target { function, .. } = call.target()?;
     let page = Page::read(call.request, "limit", DEFAULT_LIMIT, MAX_LIMIT)?;
@@ -65,7 +65,7 @@ pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 
-/// Settings as answers spell them: with the defaults, and without the place of the log.
+/// Settings in an answer: with the defaults, and without the log stream.
 fn written(urn: &str, setting: &Setting) -> Value {
     let Setting { config, created, modified } = setting;
     json!({

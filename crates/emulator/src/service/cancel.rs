@@ -1,4 +1,4 @@
-//! `POST …/cancel`: ends one asynchronous invocation, by force with everything that runs beside it.
+//! `POST …/cancel`: cancels one asynchronous invocation, and with force everything on its instance.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -8,10 +8,10 @@ use crate::answer::Answer;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work};
 
-/// Longest request id that the API takes.
+/// Longest request id that the API accepts.
 const MAX_ID: usize = 64;
 
-/// What is to be ended, and how.
+/// The request to cancel, and how.
 #[derive(Debug, Deserialize)]
 struct Asked {
     #[serde(default)]
@@ -25,7 +25,7 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let Asked { request_id, kind } = call.object()?;
     let force = match kind.as_deref() {
         Some("force") => true,
-        // A function calls no other here, so there is no more to end than without it.
+        // Functions here call no other functions, so `recursive` adds nothing.
         Some("recursive") | None => false,
         Some(_) => return Err(Refusal::InvalidParameter),
     };

@@ -1,4 +1,4 @@
-//! What a caller sees of an exchange through a fault.
+//! The effect of a fault on the reply.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::clock::sleep;
 use crate::fault::{Action, ErrorAnswer, OddBody};
 use crate::refusal::usual_message;
 
-/// Bytes of padding in [`OddBody::Huge`]: more than any client should read of an answer that holds one id.
+/// Bytes of padding in [`OddBody::Huge`]: more than a client should read of an answer with one id.
 const HUGE: usize = 1024 * 1024;
 
-/// The reply of a fault that keeps the call from being carried out.
+/// The reply of a fault that prevents the call.
 pub(super) fn instead(fault: &Action, api: Api) -> Option<Reply> {
     match fault {
         Action::Status(error) => Some(Reply::Answer(error_answer(error.clone(), api))),
@@ -33,7 +33,7 @@ pub(super) fn instead(fault: &Action, api: Api) -> Option<Reply> {
     }
 }
 
-/// What becomes of the answer to a call that was carried out.
+/// The reply of a fault to a call that was carried out.
 pub(super) async fn after(fault: Action, api: Api, answer: Answer) -> Reply {
     match fault {
         Action::Delay { ms } => {
@@ -44,7 +44,7 @@ pub(super) async fn after(fault: Action, api: Api, answer: Answer) -> Reply {
         Action::TruncatedBody => Reply::Truncated(answer),
         Action::OddBody { kind } => Reply::Answer(odd_answer(kind, &answer)),
         Action::Hang { .. } => Reply::Silence,
-        // Only the first gets here: `instead` has a reply for the others.
+        // Only the first variant gets here: `instead` handles the others.
         Action::DropAfter | Action::DropBefore | Action::Status(_) | Action::Redirect { .. } => Reply::Cut,
     }
 }

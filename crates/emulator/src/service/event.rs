@@ -1,4 +1,4 @@
-//! The event of an invocation: what every invocation checks, and the one place where it is accepted.
+//! The event of an invocation: the checks of every invocation, and the only code that accepts it.
 
 use crate::api::Api;
 use crate::functions::Target;
@@ -6,13 +6,13 @@ use crate::ledger::LedgerEntry;
 use crate::refusal::Refusal;
 use crate::service::Call;
 
-/// The sizes of memory, in MB, that `X-Cff-Instance-Memory` may name.
+/// The memory sizes in MB that `X-Cff-Instance-Memory` accepts.
 const MEMORY_SIZES: [&str; 15] = [
     "128", "256", "512", "768", "1024", "1280", "1536", "1792", "2048", "2560", "3072", "3584", "4096",
     "8192", "10240",
 ];
 
-/// The function that an invocation is for, if it can be accepted with an event of at most `max_bytes`.
+/// The function of an invocation, if it can accept an event of at most `max_bytes`.
 pub(super) fn check<'a>(call: &'a Call<'_>, max_bytes: usize) -> Result<&'a Target, Refusal> {
     let Call { request, route, .. } = call;
     if request.body.len() > max_bytes {
@@ -28,7 +28,7 @@ pub(super) fn check<'a>(call: &'a Call<'_>, max_bytes: usize) -> Result<&'a Targ
     if request.body.is_empty() {
         return Err(Refusal::EmptyEvent);
     }
-    // The documents speak of an object; whether other JSON is taken is not known, so it is.
+    // The documents name only objects. The emulator accepts any JSON, because nobody knows whether the service does.
     let text = std::str::from_utf8(&request.body).map_err(|_| Refusal::NotJson)?;
     serde_json::from_str::<serde::de::IgnoredAny>(text).map_err(|_| Refusal::NotJson)?;
     let size = memory_header(call).filter(|_| target.function.dynamic_memory);
@@ -38,7 +38,7 @@ pub(super) fn check<'a>(call: &'a Call<'_>, max_bytes: usize) -> Result<&'a Targ
     Ok(target)
 }
 
-/// The memory in MB that an execution gets.
+/// The memory of an execution, in MB.
 pub(super) fn memory(call: &Call<'_>, target: &Target) -> u32 {
     let asked = memory_header(call).filter(|_| target.function.dynamic_memory);
     asked.and_then(|size| size.parse().ok()).unwrap_or(target.function.memory)
@@ -48,8 +48,8 @@ fn memory_header<'a>(call: &'a Call<'_>) -> Option<&'a str> {
     call.request.header("x-cff-instance-memory")
 }
 
-/// Accepts an event under its id, and with an instance's if it runs on a reserved one. From here on it is in the
-/// ledger, whatever the caller hears.
+/// Accepts an event under its id, and under an instance id for a reserved instance. From here on it is in the ledger,
+/// whatever answer the caller gets.
 pub(super) fn accept(call: &Call<'_>, target: &Target, request_id: &str, instance_id: Option<&str>) {
     let Call { state, route, request, now, .. } = call;
     state.ledger.add(LedgerEntry {

@@ -1,4 +1,4 @@
-//! The identity services (IAM): ways to a credential, with faults like any other API.
+//! The identity services (IAM): logins, with faults like any other API.
 
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ mod pod;
 mod projects;
 mod scope;
 
-/// The account of everybody who did not log in with a password, and of the projects.
+/// The account of the projects, and of every login without a password.
 const DOMAIN: &str = "emulator";
 
 /// A request to an identity service.
@@ -44,7 +44,7 @@ pub(super) async fn serve(state: &State, api: IdentityApi, request: &Request, no
     finish(&state.faults, api.into(), "", request, plan(&asked), now).await
 }
 
-/// Everything that is checked, and the credential that is made then.
+/// Makes all checks, and issues the credential.
 fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     match asked.api {
         IdentityApi::Password => password::plan(asked),
@@ -59,35 +59,35 @@ fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
 }
 
 impl Asked<'_> {
-    /// A reason, as this service puts it.
+    /// A refusal in the format of this service.
     fn denied(&self, why: Denied) -> Refusal {
         Refusal::Denied(self.api.source(), why)
     }
 
-    /// The body, if it is what the API takes.
+    /// The body, if it is well-formed.
     fn body<T: DeserializeOwned>(&self) -> Result<T, Refusal> {
         serde_json::from_slice(&self.request.body).map_err(|_| self.denied(Denied::InvalidBody))
     }
 
-    /// Lets a bearer of an id token pass who is on a list; an empty list is for all.
+    /// Checks that the bearer of an id token is on a list. An empty list allows every bearer.
     fn admit(&self, subjects: &[String], claims: Claims) -> Result<Claims, Refusal> {
         let listed = subjects.is_empty() || subjects.contains(&claims.sub);
         if listed { Ok(claims) } else { Err(self.denied(Denied::Forbidden)) }
     }
 
-    /// The refusal of a caller who could not show a credential; counts it.
+    /// The refusal of a caller without a valid credential; counts it.
     fn unauthenticated(&self) -> Refusal {
         self.state.stats.failed_authentication();
         self.denied(Denied::Unauthenticated)
     }
 
-    /// Makes a token, counts it, and says until when it is good.
+    /// Issues a token and counts it; returns it with its expiry time.
     fn make_token(&self, scope: Scope) -> (String, Timestamp) {
         self.state.stats.issued(self.api.into());
         self.state.auth.issued.token(scope, self.state.identity.token_lifetime, self.now)
     }
 
-    /// Makes a temporary key for a caller who wants to have it for so long, and counts it.
+    /// Issues a temporary key with the requested lifetime, and counts it.
     fn make_key(&self, wanted: Duration) -> (AccessKey, Timestamp) {
         let life = wanted.min(self.state.identity.keys_lifetime);
         self.state.stats.issued(self.api.into());
@@ -95,14 +95,14 @@ impl Asked<'_> {
     }
 }
 
-/// The id of something that has only a name here: always the same for the same name.
+/// A stable id for a name that has no configured id.
 fn id_of(name: &str) -> String {
     let digest = Sha256::digest(name);
     let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
     digits.filter_map(|digit| char::from_digit(digit.into(), 16)).collect()
 }
 
-/// A temporary key as the STS writes it.
+/// A temporary key in the format of the STS.
 fn sts_credentials(key: &AccessKey, expires: Timestamp) -> Value {
     json!({
         "access_key_id": key.id,
@@ -112,7 +112,7 @@ fn sts_credentials(key: &AccessKey, expires: Timestamp) -> Value {
     })
 }
 
-/// A temporary key as IAM writes it.
+/// A temporary key in the format of IAM.
 fn iam_credential(key: &AccessKey, expires: Timestamp) -> Value {
     json!({
         "access": key.id,
@@ -122,7 +122,7 @@ fn iam_credential(key: &AccessKey, expires: Timestamp) -> Value {
     })
 }
 
-/// A time as IAM writes it.
+/// A time in the format of IAM.
 fn written(time: Timestamp) -> String {
     format!("{time:.6}")
 }

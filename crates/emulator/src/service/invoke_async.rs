@@ -1,4 +1,4 @@
-//! `POST …/invocations-async` and `…/reserved-invocations`: takes an event and answers before it is executed.
+//! `POST …/invocations-async` and `…/reserved-invocations`: accepts an event and answers before its execution.
 
 use http::StatusCode;
 use serde_json::json;
@@ -26,7 +26,7 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     }))
 }
 
-/// Hands the event over, with the settings that hold for the URN that was called.
+/// Queues the event, with the settings of the called URN.
 fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool) {
     let Call { state, now, .. } = *call;
     let Target { urn, function, .. } = target;
@@ -39,13 +39,13 @@ fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool)
         ..Event::of(function, urn, request_id, now)
     };
     if reserved {
-        state.executions.run_apart(function, event);
+        state.executions.run_reserved(function, event);
     } else {
         state.executions.queue(function, event);
     }
 }
 
-/// The 202 with the id as this API spells it.
+/// The 202, with the id in the spelling of this API.
 fn accepted(api: Api, request_id: &str) -> Answer {
     let key = if api == Api::InvokeAsyncV1 { "request-id" } else { "request_id" };
     Answer::json(StatusCode::ACCEPTED, &json!({ key: request_id })).with(X_CFF_REQUEST_ID, request_id)

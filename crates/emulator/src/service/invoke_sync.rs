@@ -1,4 +1,4 @@
-//! `POST …/invocations`: takes an event, waits for its execution and answers with what the function returns.
+//! `POST …/invocations`: accepts an event, waits for its execution and answers with the function's result.
 
 use std::time::Duration;
 
@@ -17,12 +17,12 @@ use crate::functions::Target;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, event};
 
-/// How much of the log is given, counted from its end.
+/// Bytes of the log in an answer, counted from its end.
 const LOG_TAIL: usize = 4 * 1024;
 
 pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = event::check(call, call.state.max_sync_body_bytes)?;
-    if !call.state.executions.has_room(&target.function, call.now) {
+    if !call.state.executions.has_capacity(&target.function, call.now) {
         return Err(Refusal::Busy);
     }
     Ok(Box::pin(
@@ -35,7 +35,7 @@ async fn execute(call: &Call<'_>, target: &Target) -> Result<Answer, Refusal> {
     let Target { urn, function, .. } = target;
     let request_id = clock::invocation_id();
     let event = Event { listed: false, ..Event::of(function, urn.to_string(), request_id.clone(), now) };
-    // Another may have taken the last place in between.
+    // Another call may have taken the last instance in between.
     let run = state.executions.run(function, event).ok_or(Refusal::Busy)?;
     event::accept(call, target, &request_id, None);
     let end = async {
@@ -54,14 +54,14 @@ async fn execute(call: &Call<'_>, target: &Target) -> Result<Answer, Refusal> {
     Ok(answer(call, target, &Done { request_id, start, end, took, failure, memory }))
 }
 
-/// An execution that has ended.
+/// A finished execution.
 struct Done {
     request_id: String,
     start: Timestamp,
     end: Timestamp,
     took: Duration,
     failure: Option<Failure>,
-    /// Configured for this execution, in MB.
+    /// Memory configured for this execution, in MB.
     memory: u32,
 }
 
@@ -108,7 +108,7 @@ fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
     }
 }
 
-/// The log of an execution: what the function writes, between the lines of the runtime.
+/// The log of an execution: the function's output between the lines of the runtime.
 fn log(target: &Target, done: &Done) -> String {
     let version = target.version();
     let Done { request_id, start, end, took, failure, memory } = done;
@@ -124,7 +124,7 @@ fn log(target: &Target, done: &Done) -> String {
     )
 }
 
-/// The end of a log, which may begin in the middle of a character.
+/// The end of a log. May begin in the middle of a character.
 fn tail(log: String) -> Vec<u8> {
     let mut log = log.into_bytes();
     log.drain(..log.len().saturating_sub(LOG_TAIL));
@@ -135,7 +135,7 @@ fn milliseconds(took: Duration) -> f64 {
     took.as_secs_f64() * 1000.0
 }
 
-/// Milliseconds, every one that has begun.
+/// Milliseconds, rounded up.
 fn billed(took: Duration) -> u128 {
     took.as_nanos().div_ceil(1_000_000)
 }

@@ -1,5 +1,5 @@
-//! `GET …/async-invocations` and `…/active-async-invocations`: the records of a function's asynchronous invocations, a
-//! window and a page at a time.
+//! `GET …/async-invocations` and `…/active-async-invocations`: lists the records of a function's asynchronous
+//! invocations, by time window and in pages.
 
 use http::StatusCode;
 use jiff::{SignedDuration, Timestamp, civil, tz::TimeZone};
@@ -14,25 +14,25 @@ use crate::request::Request;
 use crate::service::page::Page;
 use crate::service::{Call, Work, done};
 
-/// How far back the window reaches if the caller does not say.
+/// Default length of the time window.
 const DEFAULT_WINDOW: SignedDuration = SignedDuration::from_hours(1);
 
-/// Records on a page if the caller does not say.
+/// Default number of records on a page.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Records on a page at most; whoever asks for more gets these.
+/// Maximum number of records on a page; a larger number is lowered to it.
 const MAX_LIMIT: usize = 500;
 
-/// How times are written: UTC, to the second, without a zone.
+/// Format of times: UTC, to the second, without a zone.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S";
 
-/// Ids that can be asked for at once.
+/// Maximum number of ids in a query.
 const MAX_IDS: usize = 10;
 
-/// Longest id that can be asked for.
+/// Longest id in a query.
 const MAX_ID: usize = 64;
 
-/// The statuses that can be asked for.
+/// Statuses allowed in a query.
 const STATUSES: [&str; 5] = ["WAIT", "RUNNING", "SUCCESS", "FAIL", "DISCARD"];
 
 pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
@@ -48,9 +48,9 @@ fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
     let next = asked.page.next(shown.len());
     let records: Vec<Value> = shown.iter().map(record).collect();
     let mut body = json!({ "invocations": records });
-    // The listing of what is active has neither, as far as it is documented.
+    // The documented list of active invocations has neither field.
     if route.api == Api::ListAsync {
-        // Known clients page until this is zero.
+        // Known clients read pages until this is zero.
         let next = if next < found.len() { next } else { 0 };
         body["next_marker"] = if state.listing.text_markers { next.to_string().into() } else { next.into() };
         if !state.listing.no_count {
@@ -60,11 +60,11 @@ fn page(call: &Call<'_>) -> Result<Answer, Refusal> {
     Ok(Answer::json(StatusCode::OK, &body))
 }
 
-/// What the query asks for.
+/// The query.
 struct Asked<'a> {
-    /// Only these; all if there is none.
+    /// Only these ids; all if empty.
     ids: Vec<&'a str>,
-    /// Only what has not ended.
+    /// Only invocations that have not ended.
     active: bool,
     status: Option<&'a str>,
     begin: Timestamp,
@@ -101,7 +101,7 @@ impl<'a> Asked<'a> {
         })
     }
 
-    /// The window is compared to the second, because that is how precisely it can be given.
+    /// Compares the window to the second, because that is the precision of the query.
     fn wants(&self, execution: &Execution) -> bool {
         let Execution { event, progress, .. } = execution;
         let second = event.accepted.as_second();
@@ -112,7 +112,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A time of exactly the documented form, or that with a `Z` behind it, as the official Go SDK writes it.
+/// A time in exactly the documented format, or with a `Z` at its end as the official Go SDK writes it.
 fn read_time(text: &str) -> Option<Timestamp> {
     let text = text.strip_suffix('Z').unwrap_or(text);
     let time = civil::DateTime::strptime(TIME, text).ok()?;
@@ -120,7 +120,7 @@ fn read_time(text: &str) -> Option<Timestamp> {
     Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
 }
 
-/// One record. Times that are not known yet are absent, as they are in the real service.
+/// One record. Unknown times are absent, as in the real service.
 fn record(execution: &Execution) -> Value {
     let (start, end, failure) = match &execution.progress {
         Progress::Wait { .. } => (None, None, None),

@@ -1,5 +1,4 @@
-//! `GET …/config`, `…/versions` and `…/functions`: what there is to know of a function, in one version or in all, and of
-//! all functions.
+//! `GET …/config`, `…/versions` and `…/functions`: the metadata of one version, of all versions, or of all functions.
 
 use std::iter;
 
@@ -15,19 +14,19 @@ use crate::refusal::Refusal;
 use crate::service::page::Page;
 use crate::service::{Call, Work, done};
 
-/// Functions on a page, if the caller does not say and at most.
+/// Default and maximum number of functions on a page.
 const FUNCTIONS: usize = 400;
 
-/// Runs that may take longer than this are long ones: the limit of a synchronous run, in seconds.
+/// Timeouts above this make a function a long-running one: the limit of a synchronous run, in seconds.
 const LONG: u64 = 900;
 
-/// `GET …/config`: those of the version that is called.
+/// `GET …/config`: the metadata of the called version.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
     Ok(done(Answer::json(StatusCode::OK, &of(call, target, target.version()))))
 }
 
-/// `GET …/versions`: those of `latest` and of all that were published.
+/// `GET …/versions`: the metadata of `latest` and of all published versions.
 pub(super) fn versions<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
     let page = Page::read(call.request, "maxitems", usize::MAX, usize::MAX)?;
@@ -39,14 +38,14 @@ pub(super) fn versions<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 
-/// `GET …/functions`: those of all functions, in the version `latest`.
+/// `GET …/functions`: the metadata of all functions, in version `latest`.
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     call.project()?;
     let page = Page::read(call.request, "maxitems", FUNCTIONS, FUNCTIONS)?;
     let all = call.state.functions.targets();
     let shown = page.of(&all);
     let mut functions: Vec<Value> = shown.iter().map(|target| of(call, target, LATEST)).collect();
-    // The one field of `…/config` that no document names for the list.
+    // No document names this field of `…/config` for the list.
     functions.iter_mut().filter_map(Value::as_object_mut).for_each(|fields| {
         fields.remove("enable_dynamic_memory");
     });
@@ -54,8 +53,8 @@ pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 
-/// The metadata of one version. What no part of the emulator knows is empty; there is no code, so its digest is that of
-/// nothing.
+/// The metadata of one version. Fields that the emulator does not know are empty. There is no code, so its digest is
+/// that of an empty file.
 fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
     let functions = &call.state.functions;
     let Target { function, modified, .. } = target;
@@ -74,7 +73,7 @@ fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
         "timeout": timeout.as_secs(),
         "long_time": timeout.as_secs() > LONG,
         "memory_size": memory,
-        // A tenth of a core for the smallest size, and in proportion for the others.
+        // A tenth of a core for the smallest size, in proportion for the others.
         "cpu": memory * 100 / 128,
         "enable_dynamic_memory": function.dynamic_memory,
         "strategy_config": { "concurrency": concurrency, "concurrent_num": function.concurrent_num },

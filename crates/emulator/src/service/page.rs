@@ -1,11 +1,11 @@
-//! One page of a list: what the query asks for, and what the answer says of its neighbours.
+//! One page of a list: the query, and the markers in the answer.
 
 use serde_json::{Value, json};
 
 use crate::refusal::Refusal;
 use crate::request::Request;
 
-/// One page. A marker is the number of entries before it.
+/// One page. A marker is the number of entries before the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Page {
     marker: usize,
@@ -13,8 +13,8 @@ pub(super) struct Page {
 }
 
 impl Page {
-    /// Reads `marker`, and the limit under the name that the API gives it: `default` if it is absent or zero, `max` if
-    /// it is more than that.
+    /// Reads `marker` and the limit, whose name depends on the API. The limit is `default` if absent or zero, and at
+    /// most `max`.
     pub(super) fn read(request: &Request, limit: &str, default: usize, max: usize) -> Result<Self, Refusal> {
         let number = |name| match request.parameter(name) {
             Some(value) => value.parse().map_err(|_| Refusal::InvalidParameter),
@@ -28,18 +28,18 @@ impl Page {
         Ok(Self { marker, limit })
     }
 
-    /// The part of all entries that is on this page.
+    /// The entries on this page.
     pub(super) fn of<'t, T>(&self, all: &'t [T]) -> &'t [T] {
         let rest = all.get(self.marker..).unwrap_or_default();
         rest.get(..self.limit).unwrap_or(rest)
     }
 
-    /// The marker of the page after this one, if there is one.
+    /// The marker of the next page, if there is one.
     pub(super) fn next(&self, shown: usize) -> usize {
         self.marker.saturating_add(shown)
     }
 
-    /// `page_info`, in which the next marker is told on the last page too.
+    /// `page_info`, which has the next marker also on the last page.
     pub(super) fn info(&self, shown: usize) -> Value {
         json!({
             "next_marker": self.next(shown),

@@ -1,4 +1,4 @@
-//! `GET …/quotas`: how much there may be in a project, and how much there is.
+//! `GET …/quotas`: the limits of a project, and their use.
 
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, done};
 
-/// The quotas of the documented example; sizes of code are in MB.
+/// The quotas of the documented example; code sizes are in MB.
 const QUOTAS: [(&str, u64); 6] = [
     ("fgs_func_scale_down_timeout", 60),
     (RESERVED, 100),
@@ -23,10 +23,10 @@ const RESERVED: &str = "fgs_func_occurs";
 /// Functions.
 const FUNCTIONS: &str = "fgs_func_num";
 
-/// All code together.
+/// Total size of the code.
 const CODE_SIZE: &str = "fgs_func_code_size";
 
-/// All of them.
+/// All quotas.
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     call.project()?;
     let resource = |(kind, quota): (&str, u64)| {
@@ -40,7 +40,7 @@ pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     Ok(done(Answer::json(StatusCode::OK, &json!({ "quotas": { "resources": resources } }))))
 }
 
-/// What is counted of this kind.
+/// The used amount of a quota.
 fn used(call: &Call<'_>, kind: &str) -> u64 {
     match kind {
         RESERVED => {

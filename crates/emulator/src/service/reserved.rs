@@ -1,4 +1,4 @@
-//! `…/reservedinstances` and `…/reservedinstanceconfigs`: how many instances are kept ready, and by which rules.
+//! `…/reservedinstances` and `…/reservedinstanceconfigs`: numbers of reserved instances, and their rules.
 
 use functiongraph::urn::{FunctionUrn, Qualifier};
 use http::StatusCode;
@@ -11,16 +11,16 @@ use crate::reserved::Reservation;
 use crate::service::page::Page;
 use crate::service::{Call, Work, done};
 
-/// Numbers on a page, if the caller does not say and at most.
+/// Default and maximum number of entries on a page of numbers.
 const NUMBERS: usize = 400;
 
-/// Rules on a page if the caller does not say.
+/// Default number of entries on a page of rules.
 const RULES: usize = 100;
 
-/// Rules on a page at most.
+/// Maximum number of entries on a page of rules.
 const MAX_RULES: usize = 500;
 
-/// `PUT …/{function_urn}/reservedinstances`: replaces what is reserved as a whole.
+/// `PUT …/{function_urn}/reservedinstances`: replaces a reservation.
 pub(super) fn set<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let urn = call.target()?.urn.to_string();
     let reservation: Reservation = call.object()?;
@@ -54,7 +54,7 @@ pub(super) fn list_configs<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> 
     })
 }
 
-/// One page of all that is reserved, or of what is for the URN under `filter`.
+/// One page of all reservations, or of the one for the URN in `filter`.
 fn page<'a>(
     call: &'a Call<'_>,
     filter: &str,
@@ -75,7 +75,7 @@ fn page<'a>(
     Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 
-/// Whether a URN ends in a version or in an alias, and in which.
+/// The type and the name of a URN's qualifier: a version or an alias.
 fn qualifier(urn: &str) -> (&'static str, String) {
     match urn.parse::<FunctionUrn>().ok().as_ref().map(FunctionUrn::qualifier) {
         Some(Qualifier::Alias(alias)) => ("alias", alias.clone()),

@@ -1,4 +1,4 @@
-//! `…/enable-async-status-logs` and `…/async-status-log-detail`: where a project logs the states of its invocations.
+//! `…/enable-async-status-logs` and `…/async-status-log-detail`: the log stream for a project's invocation states.
 
 use http::StatusCode;
 use serde_json::json;
@@ -7,7 +7,7 @@ use crate::answer::Answer;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, done};
 
-/// `POST`: makes the place, which is where it is if it is there already.
+/// `POST`: creates the log stream; the same one if it exists already.
 pub(super) fn enable<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     call.project()?;
     Ok(Box::pin(async move {
@@ -16,7 +16,7 @@ pub(super) fn enable<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     }))
 }
 
-/// `GET`: the place, or nothing of it.
+/// `GET`: the log stream, or empty fields.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     call.project()?;
     let place = if call.state.settings.has_status_log() {

@@ -1,19 +1,19 @@
-//! The requests of the crate `functiongraph` beside those of the SDKs, as both come over the wire.
+//! Compares the requests of the crate `functiongraph` with those of the SDKs.
 //!
-//! An SDK makes a call of a recorder over TLS; then the crate's client makes the same call, with the SDK's own time. Of
-//! each pair of requests these are compared:
+//! An SDK makes a call to a recorder over TLS. Then the crate's client makes the same call, with the SDK's own time.
+//! The test compares each pair of requests:
 //!
-//! * The method, and the target. Python's target is equal byte for byte; Go leaves `:` and `!` in the path as they are,
-//!   and writes a `Z` behind the times in a query, where ours must be equal without that.
-//! * The body, byte for byte: it is the event. Only the bodies that the client makes itself (cancelling) are compared as
-//!   JSON, because Python writes a space behind each colon, and Go a line feed at the end.
-//! * The headers: the client sends what the SDK sends, with the same values, but for what says how the connection is to
-//!   be used and who speaks (`accept`, `accept-encoding`, `connection`, `user-agent`), and for `authorization`.
-//! * The signature, in two steps, because each sender signs another set of headers. First our signer, given the SDK's
-//!   request as it came and the names in its `SignedHeaders`, must say the very value of the SDK's `Authorization`. Then,
-//!   given the same request of the SDK and the names in *our* `SignedHeaders`, it must say ours: so that all the SDK would
-//!   have to do to send our `Authorization` is to sign fewer headers (or, in Go, more). Where bodies or queries differ as
-//!   said above, the second step takes ours.
+//! * The method and the target. Python's target is equal byte for byte. Go does not encode `:` and `!` in the path,
+//!   and writes a `Z` after the times in a query; without those the targets are equal.
+//! * The body, byte for byte: it is the event. Only the bodies that the client itself builds (cancelling) are
+//!   compared as JSON, because Python writes a space after each colon, and Go a line feed at the end.
+//! * The headers: the client sends the same headers and values as the SDK. Exceptions are those about the connection
+//!   and the sender (`accept`, `accept-encoding`, `connection`, `user-agent`), and `authorization`.
+//! * The signature, in two steps, because each sender signs other headers. First our signer gets the SDK's request
+//!   and the names in its `SignedHeaders`, and must return exactly the SDK's `Authorization`. Then our signer gets
+//!   the same request and the names in *our* `SignedHeaders`, and must return ours. So the SDK would send our
+//!   `Authorization` if it signed the same headers. Where bodies or queries differ as described above, the second
+//!   step uses ours.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,10 +33,10 @@ use crate::recorder::{Recorded, Recorder};
 
 const SECRET: &str = "SKEXAMPLEKEY000000000000000000000000TEST";
 
-/// Headers in which the two may differ.
+/// Headers that may differ.
 const OWN: [&str; 5] = ["accept", "accept-encoding", "authorization", "connection", "user-agent"];
 
-/// An SDK and the client, both of which speak to the same recorder with the same credential.
+/// An SDK and the client, which call the same recorder with the same credential.
 struct Pair {
     language: Language,
     recorder: Recorder,
@@ -67,7 +67,7 @@ impl Pair {
         Self { language, recorder, sdk, client, credential, _home: home }
     }
 
-    /// Makes a call with both. `ours` is given the body that the SDK has sent and the time at which it did.
+    /// Makes a call with both. `ours` gets the body and the time of the SDK's request.
     async fn call(
         &mut self,
         call: &str,
@@ -149,7 +149,7 @@ impl Twins {
         let common = |recorded: &Recorded| {
             let headers = recorded.headers.iter().filter(|(name, _)| !OWN.contains(&&**name)).cloned();
             let mut headers: BTreeMap<String, String> = headers.collect();
-            // Of a request without a body some say so, and some say nothing. The bodies are compared by themselves.
+            // Some senders state the length of an empty body, others do not. The test compares the bodies separately.
             headers.remove("content-length");
             headers
         };
@@ -166,7 +166,7 @@ impl Twins {
     }
 }
 
-/// What our signer says of a request with the body and the query of another, given the names of the signed headers.
+/// Our signature of a request with the body and the query of another, over the named headers.
 fn authorization(request: &Recorded, content: &Recorded, names_from: &str) -> String {
     let names = sign::parse_authorization(names_from).unwrap().signed_headers;
     let headers: Vec<(&str, &str)> =

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-/// Where the programs are.
+/// Folder of the programs.
 pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
 
 /// One of the SDKs.
@@ -29,13 +29,13 @@ pub struct Sdk {
     said: BufReader<ChildStdout>,
 }
 
-/// What the SDK made of an answer.
+/// The SDK's result for an answer.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(untagged)]
 pub enum Called {
-    /// The exception for an answer of the service, with the four parts that the SDK gives it.
+    /// The exception for an answer of the service, with the SDK's four fields.
     Refused { status: u16, code: Option<String>, message: String, request_id: Option<String> },
-    /// The status and the fields that are set, under their names on the wire.
+    /// The status and the fields that are set, with their names in the API.
     Done { status: u16, fields: Value },
 }
 
@@ -66,8 +66,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     format!("{:x}", Bytes::copy_from_slice(&Sha256::digest(bytes)))
 }
 
-/// A file that `make sdks` has put into the user's cache, in a folder named by what it was made from, as in
-/// `tools/sdks.sh`.
+/// A file that `make sdks` has put into the user's cache. `tools/sdks.sh` names its folder after its sources.
 pub fn installed(language: Language, file: &str) -> PathBuf {
     let (sdk, made_from) = match language {
         Language::Python => ("python", &["requirements.txt"][..]),
@@ -83,8 +82,8 @@ pub fn installed(language: Language, file: &str) -> PathBuf {
 }
 
 impl Sdk {
-    /// Starts a program with nothing in its environment but these variables and a home of its own: the SDKs write
-    /// there, and read settings from it and from the environment.
+    /// Starts a program with only these environment variables and a home of its own, because the SDKs write there and
+    /// read settings from both.
     pub fn start(language: Language, home: &Path, environment: &[(&str, &str)]) -> Self {
         let mut child = language
             .command()
@@ -99,7 +98,7 @@ impl Sdk {
         Self { language, asked: child.stdin.take(), said, child }
     }
 
-    /// Makes a call. Parameters have the names that they have on the wire; that of the body is `body`.
+    /// Makes a call. Parameters have their names in the API; the parameter `body` is the body.
     pub fn call(&mut self, call: &str, parameters: &Value) -> Called {
         let question = json!({"call": call, "parameters": parameters});
         let asked = self.asked.as_mut().unwrap();
@@ -110,7 +109,7 @@ impl Sdk {
         read.unwrap_or_else(|error| panic!("{}, {call}: {error}: {line:?}", self.language))
     }
 
-    /// Makes a call that succeeds with this status, and gives its fields.
+    /// Makes a call that succeeds with this status, and returns its fields.
     #[track_caller]
     pub fn done(&mut self, status: u16, call: &str, parameters: &Value) -> Value {
         match self.call(call, parameters) {

@@ -1,7 +1,7 @@
-//! Where the SDKs get their credentials from by themselves, and that the emulator has such places.
+//! The SDKs' own sources of credentials, with the emulator as their server.
 //!
-//! The SDK for Go knows only the environment among them (and the metadata of a machine at their fixed address); that for
-//! Python all. Its requests for the metadata are led to the emulator by a proxy variable.
+//! The SDK for Go supports only the environment (and the metadata of a machine at their fixed address); the SDK for
+//! Python supports all. A proxy variable sends its requests for the metadata to the emulator.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use crate::place::{PROJECT, Place, hello};
 
 const AGENCY: &str = "iam::emulator:agency:invoker";
 
-/// Believes everything that the provider `kubernetes` says, and lives on keys of this duration.
+/// Accepts every token of the provider `kubernetes`, and issues keys with this lifetime.
 fn federated(config: &mut Config, keys_lifetime: Duration) {
     config.identity.identity_providers = vec![IdentityProvider {
         issuer: Some("https://kubernetes".into()),
@@ -28,7 +28,7 @@ fn federated(config: &mut Config, keys_lifetime: Duration) {
     config.identity.keys_lifetime = keys_lifetime;
 }
 
-/// An id token of this issuer, good until the year 2100.
+/// An id token of this issuer, valid until the year 2100.
 fn id_token(issuer: &str) -> String {
     let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
     let claims = json!({"iss": issuer, "sub": "someone", "aud": "functiongraph", "exp": 4_102_444_800_i64});
@@ -39,7 +39,7 @@ fn submit(sdk: &mut Sdk) {
     sdk.done(202, "AsyncInvokeFunction", &hello(json!({"body": {}})));
 }
 
-/// How often each identity API was called.
+/// Number of calls to each identity API.
 fn logins(place: &Place) -> BTreeMap<IdentityApi, u64> {
     let calls = place.emulator.requests().calls.into_iter();
     calls
@@ -47,7 +47,7 @@ fn logins(place: &Place) -> BTreeMap<IdentityApi, u64> {
         .collect()
 }
 
-/// An SDK that has its id token from a file, and exchanges it at IAM.
+/// An SDK that reads its id token from a file and exchanges it at IAM.
 fn by_file(place: &Place, file: &str) -> Sdk {
     let iam = place.emulator.url();
     place.other(&[

@@ -1,4 +1,4 @@
-//! Submitting and invoking.
+//! Asynchronous and synchronous invocations.
 
 use functiongraph_emulator::{Api, Failure};
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::place::{Place, hello, urn};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_accepted_byte_for_byte_as_the_sdk_wrote_it() {
-    // Python puts a space behind every colon; Go ends the body with a line feed, and signs it.
+    // Python writes a space after every colon. Go ends the body with a line feed, and signs it.
     for (language, body) in [(Language::Python, "{\"k\": \"v\"}"), (Language::Go, "{\"k\":\"v\"}\n")] {
         let mut place = Place::new(language, |_| {}).await;
         let id = place.submit();

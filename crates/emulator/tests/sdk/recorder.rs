@@ -1,4 +1,4 @@
-//! A server that keeps every request as it came over the wire, and answers each with a success that says nothing.
+//! A server that records every request, and answers each with an empty success.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -14,20 +14,20 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\
                         Connection: close\r\n\r\n{}";
 
-/// A running server; it lives as long as the test.
+/// A running server; it stops with the test.
 pub struct Recorder {
     pub url: String,
     pub ca_pem: String,
     requests: Receiver<Recorded>,
 }
 
-/// A request as it came over the wire.
+/// A request as received.
 #[derive(Debug)]
 pub struct Recorded {
     pub method: String,
     pub path: String,
     pub query: String,
-    /// Names in lower case, in the order of the wire.
+    /// Names in lower case, in their order.
     pub headers: Vec<(String, String)>,
     pub body: Vec<u8>,
 }
@@ -35,7 +35,7 @@ pub struct Recorded {
 impl Recorder {
     pub fn start() -> Self {
         let mut params = CertificateParams::default();
-        // Another name than the server's, or OpenSSL takes that for its own authority.
+        // Not the server's name, or OpenSSL takes the certificate for its own authority.
         params.distinguished_name.push(DnType::CommonName, "authority of the recorder");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
@@ -68,7 +68,7 @@ impl Recorder {
         Self { url, ca_pem: authority.pem(), requests }
     }
 
-    /// The request that came next, and has been answered.
+    /// The next request that was received and answered.
     pub fn next(&self) -> Recorded {
         self.requests.recv().unwrap()
     }

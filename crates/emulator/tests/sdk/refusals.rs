@@ -1,4 +1,4 @@
-//! What is refused, as the exceptions of the SDKs tell it.
+//! Refusals, as the exceptions of the SDKs show them.
 
 use std::num::NonZeroU32;
 
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::driver::{Called, Language, Sdk};
 use crate::place::{Place, hello, only_hello, urn};
 
-/// Makes a call that the service refuses with these three parts and with a request id.
+/// Makes a call that the service refuses with these three fields and with a request id.
 #[track_caller]
 fn refused(sdk: &mut Sdk, call: &str, parameters: &Value, expected: (u16, &str, &str)) {
     let called = sdk.call(call, parameters);
@@ -20,7 +20,7 @@ fn refused(sdk: &mut Sdk, call: &str, parameters: &Value, expected: (u16, &str, 
     assert_eq!(id.len(), 32, "{}, {call}: {id}", sdk.language);
 }
 
-/// An event of this many bytes or a few more.
+/// An event of about this size.
 fn large(bytes: usize) -> Value {
     hello(json!({"body": {"k": "x".repeat(bytes)}}))
 }
@@ -97,13 +97,13 @@ async fn every_kind_of_429_is_told_apart_by_code_and_message() {
             "The throttling threshold has been reached: policy user over ratelimit,limit:1,time:1 second";
         assert_eq!(throttled, (429, "APIG.0308".to_owned(), message.to_owned()), "{language}");
         let (status, code, _) = until_refused(&mut place.sdk, "ListAsyncInvocations", &only_hello());
-        // The SDK for Python takes a throttled GET for a failure of its own to try again, and never reads the answer.
+        // The SDK for Python retries a throttled GET as a failure of its own, and never reads the answer.
         let expected = if language == Language::Python { "429" } else { "APIG.0308" };
         assert_eq!((status, &*code), (429, expected), "{language}");
     }
 }
 
-/// Makes a call until the rate limit is reached: on a slow machine the second may be over too soon.
+/// Makes calls until the rate limit is reached, because on a slow machine the second call may be too late.
 fn until_refused(sdk: &mut Sdk, call: &str, parameters: &Value) -> (u16, String, String) {
     loop {
         if let Called::Refused { status, code, message, .. } = sdk.call(call, parameters) {

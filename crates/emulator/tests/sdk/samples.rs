@@ -1,11 +1,13 @@
-//! The sample programs of the API reference (support.huaweicloud.com, `functiongraph_06_0126`, March 2024), word for word.
+//! The sample programs of the API reference (support.huaweicloud.com, `functiongraph_06_0126`, March 2024),
+//! unchanged.
 //!
-//! `python/sample.py` and `go/sample/sample.go.txt` are as published. They are changed by text before they run:
+//! `python/sample.py` and `go/sample/sample.go.txt` are as published. The test changes their text before it runs
+//! them:
 //!
-//! * The placeholder of the region becomes the name of a region.
-//! * In Go `os` is imported; that is missing, and the sample does not compile.
-//! * A function is named in the second half of each test, because no sample says which one it means. In Go the name
-//!   comes from the environment, and without it the sample sends what it would send as published.
+//! * The name of a region replaces the placeholder.
+//! * The Go sample lacks an import of `os` and does not compile without it.
+//! * The second half of each test names a function, because no sample does. In Go the name comes from the
+//!   environment; without it the request is the published one.
 
 use std::fs;
 use std::path::Path;
@@ -31,8 +33,8 @@ fn urn() -> String {
     format!("urn:fss:{REGION}:{PROJECT}:function:default:hello")
 }
 
-/// Runs a sample with what its comments ask for in the environment, and endpoints and authority of the emulator in the
-/// variables that the SDKs have for that. Gives the lines that it prints.
+/// Runs a sample with the environment that its comments require, and with the SDK's variables for the emulator's
+/// endpoints and authority. Returns the printed lines.
 fn run(mut command: Command, function: &str, emulator: &Emulator, home: &Path) -> Vec<String> {
     let ca = home.join("ca.crt");
     fs::write(&ca, emulator.ca_pem()).unwrap();
@@ -84,7 +86,7 @@ async fn the_python_sample_is_refused_as_published_and_accepted_with_a_function(
         serde_json::from_str::<Value>(&lines[0]).unwrap(),
         json!({"request_id": ledger[0].request_id})
     );
-    // Text in a text, as the sample has it: the event is not what its author meant.
+    // A text inside a text, as in the sample: the event is not what its author meant.
     assert_eq!(ledger[0].body_sha256, sha256(br#"{"body": "{\"k\":\"v\"}"}"#));
 }
 

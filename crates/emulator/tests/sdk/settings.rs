@@ -1,12 +1,12 @@
-//! Settings, metadata, reserved instances and what belongs to the project.
+//! Settings, metadata, reserved instances and the calls of a project.
 
 use serde_json::{Value, json};
 
 use crate::driver::{Called, Language};
 use crate::place::{Place, hello, only_hello, urn};
 
-/// Makes a call that reads, and asserts that each field of the emulator's answer reaches the user of the SDK, under its
-/// name and with its value: a name that the SDK does not know would be missing.
+/// Makes a `GET` call, and asserts that the SDK returns each field of the emulator's answer with its name and value.
+/// A field with a name that the SDK does not know would be missing.
 async fn reads_all(place: &mut Place, call: &str, parameters: &Value, path: &str) -> Value {
     let fields = place.sdk.done(200, call, parameters);
     let mut raw = place.raw(path).await;

@@ -1,4 +1,4 @@
-//! The admin API, as curl would use it.
+//! The admin API as used with curl.
 
 use functiongraph_emulator::Config;
 use serde_json::{Value, json};

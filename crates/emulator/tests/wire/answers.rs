@@ -1,4 +1,4 @@
-//! Acceptance and each refusal, word for word.
+//! Every acceptance and every refusal, with its exact text.
 
 use functiongraph_emulator::{AuthMode, Config};
 use serde_json::json;
@@ -108,7 +108,7 @@ async fn the_gateway_takes_requests_of_at_most_12_mib() {
     let large = place.submit("hello", &"x".repeat(12 * 1024 * 1024)).await;
     assert_eq!(large.error().1, "FSS.0413", "small enough for the gateway, too large for the service");
     let response = place.submission("hello", &"x".repeat(12 * 1024 * 1024 + 1)).send().await;
-    // The answer comes before the request is at its end: a client may take that for a broken connection.
+    // The answer arrives before the request is complete. A client may report that as a broken connection.
     if let Ok(response) = response {
         assert_eq!(Seen::read(response).await.error().1, "APIG.0201");
     }

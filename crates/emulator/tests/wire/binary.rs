@@ -1,4 +1,4 @@
-//! The command line: what it prints is enough to make the first call.
+//! The command line: its output is enough for the first call.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -12,7 +12,7 @@ use crate::support::{Seen, client};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_functiongraph-emulator");
 
-/// A running emulator that does not outlive its test.
+/// A running emulator that is killed with its test.
 struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -23,7 +23,7 @@ impl Running {
         Self::logging_to(args, Stdio::null())
     }
 
-    /// On free ports, whatever the configuration says.
+    /// Uses free ports in place of the configured ones.
     fn logging_to(args: &[&str], log: Stdio) -> Self {
         let mut command = Command::new(BINARY);
         for address in ["LISTEN", "ADMIN_LISTEN", "LOCAL_LISTEN"] {
@@ -34,7 +34,7 @@ impl Running {
         Self { child, stdout }
     }
 
-    /// The word behind `label` in what it prints.
+    /// The text after `label` in the output.
     fn printed(&mut self, label: &str) -> String {
         for line in self.stdout.by_ref().lines() {
             let line = line.unwrap();

@@ -1,4 +1,4 @@
-//! Ending an asynchronous invocation, and who else ends with it.
+//! Cancelling an asynchronous invocation, and the others that end with it.
 
 use std::num::NonZeroU32;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! What becomes of events: places on instances, repetitions, and records that come late and go.
+//! Executions of events: instances, retries, and records that appear late and vanish.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -48,7 +48,7 @@ async fn events_wait_for_a_place_on_an_instance() {
     let sync = Seen::of(place.post("hello", "invocations", "{}")).await;
     sync.assert_error(429, "FSS.0429", "Too many requests.");
     assert_eq!(place.emulator.ledger().len(), 3, "what finds no place is not accepted");
-    // More instances: whoever waits is let in.
+    // More instances: queued events start.
     place.emulator.add_function(Function { concurrency: 2, ..Function::named("hello") }).unwrap();
     assert_eq!(statuses(&place).await, ["RUNNING", "RUNNING", "RUNNING"]);
 }

@@ -1,4 +1,4 @@
-//! Each fault: what the client sees, and whether the event was accepted.
+//! Each fault: the client's result, and whether the event was accepted.
 
 use functiongraph::{Credential, SendError};
 use functiongraph_emulator::{Action, Config, ErrorAnswer, Fault, OddBody, When};
@@ -16,7 +16,7 @@ impl Place {
         place
     }
 
-    /// After a fault that hit once: the connection pool is sound and the next submission is accepted.
+    /// After a single fault: the connection pool is intact and the next submission is accepted.
     async fn recovers(&self, accepted_so_far: usize) {
         assert_eq!(self.emulator.ledger().len(), accepted_so_far);
         assert_eq!(self.submit("hello", "{}").await.status, 202);
@@ -106,7 +106,7 @@ async fn a_delay_holds_back_the_answer_of_an_event_that_is_accepted_at_once() {
     let place = Place::failing(Action::Delay { ms: 3_600_000 }).await;
     let request = place.submission("hello", "{}").send();
     tokio::pin!(request);
-    // Not answered before it is in the ledger, nor then.
+    // No answer arrives before or after the entry in the ledger.
     while place.emulator.ledger().is_empty() {
         assert!(timeout(Duration::from_millis(5), &mut request).await.is_err());
     }

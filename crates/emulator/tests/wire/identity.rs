@@ -1,4 +1,4 @@
-//! Ways to a credential, and how good it is then.
+//! Logins, and the validity of their credentials.
 
 mod client;
 mod id_token;
@@ -64,7 +64,7 @@ pub fn time(value: &Value) -> Timestamp {
     value.as_str().unwrap().parse().unwrap()
 }
 
-/// Whether this is an error of IAM as Keystone writes it.
+/// Whether this is an error of IAM in Keystone's format.
 #[track_caller]
 pub fn assert_keystone(seen: &Seen, status: u16, title: &str, message: &str) {
     let error = json!({"code": status, "message": message, "title": title});

@@ -1,4 +1,4 @@
-//! The ledger is exact, also when many submit at once and answers are lost.
+//! The ledger is exact, also with many concurrent submissions and lost answers.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

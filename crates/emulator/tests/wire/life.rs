@@ -1,4 +1,4 @@
-//! Starting, stopping, and living beside others.
+//! Starting, stopping, and several emulators in one process.
 
 use std::error::Error;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The listing of what was submitted, over the wire and signed.
+//! The list of submissions, over the wire and signed.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use functiongraph_emulator::{Config, Failure, Function};
 
 use crate::support::{PROJECT, Place, Seen, TOKEN, config, now};
 
-/// What a case does to the function, given an hour.
+/// Change of a function before its execution, which takes an hour.
 type Change = fn(&mut Function, Duration);
 
 async fn place(change: impl FnOnce(&mut Function)) -> Place {

@@ -1,4 +1,4 @@
-//! The emulator over real TLS: every documented answer, every fault, and what the ledger says about it.
+//! The emulator over real TLS: every documented answer, every fault, and the ledger.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a helper of a test that cannot go on has failed it")]
 
 mod admin;

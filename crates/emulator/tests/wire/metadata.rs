@@ -1,4 +1,4 @@
-//! What the API tells of a function: its metadata, its versions and its aliases.
+//! The metadata, versions and aliases of a function in the API.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -40,11 +40,11 @@ async fn the_metadata_of_a_function_are_those_that_are_declared() {
     ] {
         assert_eq!(body[key], value, "{key}");
     }
-    // Beside these the definitions require:
+    // The API's definitions also require these fields:
     for key in ["code_size", "code_type", "digest", "domain_id", "handler", "image_name", "last_modified"] {
         assert!(!body[key].is_null(), "{key}");
     }
-    // An alias is told as the version that it stands for.
+    // The metadata of an alias are those of its version.
     for qualifier in ["v1", "!prod"] {
         let body = place.get(&urn(qualifier), "config").await.json();
         assert_eq!((&body["func_urn"], &body["version"]), (&json!(urn("v1")), &json!("v1")));

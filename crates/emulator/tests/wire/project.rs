@@ -1,11 +1,11 @@
-//! What is about the whole project: its quotas, and where it logs the states of invocations.
+//! The quotas and the status log of a project.
 
 use functiongraph_emulator::{Action, Api, When};
 use serde_json::json;
 
 use crate::support::{PROJECT, Place, Seen, TOKEN, fault};
 
-/// The calls that name no function.
+/// The calls without a function.
 const CALLS: [(&str, &str, Api); 6] = [
     ("GET", "functions", Api::ListFunctions),
     ("GET", "quotas", Api::ListQuotas),
@@ -83,7 +83,7 @@ async fn what_is_about_the_project_needs_a_credential_and_the_right_project() {
 #[tokio::test]
 async fn what_is_about_the_project_can_fail_too() {
     let place = Place::new().await;
-    // A fault of one function is none of the project's.
+    // A fault of one function does not hit calls of the project.
     place.emulator.add_fault(fault(When::Forever, Action::DropBefore).of(Api::ListQuotas).on("hello"));
     assert_eq!(place.get_project("quotas").await.status, 200);
     for (method, path, api) in CALLS {

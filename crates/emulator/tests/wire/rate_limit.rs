@@ -1,4 +1,4 @@
-//! The gateway's rate limit and the forms of `Retry-After`.
+//! The gateway's rate limit and the formats of `Retry-After`.
 
 use std::num::NonZeroU32;
 
@@ -6,7 +6,7 @@ use functiongraph_emulator::{RateLimit, RetryAfter};
 
 use crate::support::Place;
 
-/// So slow that no test lives to see the second request pass.
+/// So slow that the second request never passes during a test.
 fn one_at_most(retry_after: Option<RetryAfter>) -> RateLimit {
     RateLimit { requests_per_second: NonZeroU32::MIN, burst: None, retry_after }
 }

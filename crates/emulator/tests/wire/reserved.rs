@@ -1,4 +1,4 @@
-//! Reserved instances: asked for per version or alias, and listed with and without their rules.
+//! Reserved instances: requested per version or alias, and listed with and without their rules.
 
 use serde_json::{Value, json};
 
@@ -61,7 +61,7 @@ async fn what_is_reserved_is_answered_and_listed() {
             "page_info": {"next_marker": 2, "previous_marker": 0, "current_count": 2},
         })
     );
-    // Nothing is left of it.
+    // The reservation is removed.
     place.reserve("hello", &json!({"count": 0})).await;
     place.reserve(&urn("!prod"), &json!({"count": 0, "tactics_config": {}})).await;
     assert_eq!(place.get_project("functions/reservedinstances").await.json()["count"], 0);

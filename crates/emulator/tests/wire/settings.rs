@@ -1,4 +1,4 @@
-//! The settings of asynchronous invocations: made, read, listed, removed, and what they change.
+//! The settings of asynchronous invocations: created, read, listed, removed, and their effect.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ async fn settings_are_made_read_and_removed() {
     let time = body["created_time"].as_str().unwrap();
     assert!(time.len() == 25 && time.ends_with("+00:00"), "{time}");
     assert_eq!(place.get("hello", API).await.json(), body);
-    // The version is another, and has none.
+    // This is another version, which has no settings.
     assert_eq!(place.get(&urn("v1"), API).await.status, 404);
     let gone = place.unset("hello").await;
     assert_eq!((gone.status, &*gone.text, gone.header("content-type")), (204, "", None));
@@ -106,7 +106,7 @@ async fn the_settings_of_all_versions_are_listed_in_pages() {
     for qualifier in ["latest", "v1", "!prod"] {
         place.set(&urn(qualifier), &json!({})).await;
     }
-    // Another function's are not among them.
+    // Settings of another function are not listed.
     place.set("off", &json!({})).await;
     let urns = |seen: &Seen| -> Vec<String> {
         let configs = seen.json()["async_invoke_configs"].clone();
@@ -156,7 +156,7 @@ async fn records_may_need_the_log_that_was_on_when_they_were_accepted() {
             let expected: Vec<&Value> = ids.iter().filter(|id| !needs_status_log || *id == &ids[1]).collect();
             assert_eq!(listed, expected, "{api}");
         }
-        // What is not listed can still be ended.
+        // An invocation that is not listed can still be cancelled.
         let cancel = place.post("hello", "cancel", &json!({"request_id": ids[0]}).to_string());
         assert_eq!(Seen::of(cancel).await.status, 200);
     };
@@ -174,7 +174,7 @@ async fn the_calls_of_one_path_are_told_apart_by_their_method() {
     assert_eq!(place.get("hello", API).await.status, 404, "nothing was set");
     assert_eq!(place.set("off", &json!({})).await.status, 200);
     place.emulator.clear_faults();
-    // Carried out, though the caller does not hear of it.
+    // The call was carried out, although the caller gets no answer.
     place.emulator.add_fault(fault(When::Next(1), Action::DropAfter).of(Api::DeleteAsyncConfig));
     place.set("hello", &json!({})).await;
     place.http.delete(place.url("hello", API)).header("X-Auth-Token", TOKEN).send().await.unwrap_err();

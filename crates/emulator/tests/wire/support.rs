@@ -21,7 +21,7 @@ pub struct Place {
     pub http: reqwest::Client,
 }
 
-/// An answer that was read to its end.
+/// A completely received answer.
 #[derive(Debug)]
 pub struct Seen {
     pub status: u16,
@@ -58,7 +58,7 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
-/// A client that trusts one authority only.
+/// A client that trusts only one authority.
 pub fn client(ca_pem: &str, change: impl FnOnce(ClientBuilder) -> ClientBuilder) -> reqwest::Client {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).unwrap()).unwrap();
@@ -96,12 +96,12 @@ impl Place {
         format!("{}/v2/{PROJECT}/fgs/{api}", self.emulator.url())
     }
 
-    /// A submission with the good token.
+    /// A submission with a valid token.
     pub fn submission(&self, function: &str, event: &str) -> RequestBuilder {
         self.post(function, "invocations-async", event)
     }
 
-    /// A call of any API that takes an event, with the good token.
+    /// A call of an API that accepts an event, with a valid token.
     pub fn post(&self, function: &str, api: &str, event: &str) -> RequestBuilder {
         self.http.post(self.url(function, api)).header("X-Auth-Token", TOKEN).body(event.to_owned())
     }
@@ -112,17 +112,17 @@ impl Place {
         self.http.post(url).header("X-Auth-Token", TOKEN).body(event.to_owned())
     }
 
-    /// Reads something of the project with the good token.
+    /// A `GET` of the project with a valid token.
     pub async fn get_project(&self, api: &str) -> Seen {
         Seen::of(self.http.get(self.project_url(api)).header("X-Auth-Token", TOKEN)).await
     }
 
-    /// Reads something of a function with the good token.
+    /// A `GET` of a function with a valid token.
     pub async fn get(&self, function: &str, api: &str) -> Seen {
         Seen::of(self.http.get(self.url(function, api)).header("X-Auth-Token", TOKEN)).await
     }
 
-    /// Submits an event with the good token.
+    /// Submits an event with a valid token.
     pub async fn submit(&self, function: &str, event: &str) -> Seen {
         Seen::of(self.submission(function, event)).await
     }

@@ -1,4 +1,4 @@
-//! Synchronous invocations: what comes back, in which form, and when nothing does.
+//! Synchronous invocations: their results, formats, and failures.
 
 use std::time::Duration;
 

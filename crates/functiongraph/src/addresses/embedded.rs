@@ -46,7 +46,8 @@ pub(super) fn ipv4_in(address: Ipv6Addr) -> impl Iterator<Item = Ipv4Addr> {
     let plain = PLAIN.into_iter().filter(move |(net, _)| net.contains(&address)).map(move |(_, at)| from(at));
     let client = TEREDO.contains(&address).then(|| Ipv4Addr::from_bits(!from(12).to_bits()));
     let isatap = ISATAP.iter().any(|middle| bytes[8..12] == *middle).then(|| from(12));
-    let rest_is_zero = move |positions: [usize; 4]| bytes[8] == 0 && bytes[positions[3] + 1..].iter().all(|b| *b == 0);
+    let rest_is_zero =
+        move |positions: [usize; 4]| bytes[8] == 0 && bytes[positions[3] + 1..].iter().all(|b| *b == 0);
     let local = LOCAL_NAT64_BYTES
         .into_iter()
         .filter(move |positions| LOCAL_NAT64.contains(&address) && rest_is_zero(*positions))

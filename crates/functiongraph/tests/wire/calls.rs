@@ -175,7 +175,8 @@ async fn records_are_asked_for_as_the_official_sdk_does() {
             "count":7,"next_marker":"10"}}"#
     );
     let (server, client) = serving("200 OK", &body).await;
-    let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
+    let listed =
+        client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
     let Listed::Page(page) = listed else { panic!("{listed:?}") };
     assert_eq!(page.next_marker.as_deref(), Some("10"));
     assert_eq!(page.records[0].error_code.as_deref(), Some("4208"));
@@ -192,7 +193,8 @@ async fn records_are_asked_for_as_the_official_sdk_does() {
 #[tokio::test]
 async fn a_refused_listing_is_an_answer() {
     let (_, client) = serving("403 No", r#"{"error_code":"FSS.0403","error_msg":"invalid token"}"#).await;
-    let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
+    let listed =
+        client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
     let Listed::Answer(answer) = listed else { panic!("{listed:?}") };
     assert_eq!(answer.verdict_of_call(token().kind()), Verdict::Unauthenticated);
     assert!(!answer.is_success());
@@ -208,7 +210,8 @@ async fn a_page_that_is_too_long_or_cut_is_no_page() {
         [(answer("200 OK", &page(few)), Some(few)), (answer("200 OK", &page(few + 9)), None), (half, None)]
     {
         let (_, client) = stage(script(bytes, End::Close)).await;
-        let listed = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
+        let listed =
+            client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap();
         match listed {
             Listed::Page(page) => assert_eq!(Some(page.records.len()), records),
             Listed::Answer(answer) => assert!(records.is_none() && answer.is_success(), "{answer:?}"),
@@ -219,7 +222,8 @@ async fn a_page_that_is_too_long_or_cut_is_no_page() {
 #[tokio::test]
 async fn a_listing_that_gets_no_answer_is_an_error_like_any_other() {
     let (server, client) = stage(script("", End::Reset)).await;
-    let error = client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap_err();
+    let error =
+        client.list_async_invocations(&urn(), &query(), &token(), now(), LONG_TIMEOUT).await.unwrap_err();
     assert!(matches!(error, SendError::Interrupted(_)), "{error:?}");
     assert_eq!(server.requests().len(), 1);
 }
@@ -234,7 +238,8 @@ async fn a_cancellation_is_granted_or_refused() {
         ("400 No", r#"{"error_code":"FSS.0400","error_msg":"Invalid RequestId"}"#, false),
     ] {
         let (server, client) = serving(head, body).await;
-        let answer = client.cancel(&urn(), ID, CancelType::Force, &token(), now(), LONG_TIMEOUT).await.unwrap();
+        let answer =
+            client.cancel(&urn(), ID, CancelType::Force, &token(), now(), LONG_TIMEOUT).await.unwrap();
         assert_eq!(answer.is_success(), granted, "{answer:?}");
         let request = only(&server);
         assert_eq!(line(&request), call("POST", &format!("/v2/{P}/fgs"), "cancel"));
@@ -340,7 +345,8 @@ async fn every_call_signs_what_it_sends() {
     client.list_async_invocations(&urn(), &query(), &key, now(), LONG_TIMEOUT).await.unwrap();
     client.cancel(&urn(), ID, CancelType::Recursive, &key, now(), LONG_TIMEOUT).await.unwrap();
     client.async_invoke_config(&urn(), &key, now(), LONG_TIMEOUT).await.unwrap();
-    let config: Fetched<FunctionConfig> = client.function_config(&urn(), &key, now(), LONG_TIMEOUT).await.unwrap();
+    let config: Fetched<FunctionConfig> =
+        client.function_config(&urn(), &key, now(), LONG_TIMEOUT).await.unwrap();
     assert!(matches!(config, Fetched::Answer(_)), "a 202 is no answer to that");
     client.check_credential(P, Protocol::V2, &key, now(), LONG_TIMEOUT).await.unwrap();
     let requests = server.requests();

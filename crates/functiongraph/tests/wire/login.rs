@@ -97,7 +97,8 @@ async fn a_password_becomes_a_token_of_the_project() {
 #[tokio::test]
 async fn an_id_token_becomes_a_token_of_the_project() {
     let (server, iam) = iam(&[token_answer()]).await;
-    let login = iam.token_for_id_token("my-idp", &ID_TOKEN.into(), Project::Id("p1"), LONG_TIMEOUT).await.unwrap();
+    let login =
+        iam.token_for_id_token("my-idp", &ID_TOKEN.into(), Project::Id("p1"), LONG_TIMEOUT).await.unwrap();
     assert_eq!(login.credential.kind(), CredentialKind::Token);
     let [request] = server.requests().try_into().ok().expect("one request");
     assert_eq!(line(&request), "POST /v3.0/OS-AUTH/id-token/tokens HTTP/1.1");

@@ -1,4 +1,4 @@
-//! Queues, instances, repetitions and cancellations, second by second.
+//! Queues, instances, retries and cancellations, second by second.
 
 use jiff::SignedDuration;
 
@@ -15,7 +15,7 @@ fn pool(instances: Option<u64>, events_each: u32) -> Pool {
     Pool::new(at(0), Limits { instances, events_each }, None)
 }
 
-/// An event that waits one second and runs ten.
+/// An event that is queued for one second and runs for ten.
 fn event(id: &str, accepted: i64) -> Event {
     let mut function = Function::named("f");
     function.queue_latency = Duration::from_secs(1);
@@ -58,7 +58,7 @@ fn an_event_waits_runs_and_ends_as_declared() {
 }
 
 #[test]
-fn a_failure_of_the_users_code_is_not_repeated() {
+fn a_failure_of_the_users_code_is_not_retried() {
     let mut pool = pool(None, 1);
     let failure = Failure::new(4002, "raised");
     pool.queue(Event { failure: Some(failure.clone()), retries: 3, ..event("a", 0) });
@@ -76,7 +76,7 @@ fn without_a_limit_everything_runs_at_once() {
 }
 
 #[test]
-fn events_wait_for_a_place_and_take_it_in_their_order() {
+fn events_wait_for_an_instance_and_run_in_their_order() {
     let mut pool = pool(Some(1), 2);
     for id in ["a", "b", "c", "d", "e"] {
         pool.queue(event(id, 0));
@@ -89,7 +89,7 @@ fn events_wait_for_a_place_and_take_it_in_their_order() {
 }
 
 #[test]
-fn what_is_wound_up_at_once_is_as_if_it_were_step_by_step() {
+fn one_long_advance_equals_many_short_ones() {
     let run = |steps: &[i64]| {
         let mut pool = pool(Some(2), 2);
         for id in ["a", "b", "c", "d", "e", "f", "g"] {
@@ -115,7 +115,7 @@ fn an_event_that_waits_too_long_is_discarded() {
 }
 
 #[test]
-fn an_error_of_the_service_is_repeated_as_often_as_is_set() {
+fn an_error_of_the_service_is_retried_as_often_as_configured() {
     for (times, retries, end, good) in
         [(None, 0, 11, false), (None, 2, 33, false), (Some(1), 2, 22, true), (Some(3), 3, 44, true)]
     {
@@ -128,7 +128,7 @@ fn an_error_of_the_service_is_repeated_as_often_as_is_set() {
 }
 
 #[test]
-fn between_two_runs_an_event_waits_and_may_become_too_old() {
+fn between_two_runs_an_event_is_queued_and_may_become_too_old() {
     let mut pool = pool(Some(1), 1);
     pool.queue(Event { deadline: at(15), ..failing("a", None, 3) });
     pool.queue(event("b", 0));
@@ -138,7 +138,7 @@ fn between_two_runs_an_event_waits_and_may_become_too_old() {
 }
 
 #[test]
-fn what_waits_is_ended_alone() {
+fn a_queued_event_is_cancelled_alone() {
     let mut pool = pool(Some(1), 1);
     pool.queue(event("a", 0));
     pool.queue(event("b", 0));
@@ -150,7 +150,7 @@ fn what_waits_is_ended_alone() {
 }
 
 #[test]
-fn force_ends_all_that_run_on_the_same_instance_and_others_take_their_places() {
+fn force_ends_all_events_of_the_instance_and_queued_ones_start() {
     let mut pool = pool(Some(2), 2);
     for id in ["a", "b", "c", "d", "e"] {
         pool.queue(event(id, 0));
@@ -158,11 +158,11 @@ fn force_ends_all_that_run_on_the_same_instance_and_others_take_their_places() {
     pool.advance(at(2));
     cancel(&mut pool, "a", true);
     assert_eq!(statuses(&mut pool, 2), ["FAIL", "FAIL", "RUNNING", "RUNNING", "RUNNING"]);
-    assert_eq!(ended(&pool, 1).2, ended(&pool, 0).2, "a neighbour ends like the one that was meant");
+    assert_eq!(ended(&pool, 1).2, ended(&pool, 0).2, "all events of the instance end like the cancelled one");
 }
 
 #[test]
-fn without_force_the_neighbours_go_on() {
+fn without_force_the_others_continue() {
     let mut pool = pool(Some(1), 3);
     for id in ["a", "b", "c"] {
         pool.queue(event(id, 0));
@@ -173,7 +173,7 @@ fn without_force_the_neighbours_go_on() {
 }
 
 #[test]
-fn what_has_ended_cannot_be_ended() {
+fn an_ended_event_cannot_be_cancelled() {
     let mut pool = pool(None, 1);
     pool.queue(event("a", 0));
     assert!(pool.alive(URN, "a").is_some());
@@ -183,49 +183,49 @@ fn what_has_ended_cannot_be_ended() {
 }
 
 #[test]
-fn a_reserved_instance_is_beside_the_others() {
+fn a_reserved_instance_is_outside_the_pool() {
     let mut pool = pool(Some(1), 5);
     pool.queue(event("a", 0));
     pool.advance(at(1));
-    pool.run_apart(event("b", 1));
+    pool.run_reserved(event("b", 1));
     assert_eq!(statuses(&mut pool, 1), ["RUNNING", "RUNNING"]);
     cancel(&mut pool, "a", true);
-    assert_eq!(statuses(&mut pool, 1), ["FAIL", "RUNNING"], "it is nobody's neighbour");
+    assert_eq!(statuses(&mut pool, 1), ["FAIL", "RUNNING"], "no other event is on its instance");
     assert_eq!(statuses(&mut pool, 11), ["FAIL", "SUCCESS"]);
 }
 
 #[test]
-fn who_waits_for_an_execution_gets_a_place_or_a_refusal() {
+fn a_waiting_caller_gets_an_instance_or_a_refusal() {
     let mut pool = pool(Some(1), 1);
     let number = pool.run(Event { listed: false, ..event("a", 0) }).unwrap();
-    assert!(matches!(pool.look(number), Look::Until(end) if end == at(10)));
-    assert!(!pool.has_room());
+    assert!(matches!(pool.observe(number), Observation::Until(end) if end == at(10)));
+    assert!(!pool.has_capacity());
     assert_eq!(pool.run(event("b", 0)), None);
     pool.advance(at(10));
-    assert!(matches!(pool.look(number), Look::Ended(..)));
-    assert!(pool.has_room());
+    assert!(matches!(pool.observe(number), Observation::Ended(..)));
+    assert!(pool.has_capacity());
 }
 
 #[test]
-fn an_execution_that_nobody_waits_for_any_more_runs_on_and_is_forgotten() {
+fn an_abandoned_execution_continues_and_is_removed() {
     let mut pool = pool(Some(1), 1);
     let number = pool.run(event("a", 0)).unwrap();
     pool.abandon(number);
     pool.advance(at(9));
-    assert!(!pool.has_room());
+    assert!(!pool.has_capacity());
     pool.advance(at(10));
-    assert!(pool.has_room() && pool.all.is_empty() && pool.abandoned.is_empty());
+    assert!(pool.has_capacity() && pool.all.is_empty() && pool.abandoned.is_empty());
 }
 
 #[test]
-fn what_has_ended_is_remembered_for_as_long_as_is_set() {
+fn an_ended_event_is_listed_for_the_retention() {
     let limits = Limits { instances: None, events_each: 1 };
     let mut pool = Pool::new(at(0), limits, Some(Duration::from_mins(1)));
     pool.queue(event("a", 0));
     assert_eq!(statuses(&mut pool, 70), ["SUCCESS"]);
     assert_eq!(statuses(&mut pool, 71), [] as [&str; 0]);
     pool.queue(event("b", 71));
-    assert_eq!(pool.all.len(), 1, "it is gone from memory, too");
+    assert_eq!(pool.all.len(), 1, "it is removed from memory, too");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `POST /v5/agencies/assume-with-oidc`: the temporary key of an agency, for an id token.
+//! `POST /v5/agencies/assume-with-oidc`: exchanges an id token for a temporary key of an agency.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::refusal::{Denied, Refusal};
 use super::id_token::believe;
 use super::{Asked, Work, id_of, sts_credentials};
 
-/// Seconds of life if the caller does not say.
+/// Default lifetime, in seconds.
 const DEFAULT_SECONDS: u64 = 3600;
 
-/// Seconds of life that can be asked for.
+/// Allowed lifetimes, in seconds.
 const SECONDS: std::ops::RangeInclusive<u64> = 900..=43_200;
 
-/// Characters that the name of a session may have.
+/// Allowed lengths of a session name, in characters.
 const SESSION_NAME: std::ops::RangeInclusive<usize> = 2..=128;
 
-/// The policies of a session may be there, and change nothing.
+/// The policies of a session are accepted and ignored.
 #[derive(Deserialize)]
 struct Body {
     provider_urn: String,

@@ -1,4 +1,4 @@
-//! `POST /v3.0/OS-AUTH/id-token/tokens`: a token for the id token of somebody else's identity provider.
+//! `POST /v3.0/OS-AUTH/id-token/tokens`: exchanges an id token of an external identity provider for a token.
 
 use http::StatusCode;
 use serde::Deserialize;
@@ -61,15 +61,15 @@ pub(super) fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     }))
 }
 
-/// What an id token claims, if the provider would say so and its bearer may come in.
+/// The claims of an id token, if the token is valid and its bearer is allowed.
 pub(super) fn believe(
     asked: &Asked<'_>,
     token: &str,
     provider: &IdentityProvider,
 ) -> Result<Claims, Refusal> {
     let claims = id_token::check(token, provider.expected(), asked.now).map_err(|flaw| {
-        // Callers are not told; whoever runs the emulator wants to know.
-        tracing::info!(provider = provider.id, %flaw, "an id token is not believed");
+        // Log the reason for the person who runs the emulator. The caller does not get it.
+        tracing::info!(provider = provider.id, %flaw, "refused an id token");
         asked.state.stats.failed_authentication();
         asked.denied(Denied::IdToken)
     })?;

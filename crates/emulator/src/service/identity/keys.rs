@@ -1,4 +1,4 @@
-//! `POST /v3.0/OS-CREDENTIAL/securitytokens`: a temporary access key for a token.
+//! `POST /v3.0/OS-CREDENTIAL/securitytokens`: exchanges a token for a temporary access key.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use crate::refusal::{Denied, Refusal};
 
 use super::{Asked, Work, iam_credential};
 
-/// Seconds of life if the caller does not say.
+/// Default lifetime, in seconds.
 const DEFAULT_SECONDS: u64 = 900;
 
-/// Seconds of life that can be asked for.
+/// Allowed lifetimes, in seconds.
 const SECONDS: std::ops::RangeInclusive<u64> = 900..=86_400;
 
 #[derive(Deserialize)]

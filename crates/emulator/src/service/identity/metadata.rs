@@ -16,10 +16,10 @@ const TTL: &str = "x-metadata-token-ttl-seconds";
 
 const TOKEN: &str = "x-metadata-token";
 
-/// Seconds that a token of the metadata may be good for; its clients ask for the most.
+/// Allowed lifetimes of a session token, in seconds. The official SDKs ask for the maximum.
 const SECONDS: std::ops::RangeInclusive<u64> = 1..=21_600;
 
-/// Makes a token that opens the metadata and nothing else.
+/// Issues a session token for the metadata.
 pub(super) fn token<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     if metadata(asked)?.tokens == MetadataTokens::Unsupported {
         return Err(asked.denied(Denied::NotHere));
@@ -34,7 +34,7 @@ pub(super) fn token<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     }))
 }
 
-/// Makes a temporary key for whoever can reach the metadata.
+/// Issues a temporary key to every caller who can reach the metadata.
 pub(super) fn key<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     let needed = metadata(asked)?.tokens == MetadataTokens::Required;
     let good = |token: &str| asked.state.auth.issued.is_session(token, asked.now);

@@ -1,4 +1,4 @@
-//! `POST /v3/auth/tokens`: a token for the password of a user.
+//! `POST /v3/auth/tokens`: exchanges a user's password for a token.
 
 use http::StatusCode;
 use serde::Deserialize;

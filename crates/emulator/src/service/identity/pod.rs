@@ -1,4 +1,4 @@
-//! Pod identity of CCE: the temporary key of a pod, for the content of the file that is mounted into it.
+//! Pod identity of CCE: exchanges the content of the mounted file for a temporary key.
 
 use http::{StatusCode, header};
 use serde_json::{Map, Value};

@@ -1,4 +1,4 @@
-//! `GET /v3/projects`: the projects, or those of one name.
+//! `GET /v3/projects`: all projects, or those with one name.
 
 use http::StatusCode;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What a token is asked to be good for.
+//! The requested scope of a token.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,21 +9,21 @@ use crate::refusal::{Denied, Refusal};
 
 use super::{Asked, id_of};
 
-/// `scope` of a request for a token. A project wins over a domain.
+/// `scope` of a token request. A project takes precedence over a domain.
 #[derive(Debug, Default, Deserialize)]
 pub(super) struct Wanted {
     project: Option<Named>,
     domain: Option<Named>,
 }
 
-/// Something by its id or by its name.
+/// An object by its id or its name.
 #[derive(Debug, Deserialize)]
 pub(super) struct Named {
     pub(super) id: Option<String>,
     pub(super) name: Option<String>,
 }
 
-/// What a token is good for, as it is known and as it is written.
+/// The scope of a token, and its description in the answer.
 #[derive(Debug, PartialEq)]
 pub(super) struct Granted {
     pub(super) scope: Scope,
@@ -32,7 +32,7 @@ pub(super) struct Granted {
 }
 
 impl Granted {
-    /// Adds what it is good for to the description of a token.
+    /// Adds the scope to the description of a token.
     pub(super) fn describe(self, token: &mut Value) {
         if let Some((key, value)) = self.entry {
             token[key] = value;
@@ -40,7 +40,7 @@ impl Granted {
     }
 }
 
-/// Finds what is wanted; without anything the token is unscoped.
+/// Finds the requested scope; without one the token is unscoped.
 pub(super) fn grant(asked: &Asked<'_>, wanted: Option<Wanted>, domain: &str) -> Result<Granted, Refusal> {
     let Wanted { project: wanted, domain: whole } = wanted.unwrap_or_default();
     if let Some(wanted) = wanted {
@@ -52,7 +52,7 @@ pub(super) fn grant(asked: &Asked<'_>, wanted: Option<Wanted>, domain: &str) -> 
     Ok(Granted { scope: Scope::None, entry })
 }
 
-/// The first project that is called so.
+/// The first project with this name.
 fn project<'a>(asked: &'a Asked<'_>, wanted: &Named) -> Result<&'a Project, Refusal> {
     let Named { id, name } = wanted;
     if id.is_none() && name.is_none() {
@@ -65,7 +65,7 @@ fn project<'a>(asked: &'a Asked<'_>, wanted: &Named) -> Result<&'a Project, Refu
     found.ok_or_else(|| asked.denied(Denied::Unknown("project", called.cloned().unwrap_or_default())))
 }
 
-/// A domain, as answers describe it.
+/// A domain, in the format of answers.
 pub(super) fn domain_of(name: &str) -> Value {
     json!({ "id": id_of(name), "name": name })
 }

@@ -1,4 +1,4 @@
-//! Windows, pages and filters of the listing, at times that are chosen.
+//! Windows, pages and filters of the listing, at fixed times.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ fn noon() -> Timestamp {
     at("2026-03-01T12:00:00Z")
 }
 
-/// A function `f` that waits one second and runs two, with one record per time of acceptance.
+/// A function `f` that is queued for one second and runs for two, with one record per time of acceptance.
 fn state(accepted: &[Timestamp], failure: Option<Failure>) -> State {
     listed(accepted, failure, Listing::default())
 }
@@ -145,7 +145,7 @@ fn markers_can_be_text_and_the_count_can_be_missing() {
 }
 
 #[test]
-fn a_record_appears_late_and_vanishes_as_is_set() {
+fn a_record_appears_and_vanishes_as_configured() {
     let listing = Listing {
         lag: Duration::from_secs(2),
         retention: Some(Duration::from_mins(1)),
@@ -160,7 +160,7 @@ fn a_record_appears_late_and_vanishes_as_is_set() {
 }
 
 #[test]
-fn what_is_active_is_listed_by_up_to_ten_ids() {
+fn active_invocations_are_listed_by_up_to_ten_ids() {
     let state = state(&[at("2026-03-01T11:59:00Z"), noon(), noon()], None);
     let active = |query: &str| call(&state, Api::ListActive, "f", query, noon());
     let (_, body) = active("");
@@ -184,7 +184,7 @@ fn each_function_has_records_of_its_own() {
 }
 
 #[test]
-fn a_parameter_that_cannot_be_understood_is_refused() {
+fn a_malformed_parameter_is_refused() {
     let state = state(&[], None);
     for query in [
         "limit=many",

@@ -1,4 +1,4 @@
-//! The logins of the client crate, against the emulator: both have to read the documents alike.
+//! The logins of the client crate against the emulator, which must read the documents alike.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::support::{PROJECT, Place, now};
 
 const PATIENT: Duration = Duration::from_secs(30);
 
-/// An hour, in which keys are worth something.
+/// A lifetime of an hour.
 const LIFETIME: Duration = Duration::from_hours(1);
 
 const ASSUMED: Agency<'_> = Agency {
@@ -53,7 +53,7 @@ async fn a_password_becomes_a_token_that_submits() {
 #[tokio::test]
 async fn an_id_token_becomes_every_kind_of_credential_that_submits() {
     let place = place(federated).await;
-    // As it is read from a file.
+    // With the line break of a file.
     let token = format!("{}\n", id_token(&json!({}))).into();
     let iam = iam(&place);
     let scoped = iam.token_for_id_token("kubernetes", &token, Project::Name("eu-de"), PATIENT).await.unwrap();

@@ -1,4 +1,4 @@
-//! Tokens and temporary keys for id tokens, in the older way and through the STS.
+//! Tokens and temporary keys for id tokens, through IAM and through the STS.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::support::{PROJECT, Place, Seen, now};
 pub const AGENCY: &str = "iam::emulator:agency:invoker";
 const SUBJECT: &str = "system:serviceaccount:functiongraph:operator";
 
-/// Believes `kubernetes`, lets one service account in, and one of its agencies be assumed.
+/// Accepts tokens of `kubernetes`, one service account, and one of its agencies.
 pub fn federated(identity: &mut Identity) {
     identity.identity_providers = vec![IdentityProvider {
         issuer: Some("https://kubernetes".into()),
@@ -29,7 +29,7 @@ pub fn federated(identity: &mut Identity) {
     ];
 }
 
-/// An id token of the provider, with changes.
+/// A changed id token of the provider.
 pub fn id_token(changes: &Value) -> String {
     let mut claims = json!({"iss": "https://kubernetes", "sub": SUBJECT, "aud": ["functiongraph"]});
     claims["exp"] = (now().as_second() + 600).into();

@@ -1,4 +1,4 @@
-//! Keys for whoever is on a virtual machine or in a pod, over plain HTTP.
+//! Keys for callers on a virtual machine or in a pod, over plain HTTP.
 
 use std::time::Duration;
 

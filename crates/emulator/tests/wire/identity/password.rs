@@ -1,4 +1,4 @@
-//! Tokens for passwords, the projects they are for, and temporary keys for tokens.
+//! Tokens for passwords, their projects, and temporary keys for tokens.
 
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ async fn a_token_gives_temporary_keys_that_sign_for_as_long_as_the_ceiling_allow
     let seen = keys(&place, unscoped.header("x-subject-token").unwrap(), 900).await;
     assert_eq!(seen.status, 201, "{}", seen.text);
     let end = time(&seen.json()["credential"]["expires_at"]);
-    // Made between the two, and written to the microsecond.
+    // Issued between the two times, with the precision of a microsecond.
     let (longest, shortest) = (end.duration_since(before).as_secs(), end.duration_since(now()).as_secs());
     assert!(longest >= 599 && shortest <= 600, "{longest} {shortest}");
     let credential = credential(&seen);
@@ -166,7 +166,7 @@ async fn revoked_tokens_and_keys_are_good_no_more_and_new_ones_are() {
     assert_eq!(place.submit_with(credential(&key), now()).await.unwrap().status, 401);
     assert_eq!(submit(&place, &token(&place).await).await.status, 202);
     assert_eq!(place.emulator.issued(), IssuedCount { tokens: 1, keys: 0 });
-    // A test may still search for them.
+    // Tests can still search for them.
     let secrets = place.emulator.secrets();
     assert!([old.as_str(), "right"].iter().all(|secret| secrets.iter().any(|known| known == secret)));
 }
