@@ -42,7 +42,7 @@ const LONGEST_PAUSE: Duration = Duration::from_hours(24);
 /// * Nobody is admitted while the gate is shut, paused, or the breaker is open.
 /// * Places held (granted and admitted) never grow beyond the limit, nor beyond one while the breaker is half-open.
 /// * Whoever waits is called after at most one turn of each other namespace, and within the namespace of each other
-///   function, for each one before them in their own lane.
+///   function, for each one before them of their own function.
 /// * Total: unknown uids are ignored, and a clock that goes back stands still.
 ///
 /// # Assumptions

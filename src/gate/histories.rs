@@ -118,8 +118,8 @@ impl Watched {
         match *deed {
             Deed::Enter(uid) => {
                 let (uid, namespace) = (uid.to_string(), (uid % 3).to_string());
-                let lane = (uid.len() % 2).to_string();
-                self.enter(Ticket { name: uid.clone(), uid, namespace, lane });
+                let function = (uid.len() % 2).to_string();
+                self.enter(Ticket { name: uid.clone(), uid, namespace, function });
             }
             Deed::Leave(uid, signal, chance) => self.leave(&uid.to_string(), signal, chance),
             Deed::Forget(uid) => {

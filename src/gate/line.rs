@@ -26,17 +26,17 @@ struct Round<T> {
 // === impl Line ===
 
 impl Line {
-    /// Stands `ticket` in its lane in the order of `arrival`; also puts somebody back where they stood before.
+    /// Stands `ticket` in the queue of its function in the order of `arrival`; also puts somebody back where they stood before.
     pub(super) fn stand(&mut self, arrival: u64, ticket: Ticket) {
-        self.namespaces.member(&ticket.namespace).member(&ticket.lane).insert(arrival);
+        self.namespaces.member(&ticket.namespace).member(&ticket.function).insert(arrival);
         self.tickets.insert(arrival, ticket);
     }
 
     /// Takes out the one whose turn it is.
     pub(super) fn call(&mut self) -> Option<(u64, Ticket)> {
-        let arrival = self.namespaces.serve(|lanes| {
-            let arrival = lanes.serve(|lane| (lane.pop_first(), lane.is_empty())).flatten();
-            (arrival, lanes.is_empty())
+        let arrival = self.namespaces.serve(|functions| {
+            let arrival = functions.serve(|queue| (queue.pop_first(), queue.is_empty())).flatten();
+            (arrival, functions.is_empty())
         })??;
         self.tickets.remove(&arrival).map(|ticket| (arrival, ticket))
     }
@@ -44,12 +44,12 @@ impl Line {
     /// Takes out one who no longer wants a place.
     pub(super) fn step_out(&mut self, arrival: u64) {
         let Some(ticket) = self.tickets.remove(&arrival) else { return };
-        self.namespaces.visit(&ticket.namespace, |lanes| {
-            lanes.visit(&ticket.lane, |lane| {
-                lane.remove(&arrival);
-                lane.is_empty()
+        self.namespaces.visit(&ticket.namespace, |functions| {
+            functions.visit(&ticket.function, |queue| {
+                queue.remove(&arrival);
+                queue.is_empty()
             });
-            lanes.is_empty()
+            functions.is_empty()
         });
     }
 
@@ -121,7 +121,7 @@ mod tests {
 
     fn stand(line: &mut Line, arrival: u64, namespace: &str, function: &str) {
         let (uid, name) = (arrival.to_string(), String::new());
-        line.stand(arrival, Ticket { uid, namespace: namespace.into(), name, lane: function.into() });
+        line.stand(arrival, Ticket { uid, namespace: namespace.into(), name, function: function.into() });
     }
 
     fn called(line: &mut Line) -> Vec<u64> {

@@ -239,7 +239,7 @@ pub(super) fn origin() -> Instant {
 
 fn ticket(object: u32) -> Ticket {
     let name = object.to_string();
-    Ticket { uid: name.clone(), namespace: "default".into(), name, lane: "resize".into() }
+    Ticket { uid: name.clone(), namespace: "default".into(), name, function: "resize".into() }
 }
 
 /// Timers wake on the next millisecond, as tokio's do.

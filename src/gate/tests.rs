@@ -7,8 +7,8 @@ use super::{simulation::origin, *};
 const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 4 };
 const RETRY_AFTER: Signal = Signal::Throttled { retry_after: Some(Duration::from_secs(7)) };
 
-fn ticket(uid: &str, namespace: &str, lane: &str) -> Ticket {
-    Ticket { uid: uid.into(), namespace: namespace.into(), name: uid.into(), lane: lane.into() }
+fn ticket(uid: &str, namespace: &str, function: &str) -> Ticket {
+    Ticket { uid: uid.into(), namespace: namespace.into(), name: uid.into(), function: function.into() }
 }
 
 fn of(uid: &str) -> Ticket {

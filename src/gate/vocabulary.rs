@@ -21,7 +21,7 @@ pub struct Ticket {
     /// Its name.
     pub name: String,
     /// Its function: the gate is fair between the functions of a namespace.
-    pub lane: String,
+    pub function: String,
 }
 
 /// The answer to who wants to enter.

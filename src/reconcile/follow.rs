@@ -293,7 +293,7 @@ fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
     Ticket {
         uid: format!("{LIST}{provider} {endpoint} {name}"),
         namespace: NO_NAMESPACE.into(),
-        lane: name.clone(),
+        function: name.clone(),
         name,
     }
 }

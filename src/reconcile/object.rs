@@ -57,7 +57,7 @@ pub fn enter(object: &FunctionInvocation, context: &Context, provider: &Key) -> 
         uid: uid(object),
         namespace: object.namespace().unwrap_or_default(),
         name: object.name_any(),
-        lane: display(&object.spec),
+        function: display(&object.spec),
     };
     if !context.knows_provider(object) {
         context.providers.gone(provider);

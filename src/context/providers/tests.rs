@@ -45,7 +45,7 @@ fn ready(providers: &Providers, key: &Key, access: Access) {
 }
 
 fn ticket(uid: &str) -> Ticket {
-    Ticket { uid: uid.into(), namespace: "ns".into(), name: uid.into(), lane: "f".into() }
+    Ticket { uid: uid.into(), namespace: "ns".into(), name: uid.into(), function: "f".into() }
 }
 
 #[test]
