@@ -4,7 +4,7 @@ mod breaker;
 mod bucket;
 #[cfg(test)]
 mod histories;
-mod line;
+mod queue;
 mod pace;
 #[cfg(test)]
 mod simulation;
@@ -19,7 +19,7 @@ use std::{
 
 use breaker::{Breaker, Passage};
 use bucket::Bucket;
-use line::Line;
+use queue::Queue;
 use pace::Pace;
 pub use vocabulary::{Entry, GateLimits, GateState, Phase, Signal, Ticket};
 
@@ -57,7 +57,7 @@ pub struct Gate {
     breaker: Breaker,
     pace: Pace,
     bucket: Bucket,
-    line: Line,
+    queue: Queue,
     /// Places called but not taken up, by their admission number; so the first lapses first.
     granted: BTreeMap<u64, Grant>,
     admitted: usize,
@@ -102,7 +102,7 @@ impl Gate {
             breaker: Breaker::default(),
             bucket: Bucket::new(pace.burst(), now),
             pace,
-            line: Line::default(),
+            queue: Queue::default(),
             granted: BTreeMap::new(),
             admitted: 0,
             stages: BTreeMap::new(),
@@ -153,14 +153,14 @@ impl Gate {
                 self.granted.remove(&number);
                 self.admit(ticket.uid, number)
             }
-            None if self.line.is_empty() && self.has_room() && self.bucket.take() => {
+            None if self.queue.is_empty() && self.has_room() && self.bucket.take() => {
                 let number = self.draw_number();
                 self.admit(ticket.uid, number)
             }
             None => {
                 let arrival = self.draw_number();
                 self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });
-                self.line.stand(arrival, ticket);
+                self.queue.push(arrival, ticket);
                 Entry::Queued
             }
         }
@@ -193,7 +193,7 @@ impl Gate {
     /// The object no longer wants a place. Who is in still has to leave.
     pub fn forget(&mut self, uid: &str) {
         match self.stages.get(uid) {
-            Some(&Stage::Waiting { arrival }) => self.line.step_out(arrival),
+            Some(&Stage::Waiting { arrival }) => self.queue.remove(arrival),
             Some(Stage::Granted { number }) => {
                 self.granted.remove(number);
                 self.bucket.give_back();
@@ -223,8 +223,8 @@ impl Gate {
     pub fn grants(&mut self, now: Instant) -> Vec<Ticket> {
         self.settle(now);
         let mut called = Vec::new();
-        while !self.line.is_empty() && self.has_room() && self.bucket.take() {
-            let Some((arrival, ticket)) = self.line.call() else { break };
+        while !self.queue.is_empty() && self.has_room() && self.bucket.take() {
+            let Some((arrival, ticket)) = self.queue.pop() else { break };
             let number = self.draw_number();
             self.stages.insert(ticket.uid.clone(), Stage::Granted { number });
             called.push(ticket.clone());
@@ -238,7 +238,7 @@ impl Gate {
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
-        if self.line.is_empty() || !self.open {
+        if self.queue.is_empty() || !self.open {
             return None;
         }
         if let Passage::Closed(until) = self.breaker.passage(now) {
@@ -271,7 +271,7 @@ impl Gate {
         let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
         GateState {
             phase,
-            waiting: self.line.len(),
+            waiting: self.queue.len(),
             in_flight: self.in_flight() - lapsed,
             rate: self.pace.rate(),
         }
@@ -334,7 +334,7 @@ impl Gate {
     fn recall(&mut self) {
         while let Some((_, Grant { arrival, ticket, until: _ })) = self.granted.pop_first() {
             self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });
-            self.line.stand(arrival, ticket);
+            self.queue.push(arrival, ticket);
             self.bucket.give_back();
         }
     }

@@ -10,7 +10,7 @@ use super::Ticket;
 /// * A namespace is served once per round, however many it has waiting; so is a function within its namespace.
 /// * Every operation is O(log n); what no longer waits leaves nothing behind.
 #[derive(Debug, Default)]
-pub(super) struct Line {
+pub(super) struct Queue {
     tickets: BTreeMap<u64, Ticket>,
     namespaces: Round<Round<BTreeSet<u64>>>,
 }
@@ -23,17 +23,17 @@ struct Round<T> {
     next_turn: u64,
 }
 
-// === impl Line ===
+// === impl Queue ===
 
-impl Line {
+impl Queue {
     /// Stands `ticket` in the queue of its function in the order of `arrival`; also puts somebody back where they stood before.
-    pub(super) fn stand(&mut self, arrival: u64, ticket: Ticket) {
+    pub(super) fn push(&mut self, arrival: u64, ticket: Ticket) {
         self.namespaces.member(&ticket.namespace).member(&ticket.function).insert(arrival);
         self.tickets.insert(arrival, ticket);
     }
 
     /// Takes out the one whose turn it is.
-    pub(super) fn call(&mut self) -> Option<(u64, Ticket)> {
+    pub(super) fn pop(&mut self) -> Option<(u64, Ticket)> {
         let arrival = self.namespaces.serve(|functions| {
             let arrival = functions.serve(|queue| (queue.pop_first(), queue.is_empty())).flatten();
             (arrival, functions.is_empty())
@@ -42,7 +42,7 @@ impl Line {
     }
 
     /// Takes out one who no longer wants a place.
-    pub(super) fn step_out(&mut self, arrival: u64) {
+    pub(super) fn remove(&mut self, arrival: u64) {
         let Some(ticket) = self.tickets.remove(&arrival) else { return };
         self.namespaces.visit(&ticket.namespace, |functions| {
             functions.visit(&ticket.function, |queue| {
@@ -119,54 +119,54 @@ impl<T> Default for Round<T> {
 mod tests {
     use super::*;
 
-    fn stand(line: &mut Line, arrival: u64, namespace: &str, function: &str) {
+    fn push(queue: &mut Queue, arrival: u64, namespace: &str, function: &str) {
         let (uid, name) = (arrival.to_string(), String::new());
-        line.stand(arrival, Ticket { uid, namespace: namespace.into(), name, function: function.into() });
+        queue.push(arrival, Ticket { uid, namespace: namespace.into(), name, function: function.into() });
     }
 
-    fn called(line: &mut Line) -> Vec<u64> {
-        std::iter::from_fn(|| line.call()).map(|(arrival, _)| arrival).collect()
+    fn popped(queue: &mut Queue) -> Vec<u64> {
+        std::iter::from_fn(|| queue.pop()).map(|(arrival, _)| arrival).collect()
     }
 
     #[test]
     fn one_lane_is_served_in_the_order_of_arrival() {
-        let mut line = Line::default();
-        (0..5).for_each(|arrival| stand(&mut line, arrival, "a", "f"));
-        assert_eq!(called(&mut line), [0, 1, 2, 3, 4]);
+        let mut queue = Queue::default();
+        (0..5).for_each(|arrival| push(&mut queue, arrival, "a", "f"));
+        assert_eq!(popped(&mut queue), [0, 1, 2, 3, 4]);
     }
 
     #[test]
     fn namespaces_take_turns_and_so_do_the_functions_within_one() {
-        let mut line = Line::default();
+        let mut queue = Queue::default();
         for (arrival, (namespace, function)) in
             (0..).zip([("a", "f"), ("a", "f"), ("a", "f"), ("a", "g"), ("b", "f"), ("b", "f"), ("c", "f")])
         {
-            stand(&mut line, arrival, namespace, function);
+            push(&mut queue, arrival, namespace, function);
         }
-        assert_eq!(called(&mut line), [0, 4, 6, 3, 5, 1, 2]);
+        assert_eq!(popped(&mut queue), [0, 4, 6, 3, 5, 1, 2]);
     }
 
     #[test]
-    fn who_comes_back_stands_where_they_stood() {
-        let mut line = Line::default();
-        (0..3).for_each(|arrival| stand(&mut line, arrival, "a", "f"));
-        let (arrival, ticket) = line.call().unwrap();
-        line.stand(arrival, ticket);
-        assert_eq!(called(&mut line), [0, 1, 2]);
+    fn a_returned_ticket_keeps_its_position() {
+        let mut queue = Queue::default();
+        (0..3).for_each(|arrival| push(&mut queue, arrival, "a", "f"));
+        let (arrival, ticket) = queue.pop().unwrap();
+        queue.push(arrival, ticket);
+        assert_eq!(popped(&mut queue), [0, 1, 2]);
     }
 
     #[test]
-    fn who_steps_out_is_not_called_and_leaves_nothing_behind() {
-        let mut line = Line::default();
+    fn a_removed_ticket_is_not_returned_and_leaves_nothing_behind() {
+        let mut queue = Queue::default();
         for arrival in 0..4 {
-            stand(&mut line, arrival, if arrival < 2 { "a" } else { "b" }, "f");
+            push(&mut queue, arrival, if arrival < 2 { "a" } else { "b" }, "f");
         }
-        line.step_out(0);
-        line.step_out(1);
-        line.step_out(7);
-        assert_eq!(line.len(), 2);
-        assert_eq!(called(&mut line), [2, 3]);
-        let Line { tickets, namespaces } = line;
+        queue.remove(0);
+        queue.remove(1);
+        queue.remove(7);
+        assert_eq!(queue.len(), 2);
+        assert_eq!(popped(&mut queue), [2, 3]);
+        let Queue { tickets, namespaces } = queue;
         assert!(tickets.is_empty() && namespaces.turns.is_empty() && namespaces.members.is_empty());
     }
 }
