@@ -25,11 +25,11 @@ pub use vocabulary::{Entry, GateLimits, GateState, Phase, Signal, Ticket};
 
 /// How long a grant waits to be taken up: a reconcile that was just triggered comes within milliseconds; one that
 /// does not come (deleted, suspended, finished) must not hold a place for long.
-const GRANT: Duration = Duration::from_secs(2);
+const GRANT_TTL: Duration = Duration::from_secs(2);
 
 /// The longest pause. The caller has clamped what the endpoint asked for; this keeps the sum within what an `Instant`
 /// can hold.
-const LONGEST_PAUSE: Duration = Duration::from_hours(24);
+const MAX_PAUSE: Duration = Duration::from_hours(24);
 
 /// The pace of one provider (endpoint and credential): rate, requests in flight, pauses, breaker, and the line of
 /// those who wait.
@@ -96,7 +96,7 @@ impl Gate {
     pub fn new(limits: GateLimits, now: Instant) -> Self {
         let pace = Pace::new(limits.max_requests_per_second, now);
         Self {
-            max_in_flight: places(limits),
+            max_in_flight: max_in_flight(limits),
             open: false,
             paused_until: None,
             breaker: Breaker::default(),
@@ -114,12 +114,12 @@ impl Gate {
     /// New limits from the owner. Who is in flight stays; with fewer places, who was called but is not in yet is called
     /// again. Saying the same again changes nothing.
     pub fn set_limits(&mut self, limits: GateLimits, now: Instant) {
-        self.settle(now);
+        self.advance(now);
         self.pace.set_ceiling(limits.max_requests_per_second);
-        if places(limits) < self.max_in_flight {
+        if max_in_flight(limits) < self.max_in_flight {
             self.recall();
         }
-        self.max_in_flight = places(limits);
+        self.max_in_flight = max_in_flight(limits);
     }
 
     /// The provider is not ready: nobody is admitted. Who is in flight ends as usual.
@@ -130,14 +130,14 @@ impl Gate {
 
     /// The provider is ready. Saying the same again changes nothing.
     pub fn open(&mut self, now: Instant) {
-        self.settle(now);
+        self.advance(now);
         self.open = true;
     }
 
     /// The provider leads elsewhere now: what was learned about the endpoint is forgotten. Who waits keeps
     /// waiting; the answers still to come from the old endpoint count as little as any other.
     pub fn new_endpoint(&mut self, now: Instant) {
-        self.settle(now);
+        self.advance(now);
         self.breaker = Breaker::default();
         self.pace = Pace::new(self.pace.ceiling(), now);
         self.paused_until = None;
@@ -145,7 +145,7 @@ impl Gate {
 
     /// Asks for a place. Asking again changes nothing: who is in stays in, who waits stays where they stand.
     pub fn enter(&mut self, ticket: Ticket, now: Instant) -> Entry {
-        self.settle(now);
+        self.advance(now);
         match self.stages.get(&ticket.uid) {
             Some(Stage::Admitted { .. }) => Entry::Admitted,
             Some(Stage::Waiting { .. }) => Entry::Queued,
@@ -153,7 +153,7 @@ impl Gate {
                 self.granted.remove(&number);
                 self.admit(ticket.uid, number)
             }
-            None if self.queue.is_empty() && self.has_room() && self.bucket.take() => {
+            None if self.queue.is_empty() && self.has_capacity() && self.bucket.take() => {
                 let number = self.draw_number();
                 self.admit(ticket.uid, number)
             }
@@ -168,7 +168,7 @@ impl Gate {
 
     /// Ends an admission. `chance` is any number, evenly spread (it jitters the breaker). Who is not in is ignored.
     pub fn leave(&mut self, uid: &str, signal: Signal, chance: u64, now: Instant) {
-        self.settle(now);
+        self.advance(now);
         let Some(&Stage::Admitted { number }) = self.stages.get(uid) else { return };
         self.stages.remove(uid);
         self.admitted -= 1;
@@ -221,14 +221,14 @@ impl Gate {
     /// place and its token go to the next, and it has to ask again.
     #[must_use]
     pub fn grants(&mut self, now: Instant) -> Vec<Ticket> {
-        self.settle(now);
+        self.advance(now);
         let mut called = Vec::new();
-        while !self.queue.is_empty() && self.has_room() && self.bucket.take() {
+        while !self.queue.is_empty() && self.has_capacity() && self.bucket.take() {
             let Some((arrival, ticket)) = self.queue.pop() else { break };
             let number = self.draw_number();
             self.stages.insert(ticket.uid.clone(), Stage::Granted { number });
             called.push(ticket.clone());
-            self.granted.insert(number, Grant { arrival, ticket, until: self.now + GRANT });
+            self.granted.insert(number, Grant { arrival, ticket, until: self.now + GRANT_TTL });
         }
         called
     }
@@ -278,7 +278,7 @@ impl Gate {
     }
 
     /// Brings everything that depends on time alone up to `now`.
-    fn settle(&mut self, now: Instant) {
+    fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.bucket.refill(self.pace.rate(), self.pace.burst(), self.now);
         while let Some(first) = self.granted.first_entry()
@@ -289,7 +289,7 @@ impl Gate {
         }
     }
 
-    fn has_room(&self) -> bool {
+    fn has_capacity(&self) -> bool {
         let closed = !self.open
             || matches!(self.breaker.passage(self.now), Passage::Closed(_))
             || self.paused_until.is_some_and(|until| until > self.now);
@@ -320,9 +320,9 @@ impl Gate {
     }
 
     fn throttled(&mut self, number: u64, retry_after: Option<Duration>) {
-        let breath = self.pace.throttled(number, self.next_number, self.now);
-        let Some(pause) = retry_after.max(breath) else { return };
-        let until = self.now + pause.min(LONGEST_PAUSE);
+        let default_pause = self.pace.throttled(number, self.next_number, self.now);
+        let Some(pause) = retry_after.max(default_pause) else { return };
+        let until = self.now + pause.min(MAX_PAUSE);
         if self.paused_until.is_none_or(|already| already < until) {
             self.paused_until = Some(until);
             self.recall();
@@ -340,6 +340,6 @@ impl Gate {
     }
 }
 
-fn places(limits: GateLimits) -> usize {
+fn max_in_flight(limits: GateLimits) -> usize {
     usize::try_from(limits.max_in_flight.max(1)).unwrap_or(usize::MAX)
 }

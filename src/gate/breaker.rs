@@ -4,13 +4,13 @@ use std::time::{Duration, Instant};
 
 /// Troubles in a row that open the breaker: enough not to be two unlucky connections, few enough to spare a dead
 /// endpoint (and the API server, which pays two writes for each try).
-const TROUBLES: u32 = 5;
+const FAILURES_TO_OPEN: u32 = 5;
 
 /// How long the first opening lasts; the k-th in a row lasts k times as long.
-const OPENING: Duration = Duration::from_secs(30);
+const FIRST_OPENING: Duration = Duration::from_secs(30);
 
 /// The longest opening before jitter: an endpoint that is back is noticed within minutes.
-const LONGEST: Duration = Duration::from_mins(5);
+const MAX_OPENING: Duration = Duration::from_mins(5);
 
 /// Closed: everybody passes. Open: nobody. Half-open (the time is over): one at a time until one is answered.
 #[derive(Debug, Default)]
@@ -61,11 +61,11 @@ impl Breaker {
             return false;
         }
         self.troubles += 1;
-        if self.until.is_none() && self.troubles < TROUBLES {
+        if self.until.is_none() && self.troubles < FAILURES_TO_OPEN {
             return false;
         }
         self.openings = self.openings.saturating_add(1);
-        let opening = OPENING.saturating_mul(self.openings).min(LONGEST);
+        let opening = FIRST_OPENING.saturating_mul(self.openings).min(MAX_OPENING);
         self.until = Some(now + opening + jitter(opening, chance));
         self.since = next_number;
         self.troubles = 0;
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_between_troubles_starts_the_count_anew() {
+    fn an_answer_between_troubles_restarts_the_count() {
         let now = origin();
         let mut breaker = Breaker::default();
         for number in 0..40 {

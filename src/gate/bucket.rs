@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_when_the_next_token_is_there_and_keeps_its_word() {
+    fn the_next_token_is_there_when_announced() {
         let now = origin();
         let mut bucket = Bucket::new(BURST, now);
         assert_eq!(bucket.ready_at(RATE, now), now);

@@ -65,7 +65,7 @@ struct Watched {
 
 impl Watched {
     /// `entering` more hold a place than before: was that right?
-    fn check_room(&self, phase: Phase, entering: usize) {
+    fn check_capacity(&self, phase: Phase, entering: usize) {
         if entering == 0 {
             return;
         }
@@ -86,7 +86,7 @@ impl Watched {
         match entry {
             Entry::Admitted if held => {}
             Entry::Admitted => {
-                self.check_room(phase, 1);
+                self.check_capacity(phase, 1);
                 self.owed.remove(&uid);
                 self.holding.insert(uid);
             }
@@ -101,7 +101,7 @@ impl Watched {
     fn grants(&mut self) -> Vec<Ticket> {
         let phase = self.gate.state(self.now).phase;
         let called = self.gate.grants(self.now);
-        self.check_room(phase, called.len());
+        self.check_capacity(phase, called.len());
         for ticket in &called {
             assert!(!self.holding.contains(&ticket.uid), "who is in was called");
             self.owed.remove(&ticket.uid);
@@ -166,7 +166,7 @@ impl Watched {
             }
         }
         assert_eq!(self.owed, BTreeSet::new(), "somebody was lost");
-        let end = self.now + GRANT;
+        let end = self.now + GRANT_TTL;
         assert!(self.gate.grants(end).is_empty());
         assert_eq!(self.gate.in_flight(), 0);
         assert!(self.gate.stages.is_empty(), "somebody left something behind");

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 /// The slowest pace: somebody has to ask, or nobody would learn that the endpoint is back.
-const FLOOR: f64 = 1.0;
+const MIN_RATE: f64 = 1.0;
 
 /// The least that the first throttle leaves. What was accepted by then may be a handful, which says little; from ten
 /// requests a second the climb to fifty takes five seconds, from one it takes ten.
-const FIRST_GUESS: f64 = 10.0;
+const MIN_FIRST_KNEE: f64 = 10.0;
 
 /// How far below the knee the rate starts after a throttle. Deeper costs time, less deep costs requests.
 const BACK_OFF: f64 = 0.05;
@@ -17,18 +17,25 @@ const PAST_THE_KNEE: f64 = 1.1;
 
 /// The most an accepted request adds to the rate (requests per second): half as much again each second. Any faster,
 /// and an endpoint without a burst is overrun before its first no is heard.
-const STRIDE: f64 = 0.4;
+const MAX_STEP: f64 = 0.4;
 
-/// How long the way back to the knee takes, in seconds of sending: at first, how much longer each time the knee is
-/// confirmed, and at last. The longest decides how soon a higher capacity is found: 2.3 times it and a few seconds.
-const PATIENCE: (f64, f64, f64) = (1.0, 3.0, 24.0);
+/// Seconds of sending from a throttle back to the knee, at first.
+const FIRST_CLIMB_SECONDS: f64 = 1.0;
+
+/// Each confirmation of the knee multiplies the seconds by this.
+const CONFIRMED_CLIMB_FACTOR: f64 = 3.0;
+
+/// The maximum of these seconds. It decides how soon a higher capacity is found: after 2.3 times this and a few seconds.
+const MAX_CLIMB_SECONDS: f64 = 24.0;
 
 /// A knee within these shares of the one before confirms it.
 const CONFIRMED: std::ops::Range<f64> = 0.8..1.2;
 
-/// The pause after a throttle that names none. It doubles while nothing at all is accepted, up to the second after
-/// which the endpoints that count by the second start afresh.
-const BREATH: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// The pause after a throttle without `Retry-After`. It doubles while the endpoint accepts nothing.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
+/// The longest of these pauses: after a second, an endpoint that counts by the second starts a new count.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// Requests in flight before the first is accepted; each accepted one makes room for one more. Whoever meets a slow
 /// endpoint for the first time is told so eight times, not as often as the limits would allow.
@@ -59,7 +66,7 @@ pub(super) struct Pace {
     rate: f64,
     knowledge: Knowledge,
     in_flight: usize,
-    breath: Duration,
+    pause: Duration,
     /// Admissions with a lower number were made before the last cut: that they are throttled is no news.
     since: u64,
 }
@@ -78,9 +85,9 @@ enum Knowledge {
 struct Knee {
     rate: f64,
     /// Seconds of sending from the cut to the knee.
-    patience: f64,
+    climb_seconds: f64,
     /// Seconds of sending since the cut.
-    climbed: f64,
+    climbed_seconds: f64,
     accepted: u32,
 }
 
@@ -96,19 +103,19 @@ struct Meter {
 
 impl Pace {
     pub(super) fn new(ceiling: u32, now: Instant) -> Self {
-        let ceiling = f64::from(ceiling).max(FLOOR);
+        let ceiling = f64::from(ceiling).max(MIN_RATE);
         Self {
             ceiling,
             rate: ceiling,
             knowledge: Knowledge::Unthrottled(Meter::new(now)),
             in_flight: FIRST_IN_FLIGHT,
-            breath: BREATH.0,
+            pause: FIRST_PAUSE,
             since: 0,
         }
     }
 
     pub(super) fn set_ceiling(&mut self, ceiling: u32) {
-        self.ceiling = f64::from(ceiling).max(FLOOR);
+        self.ceiling = f64::from(ceiling).max(MIN_RATE);
         self.rate = match self.knowledge {
             Knowledge::Unthrottled(_) => self.ceiling,
             Knowledge::Throttled(_) => self.rate.min(self.ceiling),
@@ -144,7 +151,7 @@ impl Pace {
     /// A request was not throttled.
     pub(super) fn accepted(&mut self, now: Instant) {
         self.in_flight = self.in_flight.saturating_add(1);
-        self.breath = BREATH.0;
+        self.pause = FIRST_PAUSE;
         match &mut self.knowledge {
             Knowledge::Unthrottled(meter) => meter.count(now),
             Knowledge::Throttled(knee) => {
@@ -165,22 +172,22 @@ impl Pace {
         }
         self.since = next_number;
         let knee = match &mut self.knowledge {
-            Knowledge::Unthrottled(meter) => Knee::new(meter.read(now).max(FIRST_GUESS).min(self.rate)),
+            Knowledge::Unthrottled(meter) => Knee::new(meter.read(now).max(MIN_FIRST_KNEE).min(self.rate)),
             Knowledge::Throttled(knee) => {
                 if knee.accepted == 0 {
                     // The endpoint is still closed: that says how long it closes, not how much it admits.
-                    let breath = self.breath;
-                    self.breath = (breath * 2).min(BREATH.1);
-                    if breath < BREATH.1 {
-                        return Some(self.breath);
+                    let pause = self.pause;
+                    self.pause = (pause * 2).min(MAX_PAUSE);
+                    if pause < MAX_PAUSE {
+                        return Some(self.pause);
                     }
                 }
                 knee.next(self.rate)
             }
         };
-        self.rate = (knee.rate * (1.0 - BACK_OFF)).max(FLOOR);
+        self.rate = (knee.rate * (1.0 - BACK_OFF)).max(MIN_RATE);
         self.knowledge = Knowledge::Throttled(knee);
-        Some(self.breath)
+        Some(self.pause)
     }
 }
 
@@ -188,7 +195,7 @@ impl Pace {
 
 impl Knee {
     fn new(rate: f64) -> Self {
-        Self { rate: rate.max(FLOOR), patience: PATIENCE.0, climbed: 0.0, accepted: 0 }
+        Self { rate: rate.max(MIN_RATE), climb_seconds: FIRST_CLIMB_SECONDS, climbed_seconds: 0.0, accepted: 0 }
     }
 
     /// The knee after another throttle, at `rate`.
@@ -196,7 +203,7 @@ impl Knee {
         let accepted = f64::from(self.accepted);
         let next = Self::new(rate * (accepted + 1.0) / (accepted + 2.0));
         if CONFIRMED.contains(&(next.rate / self.rate)) {
-            Self { patience: (self.patience * PATIENCE.1).min(PATIENCE.2), ..next }
+            Self { climb_seconds: (self.climb_seconds * CONFIRMED_CLIMB_FACTOR).min(MAX_CLIMB_SECONDS), ..next }
         } else {
             next
         }
@@ -205,10 +212,10 @@ impl Knee {
     /// The rate after one more accepted request at `rate`.
     fn climb(&mut self, rate: f64) -> f64 {
         self.accepted = self.accepted.saturating_add(1);
-        self.climbed += 1.0 / rate;
-        let share = 1.0 + BACK_OFF * (self.climbed / self.patience - 1.0).powi(3);
-        let longest = rate + STRIDE;
-        if share > PAST_THE_KNEE { longest } else { longest.min(self.rate * share).max(FLOOR) }
+        self.climbed_seconds += 1.0 / rate;
+        let share = 1.0 + BACK_OFF * (self.climbed_seconds / self.climb_seconds - 1.0).powi(3);
+        let longest = rate + MAX_STEP;
+        if share > PAST_THE_KNEE { longest } else { longest.min(self.rate * share).max(MIN_RATE) }
     }
 }
 
@@ -256,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_throttle_leaves_what_the_last_second_has_shown() {
+    fn the_first_throttle_sets_the_rate_of_the_last_second() {
         // Accepted, and then 5 % less than that and its root; the guess where that is less.
         for (accepted, rate) in [(100, 104.5), (49, 53.2), (1, 9.5), (0, 9.5)] {
             let now = origin();
@@ -268,23 +275,23 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_stays_closed_is_asked_less_and_less_but_never_given_up() {
+    fn an_endpoint_that_stays_closed_gets_fewer_requests_but_never_none() {
         let now = origin();
         let mut pace = Pace::new(200, now);
-        let breaths: Vec<_> = (0..12)
+        let pauses: Vec<_> = (0..12)
             .map(|number| {
-                let breath = pace.throttled(number, number + 1, now).unwrap();
-                (breath.as_millis(), pace.rate().round())
+                let pause = pace.throttled(number, number + 1, now).unwrap();
+                (pause.as_millis(), pace.rate().round())
             })
             .collect();
-        assert_eq!(breaths[..5], [(100, 10.0), (200, 10.0), (400, 10.0), (800, 10.0), (1_000, 10.0)]);
-        assert_eq!(breaths[5..9], [(1_000, 5.0), (1_000, 2.0), (1_000, 1.0), (1_000, 1.0)]);
+        assert_eq!(pauses[..5], [(100, 10.0), (200, 10.0), (400, 10.0), (800, 10.0), (1_000, 10.0)]);
+        assert_eq!(pauses[5..9], [(1_000, 5.0), (1_000, 2.0), (1_000, 1.0), (1_000, 1.0)]);
         accept(&mut pace, 1, now);
-        assert_eq!(pace.throttled(12, 13, now), Some(BREATH.0));
+        assert_eq!(pace.throttled(12, 13, now), Some(FIRST_PAUSE));
     }
 
     #[test]
-    fn time_alone_teaches_nothing_and_accepted_requests_lead_back_to_the_ceiling() {
+    fn the_rate_climbs_with_accepted_requests_and_not_with_time() {
         let now = origin();
         let mut pace = Pace::new(200, now);
         pace.throttled(0, 1, now);
@@ -297,19 +304,19 @@ mod tests {
     }
 
     #[test]
-    fn a_confirmed_knee_is_approached_with_more_patience_and_a_new_one_with_less() {
+    fn a_confirmed_knee_is_approached_more_slowly_and_a_new_one_faster() {
         let now = origin();
         let mut pace = Pace::new(200, now);
         accept(&mut pace, 49, now);
         pace.throttled(0, 1, now);
-        let mut patience = vec![];
+        let mut seconds = vec![];
         for (number, accepted) in (1..).zip([50, 150, 500, 2_000, 0, 0, 0, 0, 0, 0]) {
             accept(&mut pace, accepted, now);
             pace.throttled(number, number + 1, now);
             let Knowledge::Throttled(knee) = &pace.knowledge else { panic!("at the ceiling") };
-            patience.push(knee.patience.round());
+            seconds.push(knee.climb_seconds.round());
         }
-        assert_eq!(patience, [3.0, 9.0, 24.0, 24.0, 24.0, 24.0, 24.0, 24.0, 1.0, 1.0]);
+        assert_eq!(seconds, [3.0, 9.0, 24.0, 24.0, 24.0, 24.0, 24.0, 24.0, 1.0, 1.0]);
     }
 
     #[test]

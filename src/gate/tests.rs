@@ -97,8 +97,8 @@ fn a_grant_not_taken_up_lapses_and_goes_to_the_next() {
     }
     gate.leave("a", Signal::Clean, 0, now);
     assert_eq!(uids(&gate.grants(now)), ["b"]);
-    assert_eq!(gate.next_wake(now), Some(now + GRANT));
-    let lapsed = now + GRANT;
+    assert_eq!(gate.next_wake(now), Some(now + GRANT_TTL));
+    let lapsed = now + GRANT_TTL;
     assert_eq!(gate.state(lapsed).in_flight, 0);
     assert_eq!(uids(&gate.grants(lapsed)), ["c"]);
     assert_eq!(gate.enter(of("b"), lapsed), Entry::Queued, "b has to ask again");
@@ -192,7 +192,7 @@ fn a_retry_after_beyond_the_end_of_time_is_a_day() {
     let (mut gate, now) = open(LIMITS);
     gate.enter(of("a"), now);
     gate.leave("a", Signal::Throttled { retry_after: Some(Duration::MAX) }, 0, now);
-    assert_eq!(gate.state(now).phase, Phase::Paused { until: now + LONGEST_PAUSE });
+    assert_eq!(gate.state(now).phase, Phase::Paused { until: now + MAX_PAUSE });
 }
 
 #[test]
