@@ -67,13 +67,13 @@ fuzz_target!(|bytes: &[u8]| {
                 if let Step::Conclude(conclusion) = &step {
                     let concluded = record::concluded(&view, conclusion, now);
                     assert!(
-                        matches!(State::of(&concluded), State::Settled(_)),
+                        matches!(State::of(&concluded), State::Finished(_)),
                         "{conclusion:?} does not end it"
                     );
                 }
             }
         }
-        if let State::Settled(outcome) = state {
+        if let State::Finished(outcome) = state {
             assert_eq!(written["outcome"], outcome.as_str());
         }
     }

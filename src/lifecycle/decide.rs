@@ -138,16 +138,16 @@ pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
 
 fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
     let last = match state {
-        State::Settled(_) => return after_the_end(view, moment.now),
+        State::Finished(_) => return after_the_end(view, moment.now),
         State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.memory),
         State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
         State::Accepted => return after_the_acceptance(view, moment.now),
-        State::Doubtful { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
+        State::Ambiguous { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
             let look = view.lookup && !moment.looked_up && !view.deleting;
             return if look { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
         }
         State::Fresh => 0,
-        State::Open { number } | State::Doubtful { number } => number,
+        State::Open { number } | State::Ambiguous { number } => number,
     };
     before_an_attempt(view, moment.now).unwrap_or(Step::Invoke { number: last.saturating_add(1) })
 }

@@ -45,7 +45,7 @@ pub fn next_step(object: &FunctionInvocation, context: &Context) -> Step {
             unchanged_for = context.journal.unchanged_for(&uid, number, &holder, clock::monotonic());
         }
     }
-    let ambiguous = matches!(State::of(view.status), State::Doubtful { .. });
+    let ambiguous = matches!(State::of(view.status), State::Ambiguous { .. });
     let number = view.status.attempt.as_ref().and_then(|attempt| attempt.number).unwrap_or_default();
     let looked_up = ambiguous && view.lookup && context.lookups.exhausted(&uid, number, clock::monotonic());
     decide(&view, &Moment { now: context.now(), holder: &context.holder, memory, unchanged_for, looked_up })
@@ -162,7 +162,7 @@ pub async fn in_line(
     let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
     let again = look_again(object, context);
     // An ambiguous attempt has more to say than that its list waits for its turn.
-    let says_more = matches!(State::of(view.status), State::Doubtful { .. } | State::Accepted);
+    let says_more = matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted);
     let message = queued(&context.providers.state(provider), now, clock::monotonic());
     if says_more || ready.is_some_and(|ready| ready.reason == Reason::Queued && ready.message == message) {
         return Ok(Action::requeue(again));
