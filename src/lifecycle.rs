@@ -9,7 +9,7 @@ pub mod decide;
 pub mod origin;
 pub mod record;
 pub mod resolve;
-pub mod room;
+pub mod shorten;
 pub mod state;
 mod tell;
 #[cfg(test)]

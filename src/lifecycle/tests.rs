@@ -4,7 +4,7 @@ mod accepted;
 mod histories;
 mod origin;
 
-use super::room::Room;
+use super::shorten::{Length, shortened};
 use super::*;
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{
@@ -256,18 +256,18 @@ fn a_status_that_does_not_fit_is_cut_to_what_decides() {
     let reply = Reply::Accepted(Acceptance { executed: Some(Box::new(executed)), ..Acceptance::default() });
     let status =
         Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&reply, at(2)).status;
-    let size = |room| serde_json::to_string(&room::fitted(status.clone(), room)).unwrap().len();
-    assert_eq!(room::fitted(status.clone(), Room::Enough), status);
-    assert!(size(Room::Enough) > 12_000);
-    assert!(size(Room::Little) < 3000, "{}", size(Room::Little));
-    assert!(size(Room::Least) < size(Room::Little));
-    let least = room::fitted(status.clone(), Room::Least);
-    assert_eq!((least.outcome, &least.attempt), (status.outcome, &status.attempt));
-    let little = room::fitted(status.clone(), Room::Little);
-    assert_eq!(little.result.unwrap().truncated, Some(true));
-    assert!(little.conditions.iter().all(|condition| condition.message.contains("Shortened")));
-    let rooms: Vec<_> = std::iter::successors(Some(Room::Enough), |room| room.less()).collect();
-    assert_eq!(rooms, [Room::Enough, Room::Little, Room::Least]);
+    let size = |length| serde_json::to_string(&shortened(status.clone(), length)).unwrap().len();
+    assert_eq!(shortened(status.clone(), Length::Full), status);
+    assert!(size(Length::Full) > 12_000);
+    assert!(size(Length::Short) < 3000, "{}", size(Length::Short));
+    assert!(size(Length::Minimal) < size(Length::Short));
+    let minimal = shortened(status.clone(), Length::Minimal);
+    assert_eq!((minimal.outcome, &minimal.attempt), (status.outcome, &status.attempt));
+    let short = shortened(status.clone(), Length::Short);
+    assert_eq!(short.result.unwrap().truncated, Some(true));
+    assert!(short.conditions.iter().all(|condition| condition.message.contains("Shortened")));
+    let lengths: Vec<_> = std::iter::successors(Some(Length::Full), |length| length.shorter()).collect();
+    assert_eq!(lengths, [Length::Full, Length::Short, Length::Minimal]);
 }
 
 // === clocks ===

@@ -18,7 +18,7 @@ use crate::kubernetes::payload::Event;
 use crate::kubernetes::requests;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
 use crate::lifecycle::decide::{changed_event, wake};
-use crate::lifecycle::room::{self, Room};
+use crate::lifecycle::shorten::{Length, shortened};
 use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, Target, record, resolve};
 use crate::metrics::class_name;
 use crate::traces::{About, Attempt};
@@ -388,8 +388,8 @@ async fn save(
     tracing::info!(namespace, name, uid, attempt = number, class, request_id, instance_id, "answer");
     let (now, chance) = (context.now(), clock::chance());
     let compose = |object: &FunctionInvocation, too_large: usize| {
-        let room = std::iter::successors(Some(Room::Enough), |room| room.less()).nth(too_large)?;
-        Some(room::fitted(record::answered(&context.view(object), &reply, now, chance), room))
+        let length = std::iter::successors(Some(Length::Full), |length| length.shorter()).nth(too_large)?;
+        Some(shortened(record::answered(&context.view(object), &reply, now, chance), length))
     };
     let (before, object_ref) = (told(&object), object.object_ref(&()));
     let recorded = status::record(&context.clients.calls, object, compose).await;

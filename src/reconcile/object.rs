@@ -10,7 +10,7 @@ use crate::context::{Context, Owner};
 use crate::gate::{GateState, Phase, Ticket};
 use crate::kubernetes::status::{self, Written};
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::room::{self, Room};
+use crate::lifecycle::shorten::{Length, shortened};
 use crate::lifecycle::{Memory, Moment, State, Step, decide, display, later, record, says_already, until};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -78,9 +78,9 @@ pub async fn put(
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
 ) -> Result<Action, Error> {
-    let mut room = Room::Enough;
+    let mut length = Length::Full;
     let why = loop {
-        let fitted = room::fitted(status.clone(), room);
+        let fitted = shortened(status.clone(), length);
         match status::write(&context.clients.calls, object, &fitted).await? {
             Written::Done(fresh) => {
                 if let State::Claimed { number, .. } = object.status.as_ref().map_or(State::Fresh, State::of)
@@ -97,8 +97,8 @@ pub async fn put(
             // Most likely; a write can also be answered 404 while the object is there.
             Written::Gone => return Ok(Action::requeue(LATER)),
             Written::Refused(why) => break why,
-            Written::TooLarge(why) => match room.less() {
-                Some(less) => room = less,
+            Written::TooLarge(why) => match length.shorter() {
+                Some(shorter) => length = shorter,
                 None => break why,
             },
         }

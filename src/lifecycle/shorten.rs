@@ -4,46 +4,46 @@ use crate::api::invocation::FunctionInvocationStatus;
 
 /// What is kept of a status that does not fit into its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
+pub enum Length {
     /// All of it.
-    Enough,
+    Full,
     /// Neither the function's result and log, nor long messages.
-    Little,
+    Short,
     /// What decides, and nothing to read.
-    Least,
+    Minimal,
 }
 
-impl Room {
+impl Length {
     /// What to try next, when a status did not fit.
     #[must_use]
-    pub fn less(self) -> Option<Self> {
+    pub fn shorter(self) -> Option<Self> {
         match self {
-            Self::Enough => Some(Self::Little),
-            Self::Little => Some(Self::Least),
-            Self::Least => None,
+            Self::Full => Some(Self::Short),
+            Self::Short => Some(Self::Minimal),
+            Self::Minimal => None,
         }
     }
 }
 
 /// Says in a status that something was left out of it.
-const SHORTENED: &str =
+const SHORTENED_NOTE: &str =
     " (Shortened, because the object is near the largest size that the API server stores.)";
 
 /// Characters of a message that are kept where there is little room.
-const SHORT: usize = 200;
+const SHORT_CHARS: usize = 200;
 
 /// `status`, as much as there is room for.
 #[must_use]
-pub fn fitted(mut status: FunctionInvocationStatus, room: Room) -> FunctionInvocationStatus {
+pub fn shortened(mut status: FunctionInvocationStatus, length: Length) -> FunctionInvocationStatus {
     let cut = |text: &mut String, kept: usize| {
         if let Some((at, _)) = text.char_indices().nth(kept) {
             text.truncate(at);
         }
     };
-    let kept = match room {
-        Room::Enough => return status,
-        Room::Little => SHORT,
-        Room::Least => 0,
+    let kept = match length {
+        Length::Full => return status,
+        Length::Short => SHORT_CHARS,
+        Length::Minimal => 0,
     };
     if let Some(result) = &mut status.result {
         let had_body = result.body.take().is_some();
@@ -54,11 +54,11 @@ pub fn fitted(mut status: FunctionInvocationStatus, room: Room) -> FunctionInvoc
     error.into_iter().chain(execution).for_each(|message| cut(message, kept));
     for condition in &mut status.conditions {
         cut(&mut condition.message, kept);
-        if room == Room::Little {
-            condition.message.push_str(SHORTENED);
+        if length == Length::Short {
+            condition.message.push_str(SHORTENED_NOTE);
         }
     }
-    if room == Room::Least {
+    if length == Length::Minimal {
         (status.result, status.error, status.execution) = (None, None, None);
         (status.candidate_request_ids, status.function) = (None, None);
     }
