@@ -25,7 +25,7 @@ pub const GROUP: &str = "functiongraph.io";
 
 /// The definitions of all kinds, as `crds/` holds them.
 #[must_use]
-pub fn definitions() -> Vec<CustomResourceDefinition> {
+pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()]
 }
 

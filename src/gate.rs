@@ -4,8 +4,8 @@ mod breaker;
 mod bucket;
 #[cfg(test)]
 mod histories;
-mod queue;
 mod pace;
+mod queue;
 #[cfg(test)]
 mod simulation;
 #[cfg(test)]
@@ -19,8 +19,8 @@ use std::{
 
 use breaker::{Breaker, Passage};
 use bucket::Bucket;
-use queue::Queue;
 use pace::Pace;
+use queue::Queue;
 pub use vocabulary::{Entry, GateLimits, GateState, Phase, Signal, Ticket};
 
 /// How long a grant waits to be taken up: a reconcile that was just triggered comes within milliseconds; one that

@@ -12,7 +12,7 @@ pub mod context;
 // 2  rooms that do not know each other
 pub mod admin;
 pub mod args;
-pub mod definitions;
+pub mod crds;
 pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use functiongraph_operator::args::{Cli, Command};
-use functiongraph_operator::{controller, definitions};
+use functiongraph_operator::{controller, crds};
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -14,12 +14,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 async fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Cli::parse().command {
         Command::Run(args) => Box::pin(controller::run(*args)).await.map_err(Into::into),
-        Command::Crd(args) => definitions::write(args.output_dir.as_deref()).map_err(Into::into),
+        Command::Crd(args) => crds::write(args.output_dir.as_deref()).map_err(Into::into),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            definitions::complain(&*error);
+            crds::complain(&*error);
             ExitCode::FAILURE
         }
     }

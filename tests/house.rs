@@ -11,7 +11,7 @@ use std::path::Path;
 /// may lean on `api` and `clock`.
 const FLOORS: [&[&str]; 6] = [
     &["api", "clock", "metrics", "telemetry", "traces"],
-    &["admin", "args", "definitions", "gate", "kubernetes", "lifecycle"],
+    &["admin", "args", "crds", "gate", "kubernetes", "lifecycle"],
     &["context"],
     &["reconcile"],
     &["controller"],

@@ -110,7 +110,7 @@ fn unbounded(path: &str, schema: &JSONSchemaProps, found: &mut Vec<String>) {
 #[test]
 fn t12_every_text_and_every_list_of_an_object_has_a_longest_length() {
     let mut found = Vec::new();
-    for definition in api::definitions() {
+    for definition in api::crds() {
         for version in &definition.spec.versions {
             let schema = version.schema.as_ref().unwrap().open_api_v3_schema.as_ref().unwrap();
             let mut here = Vec::new();

@@ -33,7 +33,7 @@ struct Row {
 pub fn section() -> Result<String, Box<dyn Error>> {
     let mut text = String::new();
     let (mut shared, mut shared_rules) = (Vec::new(), Vec::new());
-    for definition in api::definitions() {
+    for definition in api::crds() {
         let definition = serde_json::to_value(definition)?;
         let kind = words(&definition["spec"]["names"]["kind"]);
         let version = &definition["spec"]["versions"][0];

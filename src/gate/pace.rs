@@ -195,7 +195,12 @@ impl Pace {
 
 impl Knee {
     fn new(rate: f64) -> Self {
-        Self { rate: rate.max(MIN_RATE), climb_seconds: FIRST_CLIMB_SECONDS, climbed_seconds: 0.0, accepted: 0 }
+        Self {
+            rate: rate.max(MIN_RATE),
+            climb_seconds: FIRST_CLIMB_SECONDS,
+            climbed_seconds: 0.0,
+            accepted: 0,
+        }
     }
 
     /// The knee after another throttle, at `rate`.
@@ -203,7 +208,10 @@ impl Knee {
         let accepted = f64::from(self.accepted);
         let next = Self::new(rate * (accepted + 1.0) / (accepted + 2.0));
         if CONFIRMED.contains(&(next.rate / self.rate)) {
-            Self { climb_seconds: (self.climb_seconds * CONFIRMED_CLIMB_FACTOR).min(MAX_CLIMB_SECONDS), ..next }
+            Self {
+                climb_seconds: (self.climb_seconds * CONFIRMED_CLIMB_FACTOR).min(MAX_CLIMB_SECONDS),
+                ..next
+            }
         } else {
             next
         }

@@ -14,7 +14,7 @@ static STATUSES: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| 
     let of = |version: &CustomResourceDefinitionVersion| {
         version.schema.as_ref()?.open_api_v3_schema.as_ref()?.properties.as_ref()?.get("status").cloned()
     };
-    let all = api::definitions().into_iter();
+    let all = api::crds().into_iter();
     all.filter_map(|crd| Some((crd.spec.names.kind, crd.spec.versions.first().and_then(of)?))).collect()
 });
 

@@ -80,7 +80,7 @@ pub async fn missing(client: &Client, namespace: Option<&str>, marks: bool) -> R
     let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
     match served(client).await {
         Ok(served) => {
-            missing.extend(api::definitions().iter().filter(|d| used(d)).flat_map(|d| differences(d, &served)));
+            missing.extend(api::crds().iter().filter(|d| used(d)).flat_map(|d| differences(d, &served)));
         }
         Err(error) if error.is_forbidden() => missing.push(
             "permission to get /openapi/v3: grant the cluster role system:discovery, which everybody has by default"
@@ -259,14 +259,14 @@ mod tests {
 
     #[test]
     fn our_own_definitions_lack_nothing() {
-        for definition in api::definitions() {
+        for definition in api::crds() {
             assert_eq!(differences(&definition, &served(&definition)), Vec::<String>::new());
         }
     }
 
     #[test]
     fn a_definition_without_our_status_rules_or_subresource_is_refused() {
-        let ours = &api::definitions()[0];
+        let ours = &api::crds()[0];
         let mut theirs = served(ours);
         theirs["paths"] = json!({});
         let status = &mut theirs["components"]["schemas"]["it"]["properties"]["status"];
@@ -277,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_definition_without_a_field_of_the_status_or_one_that_is_selected_by_is_refused() {
-        let ours = &api::definitions()[0];
+        let ours = &api::crds()[0];
         let mut theirs = served(ours);
         let schema = &mut theirs["components"]["schemas"]["it"];
         schema["x-kubernetes-selectable-fields"] = json!([]);
@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_definition_of_an_older_version_is_refused_where_it_would_refuse_what_this_version_writes() {
-        let ours = &api::definitions()[0];
+        let ours = &api::crds()[0];
         let mut theirs = served(ours);
         let status = &mut theirs["components"]["schemas"]["it"]["properties"]["status"]["properties"];
         status["attempt"]["properties"].as_object_mut().unwrap().remove("endpoint");

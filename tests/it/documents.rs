@@ -42,7 +42,7 @@ pub fn read(path: &Path) -> String {
 
 #[test]
 fn every_reason_has_an_entry_in_troubleshooting_and_no_other_has() {
-    let definition = serde_json::to_value(&api::definitions()[0]).unwrap();
+    let definition = serde_json::to_value(&api::crds()[0]).unwrap();
     let reason = "/spec/versions/0/schema/openAPIV3Schema/properties/status/properties/conditions/items/properties/reason/enum";
     let known = definition.pointer(reason).unwrap().as_array().unwrap();
     let known: BTreeSet<_> = known.iter().map(|name| name.as_str().unwrap().to_owned()).collect();

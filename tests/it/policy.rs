@@ -232,7 +232,7 @@ async fn what_has_finished_is_not_edited_any_more() {
     world.invoke("ended", spec.clone()).await;
     world.invoke("not-yet", spec).await;
     world.force_status("ended", json!({"outcome": "Executed"})).await.unwrap();
-    let crd = serde_json::to_value(&api::definitions()[0]).unwrap();
+    let crd = serde_json::to_value(&api::crds()[0]).unwrap();
     let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
 
     let fields: BTreeSet<_> = changes().iter().map(|(field, _)| (*field).to_owned()).collect();

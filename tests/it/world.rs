@@ -4,7 +4,7 @@ use crate::evidence::{Evidence, Log};
 use control_plane::{ADMIN, ControlPlane, Options, User};
 use functiongraph_emulator::{AccessKey, Config, Emulator, Function, LedgerEntry};
 use functiongraph_operator::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
-use functiongraph_operator::definitions;
+use functiongraph_operator::crds;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::wait::{Condition, await_condition, conditions};
@@ -47,7 +47,7 @@ pub async fn new_plane() -> ControlPlane {
 
 /// This control plane, once everything in `crds/` is installed.
 pub async fn installed(plane: ControlPlane) -> ControlPlane {
-    plane.apply_yaml(&definitions::manifest().expect("a manifest")).await.expect("it is accepted");
+    plane.apply_yaml(&crds::manifest().expect("a manifest")).await.expect("it is accepted");
     enforced(&plane).await;
     plane
 }

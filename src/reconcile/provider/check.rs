@@ -209,7 +209,8 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
     }
     let uid = format!("the check of {key}");
     // No object has such a namespace, so that nobody is called for it.
-    let ticket = Ticket { uid: uid.clone(), namespace: "/".into(), name: String::new(), function: String::new() };
+    let ticket =
+        Ticket { uid: uid.clone(), namespace: "/".into(), name: String::new(), function: String::new() };
     let Some(mut place) = providers.enter(key, ticket) else {
         providers.forget(key, &uid);
         return Some(OTHERS_TRY);
