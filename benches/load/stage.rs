@@ -5,7 +5,7 @@ use control_plane::{ControlPlane, Options};
 use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn, Invocation, Kind, Protocol};
 use functiongraph_emulator::{AccessKey, Api as FunctionGraph, Config, Emulator, Function, RateLimit};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus};
-use functiongraph_operator::definitions;
+use functiongraph_operator::crds;
 use functiongraph_operator::kubernetes::Clients;
 use functiongraph_operator::lifecycle::{Acceptance, Reply, Target, View, record};
 use jiff::Timestamp;
@@ -71,7 +71,7 @@ impl Stage {
         let plane = ControlPlane::start(options).await.expect("the control plane starts");
         let config = plane.kube_config();
         let client = Clients::new(config).expect("a client").calls;
-        plane.apply_yaml(&definitions::manifest().expect("a manifest")).await.expect("it is accepted");
+        plane.apply_yaml(&crds::manifest().expect("a manifest")).await.expect("it is accepted");
         let emulator = Emulator::start(Config {
             functions: vec![Function {
                 answer_latency: Duration::from_millis(5),

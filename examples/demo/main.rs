@@ -14,7 +14,7 @@ use clap::Parser;
 use control_plane::ControlPlane;
 use functiongraph_emulator::Emulator;
 use functiongraph_operator::api::FunctionInvocation;
-use functiongraph_operator::{clock, definitions};
+use functiongraph_operator::{clock, crds};
 use futures::StreamExt;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
@@ -72,7 +72,7 @@ async fn main() -> ExitCode {
     match run(Args::parse()).await {
         Ok(code) => code,
         Err(error) => {
-            definitions::complain(&*error);
+            crds::complain(&*error);
             ExitCode::FAILURE
         }
     }

@@ -3,7 +3,7 @@
 use crate::faults;
 use control_plane::{ADMIN, AccessError, ControlPlane, Options, StartError};
 use functiongraph_emulator::{Config, Emulator};
-use functiongraph_operator::{clock, definitions};
+use functiongraph_operator::{clock, crds};
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -38,7 +38,7 @@ pub enum Error {
     Access(#[from] AccessError),
     /// What is installed before the operator.
     #[error(transparent)]
-    Definitions(#[from] definitions::Error),
+    Definitions(#[from] crds::Error),
     /// The emulator's configuration.
     #[error("examples/demo/emulator.yaml cannot be used")]
     EmulatorConfig(#[from] functiongraph_emulator::ConfigError),
@@ -86,7 +86,7 @@ pub struct Operator {
 /// When its programs are missing or it does not come up.
 pub async fn control_plane() -> Result<ControlPlane, Error> {
     let plane = ControlPlane::start(Options::default()).await?;
-    plane.apply_yaml(&definitions::manifest()?).await?;
+    plane.apply_yaml(&crds::manifest()?).await?;
     Ok(plane)
 }
 

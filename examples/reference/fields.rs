@@ -1,7 +1,7 @@
 //! The tables of fields: reads the schema of each definition.
 
 use crate::cell;
-use functiongraph_operator::{api, definitions};
+use functiongraph_operator::{api, crds};
 use serde_json::Value;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -96,7 +96,7 @@ pub fn section() -> Result<String, Box<dyn Error>> {
 /// What the admission policy of this name says when it refuses; nothing if there is none.
 fn refusals(name: &str) -> Result<Vec<String>, Box<dyn Error>> {
     let mut found = Vec::new();
-    for (_, text) in definitions::files()? {
+    for (_, text) in crds::files()? {
         let object: Value = serde_saphyr::from_str(&text)?;
         if object["kind"] == "ValidatingAdmissionPolicy" && object["metadata"]["name"] == name {
             let validations = object["spec"]["validations"].as_array().into_iter().flatten();

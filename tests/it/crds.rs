@@ -3,7 +3,7 @@
 use crate::looks::{output, text};
 use crate::world::{World, plane};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
-use functiongraph_operator::definitions;
+use functiongraph_operator::crds;
 use kube::api::ListParams;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ fn the_files_are_what_the_code_says() {
     let stored = files_in("crds").into_iter().map(|path| (name(&path), fs::read_to_string(&path).unwrap()));
     let stored: BTreeMap<_, _> = stored.collect();
 
-    let generated: BTreeMap<_, _> = definitions::files().unwrap().into_iter().collect();
+    let generated: BTreeMap<_, _> = crds::files().unwrap().into_iter().collect();
 
     assert_eq!(stored.keys().collect::<Vec<_>>(), generated.keys().collect::<Vec<_>>());
     for (name, text) in generated {
