@@ -1,7 +1,7 @@
-//! The custom resources: Rust types, their schemas, and the rules that the API server enforces for us.
+//! The custom resources: Rust types, their schemas, and the rules that the API server enforces.
 //!
-//! The schema is strict and the Rust types are loose: what the API server stored once must never stop
-//! a whole list from decoding, so everything in `status` is optional here and read leniently.
+//! The schema is strict and the Rust types are lenient. An unexpected field in one stored object must never stop a
+//! whole list from decoding, so everything in `status` is optional here.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt;
@@ -20,16 +20,16 @@ pub use provider::{
     FunctionGraphProviderStatus,
 };
 
-/// The API group of all kinds.
+/// The API group of all custom resources.
 pub const GROUP: &str = "functiongraph.io";
 
-/// The definitions of all kinds, as `crds/` holds them.
+/// All CRDs, as in `crds/`.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()]
 }
 
-/// Reads a value if it is what we expect, and treats anything else as absent.
+/// Reads a value. Treats a value of an unexpected form as absent.
 ///
 /// # Errors
 /// Only for input that is not even a value of the outer format.
@@ -42,7 +42,7 @@ where
     Ok(serde_json::from_value(value).ok())
 }
 
-/// Reads a value that must not be taken for absent when it is not what we expect: then it is blank.
+/// Reads a value that must not count as absent. A value of an unexpected form becomes the default.
 ///
 /// # Errors
 /// Only for input that is not even a value of the outer format.
@@ -55,7 +55,7 @@ where
     Ok(value.map(|value| serde_json::from_value(value).unwrap_or_default()))
 }
 
-/// Reads a list and leaves out the elements that are not what we expect.
+/// Reads a list, and leaves out elements of an unexpected form.
 ///
 /// # Errors
 /// Only for input that is not even a value of the outer format.

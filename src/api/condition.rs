@@ -1,50 +1,50 @@
-//! Conditions: their types and reasons as closed lists, and the one rule for changing them.
+//! Conditions: their types and reasons as closed lists, and the only function that changes them.
 
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What a condition is about.
+/// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionType {
-    /// The cloud accepted the submission: an answer 202 was seen.
+    /// FunctionGraph accepted the invocation.
     Accepted,
-    /// Nothing more will happen, whether well or badly. `kubectl wait --for=condition=Finished`.
+    /// The object is finished, successfully or not. Use it with `kubectl wait --for=condition=Finished`.
     Finished,
-    /// The object reached what it was made for.
+    /// The object is finished successfully.
     Ready,
-    /// Work is going on or is waiting for something; present only while true.
+    /// Work is in progress, or waits for something. Present only while true.
     Reconciling,
-    /// It ended without success, or a person has to act; present only while true.
+    /// The object failed, or you must act. Present only while true.
     Stalled,
-    /// `spec.suspend` holds it back; present only while true.
+    /// `spec.suspend` is true. Present only while true.
     Suspended,
-    /// The annotation `functiongraph.io/resolve` changed nothing; present only while true.
+    /// The annotation `functiongraph.io/resolve` had no effect. Present only while true.
     ResolutionRefused,
-    /// FunctionGraph throttles the provider, and the operator sends nothing for a while; present only while true.
+    /// FunctionGraph throttles the provider, and the operator sends nothing for a while. Present only while true.
     Paused,
 }
 
-/// Whether a condition holds.
+/// Status of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ConditionStatus {
-    /// It holds.
+    /// The condition is true.
     True,
-    /// It does not hold.
+    /// The condition is false.
     False,
-    /// It cannot be said yet, or not at all.
+    /// The answer is not known, or not yet.
     Unknown,
 }
 
-/// Why a condition is as it is. Also the reasons of Events.
+/// Reason of a condition. Events use the same reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Reason {
-    /// An attempt is being made, or is about to be.
+    /// The operator sends the invocation, or is about to.
     Progressing,
-    /// The service answered 429 or 503; it is tried again.
+    /// FunctionGraph answered 429 or 503; the operator retries.
     Throttled,
-    /// An attempt failed and is tried again after a pause.
+    /// An attempt failed; the operator retries after a pause.
     BackingOff,
     /// The provider is missing or not ready.
     WaitingForProvider,
@@ -52,41 +52,41 @@ pub enum Reason {
     WaitingForPayload,
     /// Held back by `spec.suspend`.
     Suspended,
-    /// Answer 202 seen.
+    /// FunctionGraph answered 202.
     Accepted,
-    /// Accepted, and its execution is followed.
+    /// FunctionGraph accepted the invocation, and the operator follows its execution.
     Running,
-    /// Accepted, but the list that tells about its execution cannot be read at the moment.
+    /// FunctionGraph accepted the invocation, but the operator cannot read the list with its execution at the moment.
     ListUnreadable,
-    /// The service reported that it was executed well.
+    /// FunctionGraph reported a successful execution.
     Executed,
-    /// The execution failed.
+    /// FunctionGraph reported a failed execution.
     ExecutionFailed,
-    /// The service threw the request away before it ran.
+    /// FunctionGraph discarded the request before it ran.
     Discarded,
-    /// Accepted, but what became of the execution cannot be known.
+    /// FunctionGraph accepted the invocation, but the result of its execution is unknown.
     ExecutionUnknown,
-    /// The latest attempt is ambiguous, and FunctionGraph's list is read for evidence.
+    /// The latest attempt is ambiguous, and the operator reads FunctionGraph's list for evidence.
     LookingUp,
-    /// Resolved with the annotation `functiongraph.io/resolve`.
+    /// You resolved it with the annotation `functiongraph.io/resolve`.
     Resolved,
-    /// It is due, and waits for its turn at the provider.
+    /// The object is due, and waits in the queue of its provider.
     Queued,
-    /// Accepted, but the provider no longer leads to where the request was sent.
+    /// FunctionGraph accepted the invocation, but the provider now has another endpoint, region or project.
     DestinationChanged,
-    /// The execution is not stopped: the provider does not allow it, or the service did not do it.
+    /// The execution was not stopped: the provider does not allow it, or FunctionGraph did not do it.
     StopRefused,
-    /// It cannot be known whether the cloud accepted.
+    /// FunctionGraph may have accepted the invocation.
     OutcomeUnknown,
-    /// It was restored from a backup or copied, and may have been submitted before.
+    /// The object was restored from a backup or copied, and may have been submitted before.
     Restored,
     /// More failed attempts than `retryPolicy.backoffLimit` allows.
     BackoffLimitExceeded,
-    /// `activeDeadlineSeconds` passed.
+    /// `activeDeadlineSeconds` has passed.
     DeadlineExceeded,
-    /// The service refused the invocation for good.
+    /// FunctionGraph refused the invocation permanently.
     Rejected,
-    /// The service answered with a redirect, which is never followed.
+    /// The endpoint answered with a redirect, which the operator never follows.
     RedirectRefused,
     /// The function is disabled in FunctionGraph.
     FunctionDisabled,
@@ -94,34 +94,34 @@ pub enum Reason {
     InvalidPayload,
     /// The provider does not allow this function.
     AccessDenied,
-    /// The object asks for something that this version of the operator does not do.
+    /// The object uses a value that this version of the operator does not support.
     Unsupported,
-    /// Cancelled before it was sent, or, as the service confirmed, while it was executed.
+    /// Cancelled before it was sent, or FunctionGraph confirmed that it stopped the execution.
     Cancelled,
-    /// The annotation `functiongraph.io/resolve` holds something else than `Retry`, `Fail` or a request id.
+    /// The value of the annotation `functiongraph.io/resolve` is not `Retry`, `Fail` or a request id.
     NotUnderstood,
     /// The annotation `functiongraph.io/resolve` is on an object that has nothing to resolve.
     NothingToResolve,
-    /// The annotation `functiongraph.io/resolve` was there before the attempt became ambiguous.
+    /// The annotation `functiongraph.io/resolve` was set before the attempt became ambiguous.
     ResolvedTooEarly,
-    /// The annotation `functiongraph.io/resolve` names the request of another object.
+    /// The annotation `functiongraph.io/resolve` has the request id of another object.
     RequestIdInUse,
-    /// The API server refuses what the operator writes; in Events only.
+    /// The API server refuses the operator's write. Only in Events.
     StatusRefused,
     /// The provider can be used.
     ProviderReady,
-    /// The endpoint is not acceptable: see the message.
+    /// The endpoint is not acceptable; see the message.
     EndpointRefused,
-    /// The endpoint did not answer several times in a row.
+    /// The endpoint repeatedly did not answer.
     EndpointUnreachable,
     /// The Secret that the provider names does not exist.
     SecretNotFound,
-    /// The service does not accept the credential, or the Secret does not hold one.
+    /// FunctionGraph refuses the credential, or the Secret does not hold a credential.
     CredentialsInvalid,
 }
 
 impl Reason {
-    /// The name as it stands in conditions and Events.
+    /// The name in conditions and Events.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -168,57 +168,57 @@ impl Reason {
     }
 }
 
-/// One condition, in the shape of the Kubernetes API conventions.
+/// One condition, as in the Kubernetes API conventions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Condition {
-    /// What it is about.
+    /// Type of the condition.
     #[serde(rename = "type")]
     pub type_: ConditionType,
-    /// Whether it holds.
+    /// Status of the condition: True, False or Unknown.
     pub status: ConditionStatus,
-    /// The generation of the spec that it was judged from.
+    /// The generation of the spec that the condition describes.
     pub observed_generation: i64,
     /// When `status` last changed.
     pub last_transition_time: Timestamp,
-    /// Why, in one word.
+    /// The reason as a CamelCase name.
     pub reason: self::Reason, // `self::` because the derive brings a `Reason` of its own into scope
-    /// Why, for a reader, and what to do next.
+    /// A message for you: what happened, and what to do next.
     #[schemars(length(max = 2048))]
     pub message: String,
 }
 
-/// The longest message of a condition, in characters: the schema allows 2,048.
-const MESSAGE: usize = 1500;
+/// Maximum length of a message, in characters. The schema allows 2,048.
+const MAX_MESSAGE_CHARS: usize = 1500;
 
-/// `message` as a condition can hold it: short enough, and without control characters.
+/// `message` in a form that a condition allows: short enough, and without control characters.
 #[must_use]
 pub fn fitting(message: &str) -> String {
-    message.chars().take(MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-/// What a condition should say; [`Condition::put`] makes it a condition.
+/// Desired content of a condition; [`Condition::put`] makes it a condition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
-    /// What it is about.
+    /// Type of the condition.
     pub type_: ConditionType,
-    /// Whether it holds.
+    /// Status of the condition.
     pub status: ConditionStatus,
-    /// Why, in one word.
+    /// The reason.
     pub reason: Reason,
-    /// Why, for a reader.
+    /// The message.
     pub message: String,
 }
 
 impl Condition {
-    /// The condition of that type, if there is one.
+    /// The condition of this type, if there is one.
     #[must_use]
     pub fn find(conditions: &[Self], type_: ConditionType) -> Option<&Self> {
         conditions.iter().find(|c| c.type_ == type_)
     }
 
-    /// The new list for `claims`, in their order: a condition that is not claimed is dropped, and
-    /// `lastTransitionTime` moves only where `status` changed.
+    /// The new list for `claims`, in their order. A condition without a claim is removed, and `lastTransitionTime`
+    /// changes only with `status`.
     #[must_use]
     pub fn put(previous: &[Self], claims: Vec<Claim>, generation: i64, now: Timestamp) -> Vec<Self> {
         claims

@@ -1,4 +1,4 @@
-//! `FunctionInvocation`: one invocation of one function, submitted once, its answer kept in `.status`.
+//! `FunctionInvocation`: one invocation of one function, submitted once, with its result in `.status`.
 
 use super::names::{NO_OBJECT_NAME, OBJECT_NAME};
 use kube::{CustomResource, KubeSchema};
@@ -15,17 +15,18 @@ pub use status::{
     Attempt, AttemptError, AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource,
 };
 
-/// The annotation with which you resolve an ambiguous attempt: `Retry`, `Fail`, or the id of the request that you found.
+/// The annotation with which you resolve an ambiguous attempt: `Retry`, `Fail`, or the id of a request that you
+/// found.
 pub const RESOLVE: &str = "functiongraph.io/resolve";
 
-/// The annotation with the uid that an object had when it was first claimed, written under `--restore-guard`: a
-/// restored or copied object keeps it and has another uid.
+/// The annotation with the uid of the object, written before the first claim under `--restore-guard`. A restored or
+/// copied object keeps the annotation and has another uid.
 pub const SUBMITTED_AS: &str = "functiongraph.io/submitted-as";
 
-/// The label that Velero puts on everything that it restores: the name of the restore.
+/// The label that Velero sets on everything that it restores: the name of the restore.
 pub const VELERO_RESTORE: &str = "velero.io/restore-name";
 
-/// The holder of an attempt that was made, if it was, for the object that this one is a copy of.
+/// The holder of an attempt that may have been made for the original of a restored or copied object.
 pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
 
 /// One invocation of one function.
@@ -34,7 +35,7 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
     group = "functiongraph.io",
     version = "v1alpha1",
     kind = "FunctionInvocation",
-    doc = "One invocation of one FunctionGraph function. It is submitted once; the request id or the error is kept in status.",
+    doc = "One invocation of one FunctionGraph function. The operator submits it once, and keeps the request id or the error in status.",
     namespaced,
     status = "FunctionInvocationStatus",
     shortname = "fninv",
@@ -56,33 +57,33 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
     printcolumn(name = "Next-Attempt", type_ = "string", json_path = ".status.nextAttemptTime", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
     validation = Rule::new("!has(oldSelf.status) || has(self.status)").message("status cannot be removed"),
-    // Spelled out rather than nested, because a rule is judged on every status write.
+    // Repeated and not nested, because the API server evaluates the rule at every status write.
     validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.attempt) || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number || oldSelf.status.attempt.state == 'Rejected' || oldSelf.status.attempt.state == 'NotSent' || (oldSelf.status.attempt.state == 'Ambiguous' && self.spec.deliveryPolicy == 'AtLeastOnce')").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce")
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.payload) && has(self.payloadFrom))").message("give at most one of payload and payloadFrom"))]
+#[x_kube(validation = Rule::new("!(has(self.payload) && has(self.payloadFrom))").message("set at most one of payload and payloadFrom"))]
 #[x_kube(validation = Rule::new("has(self.payloadFrom) == has(oldSelf.payloadFrom)").message("payloadFrom is immutable: create a new FunctionInvocation"))]
-#[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync belongs to invocationType Sync"))]
-#[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("what a function logs or returns may repeat its event: with payloadFrom.secretKeyRef, neither sync.logTail nor sync.captureResult is possible"))]
-#[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed belongs to invocationType Async: a Sync invocation always ends with its execution, and a Reserved one cannot be followed"))]
+#[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync needs invocationType Sync"))]
+#[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("sync.logTail and sync.captureResult are not possible with payloadFrom.secretKeyRef, because the function's log or result may repeat the Secret"))]
+#[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed needs invocationType Async: a Sync invocation always ends with its execution, and the operator cannot follow a Reserved one"))]
 #[x_kube(validation = Rule::new("!has(self.requestTimeoutSeconds) || !has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("requestTimeoutSeconds must not exceed activeDeadlineSeconds"))]
 pub struct FunctionInvocationSpec {
     /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
     pub function: FunctionRef,
 
-    /// The event, a JSON object. `{}` is sent when neither this nor `payloadFrom` is given. The API server re-encodes it:
-    /// it sorts keys, and rounds decimals and very large integers. The operator sends what the API server stores, without
-    /// its escapes for HTML. Where every byte counts, use `payloadFrom`. At most 262,144 bytes, and 1,400,000 as stored
-    /// for `Sync`.
+    /// The event, a JSON object. Without this and `payloadFrom` the operator sends `{}`. The API server re-encodes
+    /// the event: it sorts keys, and rounds decimals and very large integers. The operator sends the stored text
+    /// without the API server's HTML escapes. If you need every byte unchanged, use `payloadFrom`. At most 262,144
+    /// bytes; for `Sync` at most 1,400,000 bytes as stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    // Immutable by the admission policy: a rule here would compare sizes and common keys only.
+    // Immutable through the admission policy: a CRD rule would compare only sizes and common keys.
     pub payload: Option<Payload>,
 
-    /// The event, byte for byte, from another object of this namespace.
+    /// The event from another object in the same namespace, byte for byte.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_from: Option<PayloadSource>,
 
-    /// The provider to go through.
+    /// The provider that the operator sends the invocation with.
     #[serde(default)]
     pub provider_ref: ProviderRef,
 
@@ -91,14 +92,14 @@ pub struct FunctionInvocationSpec {
     #[x_kube(validation = Rule::new("self == oldSelf").message("invocationType is immutable"))]
     pub invocation_type: InvocationType,
 
-    /// What counts as the end: `Accepted` ends with the service's answer 202, `Executed` follows the request
-    /// until it succeeded, failed or was discarded. (`Sync` always ends with the answer.)
+    /// When the invocation is finished: `Accepted` ends with FunctionGraph's answer 202. `Executed` follows the
+    /// request until it succeeded, failed or was discarded. (`Sync` always ends with the answer.)
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("completionPolicy is immutable"))]
     pub completion_policy: CompletionPolicy,
 
-    /// What to do when it cannot be known whether the service accepted: `AtMostOnce` never sends again
-    /// and ends as `Unknown`, `AtLeastOnce` sends again.
+    /// What to do if an attempt is ambiguous, so that FunctionGraph may have accepted it: `AtMostOnce` never sends
+    /// again and ends as `Unknown`, `AtLeastOnce` sends again.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("deliveryPolicy is immutable"))]
     pub delivery_policy: DeliveryPolicy,
@@ -107,59 +108,60 @@ pub struct FunctionInvocationSpec {
     #[serde(default)]
     pub retry_policy: RetryPolicy,
 
-    /// How long one attempt may take, headers and body together; for `Sync` that includes the execution, for
-    /// which the service waits 90 seconds. An endpoint that cannot be connected to within 5 seconds, or within half of
-    /// this time if that is less, counts as not sent.
+    /// How long one attempt may take, headers and body together. For `Sync` this includes the execution, for which
+    /// FunctionGraph waits 90 seconds. If the endpoint does not accept a connection within 5 seconds, or within half
+    /// of this time if that is less, the attempt counts as not sent.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,
 
-    /// How long the operator tries, from the creation of the object, or its latest resume or `Retry`, to the last attempt.
+    /// How long the operator tries: from the creation of the object, its latest resume or `Retry`, until the last
+    /// attempt.
     #[serde(default = "an_hour")]
     #[schemars(range(min = 1, max = 604_800))]
     pub active_deadline_seconds: i64,
 
-    /// The object is deleted this long after it finished; never if absent.
+    /// The operator deletes the object this long after it finished. If absent, it never does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 31_536_000))]
     pub ttl_seconds_after_finished: Option<i64>,
 
-    /// While true, nothing is sent. A request that is already on its way is not called back.
+    /// While true, the operator sends nothing. It does not recall a request that it has already sent.
     #[serde(default)]
     pub suspend: bool,
 
-    /// Cancels the invocation. Before it is sent: it never is. While it is followed (`completionPolicy:
-    /// Executed`): FunctionGraph is asked to stop it, if the provider says `allowCancel`. Cannot be taken back.
+    /// Cancels the invocation. Before it is sent, the operator never sends it. While the operator follows it
+    /// (`completionPolicy: Executed`), it asks FunctionGraph to stop the execution, if the provider has
+    /// `allowCancel`. You cannot undo this.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("!oldSelf || self").message("cancel cannot be taken back: create a new FunctionInvocation"))]
+    #[x_kube(validation = Rule::new("!oldSelf || self").message("cancel cannot be undone: create a new FunctionInvocation"))]
     pub cancel: bool,
 
-    /// Memory of the instance that executes it, in MB, instead of the function's own. Needs dynamic memory
-    /// switched on for the function; the service ignores it otherwise.
+    /// Memory of the instance that executes it, in MB, instead of the function's own. Needs dynamic memory switched
+    /// on for the function; otherwise FunctionGraph ignores it.
     #[serde(default, rename = "instanceMemoryMB", skip_serializing_if = "Option::is_none")]
     #[schemars(extend("enum" = [128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192, 10240]))]
     pub instance_memory_mb: Option<i64>,
 
-    /// What is kept of the answer to a `Sync` invocation.
+    /// Parts of the answer to a `Sync` invocation to keep in status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<SyncOptions>,
 }
 
-/// What is kept of the answer to a `Sync` invocation, beside its key figures.
+/// Parts of the answer to a `Sync` invocation to keep in status, in addition to its metrics.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SyncOptions {
     /// The last 4 KB of the function's log, in `status.result.logTail`.
     #[serde(default)]
     pub log_tail: bool,
-    /// Up to 8 KiB of what the function returned, in `status.result.body`. Whoever may read the object can
-    /// read it.
+    /// Up to 8 KiB of the function's result, in `status.result.body`. Everybody who may read the object can read it.
     #[serde(default)]
     pub capture_result: bool,
 }
 
 impl FunctionInvocationSpec {
-    /// Whether the event is from a Secret, so that nothing that may repeat it can be kept.
+    /// Whether the event is from a Secret. Then the status must not keep anything that may repeat the event.
     #[must_use]
     pub fn has_secret_event(&self) -> bool {
         self.payload_from.as_ref().is_some_and(|source| source.secret_key_ref.is_some())
@@ -177,12 +179,12 @@ fn an_hour() -> i64 {
 /// A function, by URN or by name.
 #[derive(KubeSchema, Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.urn) != has(self.name)").message("give exactly one of function.urn and function.name"))]
-#[x_kube(validation = Rule::new("!has(self.urn) || (!has(self.package) && !has(self.qualifier))").message("package and qualifier are part of the URN: give them only with function.name"))]
+#[x_kube(validation = Rule::new("has(self.urn) != has(self.name)").message("set exactly one of function.urn and function.name"))]
+#[x_kube(validation = Rule::new("!has(self.urn) || (!has(self.package) && !has(self.qualifier))").message("package and qualifier are part of the URN: set them only with function.name"))]
 #[x_kube(validation = Rule::new("has(self.urn) == has(oldSelf.urn) && has(self.name) == has(oldSelf.name) && has(self.package) == has(oldSelf.package) && has(self.qualifier) == has(oldSelf.qualifier)").message("function is immutable: create a new FunctionInvocation"))]
 pub struct FunctionRef {
-    /// The full URN, `urn:fss:<region>:<project id>:function:<package>:<name>[:<version or !alias>]`. Region
-    /// and project must be the provider's.
+    /// The full URN, `urn:fss:<region>:<project id>:function:<package>:<name>[:<version or !alias>]`. Its region and
+    /// project must be those of the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(min = 1, max = 269),
@@ -193,7 +195,7 @@ pub struct FunctionRef {
     #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
     pub urn: Option<String>,
 
-    /// The function's name; region and project come from the provider.
+    /// The function's name. Region and project come from the provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 60), regex(pattern = r"^[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$"))]
     #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
@@ -215,23 +217,24 @@ pub struct FunctionRef {
     pub qualifier: Option<String>,
 }
 
-/// An object that holds the event: exactly one of its fields.
+/// An object that holds the event. Set exactly one of the fields.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.configMapKeyRef) != has(self.secretKeyRef)").message("give exactly one of payloadFrom.configMapKeyRef and payloadFrom.secretKeyRef"))]
+#[x_kube(validation = Rule::new("has(self.configMapKeyRef) != has(self.secretKeyRef)").message("set exactly one of payloadFrom.configMapKeyRef and payloadFrom.secretKeyRef"))]
 #[x_kube(validation = Rule::new("has(self.configMapKeyRef) == has(oldSelf.configMapKeyRef) && has(self.secretKeyRef) == has(oldSelf.secretKeyRef)").message("payloadFrom is immutable: create a new FunctionInvocation"))]
 pub struct PayloadSource {
-    /// A key of a ConfigMap in this namespace: a JSON object of at most 262,144 bytes.
+    /// A key of a ConfigMap in the same namespace: a JSON object of at most 262,144 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub config_map_key_ref: Option<KeyRef>,
 
-    /// A key of a Secret in this namespace, under the same terms. Only of type `Opaque`, and only if its owner has
-    /// labelled it `functiongraph.io/allow-payload: "true"`: who may create invocations must not thereby read Secrets.
+    /// A key of a Secret in the same namespace, with the same limits. The Secret must have type `Opaque`, and its
+    /// owner must label it `functiongraph.io/allow-payload: "true"`. Otherwise everybody who may create invocations
+    /// could read Secrets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_key_ref: Option<KeyRef>,
 }
 
-/// A key of another object of this namespace.
+/// A key of another object in the same namespace.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRef {
     /// The object's name.
@@ -246,10 +249,10 @@ pub struct KeyRef {
     pub key: String,
 }
 
-/// A provider of the same namespace, or one of the cluster.
+/// A provider in the same namespace, or a cluster-scoped provider.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRef {
-    /// The provider's kind.
+    /// The kind of the provider.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable"))]
     pub kind: ProviderKind,
@@ -274,12 +277,12 @@ fn default_name() -> String {
 /// A kind of provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ProviderKind {
-    /// A provider of the same namespace.
+    /// A provider in the same namespace.
     #[default]
     FunctionGraphProvider,
-    /// A provider of the whole cluster, if it admits the namespace.
+    /// A cluster-scoped provider, if it allows the namespace.
     ClusterFunctionGraphProvider,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,
@@ -293,30 +296,30 @@ pub enum InvocationType {
     Async,
     /// `POST …/invocations`: the answer comes when the function has ended.
     Sync,
-    /// `POST …/reserved-invocations`: accepted at once, on an instance whose id is answered. The clouds have
-    /// withdrawn it for all but whitelisted accounts.
+    /// `POST …/reserved-invocations`: accepted at once; the answer has the id of the instance that executes it. The
+    /// clouds have withdrawn it except for listed accounts.
     Reserved,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,
 }
 
-/// What counts as the end.
+/// When an invocation is finished.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum CompletionPolicy {
-    /// The answer 202 is the end.
+    /// With FunctionGraph's answer 202.
     #[default]
     Accepted,
-    /// The end of the execution is the end.
+    /// With the end of the execution.
     Executed,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,
 }
 
-/// What to do in doubt.
+/// What to do if an attempt is ambiguous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum DeliveryPolicy {
     /// Never send again.
@@ -324,41 +327,41 @@ pub enum DeliveryPolicy {
     AtMostOnce,
     /// Send again.
     AtLeastOnce,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,
 }
 
-/// How failed attempts are retried. Pauses are drawn at random between 0 and
-/// `min(maxDelaySeconds, initialDelaySeconds · 2^n)`.
+/// How the operator retries failed attempts. It waits for a random time between 0 and `min(maxDelaySeconds,
+/// initialDelaySeconds · 2^n)` before each.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.initialDelaySeconds) || !has(self.maxDelaySeconds) || self.initialDelaySeconds <= self.maxDelaySeconds").message("initialDelaySeconds must not exceed maxDelaySeconds"))]
 pub struct RetryPolicy {
-    /// How many failed attempts may be retried. Answers 429 and 503 do not count: they are retried until
-    /// the deadline.
+    /// How many failed attempts the operator may retry. Answers 429 and 503 do not count: the operator retries them
+    /// until the deadline.
     #[serde(default = "six")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: i64,
 
-    /// The first pause is at most this long.
+    /// Maximum of the first pause.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 86_400))]
     pub initial_delay_seconds: i64,
 
-    /// No pause is longer than this.
+    /// Maximum of every pause.
     #[serde(default = "five_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub max_delay_seconds: i64,
 
-    /// A server's `Retry-After` is honoured up to this.
+    /// Maximum of a server's `Retry-After` that the operator obeys.
     #[serde(default = "fifteen_minutes")]
     #[schemars(range(min = 0, max = 86_400))]
     pub retry_after_max_seconds: i64,
 
-    /// Overrides for single answers, the first that matches wins. Answers that leave it open whether the
-    /// invocation was accepted can be turned into `Fail`, and into `Retry` only under `AtLeastOnce`.
+    /// Overrides for single answers; the first match wins. For an answer that leaves open whether the invocation was
+    /// accepted, `Fail` is always possible, and `Retry` only under `AtLeastOnce`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20))]
     pub rules: Vec<RetryRule>,
@@ -392,7 +395,7 @@ fn fifteen_minutes() -> i64 {
     900
 }
 
-/// One override: matches when the status is listed or none is, and the code is listed or none is.
+/// One override. It matches if the status is in its list or it lists none, and the same for the code.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("(has(self.httpStatuses) && size(self.httpStatuses) > 0) || (has(self.errorCodes) && size(self.errorCodes) > 0)").message("a rule needs httpStatuses or errorCodes"))]
@@ -401,22 +404,22 @@ pub struct RetryRule {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(range(min = 300, max = 599)))]
     pub http_statuses: Vec<i64>,
-    /// The service's error codes, for example `FSS.1051`.
+    /// FunctionGraph's error codes, for example `FSS.1051`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 20), inner(length(min = 1, max = 64)))]
     pub error_codes: Vec<String>,
-    /// What to do then.
+    /// The action for a matching answer.
     pub action: RetryAction,
 }
 
-/// What a rule asks for.
+/// Action of a rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RetryAction {
-    /// Try again, counted against `backoffLimit`.
+    /// Retry; counts against `backoffLimit`.
     Retry,
-    /// Give up.
+    /// Fail without a retry.
     Fail,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,

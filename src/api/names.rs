@@ -1,13 +1,13 @@
-//! What may be the name of a Secret, a ConfigMap, a ServiceAccount or a provider: it becomes part of a path.
+//! Valid names of a Secret, a ConfigMap, a ServiceAccount or a provider. A name becomes part of a URL path.
 
-/// The rule of the schema: a DNS subdomain, as Kubernetes has it.
+/// The rule of the schema: a DNS subdomain, as in Kubernetes.
 pub const OBJECT_NAME: &str =
     "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$')";
 
-/// What the schema says to anything else.
-pub const NO_OBJECT_NAME: &str = "this is not the name of an object: use lower-case letters, digits, '-' and '.', and begin and end with a letter or a digit";
+/// The schema's message for an invalid name.
+pub const NO_OBJECT_NAME: &str = "this is not a valid object name: use lower-case letters, digits, '-' and '.', and begin and end with a letter or a digit";
 
-/// The same rule for objects that were stored before the schema had it.
+/// The same rule, for objects that were stored before the schema had it.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t21_only_what_kubernetes_takes_for_a_name_gets_into_a_path() {
+    fn t21_only_valid_names_get_into_a_path() {
         for name in ["a", "0", "my-map.v1", "a--b", &"a".repeat(253)] {
             assert!(is_object_name(name), "{name}");
         }

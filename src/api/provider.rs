@@ -1,4 +1,5 @@
-//! `FunctionGraphProvider`: where invocations go and as whom; and its sibling for several namespaces.
+//! `FunctionGraphProvider` and the fields that it shares with `ClusterFunctionGraphProvider`: endpoint and
+//! credential.
 
 use super::{Condition, lenient, lenient_list};
 use jiff::Timestamp;
@@ -14,13 +15,13 @@ pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFuncti
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
 pub use either::{AnyProvider, Edition};
 
-/// Where invocations of this namespace go, and with which credential.
+/// Endpoint and credential for the invocations of its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(
     group = "functiongraph.io",
     version = "v1alpha1",
     kind = "FunctionGraphProvider",
-    doc = "Where the invocations of this namespace go, and with which credential. Whoever may write invocations cannot change either: endpoints and credentials live here only.",
+    doc = "Endpoint and credential for the invocations of its namespace. A user who may only create invocations cannot change either of them.",
     namespaced,
     status = "FunctionGraphProviderStatus",
     shortname = "fgp",
@@ -51,65 +52,64 @@ pub use either::{AnyProvider, Edition};
         json_path = r#".status.conditions[?(@.type=="Paused")].status"#,
         priority = 1
     ),
-    validation = Rule::new("!has(self.spec.credentials.oidc) || !has(self.spec.credentials.oidc.projectedTokenFile)").message("oidc.projectedTokenFile is for cluster providers only: use oidc.serviceAccountRef")
+    validation = Rule::new("!has(self.spec.credentials.oidc) || !has(self.spec.credentials.oidc.projectedTokenFile)").message("oidc.projectedTokenFile is only for a ClusterFunctionGraphProvider: use oidc.serviceAccountRef")
 )]
 #[serde(rename_all = "camelCase")]
 pub struct FunctionGraphProviderSpec {
-    /// The region, for example `eu-de`. The endpoint is derived from it unless `endpoint` is given.
+    /// The region, for example `eu-de`. The operator derives the endpoint from it, unless you set `endpoint`.
     #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z0-9-]+$"))]
     pub region: String,
 
-    /// The project id of that region: 32 hexadecimal digits in most accounts. If absent, it is taken from the
-    /// token, or looked up by the region's name.
+    /// The project id of that region: 32 hexadecimal digits in most accounts. If absent, the operator takes it from
+    /// the token, or looks it up by the region's name.
     #[serde(default, rename = "projectID", skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub project_id: Option<String>,
 
-    /// The version of the invocation API: `v2`, or `v1.0` where an endpoint knows no other.
+    /// The version of the invocation API: `v2`, or `v1.0` for an endpoint without v2.
     #[serde(default)]
     pub protocol_version: ProtocolVersion,
 
-    /// Another endpoint than the region's: an https URL with nothing but host and port. The host must be
-    /// on the operator's list of allowed hosts.
+    /// Another endpoint than the region's: an https URL with only host and port. The operator's list of allowed hosts
+    /// must allow the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https://"))]
     pub endpoint: Option<String>,
 
-    /// Another endpoint of the identity service (IAM) than the region's, under the same rules.
+    /// Another endpoint of the identity service (IAM), with the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https://"))]
     pub iam_endpoint: Option<String>,
 
-    /// Another endpoint of the security token service (STS) than the region's, under the same rules.
+    /// Another endpoint of the security token service (STS), with the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512), regex(pattern = "^https://"))]
     pub sts_endpoint: Option<String>,
 
-    /// Certificate authorities (PEM) that are trusted beside the public ones. Verification itself cannot
-    /// be switched off.
+    /// Additional trusted certificate authorities (PEM). You cannot switch off the verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 65536))]
     pub ca_bundle: Option<String>,
 
-    /// The credential: exactly one kind.
+    /// The credential. Set exactly one of the fields.
     pub credentials: Credentials,
 
-    /// How much this provider may be used, by each replica of the operator.
+    /// Limits on the use of this provider, for each replica of the operator.
     #[serde(default)]
     pub limits: Limits,
 
-    /// Functions that may be invoked through this provider, as `package:name:qualifier` with `*` for any
-    /// run of characters, for example `default:resize:*`. Empty: every function of the project.
+    /// Functions that invocations may use through this provider, as `package:name:qualifier` with `*` for any
+    /// characters, for example `default:resize:*`. Empty: every function of the project.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100), inner(length(min = 1, max = 200)))]
     pub allowed_functions: Vec<String>,
 
-    /// Whether invocations may be cancelled in FunctionGraph after they were accepted. Cancelling ends the
-    /// instance, and with it whatever else runs on it where the function allows several at a time.
+    /// Whether the operator may cancel accepted invocations in FunctionGraph. This ends the instance, and everything
+    /// else that runs on it, if the function allows several executions on one instance.
     #[serde(default)]
     pub allow_cancel: bool,
 
-    /// Whether FunctionGraph may be asked what it accepted.
+    /// Whether the operator may read FunctionGraph's list of invocations.
     #[serde(default)]
     pub lookup: Lookup,
 }
@@ -124,32 +124,32 @@ pub enum ProtocolVersion {
     /// `/v1.0/{project}/fss/…`.
     #[serde(rename = "v1.0")]
     V1,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,
 }
 
-/// Whether FunctionGraph may be asked what it accepted.
+/// Whether the operator may read FunctionGraph's list of invocations.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Lookup {
-    /// The operator may read the list of asynchronous invocations, to say in status what it shows around an ambiguous
-    /// attempt. Nothing is concluded from it.
+    /// The operator reads the list of asynchronous invocations after an ambiguous attempt, and shows the result in
+    /// status. It does not decide by it.
     #[serde(default)]
     pub enabled: bool,
 }
 
-/// How much a provider may be used, by each replica of the operator.
+/// Limits on the use of a provider, for each replica of the operator.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Ceiling on requests per second. The pace falls below it by itself when the service throttles.
+    /// Maximum number of requests per second. If FunctionGraph throttles, the operator sends fewer.
     #[serde(default = "two_hundred")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_requests_per_second: i64,
 
-    /// Ceiling on requests that wait for their answer at the same time.
+    /// Maximum number of requests that wait for an answer at the same time.
     #[serde(default = "thirty_two")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: i64,
@@ -169,12 +169,12 @@ fn thirty_two() -> i64 {
     32
 }
 
-/// Whether the provider can be used.
+/// State of the provider.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = {"observedGeneration": -1}, "x-kubernetes-map-type" = "atomic"))]
 pub struct FunctionGraphProviderStatus {
-    /// The generation of the spec that this status was judged from; −1 before the first look.
+    /// The generation of the spec that this status describes; -1 before the first reconcile.
     #[serde(default, deserialize_with = "lenient")]
     pub observed_generation: Option<i64>,
 
@@ -188,22 +188,22 @@ pub struct FunctionGraphProviderStatus {
     #[schemars(length(max = 64))]
     pub project_id: Option<String>,
 
-    /// When the credential in use ends, if that is known. It is renewed before.
+    /// When the credential in use expires, if known. The operator renews it earlier.
     #[serde(default, deserialize_with = "lenient")]
     pub credential_expiration_time: Option<Timestamp>,
 
-    /// The credential that was refused, for the other replicas of the operator: none of them tries it again within five
-    /// minutes (a password: 16), so that it is not locked.
+    /// The refused credential, for the other replicas of the operator. No replica tries it again within five minutes
+    /// (a password: 16 minutes), so that FunctionGraph does not lock it.
     #[serde(default, deserialize_with = "lenient")]
     pub credential_refusal: Option<CredentialRefusal>,
 
-    /// `Ready`, and `Reconciling` or `Stalled` while they hold.
+    /// `Ready`, and `Reconciling` or `Stalled` while they are true.
     #[serde(default, deserialize_with = "lenient_list")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub conditions: Vec<Condition>,
 }
 
-/// Which credential was refused, and when. Nothing in it is derived from what the Secret holds.
+/// The refused credential and the time of the refusal. Nothing here is derived from the content of the Secret.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CredentialRefusal {
@@ -211,6 +211,6 @@ pub struct CredentialRefusal {
     #[schemars(length(max = 128))]
     pub secret_resource_version: String,
 
-    /// When the service said so.
+    /// When FunctionGraph refused it.
     pub time: Timestamp,
 }

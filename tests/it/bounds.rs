@@ -190,14 +190,14 @@ async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
         ("/endpoint", json!(format!("https://{}", "x".repeat(512))), "Too long"),
         ("/caBundle", json!("x".repeat(65_537)), "Too long"),
         ("/credentials", Value::Null, "spec.credentials"),
-        ("/credentials", json!({}), "exactly one kind of credential"),
-        ("/credentials", json!({"accessKey": secret, "token": secret}), "exactly one kind of credential"),
+        ("/credentials", json!({}), "exactly one credential"),
+        ("/credentials", json!({"accessKey": secret, "token": secret}), "exactly one credential"),
         ("/credentials", json!({"token": {"secretRef": {"name": ""}}}), "secretRef.name"),
         ("/credentials", json!({"token": {}}), "secretRef"),
         (
             "/credentials",
             json!({"podIdentity": {}, "instanceMetadata": {}}),
-            "exactly one kind of credential",
+            "exactly one credential",
         ),
         ("/credentials", oidc(json!({"idpID": "idp"})), "exactly one of oidc.serviceAccountRef"),
         ("/credentials", oidc(json!({"serviceAccountRef": account})), "exactly one of oidc.idpID"),
@@ -209,14 +209,14 @@ async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
         (
             "/credentials",
             oidc(json!({"serviceAccountRef": account, "sts": sts, "mode": "Token"})),
-            "oidc.mode belongs to oidc.idpID",
+            "oidc.mode needs oidc.idpID",
         ),
         (
             "/credentials",
             oidc(
                 json!({"serviceAccountRef": account, "idpID": "idp", "mode": "Token", "durationSeconds": 900}),
             ),
-            "oidc.durationSeconds is for keys",
+            "oidc.durationSeconds needs oidc.mode Keys",
         ),
         (
             "/credentials",
@@ -226,7 +226,7 @@ async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
         (
             "/credentials",
             oidc(json!({"projectedTokenFile": "token", "idpID": "idp"})),
-            "projectedTokenFile is for cluster providers only",
+            "projectedTokenFile is only for a ClusterFunctionGraphProvider",
         ),
         ("/protocolVersion", json!("v3"), "Unsupported value"),
         ("/iamEndpoint", json!("http://localhost"), "should match"),

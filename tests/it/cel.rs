@@ -90,8 +90,8 @@ async fn what_an_invocation_is_about_never_changes_and_how_it_is_tried_may() {
         ("named", json!({"providerRef": {"name": "other"}}), "providerRef is immutable"),
         ("named", json!({"providerRef": null}), "providerRef is immutable"),
         ("bare", json!({"deliveryPolicy": "AtLeastOnce"}), "deliveryPolicy is immutable"),
-        ("by-urn", json!({"cancel": false}), "cancel cannot be taken back"),
-        ("by-urn", json!({"cancel": null}), "cancel cannot be taken back"),
+        ("by-urn", json!({"cancel": false}), "cancel cannot be undone"),
+        ("by-urn", json!({"cancel": null}), "cancel cannot be undone"),
         ("bare", json!({"activeDeadlineSeconds": 1}), "requestTimeoutSeconds must not exceed"),
     ];
     for (name, change, expected) in refused {

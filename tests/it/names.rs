@@ -36,13 +36,13 @@ async fn t21_what_is_no_name_is_refused_at_creation_in_a_sentence() {
         ];
         for spec in &to_an_invocation {
             let said = on_creation::<FunctionInvocation>(&world, spec).await.unwrap_or_default();
-            assert!(said.contains("is not the name of an object"), "{name}: {said:?}");
+            assert!(said.contains("is not a valid object name"), "{name}: {said:?}");
         }
         let to_a_provider = ["accessKey", "token", "password"]
             .map(|kind| provider(json!({kind: {"secretRef": {"name": name}}})));
         for spec in to_a_provider.into_iter().chain([account(name)]) {
             let said = on_creation::<FunctionGraphProvider>(&world, &spec).await.unwrap_or_default();
-            assert!(said.contains("is not the name of an object"), "{name}: {said:?}");
+            assert!(said.contains("is not a valid object name"), "{name}: {said:?}");
         }
     }
     for key in ["a/b", "a b", "ä", "a?b"] {

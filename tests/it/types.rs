@@ -186,15 +186,15 @@ async fn the_memory_of_the_instance_is_sent_along() {
 async fn combinations_that_make_no_sense_are_refused_by_the_api_server() {
     let world = World::new().await;
     let secret = json!({"secretKeyRef": {"name": "secret", "key": "event"}});
-    let ends = Some("completionPolicy Executed belongs to invocationType Async");
+    let ends = Some("completionPolicy Executed needs invocationType Async");
     let cases = [
         (json!({"invocationType": "Sync", "completionPolicy": "Executed"}), ends),
         (json!({"invocationType": "Reserved", "completionPolicy": "Executed"}), ends),
-        (json!({"sync": {"logTail": true}}), Some("sync belongs to invocationType Sync")),
+        (json!({"sync": {"logTail": true}}), Some("sync needs invocationType Sync")),
         (json!({"invocationType": "Sync", "sync": {"captureResult": true}}), None),
         (
             json!({"invocationType": "Sync", "payloadFrom": secret, "sync": {"logTail": true}}),
-            Some("may repeat its event"),
+            Some("may repeat the Secret"),
         ),
         (json!({"invocationType": "Sync", "payloadFrom": secret, "sync": {}}), None),
         (json!({"completionPolicy": "Executed"}), None),

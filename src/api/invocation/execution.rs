@@ -1,4 +1,4 @@
-//! What the service tells of an execution, as the status keeps it.
+//! The execution, as FunctionGraph reports it.
 
 use crate::api::lenient;
 use jiff::Timestamp;
@@ -6,69 +6,69 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The execution, as far as the service has told.
+/// The execution, as far as FunctionGraph has reported it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
-    /// Where it stands.
+    /// State of the execution.
     #[serde(default, deserialize_with = "lenient")]
     pub status: Option<ExecutionStatus>,
-    /// When it began, by the service's clock.
+    /// When the execution started, by FunctionGraph's clock.
     #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,
-    /// When it ended, by the service's clock.
+    /// When the execution ended, by FunctionGraph's clock.
     #[serde(default, deserialize_with = "lenient")]
     pub end_time: Option<Timestamp>,
-    /// The code of its error, for example `4208` for one that was cancelled.
+    /// The error code, for example `4208` for a cancelled execution.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub error_code: Option<String>,
-    /// The message of its error.
+    /// The error message.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 1024))]
     pub error_message: Option<String>,
 }
 
-/// Where an execution stands; the service's own words.
+/// State of an execution, in FunctionGraph's spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ExecutionStatus {
-    /// It waits for an instance.
+    /// Waits for an instance.
     Wait,
-    /// It runs.
+    /// Runs.
     Running,
-    /// It ended well.
+    /// Succeeded.
     Success,
-    /// It failed.
+    /// Failed.
     Fail,
-    /// It was thrown away before it ran: it waited for too long.
+    /// Discarded before it ran, because it waited for too long.
     Discard,
 }
 
-/// What a `Sync` invocation brought back.
+/// The result of a `Sync` invocation.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InvocationResult {
-    /// Key figures.
+    /// Metrics of the execution.
     #[serde(default, deserialize_with = "lenient")]
     pub summary: Option<Summary>,
-    /// The end of the function's log, if `spec.sync.logTail` asks for it. Characters that cannot be seen, or that a
-    /// terminal would obey, are written as in JSON, for example `\u001b`; line breaks and tabs are kept. A log that repeats
-    /// the provider's credential is withheld.
+    /// The end of the function's log, if `spec.sync.logTail` is true. Invisible characters and those that control a
+    /// terminal are escaped as in JSON, for example `\u001b`; line breaks and tabs are kept. A log that repeats the
+    /// provider's credential is withheld.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 4096))]
     pub log_tail: Option<String>,
-    /// What the function returned, if `spec.sync.captureResult` asks for it. It is written as `logTail` is, so a JSON
-    /// document stays the same document. A result that repeats the provider's credential is withheld.
+    /// The function's result, if `spec.sync.captureResult` is true. Escaped like `logTail`, so a JSON document keeps
+    /// its meaning. A result that repeats the provider's credential is withheld.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 8192))]
     pub body: Option<String>,
-    /// Whether `body` is only the beginning.
+    /// Whether `body` holds only the beginning of the result.
     #[serde(default, deserialize_with = "lenient")]
     pub truncated: Option<bool>,
 }
 
-/// Key figures of an execution.
+/// Metrics of an execution.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {

@@ -1,4 +1,4 @@
-//! The inline event of an invocation: the bytes that are sent, and what stays in memory once they are dropped.
+//! The inline event of an invocation: its bytes, or its digest once the bytes are dropped.
 
 use schemars::JsonSchema;
 use serde::ser::Error as _;
@@ -7,30 +7,30 @@ use serde_json::value::RawValue;
 use sha2::{Digest as _, Sha256};
 use std::fmt::{self, Write as _};
 
-/// An inline event. Never printed: `Debug` shows its size only.
+/// An inline event. `Debug` shows only its size.
 #[derive(Clone)]
 pub enum Payload {
-    /// The JSON text as the API server wrote it.
+    /// The JSON text as the API server encodes it.
     Text(Box<RawValue>),
-    /// What is kept in memory instead of the text.
+    /// The digest that stays in memory without the text.
     Digest(Box<EventDigest>),
 }
 
-/// What is kept of an event that is not held in memory.
+/// Digest of an event whose text is not in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventDigest {
-    /// Identifies the bytes that are sent: `sha256:` and 64 hexadecimal digits.
+    /// Identifies the bytes to send: `sha256:` and 64 hexadecimal digits.
     pub version: String,
-    /// How many bytes are sent.
+    /// Number of bytes to send.
     pub sent_bytes: usize,
-    /// How many bytes the API server stores.
+    /// Number of bytes that the API server stores.
     pub stored_bytes: usize,
 }
 
 // === impl Payload ===
 
 impl Payload {
-    /// What identifies the event, computed from the text or remembered.
+    /// The digest, computed from the text or remembered.
     #[must_use]
     pub fn digest(&self) -> EventDigest {
         match self {
@@ -43,7 +43,7 @@ impl Payload {
         }
     }
 
-    /// How many bytes the API server stores.
+    /// Number of bytes that the API server stores.
     #[must_use]
     pub fn stored_bytes(&self) -> usize {
         match self {
@@ -52,14 +52,14 @@ impl Payload {
         }
     }
 
-    /// The same event without its text, so that memory does not depend on what users create.
+    /// The same event without its text, so that users' events do not fill the memory.
     #[must_use]
     pub fn without_text(self) -> Self {
         self.into_event().1
     }
 
-    /// The bytes to send, none where only the digest is left; and the same event without its text. The text is taken
-    /// apart rather than copied: this runs for each object that a watch brings.
+    /// The bytes to send, none if only the digest is left; and the same event without its text. Moves the text and
+    /// does not copy it, because this runs for each object of a watch.
     #[must_use]
     pub fn into_event(self) -> (Option<Vec<u8>>, Self) {
         let Self::Text(text) = self else { return (None, self) };
@@ -71,7 +71,7 @@ impl Payload {
     }
 }
 
-/// What identifies an event: `sha256:` and the hash of its bytes.
+/// Identifies an event: `sha256:` and the hash of its bytes.
 #[must_use]
 pub fn event_version(event: &[u8]) -> String {
     let mut text = String::from("sha256:");
@@ -81,8 +81,8 @@ pub fn event_version(event: &[u8]) -> String {
     text
 }
 
-/// Takes back the escapes that the API server adds for HTML: `<`, `>`, `&` and two line separators cost six bytes each,
-/// and no user wrote them. Everything else stays byte for byte.
+/// Removes the HTML escapes that the API server adds: `<`, `>`, `&` and two line separators become six bytes each.
+/// All other bytes stay unchanged.
 #[must_use]
 pub fn unescaped(mut json: Vec<u8>) -> Vec<u8> {
     let (mut read, mut written) = (0, 0);
@@ -95,11 +95,11 @@ pub fn unescaped(mut json: Vec<u8>) -> Vec<u8> {
             Some([b'\\', b'u', b'0', b'0', b'2', b'6', ..]) => (b"&", 6),
             Some([b'\\', b'u', b'2', b'0', b'2', b'8', ..]) => ("\u{2028}".as_bytes(), 6),
             Some([b'\\', b'u', b'2', b'0', b'2', b'9', ..]) => ("\u{2029}".as_bytes(), 6),
-            // Whatever follows a backslash belongs to it: `\\u003c` is a backslash and text.
+            // A backslash takes the next character with it: `\\u003c` is a backslash and text.
             Some([b'\\', _, ..]) => (&[], 2),
             rest => (&[], rest.map_or(0, <[u8]>::len)),
         };
-        // What stays moves as one piece, the replacement behind it.
+        // The unchanged part moves as one piece, followed by the replacement.
         let kept = run + if plain.is_empty() { length } else { 0 };
         json.copy_within(read..read + kept, written);
         json[written + kept..written + kept + plain.len()].copy_from_slice(plain);
@@ -140,7 +140,8 @@ impl JsonSchema for Payload {
         schemars::json_schema!({
             "type": "object",
             "x-kubernetes-preserve-unknown-fields": true,
-            // One writer, and no list of every key in managedFields: a third of the object's size.
+            // Atomic, because there is one writer: otherwise managedFields lists every key, a third of the object's
+            // size.
             "x-kubernetes-map-type": "atomic",
         })
     }
@@ -188,7 +189,7 @@ mod tests {
         #[test]
         fn what_is_sent_means_what_is_stored(words in proptest::collection::vec("[<>&\\\\\"nu03c\u{2028}\u{2029}ä]{0,12}", 0..6)) {
             let value = serde_json::json!({ "words": words });
-            // As the API server writes it: Go's encoder escapes these five.
+            // The API server's Go encoder escapes these five.
             let mut stored = value.to_string();
             for (plain, escaped) in
                 [("<", "\\u003c"), (">", "\\u003e"), ("&", "\\u0026"), ("\u{2028}", "\\u2028"), ("\u{2029}", "\\u2029")]

@@ -1,4 +1,4 @@
-//! The status of a `FunctionInvocation`: what became of it. Written by the operator only.
+//! The status of a `FunctionInvocation`. Only the operator writes it.
 
 use super::{Execution, InvocationResult};
 use crate::api::{Condition, lenient, lenient_list, present};
@@ -7,100 +7,101 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What became of the invocation. Written by the operator only.
+/// State and result of the invocation. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-// Boxed where most objects that wait have nothing: ten thousand of them are held in memory.
-// One writer: atomic. The default lets kstatus (Helm --wait, Flux) see a new object as in progress.
+// Boxed fields are empty for most waiting objects, of which the operator holds ten thousand in memory.
+// Atomic, because there is one writer. The default makes kstatus (Helm --wait, Flux) show a new object as in
+// progress.
 #[schemars(extend("default" = {"observedGeneration": -1}, "x-kubernetes-map-type" = "atomic"))]
 #[x_kube(validation = Rule::new("!has(oldSelf.attempt) || has(self.attempt)").message("a recorded attempt cannot be removed"))]
 #[x_kube(validation = Rule::new("!has(self.attempt) || (has(oldSelf.attempt) ? (self.attempt.number == oldSelf.attempt.number || self.attempt.number == oldSelf.attempt.number + 1) : self.attempt.number == 1)").message("attempt numbers go up one by one"))]
 #[x_kube(validation = Rule::new("!has(self.attempt) || !has(oldSelf.attempt) || self.attempt.number != oldSelf.attempt.number || self.attempt.holder == oldSelf.attempt.holder").message("an attempt keeps its holder"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.outcome) || oldSelf.outcome == 'Unknown' || (has(self.outcome) && self.outcome == oldSelf.outcome)").message("an outcome is final; only Unknown may still become known"))]
+#[x_kube(validation = Rule::new("!has(oldSelf.outcome) || oldSelf.outcome == 'Unknown' || (has(self.outcome) && self.outcome == oldSelf.outcome)").message("an outcome is final; only Unknown may change"))]
 pub struct FunctionInvocationStatus {
-    /// The generation of the spec that this status was judged from; −1 before the first look.
+    /// The generation of the spec that this status describes; -1 before the first reconcile.
     #[serde(default, deserialize_with = "lenient")]
     pub observed_generation: Option<i64>,
 
-    /// How it ended; absent until then. Selectable: `--field-selector status.outcome=Failed`.
+    /// The final result; absent before the end. Use it as a selector: `--field-selector status.outcome=Failed`.
     #[serde(default, deserialize_with = "lenient")]
     pub outcome: Option<Outcome>,
 
-    /// The function, short: `package:name:qualifier`.
+    /// The function in short: `package:name:qualifier`.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 269))]
     pub function: Option<String>,
 
-    /// The id that the service gave to the invocation.
+    /// FunctionGraph's id of the invocation.
     #[serde(default, rename = "requestID", deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub request_id: Option<String>,
 
-    /// Where the id comes from.
+    /// Source of the request id.
     #[serde(default, rename = "requestIDSource", deserialize_with = "lenient")]
     pub request_id_source: Option<RequestIdSource>,
 
-    /// The id of the instance that a `Reserved` invocation runs on.
+    /// The id of the instance that executes a `Reserved` invocation.
     #[serde(default, rename = "instanceID", deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub instance_id: Option<String>,
 
-    /// Requests that FunctionGraph's list shows around an ambiguous attempt: evidence for you, never a verdict. Only if
-    /// there are at most five, and not under a cluster-scoped provider.
+    /// Requests in FunctionGraph's list around an ambiguous attempt. They are evidence for you; the operator does not
+    /// use them. Present only if there are at most five, and never with a cluster-scoped provider.
     #[serde(default, rename = "candidateRequestIDs", deserialize_with = "lenient")]
     #[schemars(length(max = 5), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidate_request_ids: Option<Vec<String>>,
 
-    /// The value of the annotation `functiongraph.io/resolve` that the operator has handled, cut to 73 characters. The
-    /// same value counts again only after you removed the annotation.
+    /// The last value of the annotation `functiongraph.io/resolve` that the operator has handled, cut to 73
+    /// characters. Remove the annotation before you set the same value again.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 73))]
     pub resolution: Option<String>,
 
-    /// The uid of the object that `attempt` was made for. Another than the object's own: the status was restored
-    /// with a copy of it.
+    /// The uid of the object that `attempt` was made for. If it differs from the object's own uid, the status was
+    /// restored with a copy of that object.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub submitted_as: Option<String>,
 
-    /// What identifies the event of the first attempt: `sha256:` and the hash of its bytes, or, for an event from a
-    /// Secret, its uid and resourceVersion. Another event is never sent for this object.
+    /// Identifies the event of the first attempt: `sha256:` and the hash of its bytes, or uid and resourceVersion of
+    /// the Secret. The operator never sends another event for this object.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 256))]
     pub event_version: Option<String>,
 
-    /// From when `activeDeadlineSeconds` counts: the creation, or the latest resume or `Retry`.
+    /// Start of `activeDeadlineSeconds`: the creation, or the latest resume or `Retry`.
     #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,
 
-    /// When the service's acceptance was seen.
+    /// When the operator saw that FunctionGraph had accepted the invocation.
     #[serde(default, deserialize_with = "lenient")]
     pub accepted_time: Option<Timestamp>,
 
-    /// When FunctionGraph took the request to stop the execution.
+    /// When FunctionGraph accepted the request to stop the execution.
     #[serde(default, deserialize_with = "lenient")]
     pub cancel_time: Option<Timestamp>,
 
-    /// When it ended.
+    /// When the object finished.
     #[serde(default, deserialize_with = "lenient")]
     pub completion_time: Option<Timestamp>,
 
-    /// How many attempts were made.
+    /// Number of attempts.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(range(min = 0))]
     pub attempts: Option<i64>,
 
-    /// How many of them were answered 429 or 503.
+    /// Number of attempts that FunctionGraph answered with 429 or 503.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(range(min = 0))]
     pub throttled_attempts: Option<i64>,
 
-    /// How many of them count against `retryPolicy.backoffLimit`.
+    /// Number of attempts that count against `retryPolicy.backoffLimit`.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(range(min = 0))]
     pub failed_attempts: Option<i64>,
 
-    /// No further attempt before this time.
+    /// Time of the next attempt; none before it.
     #[serde(default, deserialize_with = "lenient")]
     pub next_attempt_time: Option<Timestamp>,
 
@@ -112,38 +113,38 @@ pub struct FunctionInvocationStatus {
     #[serde(default, deserialize_with = "lenient")]
     pub error: Option<Box<AttemptError>>,
 
-    /// The execution, as far as the service has told: for `completionPolicy: Executed` and for `Sync`.
+    /// The execution, as far as FunctionGraph has reported it: for `completionPolicy: Executed` and for `Sync`.
     #[serde(default, deserialize_with = "lenient")]
     pub execution: Option<Box<Execution>>,
 
-    /// What a `Sync` invocation brought back.
+    /// The result of a `Sync` invocation.
     #[serde(default, deserialize_with = "lenient")]
     pub result: Option<Box<InvocationResult>>,
 
-    /// `Accepted`, `Finished`, `Ready` from the first look on; `Reconciling`, `Stalled`, `Suspended` while
-    /// they hold.
+    /// `Accepted`, `Finished` and `Ready` from the first reconcile on; `Reconciling`, `Stalled` and `Suspended` while
+    /// they are true.
     #[serde(default, deserialize_with = "lenient_list")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub conditions: Vec<Condition>,
 }
 
-/// How an invocation ended.
+/// Final result of an invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum Outcome {
-    /// The service accepted it.
+    /// FunctionGraph accepted it.
     Accepted,
-    /// The service reported that it was executed well.
+    /// FunctionGraph reported a successful execution.
     Executed,
-    /// It was certainly not accepted and is not tried any more, or its execution failed.
+    /// FunctionGraph certainly did not accept it and the operator does not retry, or its execution failed.
     Failed,
-    /// It cannot be known whether the service accepted it, or what became of the execution.
+    /// FunctionGraph may have accepted it, or the result of its execution is unknown.
     Unknown,
-    /// It was cancelled: before it was sent, or, as the service confirmed, while it was executed.
+    /// Cancelled before it was sent, or FunctionGraph confirmed that it stopped the execution.
     Cancelled,
 }
 
 impl Outcome {
-    /// The name as it stands in status and metrics.
+    /// The name in status and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -155,7 +156,7 @@ impl Outcome {
         }
     }
 
-    /// Whether nothing can become better known: all but `Unknown`.
+    /// Whether the outcome is final: all except `Unknown`.
     #[must_use]
     pub fn is_final(self) -> bool {
         match self {
@@ -165,24 +166,25 @@ impl Outcome {
     }
 }
 
-/// Where a request id comes from.
+/// Source of a request id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum RequestIdSource {
-    /// From the service's answer to the submission.
+    /// FunctionGraph's answer to the submission.
     Response,
-    /// From the annotation `functiongraph.io/resolve`. Recorded, never followed or cancelled.
+    /// The annotation `functiongraph.io/resolve`. The operator records this id, but never follows or cancels the
+    /// request.
     User,
 }
 
-/// One attempt: the claim that is written before anything is sent, and what became of it.
+/// One attempt: the claim that the operator writes before it sends anything, and its result.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-// In the schema only: the rules on attempts read all three, and our own types read whatever was stored once.
+// Required in the schema only, because the rules on attempts read all three. The Rust types read any stored object.
 #[schemars(extend("required" = ["holder", "number", "state"]))]
 pub struct Attempt {
-    // A field that cannot be read is left out of a write, which keeps what is stored: the rules on attempts would refuse
-    // its removal for ever.
-    /// 1, 2, 3 …
+    // A write leaves out a field that cannot be read, which keeps the stored value. The rules on attempts would
+    // refuse its removal for ever.
+    /// The number of the attempt: 1, 2, 3 …
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 1_000_000))]
     pub number: Option<i64>,
@@ -190,35 +192,36 @@ pub struct Attempt {
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1, max = 64))]
     pub holder: Option<String>,
-    /// What is known about it.
+    /// Result of the attempt.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub state: Option<AttemptState>,
-    /// When it was claimed. For readers: no decision compares it with another machine's clock.
+    /// When the attempt was claimed. For your information: the operator does not compare it with another machine's
+    /// clock.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub claim_time: Option<Timestamp>,
-    /// The endpoint that it was sent to. What follows the attempt goes there, or nowhere.
+    /// The endpoint of the attempt. The operator follows or cancels the invocation only at this endpoint.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub endpoint: Option<String>,
-    /// The URN that was invoked: region, project and function.
+    /// The invoked URN: region, project and function.
     #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     pub urn: Option<String>,
 }
 
-/// What is known about an attempt.
+/// Result of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum AttemptState {
-    /// Its holder may be sending it right now.
+    /// Its holder may be sending it now.
     Claimed,
-    /// The service accepted it.
+    /// FunctionGraph accepted it.
     Accepted,
-    /// The service certainly refused it.
+    /// FunctionGraph certainly refused it.
     Rejected,
-    /// It certainly never left.
+    /// The operator certainly did not send it.
     NotSent,
-    /// It cannot be known whether the service accepted it.
+    /// FunctionGraph may have accepted it.
     Ambiguous,
 }
 
@@ -226,52 +229,52 @@ pub enum AttemptState {
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptError {
-    /// When it was seen.
+    /// When the error occurred.
     #[serde(default, deserialize_with = "lenient")]
     pub time: Option<Timestamp>,
-    /// What kind of error it is.
+    /// Class of the error.
     #[serde(default, deserialize_with = "lenient")]
     pub class: Option<ErrorClass>,
     /// The HTTP status of the answer, if there was one.
     #[serde(default, deserialize_with = "lenient")]
     pub http_status: Option<i64>,
-    /// The service's error code, for example `FSS.1051`.
+    /// FunctionGraph's error code, for example `FSS.1051`.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub code: Option<String>,
-    /// The service's message, or what went wrong on our side.
+    /// FunctionGraph's message, or the operator's own error.
     #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
-    /// The gateway's own id of the exchange (`X-Request-Id`), for a support case.
+    /// The gateway's id of the request (`X-Request-Id`), for a support case.
     #[serde(default, rename = "gatewayRequestID", deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub gateway_request_id: Option<String>,
 }
 
-/// Kinds of error, by what they say about the one question that matters: was it accepted?
+/// Classes of errors. Each says whether FunctionGraph accepted the invocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 pub enum ErrorClass {
     /// 429: not accepted, too many requests.
     Throttled,
     /// 503: not accepted, service unavailable.
     Unavailable,
-    /// 429 with "disabled": not accepted until somebody enables the function.
+    /// 429 with "disabled": not accepted until you enable the function.
     FunctionDisabled,
-    /// 401 and its kin: not accepted, because of the credential.
+    /// 401 and similar: not accepted, because of the credential.
     Unauthenticated,
-    /// Another 4xx: not accepted, for good.
+    /// Another 4xx: not accepted, permanently.
     Rejected,
-    /// 3xx: not accepted, never followed.
+    /// 3xx: not accepted. The operator follows no redirect.
     Redirected,
-    /// It never left: name resolution, connection or TLS handshake failed.
+    /// Not sent: name resolution, connection or TLS handshake failed.
     NotSent,
-    /// A timeout, a lost connection or an answer that leaves it open.
+    /// A timeout, a lost connection, or an ambiguous answer.
     Ambiguous,
 }
 
 impl ErrorClass {
-    /// The name as it stands in status and metrics.
+    /// The name in status and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,18 +1,18 @@
-//! `ClusterFunctionGraphProvider`: a provider that namespaces share, and which ones.
+//! `ClusterFunctionGraphProvider`: a provider for several namespaces.
 
 use super::{FunctionGraphProviderSpec, FunctionGraphProviderStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
-/// A provider for the namespaces that it admits, with its Secrets in the operator's own namespace.
+/// A provider for the namespaces that it allows. Its Secrets are in the operator's own namespace.
 #[expect(clippy::duplicated_attributes, reason = "columns have types and paths in common")]
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(
     group = "functiongraph.io",
     version = "v1alpha1",
     kind = "ClusterFunctionGraphProvider",
-    doc = "Where the invocations of several namespaces go, and with which credential. Only the namespaces that it admits may use it; its Secrets are in the operator's own namespace.",
+    doc = "Endpoint and credential for the invocations of several namespaces. Only allowed namespaces may use it. Its Secrets are in the operator's own namespace.",
     status = "FunctionGraphProviderStatus",
     shortname = "cfgp",
     category = "functiongraph",
@@ -45,25 +45,25 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ClusterFunctionGraphProviderSpec {
-    /// What it has in common with the provider of a single namespace.
+    /// The fields shared with `FunctionGraphProvider`.
     #[serde(flatten)]
     pub provider: FunctionGraphProviderSpec,
 
-    /// The namespaces whose invocations may use it. Looked at before every attempt.
+    /// The namespaces whose invocations may use it. The operator checks this before every attempt.
     pub allowed_namespaces: AllowedNamespaces,
 }
 
 /// Namespaces, by name or by label.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.names) != has(self.selector)").message("give exactly one of allowedNamespaces.names and allowedNamespaces.selector"))]
+#[x_kube(validation = Rule::new("has(self.names) != has(self.selector)").message("set exactly one of allowedNamespaces.names and allowedNamespaces.selector"))]
 pub struct AllowedNamespaces {
-    /// Their names.
+    /// Names of namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1000), inner(length(min = 1, max = 63)))]
     pub names: Option<Vec<String>>,
 
-    /// A selector on their labels. An empty one admits every namespace.
+    /// A selector for the labels of namespaces. An empty selector allows every namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub selector: Option<LabelSelector>,
 }

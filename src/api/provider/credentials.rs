@@ -1,14 +1,14 @@
-//! The kinds of credential that a provider may name, each with where its parts come from.
+//! The types of credentials that a provider may use, and their sources.
 
 use crate::api::names::{NO_OBJECT_NAME, OBJECT_NAME};
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The credential: exactly one of its fields.
+/// The credential. Set exactly one of the fields.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("[has(self.accessKey), has(self.token), has(self.password), has(self.oidc), has(self.podIdentity), has(self.instanceMetadata)].exists_one(given, given)").message("give exactly one kind of credential: accessKey, token, password, oidc, podIdentity or instanceMetadata"))]
+#[x_kube(validation = Rule::new("[has(self.accessKey), has(self.token), has(self.password), has(self.oidc), has(self.podIdentity), has(self.instanceMetadata)].exists_one(given, given)").message("set exactly one credential: accessKey, token, password, oidc, podIdentity or instanceMetadata"))]
 pub struct Credentials {
     /// An access key: the Secret's keys `accessKeyID`, `secretAccessKey` and, if temporary, `securityToken`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -23,31 +23,31 @@ pub struct Credentials {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<SecretSource>,
 
-    /// A ServiceAccount token of this cluster, exchanged at an identity provider of IAM. Nothing secret is
-    /// stored anywhere.
+    /// A ServiceAccount token of the Kubernetes cluster, exchanged at an identity provider of IAM. Needs no stored
+    /// secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<Oidc>,
 
-    /// The operator's own identity as a Pod of CCE. Only where the platform team allows it, because every
-    /// provider that names it acts as the operator.
+    /// The operator's own identity as a Pod of CCE. The platform team must allow it for the provider, because the
+    /// provider then acts as the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pod_identity: Option<OwnIdentity>,
 
-    /// The agency of the node that the operator runs on, from the metadata service. Only where the platform
-    /// team allows it, because every provider that names it acts as that node.
+    /// The agency of the operator's node, from the metadata service. The platform team must allow it for the
+    /// provider, because the provider then acts as that node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance_metadata: Option<OwnIdentity>,
 }
 
-/// Where a secret value comes from.
+/// Source of a secret value.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretSource {
-    /// A Secret in the provider's own namespace; for a cluster provider, in the operator's.
+    /// A Secret in the provider's own namespace; for a ClusterFunctionGraphProvider, in the operator's.
     pub secret_ref: ObjectName,
 }
 
-/// An object of the same namespace; for a cluster provider, of the operator's.
+/// An object in the same namespace; for a ClusterFunctionGraphProvider, in the operator's.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObjectName {
     /// The object's name.
@@ -56,25 +56,26 @@ pub struct ObjectName {
     pub name: String,
 }
 
-/// An identity that needs no fields: it is the operator's own.
+/// The operator's own identity, which needs no fields.
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OwnIdentity {}
 
-/// An OIDC token of this cluster, and where it is exchanged.
+/// An OIDC token of the Kubernetes cluster, and the service that exchanges it.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.serviceAccountRef) != has(self.projectedTokenFile)").message("give exactly one of oidc.serviceAccountRef and oidc.projectedTokenFile"))]
-#[x_kube(validation = Rule::new("has(self.idpID) != has(self.sts)").message("give exactly one of oidc.idpID and oidc.sts"))]
-#[x_kube(validation = Rule::new("!has(self.mode) || has(self.idpID)").message("oidc.mode belongs to oidc.idpID"))]
-#[x_kube(validation = Rule::new("!has(self.durationSeconds) || !has(self.mode) || self.mode == 'Keys'").message("oidc.durationSeconds is for keys: IAM decides how long a token lives"))]
+#[x_kube(validation = Rule::new("has(self.serviceAccountRef) != has(self.projectedTokenFile)").message("set exactly one of oidc.serviceAccountRef and oidc.projectedTokenFile"))]
+#[x_kube(validation = Rule::new("has(self.idpID) != has(self.sts)").message("set exactly one of oidc.idpID and oidc.sts"))]
+#[x_kube(validation = Rule::new("!has(self.mode) || has(self.idpID)").message("oidc.mode needs oidc.idpID"))]
+#[x_kube(validation = Rule::new("!has(self.durationSeconds) || !has(self.mode) || self.mode == 'Keys'").message("oidc.durationSeconds needs oidc.mode Keys: IAM sets the lifetime of a token"))]
 pub struct Oidc {
-    /// The ServiceAccount whose tokens are exchanged, of the provider's own namespace; for a cluster provider,
-    /// of the operator's. Its tokens are made for the audience that the operator was told, and live ten minutes.
+    /// The ServiceAccount whose token the operator exchanges, in the provider's own namespace; for a
+    /// ClusterFunctionGraphProvider, in the operator's. The token has the audience of the operator's
+    /// --token-audience, and lives ten minutes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_account_ref: Option<ObjectName>,
 
-    /// The name of a file in the operator's folder for tokens, such as a projected volume; only for cluster
-    /// providers. It is read anew for every exchange.
+    /// The name of a file in the operator's folder for tokens, such as a projected volume. Only for a
+    /// ClusterFunctionGraphProvider. The operator reads it before every exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
     pub projected_token_file: Option<String>,
@@ -84,7 +85,7 @@ pub struct Oidc {
     #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
     pub idp_id: Option<String>,
 
-    /// What the identity provider's token is exchanged for; `Keys` if absent.
+    /// The result of the exchange; `Keys` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<OidcMode>,
 
@@ -92,13 +93,13 @@ pub struct Oidc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<Sts>,
 
-    /// How long the temporary keys live. They are renewed early.
+    /// Lifetime of the temporary keys. The operator renews them early.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 900, max = 86_400))]
     pub duration_seconds: Option<i64>,
 }
 
-/// What an identity provider's token is exchanged for.
+/// Result of the exchange at an identity provider.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum OidcMode {
     /// Temporary access keys, which sign requests.
@@ -106,7 +107,7 @@ pub enum OidcMode {
     Keys,
     /// A token of the project, which requests carry.
     Token,
-    /// One that this version does not know; the schema refuses it.
+    /// A value that this version does not know. The schema refuses it.
     #[serde(other)]
     #[schemars(skip)]
     Other,
@@ -126,7 +127,7 @@ pub struct Sts {
     #[schemars(length(min = 1, max = 1500))]
     pub agency_urn: String,
 
-    /// The name of the session, as audit logs show it.
+    /// The name of the session in audit logs.
     #[serde(default = "session_name")]
     #[schemars(length(min = 2, max = 64), regex(pattern = "^[A-Za-z0-9_=,.@-]+$"))]
     pub session_name: String,

@@ -1,4 +1,4 @@
-//! A provider of either kind, for everybody who does not care which.
+//! A provider of either kind, for code that does not depend on the kind.
 
 use super::{
     AllowedNamespaces, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
@@ -10,7 +10,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::Resource;
 use std::sync::Arc;
 
-/// Which provider object, and which state of its spec: uid and generation. A namesake that is made later is another.
+/// Identifies a provider object and a version of its spec: uid and generation. Another object of the same name has
+/// another uid.
 pub type Edition = (String, i64);
 
 /// A provider of either kind.
@@ -18,7 +19,7 @@ pub type Edition = (String, i64);
 pub enum AnyProvider {
     /// For its own namespace.
     Namespaced(Arc<FunctionGraphProvider>),
-    /// For the namespaces that it admits.
+    /// For the namespaces that it allows.
     Cluster(Arc<ClusterFunctionGraphProvider>),
 }
 
@@ -41,14 +42,14 @@ impl AnyProvider {
         }
     }
 
-    /// Which object and which spec this is.
+    /// Identifies the object and its spec.
     #[must_use]
     pub fn edition(&self) -> Edition {
         let meta = self.meta();
         (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
     }
 
-    /// Where it leads and as whom.
+    /// Its endpoint and credential, without the fields of the kind.
     #[must_use]
     pub fn spec(&self) -> &FunctionGraphProviderSpec {
         match self {
@@ -57,7 +58,7 @@ impl AnyProvider {
         }
     }
 
-    /// What was found last.
+    /// Its last written status.
     #[must_use]
     pub fn status(&self) -> Option<&FunctionGraphProviderStatus> {
         match self {
@@ -66,7 +67,7 @@ impl AnyProvider {
         }
     }
 
-    /// The namespaces that it admits; `None` if it is for its own.
+    /// The allowed namespaces; `None` for a provider of its own namespace.
     #[must_use]
     pub fn allowed_namespaces(&self) -> Option<&AllowedNamespaces> {
         match self {
