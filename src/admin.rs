@@ -1,8 +1,8 @@
 //! The operator's own HTTP servers: `/healthz` and `/readyz` on one port, `/metrics` on another.
 //!
-//! Anybody who reaches a port may connect, so both are bounded: a connection carries one request and lives for seconds,
-//! its buffers are small, and of too many connections the oldest ends that comes from where most come from. A kubelet
-//! with its one connection is thus served while another address opens thousands.
+//! Everybody who reaches a port may connect, so both are bounded. A connection carries one request and lives for
+//! seconds, and its buffers are small. If there are too many connections, the oldest of the address with the most
+//! connections ends. So a kubelet with its one connection is served while another address opens thousands.
 
 mod connections;
 
@@ -22,41 +22,41 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
-/// A client must have sent its request by then.
+/// Timeout for a client to send its request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A client must have read the answer by then: the time that Prometheus allows a scrape by default.
+/// Timeout for a client to read the answer: Prometheus' default timeout of a scrape.
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Connections for probes at a time: a kubelet opens two.
+/// Maximum number of connections for probes: a kubelet opens two.
 pub const PROBE_CONNECTIONS: usize = 32;
 
-/// Connections for scrapes at a time: each may hold an answer of up to 2 MiB that its client does not read.
+/// Maximum number of connections for scrapes: each may hold an answer of up to 2 MiB that its client does not read.
 pub const METRICS_CONNECTIONS: usize = 8;
 
-/// The headers of a request, a ServiceAccount's token included, take less.
+/// The headers of a request, including a ServiceAccount's token, are smaller.
 const BUFFER_BYTES: usize = 16 * 1024;
 
-/// What the kernel keeps of a connection that is not read. It doubles the figure.
+/// Kernel buffer for unread bytes of a connection. The kernel doubles the number.
 const RECEIVE_BUFFER_BYTES: u32 = 16 * 1024;
 
-/// Connections that wait to be accepted, which happens at once.
+/// Connections waiting to be accepted, which happens at once.
 const BACKLOG: u32 = 128;
 
 /// Listens on an address, with a small receive buffer for each connection.
 ///
 /// # Errors
-/// When the address cannot be had.
+/// The address is not available.
 pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A new process may take the port while connections to the old one end.
+    // A new process may use the port before all connections of the old one have ended.
     socket.set_reuseaddr(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Answers probes. `unready` names what keeps the operator from working.
+/// Answers probes. `unready` returns what the operator still lacks.
 pub fn probes(unready: impl Fn() -> Vec<String> + Clone + Send + Sync + 'static) -> Router {
     let readiness = || async move {
         let missing = unready();
@@ -69,7 +69,7 @@ pub fn probes(unready: impl Fn() -> Vec<String> + Clone + Send + Sync + 'static)
     Router::new().route("/healthz", get(|| async { "ok\n" })).route("/readyz", get(readiness))
 }
 
-/// Answers scrapes with OpenMetrics text, if `allowed` finds nothing against a request with this bearer token.
+/// Answers scrapes with OpenMetrics text, if `allowed` accepts the bearer token of the request.
 pub fn metrics<Allowed>(
     text: impl Fn() -> String + Clone + Send + Sync + 'static,
     allowed: impl Fn(Option<String>) -> Allowed + Clone + Send + Sync + 'static,
@@ -102,7 +102,7 @@ pub async fn serve(mut listener: TcpListener, app: Router, max_connections: usiz
         };
         let task = tokio::spawn(connection(stream, app.clone()));
         connections.admit(peer.ip(), AbortOnDropHandle::new(task));
-        // Lets connections that were ended give their buffers back before the next one is accepted.
+        // Let ended connections free their buffers before the next one is accepted.
         tokio::task::yield_now().await;
     }
 }
@@ -115,6 +115,6 @@ async fn connection(stream: TcpStream, app: Router) {
         .max_buf_size(BUFFER_BYTES)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    // Whatever ends it is the client's business.
+    // An error here is the client's.
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, request).await;
 }

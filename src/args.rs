@@ -1,4 +1,4 @@
-//! The command line. Every flag has an environment name and says when to change it.
+//! The command line. Every flag has an environment variable and says when to change it.
 
 mod hosts;
 
@@ -9,22 +9,22 @@ use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Submits FunctionGraph invocations from Kubernetes, each at most once, and keeps the truth in status.
+/// Submits FunctionGraph invocations from Kubernetes, each at most once, and writes the result into status.
 #[derive(Debug, Parser)]
 #[command(name = "functiongraph-operator", version, about, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the operator, in a cluster or against the current kubeconfig, until SIGTERM or Ctrl-C.
     ///
-    /// On the first signal it claims nothing more, finishes what is on its way and ends; on the second it
-    /// ends at once. Any number of replicas may run: they share the work and never send twice.
+    /// On the first signal the operator starts no new attempts, finishes its requests and exits. On the second it
+    /// exits at once. You may run any number of replicas: they share the work and never send twice.
     Run(Box<Run>),
     /// Print the custom resource definitions as YAML.
     ///
@@ -35,7 +35,7 @@ pub enum Command {
 /// Flags of `crd`.
 #[derive(Debug, Args)]
 pub struct Crd {
-    /// Write one file for each definition into this directory instead of printing.
+    /// Write one file for each custom resource definition into this directory, instead of printing them.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_CRD_OUTPUT_DIR")]
     pub output_dir: Option<PathBuf>,
 }
@@ -44,24 +44,23 @@ pub struct Crd {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Run {
-    /// The kubeconfig to use. Leave it out in a cluster, and at a desk where KUBECONFIG or ~/.kube/config is
-    /// the right one.
+    /// The kubeconfig to use. Leave it out in a cluster, and where KUBECONFIG or ~/.kube/config is the right one.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Serve this namespace only, without cluster providers. Set it where the operator may have no rights in the
-    /// whole cluster.
+    /// Serve only this namespace, without cluster-scoped providers. Set it if the operator must not have permissions
+    /// for the whole cluster.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE")]
     pub namespace: Option<String>,
 
-    /// The operator's own namespace: the Secrets of cluster providers are read from it. Leave it out in a Pod;
-    /// elsewhere it is that of the current context.
+    /// The operator's own namespace, with the Secrets of cluster-scoped providers. Leave it out in a Pod. Elsewhere
+    /// the default is the namespace of the current context.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
     pub own_namespace: Option<String>,
 
-    /// Hosts that the endpoint of a provider may name: names, names with `{region}` for one part that looks like a
-    /// region, or suffixes with a leading dot, which admit every name below them. Change it for a partner cloud, or
-    /// for an emulator, as in `localhost`. A name that stands here as it is may lead to any address.
+    /// Hosts that a provider's endpoint may use: exact names, names with `{region}` as one part, or suffixes with a
+    /// leading dot, which allow every name below them. Change it for a partner cloud, or for an emulator, as in
+    /// `localhost`. Only a host listed by its exact name may resolve to a loopback, link-local or refused address.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_ALLOWED_ENDPOINT_HOSTS",
@@ -70,41 +69,43 @@ pub struct Run {
     )]
     pub allowed_endpoint_hosts: Vec<HostPattern>,
 
-    /// Networks that no endpoint may lead to, beside loopback and link-local ones: give those of the cluster's Services
-    /// and Pods, as in `10.247.0.0/16,172.16.0.0/16`. Names that --allowed-endpoint-hosts lists as they are may.
+    /// Networks that no endpoint may resolve into, in addition to loopback and link-local ones. Set the networks of
+    /// the cluster's Services and Pods, as in `10.247.0.0/16,172.16.0.0/16`. Hosts listed by their exact name in
+    /// --allowed-endpoint-hosts are exempt.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_REFUSED_NETWORKS", value_delimiter = ',')]
     pub refused_networks: Vec<IpNet>,
 
-    /// Where /healthz and /readyz are served. Change it when the port is taken; port 0 takes any free one and logs
-    /// which.
+    /// Address of /healthz and /readyz. Change it if the port is in use. With port 0 the operator chooses a free port
+    /// and logs it.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_PROBE_LISTEN", default_value = "0.0.0.0:8081")]
     pub probe_listen: SocketAddr,
 
-    /// Where /metrics is served. Change it when the port is taken; port 0 takes any free one and logs which.
+    /// Address of /metrics. Change it if the port is in use. With port 0 the operator chooses a free port and logs
+    /// it.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METRICS_LISTEN", default_value = "0.0.0.0:8080")]
     pub metrics_listen: SocketAddr,
 
-    /// Answer scrapes only if they carry the bearer token of somebody whom the cluster allows to `get` the URL /metrics.
-    /// The operator then needs `create` on tokenreviews and subjectaccessreviews.
+    /// Answer only scrapes with the bearer token of a user or ServiceAccount that may `get` the URL /metrics. The
+    /// operator then needs `create` on tokenreviews and subjectaccessreviews.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METRICS_AUTH")]
     pub metrics_auth: bool,
 
-    /// JSON log lines for machines, or text for people.
+    /// Format of the log lines: JSON for machines, or text for people.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Json)]
     pub log_format: LogFormat,
 
-    /// Which log lines: a level, or a list as in `info,functiongraph_operator=debug`. Raise it to follow a
-    /// single problem; payloads and credentials are never logged at any level.
+    /// Log filter: a level, or a list as in `info,functiongraph_operator=debug`. Raise it to investigate a single
+    /// problem. The operator never logs payloads or credentials at any level.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_LOG", default_value = "info,kube_runtime=warn")]
     pub log: String,
 
     /// Send a trace of each attempt to the OpenTelemetry collector with this base URL, as in `http://collector:4318`
-    /// (OTLP over HTTP). None are made without. `OTEL_EXPORTER_OTLP_ENDPOINT` counts too.
+    /// (OTLP over HTTP). If absent, `OTEL_EXPORTER_OTLP_ENDPOINT` applies; without both there are no traces.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
-    /// How many objects are worked on at the same time. Each one that waits for an answer holds a place:
-    /// raise it when many providers with slow endpoints are in use.
+    /// Maximum number of objects that the operator processes at the same time. An object that waits for an answer
+    /// counts, so raise it if you use many providers with slow endpoints.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_MAX_CONCURRENT_RECONCILES",
@@ -113,8 +114,8 @@ pub struct Run {
     )]
     pub max_concurrent_reconciles: u16,
 
-    /// How often, in seconds, the Secret of a provider that is not ready is read again. Lower it to recover
-    /// sooner after a correction, at the price of one API read each time.
+    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it to recover
+    /// sooner after a correction. Each read is one API request.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_SECRET_POLL_SECONDS",
@@ -123,9 +124,9 @@ pub struct Run {
     )]
     pub secret_poll_seconds: u64,
 
-    /// The audience of the ServiceAccount tokens that providers with `oidc.serviceAccountRef` exchange: the client id of
-    /// the identity provider in IAM. Without it none are made. It must not be one that the API server itself takes, and
-    /// the operator needs `create` on serviceaccounts/token where it is used.
+    /// The audience of the ServiceAccount tokens that providers with `oidc.serviceAccountRef` exchange: the client id
+    /// of the identity provider in IAM. Without it the operator creates no tokens. It must not be an audience that
+    /// the API server accepts. The operator needs `create` on serviceaccounts/token for these ServiceAccounts.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_TOKEN_AUDIENCE",
@@ -133,37 +134,38 @@ pub struct Run {
     )]
     pub token_audience: Option<String>,
 
-    /// The folder with the projected tokens that cluster providers with `oidc.projectedTokenFile` exchange. Without it
-    /// none are read. Mount nothing else there.
+    /// The folder with the projected tokens that cluster-scoped providers with `oidc.projectedTokenFile` exchange.
+    /// Without it the operator reads none. Mount nothing else there.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_TOKEN_FOLDER")]
     pub token_folder: Option<PathBuf>,
 
     /// The providers that may act as the operator itself (`podIdentity`, `instanceMetadata`): `namespace/name`, or
-    /// `name` for one of the cluster. None if absent. Whoever may write such a provider has the operator's identity in
-    /// the cloud.
+    /// `name` for a cluster-scoped provider. None if absent. Everybody who may edit such a provider can use the
+    /// operator's identity in the cloud.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_IDENTITY_PROVIDERS", value_delimiter = ',')]
     pub own_identity_providers: Vec<String>,
 
-    /// Where the keys of the operator's Pod are handed out. CCE sets the variable; leave it alone.
+    /// The URL that returns the keys of the operator's Pod. CCE sets the variable; do not change it.
     #[arg(long, env = "HC_CONTAINER_CREDENTIALS_FULL_URI")]
     pub pod_identity_url: Option<String>,
 
-    /// The file with the token that the operator's Pod shows there. CCE sets the variable; leave it alone.
+    /// The file with the token of the operator's Pod for that URL. CCE sets the variable; do not change it.
     #[arg(long, env = "HC_CONTAINER_AUTHORIZATION_TOKEN_FILE")]
     pub pod_identity_token_file: Option<PathBuf>,
 
-    /// Where the metadata of the operator's node are. Change it for an emulator.
+    /// The URL of the node's metadata service. Change it for an emulator.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METADATA_URL", default_value = "http://169.254.169.254")]
     pub metadata_url: String,
 
-    /// Take a 503 that carries no code of FunctionGraph or its gateway as "may have been accepted". Set it
-    /// where a proxy of your own stands in between and answers 503 after passing requests on.
+    /// Treat a 503 without an error code of FunctionGraph or its gateway as ambiguous. Set it if a proxy of your own
+    /// may answer 503 after it has passed the request on.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_STRICT_503")]
     pub strict_503: bool,
 
-    /// Mark each object with its uid, in the annotation functiongraph.io/submitted-as, before it is first claimed: one
-    /// that was restored from a backup or copied then ends as Unknown instead of being sent again. Costs one more API
-    /// write for each object, and needs `patch` on functioninvocations. Objects that Velero restored are known without it.
+    /// Before the first claim, mark each object with its uid in the annotation functiongraph.io/submitted-as. An
+    /// object that was restored from a backup or copied then ends as Unknown instead of being sent again. Costs one
+    /// more API write for each object, and needs `patch` on functioninvocations. The operator recognises objects that
+    /// Velero restored without this.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_RESTORE_GUARD")]
     pub restore_guard: bool,
 
@@ -171,8 +173,8 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_EVENTS_ON_SUCCESS")]
     pub events_on_success: bool,
 
-    /// How many seconds a stopping operator may take to finish what is on its way. Keep
-    /// terminationGracePeriodSeconds of the Pod a few seconds above it.
+    /// How many seconds a stopping operator may take to finish its requests. Set terminationGracePeriodSeconds of the
+    /// Pod a few seconds higher.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_DRAIN_SECONDS",
@@ -182,7 +184,7 @@ pub struct Run {
     pub drain_seconds: u64,
 }
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line.

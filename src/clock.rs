@@ -1,11 +1,11 @@
-//! Where time and chance enter the operator: nothing else reads a clock or draws a random number.
+//! The only source of time and randomness in the operator.
 
 use jiff::{Timestamp, TimestampRound, Unit};
 use std::time::Instant;
 
-/// The wall clock, in whole milliseconds: finer than any pause we store.
+/// The wall clock, in whole milliseconds: more precise than any stored pause.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[expect(clippy::disallowed_methods, reason = "the only reader of the wall clock")]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
     now.round(TimestampRound::new().smallest(Unit::Millisecond)).unwrap_or(now)
@@ -13,24 +13,23 @@ pub fn now() -> Timestamp {
 
 /// The monotonic clock.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[expect(clippy::disallowed_methods, reason = "the only reader of the monotonic clock")]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
-/// 64 random bits. Falls back to the clock where the system has none to give: they spread retries, they
-/// protect nothing.
+/// 64 random bits, or the time if the system has none. They only spread retries and need not be secret.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+#[expect(clippy::disallowed_methods, reason = "the only source of randomness")]
 pub fn chance() -> u64 {
     getrandom::u64().unwrap_or_else(|_| Timestamp::now().subsec_nanosecond().unsigned_abs().into())
 }
 
-/// A name for this process that no other process has or will have: 128 random bits in hexadecimal.
+/// A name for this process that no other process ever has: 128 random bits in hexadecimal.
 ///
 /// # Errors
-/// When the system gives no random bits; without them the operator must not start.
-#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+/// The system has no random bits. Without them the operator must not start.
+#[expect(clippy::disallowed_methods, reason = "the only source of randomness")]
 pub fn holder() -> Result<String, getrandom::Error> {
     Ok(format!("{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?))
 }

@@ -1,15 +1,15 @@
-//! The operator, from the top floor to the ground. Imports run down only; `tests/house.rs` holds it to that.
+//! The operator, from the top layer to the bottom. Imports only go down; `tests/house.rs` checks that.
 
 // 5  wiring
 pub mod controller;
 
-// 4  the shell: alone knows all the worlds
+// 4  reconcile: the only layer that knows Kubernetes and FunctionGraph
 pub mod reconcile;
 
-// 3  what the shell needs
+// 3  context of the reconcilers
 pub mod context;
 
-// 2  rooms that do not know each other
+// 2  modules that do not know each other
 pub mod admin;
 pub mod args;
 pub mod crds;
@@ -17,7 +17,7 @@ pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;
 
-// 1  the ground
+// 1  base
 pub mod api;
 pub mod clock;
 pub mod metrics;

@@ -6,7 +6,7 @@ use functiongraph_operator::{controller, crds};
 use std::error::Error;
 use std::process::ExitCode;
 
-// glibc keeps the peak of every burst; this allocator gives it back.
+// glibc keeps the memory of every peak; this allocator returns it.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

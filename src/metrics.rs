@@ -1,5 +1,5 @@
-//! The numbers of the operator, in OpenMetrics text. No object name, request id or URN is ever a label, and a provider
-//! that is gone has no series any more.
+//! The operator's metrics, in OpenMetrics text. No label holds an object name, request id or URN. A deleted provider
+//! has no series.
 
 mod labels;
 mod reading;
@@ -25,20 +25,20 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The label of providers that do not exist: anybody can name them, and no real name has parentheses.
+/// Label of all missing providers: anybody can refer to one, and no real name has parentheses.
 const MISSING: &str = "(missing)";
 
-/// The label of providers without series of their own.
+/// Label of all providers without series of their own.
 const OTHERS: &str = "(others)";
 
-/// Providers with series of their own: each costs up to 135, and anybody who may create providers makes them.
+/// Maximum number of providers with series of their own. Each costs up to 135 series, and users create providers.
 const PROVIDERS: usize = 100;
 
-/// Every way to end.
+/// All outcomes.
 const OUTCOMES: [Outcome; 5] =
     [Outcome::Accepted, Outcome::Executed, Outcome::Failed, Outcome::Unknown, Outcome::Cancelled];
 
-/// Every way an attempt ends; `None` is an acceptance.
+/// All results of an attempt; `None` is an acceptance.
 const CLASSES: [Option<ErrorClass>; 9] = [
     None,
     Some(ErrorClass::Throttled),
@@ -51,13 +51,13 @@ const CLASSES: [Option<ErrorClass>; 9] = [
     Some(ErrorClass::Ambiguous),
 ];
 
-/// Every kind of answer.
+/// All kinds of answers.
 const CODES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
 
-/// The watches, as their label names them.
+/// Label values of the watches.
 pub const WATCHES: [&str; 5] = ["unfinished", "unknown", "expiring", "providers", "cluster-providers"];
 
-/// How long an acceptance takes, in seconds: the time of a creation is written in whole seconds.
+/// Buckets of the time to acceptance, in seconds. Creation times have whole seconds.
 const ACCEPTANCE: [f64; 12] =
     [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0];
 
@@ -124,7 +124,7 @@ impl Default for Metrics {
             watch_silence: Family::default(),
             counted: Mutex::default(),
         };
-        // A counter that begins at its first event hides that event from `increase()`.
+        // Create the counter with value 0, because `increase()` does not see the first event of a new series.
         for watch in WATCHES {
             let _ = new.watch_errors.get_or_create(&WatchLabels { watch });
         }
@@ -139,11 +139,11 @@ impl Metrics {
         let r = &mut *registry;
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The operator's version", version);
-        r.register("ready", "1 while /readyz says so", self.ready.clone());
+        r.register("ready", "1 while /readyz answers 200", self.ready.clone());
         r.register("invocations", "Invocations that ended, by outcome", self.invocations.clone());
         r.register(
             "attempts",
-            "Attempts that ended, by what their end says about acceptance",
+            "Attempts that ended, by class of their result",
             self.attempts.clone(),
         );
         r.register(
@@ -158,18 +158,18 @@ impl Metrics {
         );
         r.register(
             "list_requests",
-            "Pages of FunctionGraph's list that were asked for",
+            "Requests for pages of FunctionGraph's list",
             self.list_requests.clone(),
         );
-        r.register("followed", "Accepted invocations whose execution is followed", self.followed.clone());
+        r.register("followed", "Accepted invocations whose execution the operator follows", self.followed.clone());
         r.register("in_flight", "Requests that wait for their answer", self.in_flight.clone());
-        r.register("waiting", "Objects in line for their turn", self.waiting.clone());
+        r.register("waiting", "Objects in the queue of their provider", self.waiting.clone());
         r.register(
             "throttled",
-            "1 while nothing is sent to the provider: shut, paused or breaker open",
+            "1 while the operator sends nothing to the provider: not ready, paused or breaker open",
             self.throttled.clone(),
         );
-        r.register("rate", "Requests per second that are allowed at present", self.rate.clone());
+        r.register("rate", "Requests per second that are allowed now", self.rate.clone());
         r.register(
             "pending_oldest_seconds",
             "Age of the oldest object that is neither finished, accepted nor suspended",
@@ -177,37 +177,37 @@ impl Metrics {
         );
         r.register(
             "unknown",
-            "Objects with the outcome Unknown that nobody has settled",
+            "Objects with the outcome Unknown that nobody has resolved",
             self.unknown.clone(),
         );
         r.register(
             "provider_ready",
-            "1 for a provider that can be used, 0 for one that cannot, and why",
+            "1 for a provider that is ready, 0 for one that is not, with the reason",
             self.provider_ready.clone(),
         );
         r.register(
             "providers_without_series",
-            "Providers that are counted together as (others)",
+            "Providers with the common label (others)",
             self.without_series.clone(),
         );
         r.register(
             "credential_expiration_timestamp_seconds",
-            "When the credential in use ends, where that is known",
+            "When the credential in use expires, if known",
             self.expiration.clone(),
         );
         r.register(
             "credential_renewal_failing",
-            "1 while a credential is used that could not be renewed at the last try",
+            "1 while the last renewal of the credential in use has failed",
             self.not_renewed.clone(),
         );
         r.register(
             "status_write_conflicts",
-            "Status writes refused because somebody else wrote first",
+            "Status writes refused because of a conflict",
             self.conflicts.clone(),
         );
         r.register(
             "lost_answers",
-            "Answers that could not be written to an object; each is in the log",
+            "Answers that the operator could not write to an object; each is in the log",
             self.lost.clone(),
         );
         r.register(
@@ -217,13 +217,13 @@ impl Metrics {
         );
         r.register(
             "reconcile_errors",
-            "Reconciles that could not do their work",
+            "Reconciles that failed with an error",
             self.reconcile_errors.clone(),
         );
         r.register("watch_errors", "Errors of the watches", self.watch_errors.clone());
         r.register(
             "watch_silence_seconds",
-            "Time since the API server last sent anything on a watch",
+            "Time since the API server last sent bytes on a watch",
             self.watch_silence.clone(),
         );
     }
@@ -234,13 +234,13 @@ impl Metrics {
         self.invocations.get_or_create(&OutcomeLabels { provider, outcome: outcome.as_str() }).inc();
     }
 
-    /// An attempt ended, `None` with an acceptance.
+    /// An attempt ended; `None` with an acceptance.
     pub fn attempted(&self, provider: &str, class: Option<ErrorClass>) {
         let labels = ClassLabels { provider: self.counting(provider), class: class_name(class) };
         self.attempts.get_or_create(&labels).inc();
     }
 
-    /// A request was answered with this HTTP status, or with nothing; its trace, if there is one, is the exemplar.
+    /// A request got this HTTP status, or no answer. Its trace, if there is one, becomes the exemplar.
     pub fn requested(
         &self,
         provider: &str,
@@ -264,22 +264,22 @@ impl Metrics {
         );
     }
 
-    /// An object was accepted so long after its creation.
+    /// FunctionGraph accepted an object this long after its creation.
     pub fn accepted(&self, provider: &str, after: Duration) {
         self.acceptance.get_or_create(&labels(&self.counting(provider))).observe(after.as_secs_f64());
     }
 
-    /// A page of the service's list was asked for.
+    /// The operator requested a page of FunctionGraph's list.
     pub fn listed(&self, provider: &str) {
         self.list_requests.get_or_create(&labels(&self.counting(provider))).inc();
     }
 
-    /// A status write met a conflict.
+    /// A status write had a conflict.
     pub fn conflict(&self) {
         self.conflicts.inc();
     }
 
-    /// An answer could not be written.
+    /// The operator could not write an answer.
     pub fn lost(&self) {
         self.lost.inc();
     }
@@ -292,7 +292,7 @@ impl Metrics {
         }
     }
 
-    /// A watch broke and is taken up again.
+    /// A watch failed and is restarted.
     pub fn watch_broke(&self, watch: &'static str) {
         self.watch_errors.get_or_create(&WatchLabels { watch }).inc();
     }
@@ -302,7 +302,7 @@ fn labels(provider: &str) -> ProviderLabels {
     ProviderLabels { provider: provider.into() }
 }
 
-/// What logs, metrics and traces call the end of an attempt; `None` is an acceptance.
+/// Name of an attempt's result in logs, metrics and traces; `None` is an acceptance.
 #[must_use]
 pub fn class_name(class: Option<ErrorClass>) -> &'static str {
     class.map_or("Accepted", ErrorClass::as_str)

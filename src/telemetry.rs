@@ -1,4 +1,4 @@
-//! Logs: JSON for machines or text for people, on standard error. What a body holds is kept out at every level.
+//! Logs: JSON for machines or text for people, on standard error. The content of bodies is kept out at every level.
 
 use std::any::Any;
 use tracing::{Dispatch, Level, Metadata};
@@ -7,47 +7,47 @@ use tracing_subscriber::fmt::{MakeWriter, layer};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Where kube's client logs the whole body of an answer that it cannot decode: at WARN, Secrets included.
+/// kube's client logs the whole body of an answer that it cannot decode here, at WARN, even a Secret.
 const KUBE_BODIES: &str = "kube_client::client";
 
-/// How log lines look.
+/// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// For a terminal.
     Text,
 }
 
-/// Starts logging. `filter` is a level or a list as in `info,kube=debug`. Whatever it says, kube's client logs
+/// Starts logging. `filter` is a level or a list as in `info,kube=debug`. Whatever the filter is, kube's client logs
 /// nothing below ERROR, and other crates nothing at TRACE.
 ///
 /// # Errors
-/// When `filter` is not such a list.
+/// `filter` is malformed.
 pub fn start(filter: &str, format: Format) -> Result<(), ParseError> {
     subscriber(filter, format, std::io::stderr)?.init();
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(
-            place,
-            what = words_of(panic.payload()),
-            "a defect in the operator: it panicked; please report it"
+            location,
+            what = constant_text_of(panic.payload()),
+            "a defect in the operator: it panicked. Report it with this log line"
         );
     }));
     Ok(())
 }
 
-/// What may be told of a panic: the words of whoever wrote the line, if they are nothing else. A text that was put together
-/// may repeat what was being worked on (that about a cut in the middle of a character does).
-fn words_of(payload: &dyn Any) -> &'static str {
-    payload.downcast_ref::<&'static str>().copied().unwrap_or("left out, because it may hold what is secret")
+/// The text of a panic that may be logged: only a constant text. A formatted text may repeat the data being
+/// processed, as the message about a cut inside a character does.
+fn constant_text_of(payload: &dyn Any) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("left out, because it may hold a secret")
 }
 
 fn subscriber<W>(filter: &str, format: Format, writer: W) -> Result<Dispatch, ParseError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    // A filter of its own: of two directives in one list the more precise wins, and the list is the user's.
+    // A separate filter. In one list the more specific directive wins, and the list is the user's.
     let shown = tracing_subscriber::registry().with(filter_fn(is_harmless)).with(EnvFilter::try_new(filter)?);
     let lines = layer().with_writer(writer);
     Ok(match format {
@@ -56,7 +56,7 @@ where
     })
 }
 
-/// Whether a line may be shown to whoever asks for it.
+/// Whether a line may be logged at all.
 fn is_harmless(metadata: &Metadata<'_>) -> bool {
     let (target, level) = (metadata.target(), *metadata.level());
     let is_of = |module: &str| {
@@ -65,7 +65,7 @@ fn is_harmless(metadata: &Metadata<'_>) -> bool {
     if is_of(KUBE_BODIES) {
         return level == Level::ERROR;
     }
-    // At TRACE others tell what passes through their hands, and may tell more with their next release.
+    // At TRACE other crates log the data that they process, and may log more in their next release.
     level != Level::TRACE || is_of("functiongraph_operator") || is_of("functiongraph")
 }
 
@@ -74,13 +74,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn t08_what_a_panic_says_is_told_only_if_nothing_was_put_into_it() {
+    fn t08_only_a_constant_text_of_a_panic_is_logged() {
         let secret = String::from("canary-é");
         let panic = std::panic::catch_unwind(|| secret[..8].len()).unwrap_err();
         assert!(panic.downcast_ref::<String>().is_some_and(|text| text.contains("canary")));
-        assert!(!words_of(&*panic).contains("canary"));
+        assert!(!constant_text_of(&*panic).contains("canary"));
         let panic = std::panic::catch_unwind(|| panic!("impossible")).unwrap_err();
-        assert_eq!(words_of(&*panic), "impossible");
+        assert_eq!(constant_text_of(&*panic), "impossible");
     }
     use k8s_openapi::api::core::v1::Secret;
     use kube::client::Body;
@@ -107,7 +107,7 @@ mod tests {
         }
     }
 
-    /// What is logged with this filter while something is done.
+    /// The log of an action with this filter.
     async fn logged(filter: &str, format: Format, what: impl AsyncFnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn others_are_not_heard_at_the_lowest_level_and_we_are() {
+    async fn other_crates_log_nothing_at_trace_and_the_operator_does() {
         let log = logged("trace", Format::Text, async || {
             tracing::trace!(target: "hyper::proto::h1::io", "theirs");
             tracing::debug!(target: "hyper::proto::h1::io", "their summary");
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_that_is_none_is_refused() {
+    fn a_malformed_filter_is_refused() {
         assert!(subscriber("info,=,[", Format::Json, io::stderr).is_err());
     }
 }

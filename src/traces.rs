@@ -1,5 +1,5 @@
-//! Optional traces: one span for each attempt, sent to an OpenTelemetry collector. They may name objects; payloads, texts
-//! of the service and credentials are not in them.
+//! Optional traces: one span for each attempt, sent to an OpenTelemetry collector. Spans may name objects. They hold
+//! no payloads, no texts of FunctionGraph and no credentials.
 
 use jiff::Timestamp;
 use opentelemetry::trace::{Span as _, SpanBuilder, SpanKind, Status, TracerProvider as _};
@@ -9,19 +9,19 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider, Span};
 use std::time::{Duration, SystemTime};
 
-/// How long the collector may take to answer: what OpenTelemetry's exporters give it by default.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Timeout for the collector: the default of OpenTelemetry's exporters.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a stopping process waits for a collector that is slow.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long a stopping process waits for a slow collector.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Where spans go; nowhere by default.
+/// Exporter of spans; none by default.
 #[derive(Default)]
 pub struct Traces(Option<(SdkTracerProvider, SdkTracer)>);
 
-/// What an attempt is about.
+/// Subject of an attempt.
 pub struct About<'a> {
-    /// `namespace/name`, or `name` for a provider of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: &'a str,
     /// The object's namespace.
     pub namespace: &'a str,
@@ -31,23 +31,23 @@ pub struct About<'a> {
     pub number: i64,
 }
 
-/// One attempt. Dropped, it ends.
+/// One attempt. Its span ends when it is dropped.
 #[derive(Default)]
 pub struct Attempt(Option<Box<Span>>);
 
-/// What talks to the collector: like everything else it follows no redirect and heeds no proxy of the environment, because
-/// the headers of `OTEL_EXPORTER_OTLP_HEADERS` may be secret.
+/// The HTTP client for the collector. It follows no redirects and uses no proxy of the environment, because the
+/// headers in `OTEL_EXPORTER_OTLP_HEADERS` may be secret.
 ///
-/// It is made on a thread of its own: it starts a runtime, which must not be done within ours.
+/// It is built on a separate thread, because it starts a runtime, which must not happen inside another one.
 fn http_client() -> Result<reqwest::blocking::Client, ExporterBuildError> {
     let made = std::thread::spawn(|| {
-        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy();
+        let client = reqwest::blocking::Client::builder().timeout(EXPORT_TIMEOUT).no_proxy();
         client.redirect(reqwest::redirect::Policy::none()).build()
     });
     let why = match made.join() {
         Ok(Ok(client)) => return Ok(client),
         Ok(Err(error)) => error.to_string(),
-        Err(_) => "it could not be made".into(),
+        Err(_) => "its thread panicked".into(),
     };
     Err(ExporterBuildError::InternalFailure(format!("HTTP client: {why}")))
 }
@@ -55,11 +55,11 @@ fn http_client() -> Result<reqwest::blocking::Client, ExporterBuildError> {
 // === impl Traces ===
 
 impl Traces {
-    /// Sends to a collector, by its base URL, as in `http://collector:4318`. Further settings are those of
-    /// OpenTelemetry: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`.
+    /// Sends to the collector with this base URL, as in `http://collector:4318`. Other settings come from
+    /// OpenTelemetry's variables: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`.
     ///
     /// # Errors
-    /// When the URL is none.
+    /// The URL is malformed.
     pub fn to(endpoint: &str) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_http()
@@ -76,7 +76,7 @@ impl Traces {
         Ok(Self(Some((provider, tracer))))
     }
 
-    /// The span of an attempt that began a moment ago, and has just been claimed.
+    /// The span of an attempt that started a moment ago and has just been claimed.
     #[must_use]
     pub fn attempt(&self, about: &About<'_>, began: Timestamp) -> Attempt {
         let Some((_, tracer)) = &self.0 else { return Attempt(None) };
@@ -92,12 +92,12 @@ impl Traces {
         Attempt(Some(Box::new(span.start_with_context(tracer, &Context::new()))))
     }
 
-    /// Sends what is left. Blocks, for a few seconds at most; what cannot be sent is lost.
+    /// Sends the remaining spans. Blocks for a few seconds at most, then drops the rest.
     pub fn stop(&self) {
         if let Some((provider, _)) = &self.0
-            && let Err(error) = provider.shutdown_with_timeout(LAST_WORDS)
+            && let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
         {
-            tracing::warn!(%error, "the last traces could not be sent");
+            tracing::warn!(%error, "cannot send the last traces");
         }
     }
 }
@@ -105,14 +105,14 @@ impl Traces {
 // === impl Attempt ===
 
 impl Attempt {
-    /// A step is done: `prepared`, `claimed`, `sent`, `answered`, `recorded`, or `handed back`.
+    /// A step is finished: `prepared`, `claimed`, `sent`, `answered`, `recorded`, or `handed back`.
     pub fn step(&mut self, name: &'static str, at: Timestamp) {
         if let Some(span) = &mut self.0 {
             span.add_event_with_timestamp(name, SystemTime::from(at), Vec::new());
         }
     }
 
-    /// What the exchange came to.
+    /// The result of the exchange.
     pub fn came_to(&mut self, http_status: Option<u16>, class: &'static str) {
         let Some(span) = &mut self.0 else { return };
         span.set_attribute(KeyValue::new("functiongraph.class", class));
@@ -124,7 +124,7 @@ impl Attempt {
         }
     }
 
-    /// The id of its trace, if there is one that is kept.
+    /// The id of its trace, if the trace is sampled.
     #[must_use]
     pub fn trace_id(&self) -> Option<String> {
         let context = self.0.as_ref()?.span_context();

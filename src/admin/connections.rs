@@ -1,21 +1,21 @@
-//! The connections of a port: a bounded number, shared fairly between the addresses that they come from.
+//! The connections of a port: a bounded number, shared fairly between client addresses.
 
 use std::net::IpAddr;
 use tokio_util::task::AbortOnDropHandle;
 
-/// The open connections, oldest first; one that is dropped ends.
+/// The open connections, oldest first. A dropped connection ends.
 pub struct Connections {
     max: usize,
     open: Vec<(IpAddr, AbortOnDropHandle<()>)>,
 }
 
 impl Connections {
-    /// Room for `max` connections.
+    /// Allows `max` connections.
     pub fn new(max: usize) -> Self {
         Self { max, open: Vec::with_capacity(max) }
     }
 
-    /// Takes a connection in. If there are too many, another one ends.
+    /// Adds a connection. If there are too many, another one ends.
     pub fn admit(&mut self, peer: IpAddr, task: AbortOnDropHandle<()>) {
         self.open.retain(|(_, task)| !task.is_finished());
         if self.open.len() >= self.max {
@@ -29,7 +29,7 @@ impl Connections {
 /// The oldest connection of the address with the most of them.
 fn victim(peers: &[IpAddr]) -> usize {
     let of_its_address = |peer: &IpAddr| peers.iter().filter(|other| *other == peer).count();
-    // Of several greatest, `max_by_key` takes the last one.
+    // `max_by_key` returns the last of several maxima.
     let oldest_last = peers.iter().enumerate().rev();
     oldest_last.max_by_key(|(_, peer)| of_its_address(peer)).map_or(0, |(index, _)| index)
 }
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn t18_who_has_the_most_connections_loses_the_oldest_of_them() {
+    fn t18_the_address_with_the_most_connections_loses_its_oldest() {
         assert_eq!(victim(&peers([1, 2, 2, 3, 2])), 1);
         assert_eq!(victim(&peers([1, 2, 1, 2])), 0);
         assert_eq!(victim(&peers([1, 2, 3])), 0);

@@ -1,13 +1,13 @@
-//! The hosts that the platform team allows: a name, a name with a region in it, or everything below a domain.
+//! The hosts that the platform team allows: an exact name, a name with a region, or all names below a domain.
 
 use std::str::FromStr;
 
-/// What stands for a region.
+/// Placeholder for a region.
 const REGION: &str = "{region}";
 
-/// The services of the clouds that offer FunctionGraph, and no other name of theirs: whoever rents a bucket or a load
-/// balancer there has a name below the same domain, and could collect credentials at it. `iam.myhuaweicloud.com` is
-/// for regions that have no identity service of their own.
+/// The services of the clouds that offer FunctionGraph, and no other names of these clouds. A customer who rents a
+/// bucket or a load balancer gets a name below the same domain and could collect credentials there.
+/// `iam.myhuaweicloud.com` is for regions without an identity service of their own.
 pub const OF_THE_CLOUDS: &str = "functiongraph.{region}.myhuaweicloud.com,iam.{region}.myhuaweicloud.com,\
     iam.myhuaweicloud.com,sts.{region}.myhuaweicloud.com,\
     functiongraph.{region}.myhuaweicloud.eu,iam.{region}.myhuaweicloud.eu,sts.{region}.myhuaweicloud.eu,\
@@ -21,9 +21,9 @@ pub struct HostPattern(Form);
 enum Form {
     /// This name or address.
     Exact(String),
-    /// What stands before and after a region.
+    /// The parts before and after a region.
     InRegion(String, String),
-    /// Every name that ends so; begins with a dot.
+    /// Every name with this ending, which begins with a dot.
     Below(String),
 }
 
@@ -37,13 +37,13 @@ pub struct NotAPattern;
 // === impl HostPattern ===
 
 impl HostPattern {
-    /// Whether it names this very host. Nobody else can have chosen it then.
+    /// Whether it is exactly this host. Then only the platform team can have chosen it.
     #[must_use]
     pub fn is_exactly(&self, host: &str) -> bool {
         matches!(&self.0, Form::Exact(listed) if listed == host)
     }
 
-    /// Whether it admits a host, in lower case and without a dot at its end.
+    /// Whether it allows a host, in lower case and without a dot at its end.
     #[must_use]
     pub fn admits(&self, host: &str) -> bool {
         match &self.0 {
@@ -62,7 +62,7 @@ impl FromStr for HostPattern {
 
     fn from_str(text: &str) -> Result<Self, NotAPattern> {
         let text = text.trim().to_ascii_lowercase();
-        // An address of IPv6 stands in brackets, as in a URL.
+        // An IPv6 address is in brackets, as in a URL.
         let is_plain = |part: &str| {
             part.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
                 && !part.contains("..")
@@ -91,16 +91,16 @@ impl FromStr for HostPattern {
     }
 }
 
-/// Whether a part of a name looks like a region: `eu-de`, `cn-north-4`, `my-kualalumpur-1`. No service is called so
-/// (`obs`, `obs-website`, `elb`), and it is services that rent out names.
+/// Whether a part of a name looks like a region: `eu-de`, `cn-north-4`, `my-kualalumpur-1`. The names of services do
+/// not look like this (`obs`, `obs-website`, `elb`), and services rent out names.
 fn is_region(label: &str) -> bool {
     let parts: Vec<&str> = label.split('-').collect();
     let is_word = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase());
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
     match parts.as_slice() {
-        [country, place] => country.len() == 2 && is_word(country) && is_word(place),
-        [country, place, number] => {
-            country.len() == 2 && is_word(country) && (is_word(place)) && is_number(number)
+        [country, area] => country.len() == 2 && is_word(country) && is_word(area),
+        [country, area, number] => {
+            country.len() == 2 && is_word(country) && (is_word(area)) && is_number(number)
         }
         _ => false,
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn t01_the_services_of_the_clouds_are_admitted_and_nobody_elses_names() {
+    fn t01_the_services_of_the_clouds_are_allowed_and_no_other_names() {
         for host in [
             "functiongraph.cn-north-4.myhuaweicloud.com",
             "functiongraph.ap-southeast-3.myhuaweicloud.com",
@@ -133,7 +133,7 @@ mod tests {
         for host in [
             "myhuaweicloud.com",
             "functiongraph.myhuaweicloud.com",
-            // Buckets have names below these.
+            // Names of customers' buckets are below these.
             "functiongraph.obs.myhuaweicloud.com",
             "iam.obs.myhuaweicloud.com",
             "functiongraph.obs.cn-north-4.myhuaweicloud.com",
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn t01_a_pattern_admits_what_it_says_and_nothing_beside_it() {
+    fn t01_a_pattern_allows_exactly_its_hosts() {
         assert!(admits("Localhost", "localhost") && !admits("localhost", "notlocalhost"));
         assert!(admits(".example.com", "a.b.example.com") && !admits(".example.com", "example.com"));
         assert!(!admits(".example.com", "evilexample.com"));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn t01_what_could_never_match_is_refused_at_the_start() {
+    fn t01_a_pattern_that_cannot_match_is_refused_at_the_start() {
         for text in [
             "",
             ".",

@@ -5,7 +5,7 @@ use prometheus_client::encoding::EncodeLabelSet;
 /// How an invocation ended, by provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct OutcomeLabels {
-    /// `namespace/name`, or `name` for one of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// As in the status.
     pub outcome: &'static str,
@@ -14,7 +14,7 @@ pub struct OutcomeLabels {
 /// How an attempt ended, by provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ClassLabels {
-    /// `namespace/name`, or `name` for one of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// As in the status, or `Accepted`.
     pub class: &'static str,
@@ -23,7 +23,7 @@ pub struct ClassLabels {
 /// How a request was answered, by provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CodeLabels {
-    /// `namespace/name`, or `name` for one of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// The first digit of the HTTP status, or `none`.
     pub code_class: &'static str,
@@ -32,14 +32,14 @@ pub struct CodeLabels {
 /// A provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ProviderLabels {
-    /// `namespace/name`, or `name` for one of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
 }
 
 /// Why a provider is ready or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
-    /// `namespace/name`, or `name` for one of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// As in the `Ready` condition.
     pub reason: &'static str,

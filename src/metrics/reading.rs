@@ -1,47 +1,47 @@
-//! What is not counted but read at each scrape.
+//! Values that the operator does not count, but reads at each scrape.
 
 use crate::api::Reason;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// Everything that is read at each scrape. Providers are named as in [`ProviderNow::name`]; those that are not among
-/// `providers` are counted together, whatever objects call them.
+/// All values read at a scrape. Providers are named as in [`ProviderNow::name`]. Providers outside `providers` share
+/// one label.
 #[derive(Default)]
 pub struct Reading {
-    /// Whether the operator works.
+    /// Whether the operator is ready.
     pub ready: bool,
     /// The providers that exist.
     pub providers: Vec<ProviderNow>,
-    /// Objects in the lines of providers that do not exist.
+    /// Objects in the queues of missing providers.
     pub waiting_for_none: Vec<(String, usize)>,
-    /// By provider, the age in seconds of the oldest object that is to be sent.
+    /// By provider, the age in seconds of the oldest object that is still to be sent.
     pub oldest: Vec<(String, f64)>,
-    /// By provider, the executions that are followed.
+    /// By provider, the number of executions that the operator follows.
     pub followed: Vec<(String, usize)>,
-    /// By provider, the objects whose outcome is `Unknown`.
+    /// By provider, the number of objects with the outcome `Unknown`.
     pub unknown: Vec<(String, usize)>,
-    /// By watch, for how long nothing has come.
+    /// By watch, the time since its last bytes.
     pub silences: Vec<(&'static str, Duration)>,
 }
 
-/// A provider at the moment of the reading.
+/// A provider at the time of the scrape.
 pub struct ProviderNow {
-    /// `namespace/name`, or `name` for one of the cluster.
+    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub name: String,
-    /// Whether it can be used.
+    /// Whether it is ready.
     pub ready: bool,
-    /// Why.
+    /// The reason of its condition `Ready`.
     pub reason: Reason,
-    /// When its credential ends, if that is known.
+    /// When its credential expires, if known.
     pub expires_at: Option<Timestamp>,
-    /// Whether the credential could not be renewed at the last try.
+    /// Whether the last renewal of its credential has failed.
     pub not_renewed: bool,
-    /// Requests that wait for their answer.
+    /// Requests that wait for an answer.
     pub in_flight: usize,
-    /// Objects in line.
+    /// Objects in its queue.
     pub waiting: usize,
-    /// Whether nothing is sent for now.
+    /// Whether the operator sends nothing to it now.
     pub held: bool,
-    /// Requests per second at present.
+    /// Requests per second that are allowed now.
     pub rate: f64,
 }

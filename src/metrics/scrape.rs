@@ -1,4 +1,4 @@
-//! What a scrape gets: gauges as of now, and series for a bounded number of providers.
+//! The text of a scrape: current gauges, and series for a bounded number of providers.
 
 use super::{
     CLASSES, CODES, ClassLabels, CodeLabels, MISSING, Metrics, OTHERS, OUTCOMES, OutcomeLabels, PROVIDERS,
@@ -9,9 +9,9 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::PoisonError;
 
 impl Metrics {
-    /// The text for a scrape, with gauges as of now.
+    /// The text of a scrape, with current gauges.
     pub fn text(&self, now: &Reading) -> String {
-        // One reader at a time, from the gauges on: another must not see them half written.
+        // Lock from the gauges on, so that a concurrent scrape does not see half of them.
         let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let known: BTreeSet<_> = now.providers.iter().map(|provider| provider.name.as_str()).collect();
         let counted = self.keep(&known);
@@ -24,15 +24,15 @@ impl Metrics {
         self.show(now, label);
         let mut out = String::new();
         if text::encode(&mut out, &registry).is_err() {
-            tracing::warn!("the metrics could not be written");
+            tracing::warn!("cannot write the metrics");
         }
         out
     }
 
-    /// Sets the gauges. Of providers with one label, numbers are added up, a flag is set if one of theirs is, and of times
-    /// the earliest is told.
+    /// Sets the gauges. If several providers share a label: adds their numbers, sets a flag if one of them has it,
+    /// and takes the earliest time.
     fn show(&self, now: &Reading, label: impl Fn(&str) -> String) {
-        // What is gone must not go on telling its last value.
+        // Remove the series of deleted providers.
         for gauge in [
             &self.in_flight,
             &self.waiting,
@@ -83,7 +83,7 @@ impl Metrics {
         }
     }
 
-    /// The label of a provider that has something to count: its own as long as there is room.
+    /// The label for a provider's counters: its own as long as the limit allows.
     pub(super) fn counting(&self, provider: &str) -> String {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         if !counted.contains(provider) {
@@ -95,8 +95,8 @@ impl Metrics {
         provider.to_owned()
     }
 
-    /// Keeps the counters of providers that exist, drops all others, gives what room there is to providers without, and
-    /// says which have counters now.
+    /// Keeps the counters of existing providers, removes all others, and gives free series to providers without any.
+    /// Returns the providers with counters.
     fn keep(&self, known: &BTreeSet<&str>) -> HashSet<String> {
         let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
         counted.retain(|provider| {
@@ -121,7 +121,7 @@ impl Metrics {
         counted.clone()
     }
 
-    /// A counter that begins at its first event hides that event from `increase()`.
+    /// Creates the counter with value 0, because `increase()` does not see the first event of a new series.
     fn begin(&self, provider: &str) {
         for outcome in OUTCOMES {
             let labels = OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() };

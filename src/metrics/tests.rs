@@ -1,4 +1,4 @@
-//! How many series there are, whatever number of providers anybody makes.
+//! The number of series is bounded, whatever number of providers exists.
 
 use super::{CLASSES, CODES, Metrics, OTHERS, PROVIDERS, ProviderNow, Reading};
 use crate::api::Reason;
@@ -6,8 +6,8 @@ use crate::api::invocation::Outcome;
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// A scrape may be no longer than this, in bytes, whatever there is.
-const LONGEST: usize = 2 * 1024 * 1024;
+/// Maximum size of a scrape, in bytes.
+const MAX_SCRAPE_BYTES: usize = 2 * 1024 * 1024;
 
 fn name(number: usize) -> String {
     format!("a-namespace-with-a-name-of-some-length/provider-{number:04}")
@@ -27,7 +27,7 @@ fn provider(number: usize) -> ProviderNow {
     }
 }
 
-/// The value of a sample, and whether it is there at all.
+/// The value of a sample, or `None` without the sample.
 fn sample(text: &str, line: &str) -> Option<f64> {
     let rest =
         text.lines().find_map(|found| found.strip_prefix(&format!("functiongraph_operator_{line}")))?;
@@ -60,7 +60,7 @@ fn t18_a_thousand_providers_make_no_scrape_long_and_nothing_goes_uncounted() {
         ..Reading::default()
     };
     let text = metrics.text(&reading);
-    assert!(text.len() < LONGEST, "{} bytes", text.len());
+    assert!(text.len() < MAX_SCRAPE_BYTES, "{} bytes", text.len());
     assert_eq!(CODES.len(), 5, "each is counted above");
 
     let own = format!("provider=\"{}\"", name(0));
@@ -77,7 +77,8 @@ fn t18_a_thousand_providers_make_no_scrape_long_and_nothing_goes_uncounted() {
         assert_sample(&text, &format!("rate{{{whose}}}"), 3.0 * number);
         assert_sample(&text, &format!("unknown{{{whose}}}"), number);
     }
-    // The alerts go on: one of many that cannot be used, is held or cannot renew is told.
+    // The alerts still work: if one of many providers is not ready, paused or cannot renew, the shared label shows
+    // it.
     assert_sample(&text, &format!("provider_ready{{{others},reason=\"SecretNotFound\"}}"), 0.0);
     assert_sample(&text, &format!("provider_ready{{{others},reason=\"ProviderReady\"}}"), 1.0);
     for (whose, flag) in [(&own, 0.0), (&others, 1.0)] {
