@@ -1,4 +1,5 @@
-//! The gate: who may send to a provider now, and who waits in line; pure, with time and chance as arguments.
+//! The gate of a provider: decides which objects may send now, and queues the others. Pure: time and randomness are
+//! arguments.
 
 mod breaker;
 mod bucket;
@@ -23,31 +24,30 @@ use pace::Pace;
 use queue::Queue;
 pub use vocabulary::{Entry, GateLimits, GateState, Phase, Signal, Ticket};
 
-/// How long a grant waits to be taken up: a reconcile that was just triggered comes within milliseconds; one that
-/// does not come (deleted, suspended, finished) must not hold a place for long.
+/// How long a grant waits for its object. A triggered reconcile comes within milliseconds. An object that does not
+/// come (deleted, suspended, finished) must not hold a permit for long.
 const GRANT_TTL: Duration = Duration::from_secs(2);
 
-/// The longest pause. The caller has clamped what the endpoint asked for; this keeps the sum within what an `Instant`
-/// can hold.
+/// Maximum of a pause. The caller limits `Retry-After`; this keeps the sum within the range of `Instant`.
 const MAX_PAUSE: Duration = Duration::from_hours(24);
 
-/// The pace of one provider (endpoint and credential): rate, requests in flight, pauses, breaker, and the line of
-/// those who wait.
+/// The gate of one provider (endpoint and credential): rate, requests in flight, pauses, breaker, and the queue of
+/// waiting objects.
 ///
-/// An object asks with [`enter`](Self::enter). Admitted, it sends, and says with [`leave`](Self::leave) how that
-/// ended. Queued, it goes away and is called: [`grants`](Self::grants) names those whose turn has come, and their
-/// next `enter` is admitted.
+/// An object calls [`enter`](Self::enter). If it is admitted, it sends, and reports the result with
+/// [`leave`](Self::leave). If it is queued, its reconcile ends. [`grants`](Self::grants) returns the objects whose
+/// turn has come, and admits their next `enter`.
 ///
 /// # Guarantees
-/// * Nobody is admitted while the gate is shut, paused, or the breaker is open.
-/// * Places held (granted and admitted) never grow beyond the limit, nor beyond one while the breaker is half-open.
-/// * Whoever waits is called after at most one turn of each other namespace, and within the namespace of each other
-///   function, for each one before them of their own function.
-/// * Total: unknown uids are ignored, and a clock that goes back stands still.
+/// * While the gate is shut or paused, or the breaker is open, no object is admitted.
+/// * The number of permits (granted and admitted) never exceeds the limit, nor one while the breaker is half-open.
+/// * A queued object is granted a permit after at most one turn of each other namespace and of each other function in
+///   its namespace, for each object before it with its own function.
+/// * Total: unknown uids are ignored, and a clock that goes back does not move the gate's time.
 ///
 /// # Assumptions
-/// * Whoever was admitted leaves, whatever happens to it (hold a guard).
-/// * Somebody calls `grants` at [`next_wake`](Self::next_wake), which is to be read anew after every other call.
+/// * Every admitted object leaves (hold a guard).
+/// * The caller calls `grants` at [`next_wake`](Self::next_wake), and reads `next_wake` again after every other call.
 #[derive(Debug)]
 pub struct Gate {
     max_in_flight: usize,
@@ -58,10 +58,10 @@ pub struct Gate {
     pace: Pace,
     bucket: Bucket,
     queue: Queue,
-    /// Places called but not taken up, by their admission number; so the first lapses first.
+    /// Granted permits without their object yet, by admission number, so the first one expires first.
     granted: BTreeMap<u64, Grant>,
     admitted: usize,
-    /// Where everybody known stands, by uid.
+    /// Stage of every known object, by uid.
     stages: BTreeMap<String, Stage>,
     /// The next arrival or admission number.
     next_number: u64,
@@ -69,18 +69,18 @@ pub struct Gate {
     now: Instant,
 }
 
-/// Where an object stands.
+/// Stage of an object.
 #[derive(Debug, Clone, Copy)]
 enum Stage {
-    /// In line since `arrival`.
+    /// Queued since `arrival`.
     Waiting { arrival: u64 },
-    /// Called; the key into the grants.
+    /// Granted; the key of its grant.
     Granted { number: u64 },
     /// Admitted.
     Admitted { number: u64 },
 }
 
-/// A place that waits for its object.
+/// A permit that waits for its object.
 #[derive(Debug)]
 struct Grant {
     arrival: u64,
@@ -91,7 +91,7 @@ struct Grant {
 // === impl Gate ===
 
 impl Gate {
-    /// A gate that is shut until the provider is known to be ready.
+    /// A gate that is shut until the provider is ready.
     #[must_use]
     pub fn new(limits: GateLimits, now: Instant) -> Self {
         let pace = Pace::new(limits.max_requests_per_second, now);
@@ -111,8 +111,8 @@ impl Gate {
         }
     }
 
-    /// New limits from the owner. Who is in flight stays; with fewer places, who was called but is not in yet is called
-    /// again. Saying the same again changes nothing.
+    /// Sets new limits. Requests in flight continue. If the limit is lower than before, granted objects are queued
+    /// again. Idempotent.
     pub fn set_limits(&mut self, limits: GateLimits, now: Instant) {
         self.advance(now);
         self.pace.set_ceiling(limits.max_requests_per_second);
@@ -122,20 +122,20 @@ impl Gate {
         self.max_in_flight = max_in_flight(limits);
     }
 
-    /// The provider is not ready: nobody is admitted. Who is in flight ends as usual.
+    /// The provider is not ready: admits no object. Requests in flight end as usual.
     pub fn shut(&mut self) {
         self.open = false;
         self.recall();
     }
 
-    /// The provider is ready. Saying the same again changes nothing.
+    /// The provider is ready. Idempotent.
     pub fn open(&mut self, now: Instant) {
         self.advance(now);
         self.open = true;
     }
 
-    /// The provider leads elsewhere now: what was learned about the endpoint is forgotten. Who waits keeps
-    /// waiting; the answers still to come from the old endpoint count as little as any other.
+    /// The provider has another endpoint: forgets the rate and the breaker of the old one. Queued objects stay
+    /// queued. Answers of the old endpoint that are still to come count like any other.
     pub fn new_endpoint(&mut self, now: Instant) {
         self.advance(now);
         self.breaker = Breaker::default();
@@ -143,7 +143,7 @@ impl Gate {
         self.paused_until = None;
     }
 
-    /// Asks for a place. Asking again changes nothing: who is in stays in, who waits stays where they stand.
+    /// Asks for a permit. Idempotent: an admitted object stays admitted, a queued one keeps its position.
     pub fn enter(&mut self, ticket: Ticket, now: Instant) -> Entry {
         self.advance(now);
         match self.stages.get(&ticket.uid) {
@@ -166,7 +166,8 @@ impl Gate {
         }
     }
 
-    /// Ends an admission. `chance` is any number, evenly spread (it jitters the breaker). Who is not in is ignored.
+    /// Ends an admission. `chance` is a uniform random number for the breaker's jitter. Ignores objects that are not
+    /// admitted.
     pub fn leave(&mut self, uid: &str, signal: Signal, chance: u64, now: Instant) {
         self.advance(now);
         let Some(&Stage::Admitted { number }) = self.stages.get(uid) else { return };
@@ -190,7 +191,7 @@ impl Gate {
         }
     }
 
-    /// The object no longer wants a place. Who is in still has to leave.
+    /// The object does not want a permit any more. An admitted object still has to leave.
     pub fn forget(&mut self, uid: &str) {
         match self.stages.get(uid) {
             Some(&Stage::Waiting { arrival }) => self.queue.remove(arrival),
@@ -203,7 +204,7 @@ impl Gate {
         self.stages.remove(uid);
     }
 
-    /// Takes everybody out of the line who is not wanted any more.
+    /// Removes all queued objects that are not wanted any more.
     pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
         let is_in = |stage: &Stage| matches!(stage, Stage::Admitted { .. });
         let gone: Vec<String> = self
@@ -217,8 +218,8 @@ impl Gate {
         }
     }
 
-    /// Calls as many out of the line as there is room for, in fair order. Each has two seconds to enter; then its
-    /// place and its token go to the next, and it has to ask again.
+    /// Grants permits to queued objects in fair order, up to the limits. Each object has two seconds to enter. Then
+    /// its permit and token go to the next, and it must ask again.
     #[must_use]
     pub fn grants(&mut self, now: Instant) -> Vec<Ticket> {
         self.advance(now);
@@ -233,8 +234,8 @@ impl Gate {
         called
     }
 
-    /// When [`grants`](Self::grants) is worth calling by the passing of time alone; none when only another call
-    /// (an arrival, a leave, an opening) can change anything.
+    /// When time alone makes [`grants`](Self::grants) worth calling; `None` if only another call (an arrival, a
+    /// leave, an opening) can.
     #[must_use]
     pub fn next_wake(&self, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
@@ -251,7 +252,7 @@ impl Gate {
         Some(self.paused_until.map_or(token, |until| until.max(token)))
     }
 
-    /// Whether the endpoint has failed again and again and has not answered since.
+    /// Whether the endpoint has failed repeatedly and has not answered since.
     #[must_use]
     pub fn is_suspect(&self, now: Instant) -> bool {
         self.breaker.passage(now.max(self.now)) != Passage::Free
@@ -277,7 +278,7 @@ impl Gate {
         }
     }
 
-    /// Brings everything that depends on time alone up to `now`.
+    /// Moves the gate's time to `now`.
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
         self.bucket.refill(self.pace.rate(), self.pace.burst(), self.now);
@@ -330,7 +331,7 @@ impl Gate {
         }
     }
 
-    /// Takes back every grant not yet taken up: its object stands in line where it stood before.
+    /// Takes back every unused grant: its object returns to its position in the queue.
     fn recall(&mut self) {
         while let Some((_, Grant { arrival, ticket, until: _ })) = self.granted.pop_first() {
             self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });

@@ -1,38 +1,38 @@
-//! The breaker: an endpoint that fails again and again is left alone for a while, then asked once.
+//! The breaker: stops requests to an endpoint that fails repeatedly, then sends a single probe.
 
 use std::time::{Duration, Instant};
 
-/// Troubles in a row that open the breaker: enough not to be two unlucky connections, few enough to spare a dead
-/// endpoint (and the API server, which pays two writes for each try).
+/// Failures in a row that open the breaker: more than two unlucky connections, but few enough to spare a dead
+/// endpoint (and the API server, which handles two writes for each try).
 const FAILURES_TO_OPEN: u32 = 5;
 
-/// How long the first opening lasts; the k-th in a row lasts k times as long.
+/// Duration of the first opening; the k-th in a row lasts k times as long.
 const FIRST_OPENING: Duration = Duration::from_secs(30);
 
-/// The longest opening before jitter: an endpoint that is back is noticed within minutes.
+/// Maximum of an opening before jitter, so that the operator notices a recovered endpoint within minutes.
 const MAX_OPENING: Duration = Duration::from_mins(5);
 
-/// Closed: everybody passes. Open: nobody. Half-open (the time is over): one at a time until one is answered.
+/// Closed: all pass. Open: none. Half-open (the opening is over): one at a time until one is answered.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
-    /// In a row, since it last opened or was answered.
+    /// Failures in a row, since it last opened or was answered.
     troubles: u32,
-    /// In a row, since it was last answered; 0 while closed.
+    /// Openings in a row, since it was last answered; 0 while closed.
     openings: u32,
-    /// The end of the present opening; none while closed.
+    /// The end of the current opening; none while closed.
     until: Option<Instant>,
-    /// Admissions with a lower number were made before the present opening: how they end is no news.
+    /// Admissions with a lower number were made before the current opening, so their results do not count.
     since: u64,
 }
 
 /// What the breaker lets through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Passage {
-    /// Everybody.
+    /// All.
     Free,
     /// One at a time, until one is answered.
     Probe,
-    /// Nobody before this instant.
+    /// None before this instant.
     Closed(Instant),
 }
 
@@ -47,15 +47,15 @@ impl Breaker {
         }
     }
 
-    /// The endpoint gave an answer, of whatever kind, to admission `number`.
+    /// The endpoint answered admission `number` in any way.
     pub(super) fn answered(&mut self, number: u64) {
         if number >= self.since {
             (self.troubles, self.openings, self.until) = (0, 0, None);
         }
     }
 
-    /// Admission `number` came to nothing; says whether that opens the breaker. `next_number` is the number of the
-    /// next admission, `chance` any number, evenly spread.
+    /// Admission `number` failed. Returns whether that opens the breaker. `next_number` is the number of the next
+    /// admission, `chance` a uniform random number.
     pub(super) fn troubled(&mut self, number: u64, next_number: u64, chance: u64, now: Instant) -> bool {
         if number < self.since {
             return false;
@@ -73,7 +73,7 @@ impl Breaker {
     }
 }
 
-/// Up to a fifth of `opening`, so that the replicas and the providers of one endpoint do not probe in step.
+/// Up to a fifth of `opening`, so that replicas and providers of one endpoint do not probe at the same time.
 fn jitter(opening: Duration, chance: u64) -> Duration {
     let share = f64::from((chance >> 32) as u32) / f64::from(u32::MAX);
     (opening / 5).mul_f64(share)
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_before_it_opened_is_no_news() {
+    fn results_from_before_the_opening_do_not_count() {
         let now = origin();
         let mut breaker = opened(now);
         breaker.answered(3);

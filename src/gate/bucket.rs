@@ -1,8 +1,8 @@
-//! The token bucket: one token per request, refilled at whatever rate the pace allows.
+//! The token bucket: one token per request, refilled at the rate of the pace.
 
 use std::time::{Duration, Instant};
 
-/// Tokens on hand; the rate (tokens per second) and the burst (most tokens kept) come with each refill.
+/// Available tokens. Rate (tokens per second) and burst (maximum of tokens) come with each refill.
 #[derive(Debug)]
 pub(super) struct Bucket {
     tokens: f64,
@@ -18,7 +18,7 @@ impl Bucket {
         Self { tokens: burst, burst, filled: now }
     }
 
-    /// Adds what has trickled in since the last refill; a clock that went back adds nothing.
+    /// Adds the tokens since the last refill. A clock that went back adds none.
     pub(super) fn refill(&mut self, rate: f64, burst: f64, now: Instant) {
         self.burst = burst;
         self.tokens = self.level(rate, now).min(burst);
@@ -34,25 +34,24 @@ impl Bucket {
         there
     }
 
-    /// A token that was taken and not used comes back.
+    /// Returns an unused token.
     pub(super) fn give_back(&mut self) {
         self.tokens = (self.tokens + 1.0).min(self.burst);
     }
 
-    /// After a throttle: what was saved up is not spent on an endpoint that has just said no, and of what trickles in
-    /// `until` the pause is over, one token at most is kept.
+    /// After a throttle: drops the saved tokens, and of those until the pause is over (`until`) keeps at most one.
     pub(super) fn hold(&mut self, rate: f64, until: Instant) {
         self.tokens = (rate * until.saturating_duration_since(self.filled).as_secs_f64()).min(1.0);
         self.filled = until;
     }
 
-    /// When the next token is there; `now` if it is there already.
+    /// When the next token is available; `now` if one is.
     pub(super) fn ready_at(&self, rate: f64, now: Instant) -> Instant {
         let missing = 1.0 - self.level(rate, now);
         if missing <= 0.0 {
             return now;
         }
-        // A microsecond more, so that rounding never wakes anybody just too early, again and again.
+        // Add a microsecond, so that rounding never wakes an object slightly too early, again and again.
         self.filled.max(now) + Duration::from_secs_f64(missing / rate) + Duration::from_micros(1)
     }
 
@@ -75,7 +74,7 @@ mod tests {
 
     #[test]
     fn it_refills_at_the_rate_and_keeps_no_more_than_the_burst() {
-        // After so many milliseconds, so many tokens.
+        // After this number of milliseconds, this number of tokens.
         for (after, tokens) in [(0, 0), (99, 0), (100, 1), (250, 2), (300, 3), (60_000, 3)] {
             let now = origin();
             let mut bucket = Bucket::new(BURST, now);

@@ -1,4 +1,4 @@
-//! What the gate promises, over histories made by chance.
+//! The gate's guarantees, over random histories.
 
 use std::collections::BTreeSet;
 
@@ -52,19 +52,19 @@ fn deed() -> impl Strategy<Value = Deed> {
     ]
 }
 
-/// What an observer outside knows.
+/// The expectations of an observer outside.
 struct Watched {
     gate: Gate,
     limits: GateLimits,
     now: Instant,
     /// By uid: admitted and not left.
     holding: BTreeSet<String>,
-    /// By uid: queued, and neither called nor forgotten since.
+    /// By uid: queued, and neither granted nor removed since.
     owed: BTreeSet<String>,
 }
 
 impl Watched {
-    /// `entering` more hold a place than before: was that right?
+    /// Checks the number of permits after `entering` new ones.
     fn check_capacity(&self, phase: Phase, entering: usize) {
         if entering == 0 {
             return;
@@ -91,7 +91,7 @@ impl Watched {
                 self.holding.insert(uid);
             }
             Entry::Queued => {
-                assert!(!held, "who is in was sent back into the line");
+                assert!(!held, "an admitted object was queued again");
                 self.owed.insert(uid);
             }
         }
@@ -103,7 +103,7 @@ impl Watched {
         let called = self.gate.grants(self.now);
         self.check_capacity(phase, called.len());
         for ticket in &called {
-            assert!(!self.holding.contains(&ticket.uid), "who is in was called");
+            assert!(!self.holding.contains(&ticket.uid), "an admitted object was granted a permit");
             self.owed.remove(&ticket.uid);
         }
         called
@@ -132,7 +132,7 @@ impl Watched {
             Deed::Wake => self.now = self.gate.next_wake(self.now).unwrap_or(self.now),
             Deed::Pass(time) => self.now += time,
             Deed::GoBack(time) => {
-                // Seen by the gate as no time at all; the observer's own clock goes on.
+                // The gate sees no time pass; the observer's own clock continues.
                 let back = self.now.checked_sub(time).unwrap_or(self.now);
                 self.gate.leave("nobody", Signal::Clean, 0, back);
             }
@@ -143,12 +143,12 @@ impl Watched {
                 self.gate.set_limits(limits, self.now);
             }
         }
-        assert!(self.gate.state(self.now).in_flight >= self.holding.len(), "a place was lost");
+        assert!(self.gate.state(self.now).in_flight >= self.holding.len(), "a permit was lost");
         let rate = self.gate.state(self.now).rate;
         assert!(rate >= 1.0 && rate <= f64::from(self.limits.max_requests_per_second.max(1)), "{rate}/s");
     }
 
-    /// Everybody leaves cleanly and the gate stays open: whoever waits is served.
+    /// All objects leave cleanly and the gate stays open: every queued object is served.
     fn ends_well(mut self) {
         self.gate.open(self.now);
         while let Some(uid) = self.holding.pop_first() {
@@ -165,11 +165,11 @@ impl Watched {
                 self.leave(&uid, Signal::Clean, 0);
             }
         }
-        assert_eq!(self.owed, BTreeSet::new(), "somebody was lost");
+        assert_eq!(self.owed, BTreeSet::new(), "an object was lost");
         let end = self.now + GRANT_TTL;
         assert!(self.gate.grants(end).is_empty());
         assert_eq!(self.gate.in_flight(), 0);
-        assert!(self.gate.stages.is_empty(), "somebody left something behind");
+        assert!(self.gate.stages.is_empty(), "an object left state behind");
     }
 }
 

@@ -1,22 +1,22 @@
-//! The pace: how many requests a second an endpoint seems to admit, learned from its throttles.
+//! The pace: the number of requests per second that an endpoint accepts, learned from its throttles.
 
 use std::time::{Duration, Instant};
 
-/// The slowest pace: somebody has to ask, or nobody would learn that the endpoint is back.
+/// Minimum rate. Without any request, the operator would never learn that the endpoint accepts requests again.
 const MIN_RATE: f64 = 1.0;
 
-/// The least that the first throttle leaves. What was accepted by then may be a handful, which says little; from ten
-/// requests a second the climb to fifty takes five seconds, from one it takes ten.
+/// Minimum knee after the first throttle. Few requests were accepted until then, which says little. From ten requests
+/// a second the climb to fifty takes five seconds, from one it takes ten.
 const MIN_FIRST_KNEE: f64 = 10.0;
 
-/// How far below the knee the rate starts after a throttle. Deeper costs time, less deep costs requests.
+/// How far below the knee the rate starts after a throttle. More costs time, less costs requests.
 const BACK_OFF: f64 = 0.05;
 
-/// Beyond this share of the knee without a throttle, the knee is history and the rate climbs as fast as it may.
+/// Above this multiple of the knee without a throttle, the knee is outdated and the rate climbs at its maximum.
 const PAST_THE_KNEE: f64 = 1.1;
 
-/// The most an accepted request adds to the rate (requests per second): half as much again each second. Any faster,
-/// and an endpoint without a burst is overrun before its first no is heard.
+/// Maximum increase of the rate by an accepted request (requests per second): half of the rate each second. A faster
+/// increase overruns an endpoint without a burst before its first throttle arrives.
 const MAX_STEP: f64 = 0.4;
 
 /// Seconds of sending from a throttle back to the knee, at first.
@@ -28,7 +28,7 @@ const CONFIRMED_CLIMB_FACTOR: f64 = 3.0;
 /// The maximum of these seconds. It decides how soon a higher capacity is found: after 2.3 times this and a few seconds.
 const MAX_CLIMB_SECONDS: f64 = 24.0;
 
-/// A knee within these shares of the one before confirms it.
+/// A knee within this range of the previous one confirms it.
 const CONFIRMED: std::ops::Range<f64> = 0.8..1.2;
 
 /// The pause after a throttle without `Retry-After`. It doubles while the endpoint accepts nothing.
@@ -37,29 +37,29 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest of these pauses: after a second, an endpoint that counts by the second starts a new count.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// Requests in flight before the first is accepted; each accepted one makes room for one more. Whoever meets a slow
-/// endpoint for the first time is told so eight times, not as often as the limits would allow.
+/// Requests in flight before the first is accepted; each accepted one allows one more. So a slow endpoint throttles
+/// eight requests at the start, and not the configured maximum.
 const FIRST_IN_FLIGHT: usize = 8;
 
-/// The rate, and what is known about the endpoint.
+/// The rate, and the knowledge about the endpoint.
 ///
-/// Until it has throttled, the rate is the ceiling: an endpoint that never throttles is never slowed. From then on
-/// there is a *knee*, the rate at which it last throttled:
+/// Before the first throttle the rate is the ceiling, so an endpoint that never throttles is never slowed down. After
+/// it there is a *knee*, the rate at which the endpoint last throttled:
 ///
-/// * The first throttle puts the knee where the last second's accepted requests were. Each later one puts it at the
-///   rate of the moment, times the share of requests accepted since the one before (about 1 after a long run, a half
-///   when nothing was accepted).
-/// * The rate starts 5 % below the knee and climbs along a cubic: it flattens at the knee, and steepens behind it.
-///   The way to the knee takes a second of sending at first, three times as long whenever the knee is confirmed, and
-///   24 s at last: an endpoint that has been understood is rarely provoked.
+/// * The first throttle sets the knee to the accepted requests of the last second. Each later one sets it to the
+///   current rate, times the share of requests accepted since the one before (about 1 after a long run, a half if
+///   none was accepted).
+/// * The rate starts 5 % below the knee and climbs along a cubic, which is flat at the knee and steep after it. The
+///   way to the knee takes one second of sending at first, and three times as long at each confirmation of the knee,
+///   up to 24 s. So an endpoint with a known knee rarely throttles.
 /// * The curve advances with accepted requests, not with time: an idle gate learns nothing.
-/// * All throttles of requests admitted before the last cut are one throttle.
+/// * All throttles of requests admitted before the last throttle count as one.
 ///
-/// The figures are those that did best in `gate/simulation.rs` over endpoints of 5, 50 and 500 requests a second that
-/// count with a bucket (burst of 1, a tenth of a second, a second) or by the second: 10,000 due objects against 50 a
-/// second take at most 1.01 requests each and 1.04 times the ideal time, 1.10 times where each throttle costs a second
-/// of `Retry-After`. A sawtooth (down to 70 %, then up in a line) averages 85 % of what an endpoint admits, 1.18 times
-/// the time. The cubic is borrowed from CUBIC (RFC 9438).
+/// These constants were the best in `gate/simulation.rs`, over endpoints of 5, 50 and 500 requests a second that
+/// count with a bucket (burst of 1, a tenth of a second, a second) or by the second. 10,000 due objects with 50 a
+/// second take at most 1.01 requests each and 1.04 times the ideal time, or 1.10 times if each throttle has a
+/// `Retry-After` of a second. A sawtooth (down to 70 %, then up linearly) reaches on average 85 % of the endpoint's
+/// capacity, 1.18 times the time. The cubic comes from CUBIC (RFC 9438).
 #[derive(Debug)]
 pub(super) struct Pace {
     ceiling: f64,
@@ -67,31 +67,31 @@ pub(super) struct Pace {
     knowledge: Knowledge,
     in_flight: usize,
     pause: Duration,
-    /// Admissions with a lower number were made before the last cut: that they are throttled is no news.
+    /// Admissions with a lower number were made before the last throttle, so their throttles do not count.
     since: u64,
 }
 
-/// What is known about the endpoint.
+/// Knowledge about the endpoint.
 #[derive(Debug)]
 enum Knowledge {
     /// It has not throttled at the ceiling.
     Unthrottled(Meter),
-    /// It has.
+    /// It has throttled.
     Throttled(Knee),
 }
 
-/// The rate at which the endpoint last throttled, and what has happened since.
+/// The rate at which the endpoint last throttled, and the progress since.
 #[derive(Debug)]
 struct Knee {
     rate: f64,
-    /// Seconds of sending from the cut to the knee.
+    /// Seconds of sending from the throttle to the knee.
     climb_seconds: f64,
-    /// Seconds of sending since the cut.
+    /// Seconds of sending since the throttle.
     climbed_seconds: f64,
     accepted: u32,
 }
 
-/// Requests accepted in about the last second: those of the current one, and a share of the one before.
+/// Requests accepted in about the last second: those of the current second, and a share of the previous one.
 #[derive(Debug)]
 struct Meter {
     start: Instant,
@@ -122,7 +122,7 @@ impl Pace {
         };
     }
 
-    /// The most requests per second.
+    /// Maximum number of requests per second.
     pub(super) fn ceiling(&self) -> u32 {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a u32")]
         let ceiling = self.ceiling as u32;
@@ -134,8 +134,8 @@ impl Pace {
         self.rate
     }
 
-    /// Tokens that may pile up: a tenth of a second's worth, and next to nothing for an endpoint that throttles (a
-    /// fiftieth of a second is what a busy machine may oversleep).
+    /// Maximum number of saved tokens: a tenth of a second's worth, and almost none for an endpoint that throttles (a
+    /// busy machine may oversleep by a fiftieth of a second).
     pub(super) fn burst(&self) -> f64 {
         match self.knowledge {
             Knowledge::Unthrottled(_) => (self.rate / 10.0).max(1.0),
@@ -143,7 +143,7 @@ impl Pace {
         }
     }
 
-    /// Requests that may be in flight.
+    /// Maximum number of requests in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }
@@ -164,8 +164,8 @@ impl Pace {
         }
     }
 
-    /// Admission `number` was throttled; `next_number` is the number of the next admission. Returns how long to pause
-    /// unless the endpoint named a time; none when this is no news.
+    /// Admission `number` was throttled; `next_number` is the number of the next admission. Returns the pause for a
+    /// throttle without `Retry-After`; `None` if the throttle does not count.
     pub(super) fn throttled(&mut self, number: u64, next_number: u64, now: Instant) -> Option<Duration> {
         if number < self.since {
             return None;
@@ -175,7 +175,7 @@ impl Pace {
             Knowledge::Unthrottled(meter) => Knee::new(meter.read(now).max(MIN_FIRST_KNEE).min(self.rate)),
             Knowledge::Throttled(knee) => {
                 if knee.accepted == 0 {
-                    // The endpoint is still closed: that says how long it closes, not how much it admits.
+                    // The endpoint still accepts nothing. That says how long it does so, not how much it accepts.
                     let pause = self.pause;
                     self.pause = (pause * 2).min(MAX_PAUSE);
                     if pause < MAX_PAUSE {
@@ -203,7 +203,7 @@ impl Knee {
         }
     }
 
-    /// The knee after another throttle, at `rate`.
+    /// The next knee, after another throttle at `rate`.
     fn next(&self, rate: f64) -> Self {
         let accepted = f64::from(self.accepted);
         let next = Self::new(rate * (accepted + 1.0) / (accepted + 2.0));
@@ -217,7 +217,7 @@ impl Knee {
         }
     }
 
-    /// The rate after one more accepted request at `rate`.
+    /// The rate after another accepted request at `rate`.
     fn climb(&mut self, rate: f64) -> f64 {
         self.accepted = self.accepted.saturating_add(1);
         self.climbed_seconds += 1.0 / rate;
@@ -239,7 +239,7 @@ impl Meter {
         self.current = self.current.saturating_add(1);
     }
 
-    /// The count, and its square root more: that much a count may fall short by mere chance.
+    /// The count plus its square root, because a count may be too low by that much at random.
     fn read(&mut self, now: Instant) -> f64 {
         self.turn(now);
         let gone = now.saturating_duration_since(self.start).as_secs_f64();
@@ -272,7 +272,7 @@ mod tests {
 
     #[test]
     fn the_first_throttle_sets_the_rate_of_the_last_second() {
-        // Accepted, and then 5 % less than that and its root; the guess where that is less.
+        // Accepted requests, and then 5 % less than that plus its root, or the minimum.
         for (accepted, rate) in [(100, 104.5), (49, 53.2), (1, 9.5), (0, 9.5)] {
             let now = origin();
             let mut pace = Pace::new(200, now);

@@ -1,21 +1,22 @@
-//! The fair line: namespaces take turns, then the functions within a namespace, then first come first served.
+//! The fair queue: namespaces take turns, then the functions within a namespace, then first come, first served.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Ticket;
 
-/// Everybody who waits for a place, keyed by the number they drew on arrival.
+/// All objects that wait for a permit, by their arrival number.
 ///
 /// # Guarantees
-/// * A namespace is served once per round, however many it has waiting; so is a function within its namespace.
-/// * Every operation is O(log n); what no longer waits leaves nothing behind.
+/// * Each round serves a namespace once, however many objects it has waiting. The same holds for a function within
+///   its namespace.
+/// * Every operation is O(log n), and removed objects leave no state behind.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     tickets: BTreeMap<u64, Ticket>,
     namespaces: Round<Round<BTreeSet<u64>>>,
 }
 
-/// Members that take turns: who was served, or has just come, goes to the end of the round.
+/// Members that take turns. A served or new member goes to the end of the round.
 #[derive(Debug)]
 struct Round<T> {
     turns: BTreeMap<u64, String>,
@@ -26,13 +27,13 @@ struct Round<T> {
 // === impl Queue ===
 
 impl Queue {
-    /// Stands `ticket` in the queue of its function in the order of `arrival`; also puts somebody back where they stood before.
+    /// Adds `ticket` to the queue of its function, in the order of `arrival`. Also returns a ticket to its position.
     pub(super) fn push(&mut self, arrival: u64, ticket: Ticket) {
         self.namespaces.member(&ticket.namespace).member(&ticket.function).insert(arrival);
         self.tickets.insert(arrival, ticket);
     }
 
-    /// Takes out the one whose turn it is.
+    /// Removes the next object in turn.
     pub(super) fn pop(&mut self) -> Option<(u64, Ticket)> {
         let arrival = self.namespaces.serve(|functions| {
             let arrival = functions.serve(|queue| (queue.pop_first(), queue.is_empty())).flatten();
@@ -41,7 +42,7 @@ impl Queue {
         self.tickets.remove(&arrival).map(|ticket| (arrival, ticket))
     }
 
-    /// Takes out one who no longer wants a place.
+    /// Removes an object that does not want a permit any more.
     pub(super) fn remove(&mut self, arrival: u64) {
         let Some(ticket) = self.tickets.remove(&arrival) else { return };
         self.namespaces.visit(&ticket.namespace, |functions| {
@@ -65,7 +66,7 @@ impl Queue {
 // === impl Round ===
 
 impl<T: Default> Round<T> {
-    /// The member called `name`, who joins at the end of the round if new.
+    /// The member called `name`. A new one joins at the end of the round.
     fn member(&mut self, name: &str) -> &mut T {
         if !self.members.contains_key(name) {
             self.turns.insert(self.next_turn, name.to_owned());
@@ -79,7 +80,7 @@ impl<T: Default> Round<T> {
 }
 
 impl<T> Round<T> {
-    /// Lets `take` serve the member whose turn it is; `take` also says whether that member is now empty and leaves.
+    /// Calls `take` with the member whose turn it is. `take` also says whether the member is now empty and leaves.
     fn serve<R>(&mut self, take: impl FnOnce(&mut T) -> (R, bool)) -> Option<R> {
         let (_, name) = self.turns.pop_first()?;
         let (turn, member) = self.members.get_mut(&name)?;
@@ -94,7 +95,7 @@ impl<T> Round<T> {
         Some(taken)
     }
 
-    /// Lets `change` look in on one member outside its turn; `change` says whether it is now empty and leaves.
+    /// Calls `change` with a member out of turn. `change` says whether the member is now empty and leaves.
     fn visit(&mut self, name: &str, change: impl FnOnce(&mut T) -> bool) {
         if let Some((turn, member)) = self.members.get_mut(name)
             && change(member)
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn one_lane_is_served_in_the_order_of_arrival() {
+    fn one_function_is_served_in_the_order_of_arrival() {
         let mut queue = Queue::default();
         (0..5).for_each(|arrival| push(&mut queue, arrival, "a", "f"));
         assert_eq!(popped(&mut queue), [0, 1, 2, 3, 4]);

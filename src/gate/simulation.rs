@@ -1,4 +1,5 @@
-//! A simulation of many objects that are due at once, one gate and one endpoint: what the figures in `pace.rs` rest on.
+//! A simulation of many objects that are due at once, one gate and one endpoint: the source of the constants in
+//! `pace.rs`.
 
 use std::{
     cmp::Reverse,
@@ -8,37 +9,37 @@ use std::{
 
 use super::{Entry, Gate, GateLimits, Signal, Ticket};
 
-/// From the send to the answer.
+/// Time from the request to the answer.
 const LATENCY: Duration = Duration::from_millis(50);
 
-/// From a grant to the reconcile that takes it up.
+/// Time from a grant to the reconcile that uses it.
 const TRIGGER: Duration = Duration::from_millis(1);
 
-/// How an endpoint counts.
+/// How an endpoint counts requests.
 #[derive(Debug, Clone, Copy)]
 enum Endpoint {
     /// A token bucket.
     Bucket { rate: u32, burst: u32 },
-    /// So many in each whole second, as gateways do.
+    /// At most this number in each whole second, as gateways count.
     Window { rate: u32 },
 }
 
-/// What is simulated.
+/// A scenario.
 #[derive(Debug, Clone)]
 struct Herd {
-    /// All due at the start.
+    /// Number of objects, all due at the start.
     objects: u32,
     limits: GateLimits,
     endpoint: Endpoint,
-    /// From this second on, another endpoint.
+    /// Another endpoint from this second on.
     change: Option<(usize, Endpoint)>,
     retry_after: Option<Duration>,
-    /// How much the way there varies, as a share of the latency.
+    /// Random variation of the way there, as a share of the latency.
     jitter: f64,
     seed: u64,
 }
 
-/// What came of it, second by second as the endpoint saw it.
+/// Result, second by second, as the endpoint saw it.
 #[derive(Debug, Default)]
 struct Outcome {
     accepted: Vec<u32>,
@@ -47,32 +48,32 @@ struct Outcome {
     end: Duration,
 }
 
-/// What happens to the object of this index.
+/// Event for the object with this index.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
-    /// It is reconciled, and asks for a place.
+    /// Its reconcile asks for a permit.
     Asks(u32),
     /// Its request reaches the endpoint.
     Arrives(u32),
-    /// Its answer is back: accepted or throttled.
+    /// Its answer arrives: accepted or throttled.
     Answered(u32, bool),
-    /// (To nobody:) the gate is asked for grants.
+    /// The gate is asked for grants; the index is unused.
     Pump,
 }
 
-/// What happens next, in order of time, then of its making.
+/// Pending events, in order of time, then of creation.
 struct Agenda {
     events: BinaryHeap<Reverse<(Duration, u64, Event)>>,
     made: u64,
 }
 
-/// The endpoint at work.
+/// The running endpoint.
 struct Server {
     tokens: f64,
     last: Duration,
 }
 
-/// A source of chance that repeats itself from run to run (`SplitMix64`).
+/// Random numbers that are the same in every run (`SplitMix64`).
 struct Chance(u64);
 
 // === impl Herd ===
@@ -135,7 +136,7 @@ impl Herd {
                 }
             }
         }
-        assert_eq!(outcome.accepted.iter().sum::<u32>(), self.objects, "somebody was lost");
+        assert_eq!(outcome.accepted.iter().sum::<u32>(), self.objects, "an object was lost");
         outcome
     }
 
@@ -146,14 +147,14 @@ impl Herd {
         }
     }
 
-    /// Runs with and without a `Retry-After` of a second, and holds both to the goals.
+    /// Runs with and without a `Retry-After` of a second, and checks the goals for both.
     fn assert_goals(&self) {
         for retry_after in [None, Some(Duration::from_secs(1))] {
             Self { retry_after, ..self.clone() }.assert_goal();
         }
     }
 
-    /// At most 1.02 requests per object, in at most 1.1 times the time that the endpoint alone would take.
+    /// At most 1.02 requests per object, in at most 1.1 times the endpoint's own time.
     fn assert_goal(&self) {
         let outcome = self.run();
         let rate = match self.endpoint {
@@ -231,7 +232,7 @@ impl Chance {
     }
 }
 
-/// Some instant to count from.
+/// Any start time.
 #[expect(clippy::disallowed_methods, reason = "the gate only ever sees differences")]
 pub(super) fn origin() -> Instant {
     Instant::now()
@@ -242,7 +243,7 @@ fn ticket(object: u32) -> Ticket {
     Ticket { uid: name.clone(), namespace: "default".into(), name, function: "resize".into() }
 }
 
-/// Timers wake on the next millisecond, as tokio's do.
+/// Timers wake at the next full millisecond, as in tokio.
 fn whole_millis(at: Duration) -> Duration {
     Duration::from_millis(u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap())
 }
@@ -264,7 +265,7 @@ fn a_herd_passes_an_endpoint_with_a_small_burst() {
 
 #[test]
 fn a_herd_passes_an_endpoint_without_a_burst() {
-    // Without jitter on the way: two requests that come a hair too close are one throttle here, whoever sends them.
+    // No jitter on the way: here, two requests that are slightly too close cause a throttle whoever sends them.
     Herd { jitter: 0.0, ..Herd::new(10_000, Endpoint::Bucket { rate: 50, burst: 1 }) }.assert_goals();
 }
 

@@ -1,4 +1,4 @@
-//! What the gate promises, case by case.
+//! The gate's guarantees, case by case.
 
 use std::collections::BTreeMap;
 

@@ -1,84 +1,84 @@
-//! What the gate is asked and what it answers.
+//! Input and output types of the gate.
 
 use std::time::{Duration, Instant};
 
-/// What the provider's owner allows.
+/// Limits set by the provider's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GateLimits {
-    /// The most requests per second; 0 counts as 1.
+    /// Maximum number of requests per second; 0 counts as 1.
     pub max_requests_per_second: u32,
-    /// The most requests without an answer at a time; 0 counts as 1.
+    /// Maximum number of requests that wait for an answer; 0 counts as 1.
     pub max_in_flight: u32,
 }
 
-/// One object that wants to send.
+/// An object that wants to send.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ticket {
-    /// Its uid; the gate knows it by nothing else.
+    /// Its uid, the only identity that the gate knows.
     pub uid: String,
-    /// Its namespace: the gate is fair between namespaces first.
+    /// Its namespace. The gate is fair between namespaces first.
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// Its function: the gate is fair between the functions of a namespace.
+    /// Its function. The gate is fair between the functions of a namespace.
     pub function: String,
 }
 
-/// The answer to who wants to enter.
+/// Result of a request to enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// Holds a place and has a token: may send, must leave.
+    /// The object holds a permit and a token. It may send, and must leave.
     Admitted,
-    /// Stands in line, and will be called.
+    /// The object is queued. The gate will grant it a permit later.
     Queued,
 }
 
-/// How an admission ended.
+/// Result of an admission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// An answer that says nothing bad about the endpoint: 202, or a 4xx other than 401 and 429.
+    /// An answer without a problem of the endpoint: 202, or a 4xx other than 401 and 429.
     Clean,
     /// 429 or 503.
     Throttled {
-        /// What the endpoint asked for, clamped by the caller.
+        /// The endpoint's `Retry-After`, limited by the caller.
         retry_after: Option<Duration>,
     },
-    /// Not sent, a 5xx other than 503, a timeout, a reset.
+    /// Not sent, a 5xx other than 503, a timeout, or a reset.
     Trouble,
-    /// Nothing was sent (claim lost, object gone): the token comes back.
+    /// Nothing was sent (claim lost, object gone), so the token is returned.
     Unused,
 }
 
-/// The gate as status and metrics show it.
+/// State of the gate, for status and metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GateState {
-    /// What it lets through.
+    /// Which objects the gate admits.
     pub phase: Phase,
-    /// Objects in line.
+    /// Number of queued objects.
     pub waiting: usize,
-    /// Places held: granted and admitted.
+    /// Number of permits: granted and admitted.
     pub in_flight: usize,
-    /// Requests per second at present.
+    /// Current rate, in requests per second.
     pub rate: f64,
 }
 
-/// What the gate lets through.
+/// Which objects the gate admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// Nobody: the provider is not ready, or not seen yet.
+    /// None: the provider is not ready, or not checked yet.
     Shut,
-    /// Nobody: the breaker is open.
+    /// None: the breaker is open.
     BreakerOpen {
         /// The earliest time of a probe.
         until: Instant,
     },
-    /// Nobody: the endpoint has throttled.
+    /// None: the endpoint has throttled.
     Paused {
         /// The end of the pause.
         until: Instant,
     },
     /// One at a time: the breaker is half-open.
     Probing,
-    /// Everybody, at the rate.
+    /// All, at the rate.
     Open,
 }
