@@ -1,7 +1,7 @@
-//! The life of one invocation as pure decisions: what to do next, what an answer means, what to write.
+//! Pure decisions about one invocation: the next step, the meaning of an answer, and the status to write.
 //!
-//! Guarantees: nothing in here can fail, wait, read a clock, draw a random number or talk to anybody.
-//! Time and chance are arguments, decisions and statuses are values. The shell carries them out.
+//! Guarantees: nothing in here can fail, wait, read a clock, use randomness or call anybody. Time and randomness are
+//! arguments; decisions and statuses are values. `reconcile` carries them out.
 
 pub mod backoff;
 pub mod classify;
@@ -29,38 +29,38 @@ pub use resolve::{Call, Resolution};
 pub use state::State;
 pub use tell::{remedy, says_already};
 
-/// An attempt that another process claimed is not given up before it has not changed for this long while we
-/// watched.
+/// An attempt of another process is taken over only after this process has seen no change of it for this long.
 pub const TAKEOVER: Duration = Duration::from_mins(2);
 
-/// The clocks of two machines may differ by this much: nothing ends, and nothing is deleted, because of less.
+/// Maximum difference between the clocks of two machines. Nothing ends and nothing is deleted because of a smaller
+/// difference.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(5);
 
-/// What an attempt takes beside its request: a send window (10 s), a minute of tries to record its answer,
-/// and 5 s between the two.
-const AROUND_A_REQUEST: Duration = Duration::from_secs(75);
+/// Duration of an attempt beyond its request: a send window (10 s), a minute of tries to record its answer, and 5 s
+/// between the two.
+const ATTEMPT_OVERHEAD: Duration = Duration::from_secs(75);
 
-/// When an attempt that another process claimed is given up, so that a process that is alive and reaches the
-/// API server is not overtaken.
+/// When an attempt of another process is taken over. A process that is alive and reaches the API server is never
+/// overtaken.
 #[must_use]
 pub fn takeover(spec: &FunctionInvocationSpec) -> Duration {
     let request = Duration::from_secs(spec.request_timeout_seconds.unsigned_abs());
-    TAKEOVER.max(request.saturating_add(AROUND_A_REQUEST))
+    TAKEOVER.max(request.saturating_add(ATTEMPT_OVERHEAD))
 }
 
-/// Stands in for a status that is not there.
+/// Replaces a missing status.
 static BLANK: LazyLock<FunctionInvocationStatus> = LazyLock::new(FunctionInvocationStatus::default);
 
-/// What the core needs to know of an object.
+/// The parts of an object that a decision needs.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// What the user asks for.
+    /// The spec.
     pub spec: &'a FunctionInvocationSpec,
-    /// What is written so far.
+    /// The current status.
     pub status: &'a FunctionInvocationStatus,
     /// `metadata.uid`.
     pub uid: &'a str,
-    /// Whether it may have been submitted before it was made.
+    /// Whether the object may have been submitted before its creation.
     pub origin: Origin<'a>,
     /// `metadata.generation`.
     pub generation: i64,
@@ -68,14 +68,14 @@ pub struct View<'a> {
     pub created: Timestamp,
     /// Whether `metadata.deletionTimestamp` is set.
     pub deleting: bool,
-    /// The value of the annotation that resolves an ambiguous attempt.
+    /// The value of the annotation `functiongraph.io/resolve`.
     pub resolve: Option<&'a str>,
-    /// Whether the provider lets us read the service's list for evidence about an ambiguous attempt.
+    /// Whether the provider allows the operator to read the list for evidence about an ambiguous attempt.
     pub lookup: bool,
 }
 
 impl<'a> View<'a> {
-    /// The view of an object. `listed`: whether its provider lets us read the list of invocations.
+    /// The view of an object. `listed` says whether its provider allows the operator to read the list of invocations.
     #[must_use]
     pub fn of(object: &'a FunctionInvocation, listed: bool) -> Self {
         Self {
@@ -92,24 +92,24 @@ impl<'a> View<'a> {
                 .as_ref()
                 .and_then(|all| all.get(RESOLVE))
                 .map(String::as_str),
-            // Nothing else is in that list.
+            // That list has no other invocation types.
             lookup: listed && object.spec.invocation_type == InvocationType::Async,
         }
     }
 
-    /// From when the deadline counts: the creation, or the latest resume or `Retry`. Never in the future.
+    /// Start of the deadline: the creation, or the latest resume or `Retry`. Never in the future.
     #[must_use]
     pub fn start(&self, now: Timestamp) -> Timestamp {
         self.status.start_time.unwrap_or(self.created).min(now)
     }
 
-    /// When retrying ends.
+    /// When the operator stops to retry.
     #[must_use]
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
         later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))
     }
 
-    /// How far ahead of `now` the clock was that wrote this status; zero if that is within what clocks may differ by.
+    /// How far the clock of this status' writer was ahead of `now`; zero within the clock skew.
     #[must_use]
     pub fn written_ahead(&self, now: Timestamp) -> Duration {
         let status = self.status;
@@ -124,7 +124,7 @@ impl<'a> View<'a> {
         if ahead > CLOCK_SKEW { ahead } else { Duration::ZERO }
     }
 
-    /// Whether the spec was edited since the status was last written.
+    /// Whether the spec has changed since the status was last written.
     #[must_use]
     pub fn is_outdated(&self) -> bool {
         let observed = self.status.observed_generation.filter(|generation| *generation >= 0);
@@ -137,99 +137,100 @@ impl<'a> View<'a> {
         self.status.failed_attempts.unwrap_or_default()
     }
 
-    /// Whether the execution is followed after the acceptance.
+    /// Whether the operator follows the execution after the acceptance.
     #[must_use]
     pub fn follows(&self) -> bool {
         self.spec.completion_policy == CompletionPolicy::Executed
             && self.spec.invocation_type == InvocationType::Async
     }
 
-    /// Attempts that were answered 429 or 503.
+    /// Attempts that FunctionGraph answered with 429 or 503.
     #[must_use]
     pub fn throttled(&self) -> i64 {
         self.status.throttled_attempts.unwrap_or_default()
     }
 }
 
-/// What an attempt is about to send, and where to.
+/// Destination and event of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Target {
     /// The endpoint, as a URL.
     pub endpoint: String,
-    /// The URN that is invoked.
+    /// The invoked URN.
     pub urn: String,
-    /// What identifies the event, as `status.eventVersion` keeps it.
+    /// Identifies the event, as in `status.eventVersion`.
     pub event_version: String,
 }
 
-/// What the service's list showed around an ambiguous attempt: help for the person who resolves it, never a verdict.
+/// Evidence from FunctionGraph's list about an ambiguous attempt. It helps you to resolve the attempt; the operator
+/// does not decide by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// The requests, where they are few and may be told.
+    /// The request ids, if there are few and the user may see them.
     pub request_ids: Vec<String>,
-    /// What was seen, when and where; a sentence.
+    /// A sentence with the result, the time and the endpoint.
     pub sentence: String,
 }
 
-/// How one attempt ended, in the core's own words.
+/// Result of one attempt.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Reply {
-    /// The service accepted it.
+    /// FunctionGraph accepted it.
     Accepted(Acceptance),
     /// Anything else.
     Trouble(Trouble),
 }
 
-/// An acceptance that was seen.
+/// An acceptance.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Acceptance {
-    /// The id of the request, if the answer held one that can be read.
+    /// The id of the request, if the answer held a readable one.
     pub request_id: Option<String>,
     /// The id of the instance, for `Reserved`.
     pub instance_id: Option<String>,
-    /// What became of the execution, for `Sync`.
+    /// The execution, for `Sync`.
     pub executed: Option<Box<Executed>>,
 }
 
 /// An execution whose end came with the answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Executed {
-    /// How it ended.
+    /// How the execution ended.
     pub execution: Execution,
-    /// What it brought back.
+    /// The result of the function.
     pub result: InvocationResult,
 }
 
-/// An attempt that did not end with an acceptance that was seen.
+/// An attempt without a known acceptance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trouble {
-    /// What it says about whether the invocation was accepted.
+    /// Whether FunctionGraph accepted the invocation.
     pub class: ErrorClass,
     /// The HTTP status, if there was an answer.
     pub http_status: Option<u16>,
-    /// The service's error code.
+    /// FunctionGraph's error code.
     pub code: Option<String>,
-    /// The service's message, or what went wrong on our side.
+    /// FunctionGraph's message, or the operator's own error.
     pub message: String,
-    /// The gateway's id of the exchange.
+    /// The gateway's id of the request.
     pub gateway_request_id: Option<String>,
-    /// How long the service asks us to wait.
+    /// How long FunctionGraph asks the operator to wait.
     pub retry_after: Option<Duration>,
 }
 
-/// `time + duration`, held at the end of time rather than failing.
+/// `time + duration`, or the maximum time if the sum is out of range.
 #[must_use]
 pub fn later(time: Timestamp, duration: Duration) -> Timestamp {
     time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// How long it is from `now` until `time`; zero if that has passed.
+/// The duration from `now` until `time`; zero if `time` has passed.
 #[must_use]
 pub fn until(time: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(now)).unwrap_or_default()
 }
 
-/// The function for people: `package:name:qualifier`.
+/// The function in short: `package:name:qualifier`.
 #[must_use]
 pub fn display(spec: &FunctionInvocationSpec) -> String {
     let function = &spec.function;

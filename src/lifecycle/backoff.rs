@@ -1,14 +1,14 @@
-//! How long to wait before the next attempt: full jitter, a server's wish, and a slow pace for what only
-//! a person can mend.
+//! The pause before the next attempt: full jitter, a server's `Retry-After`, and a slow rate for errors that only a
+//! person can fix.
 
 use crate::api::invocation::RetryPolicy;
 use std::time::Duration;
 
-/// A disabled function is asked again this rarely: somebody has to enable it first.
-const SLOW: Duration = Duration::from_mins(5);
+/// Pause before the next attempt for a disabled function: somebody must enable it first.
+const DISABLED_FUNCTION_PAUSE: Duration = Duration::from_mins(5);
 
-/// Between 0 and `min(maxDelaySeconds, initialDelaySeconds · 2^n)`, evenly drawn (full jitter: of the known
-/// schemes the one with the fewest collisions when thousands are due at once).
+/// A random pause between 0 and `min(maxDelaySeconds, initialDelaySeconds · 2^n)`. Of the known schemes, full jitter
+/// has the fewest collisions when thousands of objects are due at once.
 #[must_use]
 pub fn full_jitter(policy: &RetryPolicy, n: i64, chance: u64) -> Duration {
     let doublings = u32::try_from(n.clamp(0, 20)).unwrap_or_default();
@@ -18,14 +18,14 @@ pub fn full_jitter(policy: &RetryPolicy, n: i64, chance: u64) -> Duration {
     part(ceiling, chance)
 }
 
-/// At least five minutes, and up to a fifth more so that many do not return together.
+/// At least five minutes, and up to a fifth more, so that objects do not retry together.
 #[must_use]
 pub fn slow(chance: u64) -> Duration {
-    SLOW + part(SLOW / 5, chance)
+    DISABLED_FUNCTION_PAUSE + part(DISABLED_FUNCTION_PAUSE / 5, chance)
 }
 
-/// The longer of our own pause and what the server asked for, the latter clamped to the policy and spread
-/// by up to a tenth.
+/// The longer of the operator's own pause and the server's `Retry-After`. The latter is limited by the policy and
+/// extended by up to a tenth.
 #[must_use]
 pub fn with_retry_after(
     own: Duration,
@@ -38,21 +38,21 @@ pub fn with_retry_after(
     own.max(asked + part(asked / 10, chance))
 }
 
-/// The longest pause that [`full_jitter`], [`slow`] and [`with_retry_after`] can make.
+/// The longest pause of [`full_jitter`], [`slow`] and [`with_retry_after`].
 #[must_use]
 pub fn longest(policy: &RetryPolicy) -> Duration {
     let asked = Duration::from_secs(policy.retry_after_max_seconds.unsigned_abs());
     let own = Duration::from_secs(policy.max_delay_seconds.unsigned_abs());
-    own.max(asked.saturating_add(asked / 10)).max(SLOW + SLOW / 5)
+    own.max(asked.saturating_add(asked / 10)).max(DISABLED_FUNCTION_PAUSE + DISABLED_FUNCTION_PAUSE / 5)
 }
 
-/// A server's wish, held to what the policy allows.
+/// A server's `Retry-After`, limited by the policy.
 #[must_use]
 pub fn clamp_retry_after(asked: Duration, policy: &RetryPolicy) -> Duration {
     asked.min(Duration::from_secs(policy.retry_after_max_seconds.unsigned_abs()))
 }
 
-/// A random part of `whole`: milliseconds are fine enough for pauses of seconds.
+/// A random part of `whole`. Milliseconds are precise enough for pauses of seconds.
 fn part(whole: Duration, chance: u64) -> Duration {
     let millis = u64::try_from(whole.as_millis()).unwrap_or(u64::MAX);
     Duration::from_millis(chance % millis.saturating_add(1))

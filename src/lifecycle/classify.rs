@@ -1,40 +1,40 @@
-//! What an attempt's end means for the object: the table of answers, then the user's own rules.
+//! The consequences of an attempt's result: the table of answers, then the user's own rules.
 
 use super::Trouble;
 use crate::api::condition::Reason;
 use crate::api::invocation::{AttemptState, ErrorClass, FunctionInvocationSpec, RetryAction};
 
-/// What to do about an attempt that did not end with an acceptance.
+/// What to do about an attempt without a known acceptance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ruling {
-    /// Try again: it was certainly not accepted.
+    /// Retry: FunctionGraph certainly did not accept it.
     Retry {
-        /// What is known of the attempt.
+        /// Result of the attempt.
         state: AttemptState,
-        /// How long to pause.
+        /// Length of the pause.
         pause: Pause,
         /// Whether it counts against `backoffLimit`.
         counted: bool,
     },
-    /// Give up.
+    /// Fail.
     Fail {
-        /// What is known of the attempt.
+        /// Result of the attempt.
         state: AttemptState,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
-    /// It may have been accepted: never send again under `AtMostOnce`.
-    Doubt,
+    /// Ambiguous: never send again under `AtMostOnce`.
+    Ambiguous,
 }
 
-/// How long to pause before the next attempt.
+/// Length of the pause before the next attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pause {
     /// Full jitter and `Retry-After`.
     Backoff,
-    /// Minutes: a person has to act first.
+    /// Minutes, because a person must act first.
     Slow,
-    /// None of its own: the provider's gate decides.
+    /// None: the provider's gate decides.
     Gate,
 }
 
@@ -44,11 +44,11 @@ pub fn rule(trouble: &Trouble, spec: &FunctionInvocationSpec) -> Ruling {
     let by_table = table(trouble.class);
     let Some(action) = users_action(trouble, spec) else { return by_table };
     match (by_table, action) {
-        // AtLeastOnce retries doubt anyway, AtMostOnce never does.
-        (Ruling::Doubt, RetryAction::Retry)
+        // AtLeastOnce retries an ambiguous attempt anyway, AtMostOnce never does.
+        (Ruling::Ambiguous, RetryAction::Retry)
         | (Ruling::Fail { .. }, RetryAction::Fail)
         | (_, RetryAction::Other) => by_table,
-        (Ruling::Doubt, RetryAction::Fail) => {
+        (Ruling::Ambiguous, RetryAction::Fail) => {
             Ruling::Fail { state: AttemptState::Ambiguous, reason: Reason::Rejected }
         }
         (Ruling::Retry { state, .. }, RetryAction::Fail) => Ruling::Fail { state, reason: Reason::Rejected },
@@ -71,12 +71,12 @@ fn table(class: ErrorClass) -> Ruling {
         }
         ErrorClass::Rejected => Ruling::Fail { state: rejected, reason: Reason::Rejected },
         ErrorClass::Redirected => Ruling::Fail { state: rejected, reason: Reason::RedirectRefused },
-        ErrorClass::Ambiguous => Ruling::Doubt,
+        ErrorClass::Ambiguous => Ruling::Ambiguous,
     }
 }
 
-/// What the first matching rule of the user asks for. Only an answer can match, and a credential that was
-/// refused is the provider's trouble, not the invocation's.
+/// The action of the user's first matching rule. Only an answer can match. A refused credential is a problem of the
+/// provider and not of the invocation.
 fn users_action(trouble: &Trouble, spec: &FunctionInvocationSpec) -> Option<RetryAction> {
     let status = i64::from(trouble.http_status?);
     if trouble.class == ErrorClass::Unauthenticated {

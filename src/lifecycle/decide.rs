@@ -1,4 +1,4 @@
-//! The next step for an object, from what is written, what this process remembers, and the time.
+//! The next step for an object, from its status, this process's memory, and the time.
 
 use super::origin;
 use super::resolve::{self, Call};
@@ -10,39 +10,39 @@ use crate::api::invocation::{
 use jiff::Timestamp;
 use std::time::Duration;
 
-/// How long an outdated copy is given to be replaced by the watch before it is looked at again.
-const STALE: Duration = Duration::from_secs(5);
+/// How long to wait for the watch to replace an outdated copy.
+const STALE_COPY_DELAY: Duration = Duration::from_secs(5);
 
-/// An execution is followed for this long after its acceptance: an event may wait for 24 h and run for 72 h.
-pub const FOLLOWED: Duration = Duration::from_hours(100);
+/// How long the operator follows an execution after its acceptance: an event may be queued for 24 h and run for 72 h.
+pub const FOLLOW_LIMIT: Duration = Duration::from_hours(100);
 
-/// What surrounds a decision.
+/// The circumstances of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
     /// The wall clock.
     pub now: Timestamp,
-    /// This process.
+    /// The id of this process.
     pub holder: &'a str,
     /// What this process remembers of its own claim on this object.
     pub memory: Memory,
-    /// For how long this process has seen the attempt unchanged, on its own monotonic clock.
+    /// How long this process has seen the attempt unchanged, by its own monotonic clock.
     pub unchanged_for: Duration,
-    /// Whether this process has read the service's list about the ambiguous attempt, or tried for long enough.
+    /// Whether this process has read FunctionGraph's list about the ambiguous attempt, or has tried for long enough.
     pub looked_up: bool,
 }
 
 /// What a process remembers of an attempt that it claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Memory {
-    /// Nothing: then it has certainly not sent it.
+    /// Nothing, so it certainly has not sent it.
     Nothing,
-    /// It began to give it back unsent and does not know the end.
+    /// It started to give the attempt back unsent; the result is unknown.
     Returned,
-    /// It began to send and does not know the end.
+    /// It started to send; the result is unknown.
     Sent,
-    /// It has the answer, which is not written yet.
+    /// It has the answer, which is not recorded yet.
     Answered,
-    /// It has written the answer; the object at hand is an older copy.
+    /// It has recorded the answer; this object is an older copy.
     Saved,
 }
 
@@ -54,39 +54,39 @@ pub enum Step {
         /// 1 for the first.
         number: i64,
     },
-    /// Write the answer that this process has in hand.
+    /// Record the answer that this process has in memory.
     Save,
     /// This process claimed it and never sent it: give the claim back.
     HandBack,
-    /// This process began to send it and lost track: write that it is ambiguous.
+    /// This process started to send it and lost track: record it as ambiguous.
     GiveUpOwn,
-    /// Somebody else's claim: look again after this long.
+    /// Another process has claimed it: check again after this time.
     Observe(Duration),
-    /// Somebody else's claim that has not changed for too long: write that it is ambiguous.
+    /// The claim of another process has not changed for too long: record it as ambiguous.
     TakeOver,
-    /// Read the service's list for evidence about the ambiguous attempt.
+    /// Read FunctionGraph's list for evidence about the ambiguous attempt.
     LookUp,
     /// Follow the execution.
     Follow,
-    /// Ask the service to stop the execution.
+    /// Ask FunctionGraph to stop the execution.
     Stop,
-    /// The annotation resolves the attempt: write it.
+    /// The annotation resolves the attempt: record that.
     Resolve(Resolution),
-    /// The annotation changes nothing: write why.
+    /// The annotation changes nothing: record the reason.
     RefuseResolution,
-    /// The annotation was removed, and may be set again: write that.
+    /// The annotation was removed, and may be set again: record that.
     ForgetResolution,
-    /// The status was written by a clock that ran ahead: write its times as they can have been.
+    /// The clock of the status' writer was ahead: correct the times.
     CorrectTimes,
-    /// Nothing but the spec has changed: write that it was seen.
+    /// Only the spec has changed: record that the operator has seen it.
     Acknowledge,
-    /// Write how it ended.
+    /// Record the final result.
     Conclude(Conclusion),
-    /// Write that it is suspended.
+    /// Record the suspension.
     Suspend,
-    /// Write that it goes on; the deadline counts from now.
+    /// Record the resume. The deadline counts from now.
     Resume,
-    /// Look again at this time.
+    /// Check again at this time.
     Wait(Timestamp),
     /// Delete the object: its time to live is over.
     Delete,
@@ -94,22 +94,22 @@ pub enum Step {
     Rest,
 }
 
-/// An end that needs no answer from the service.
+/// A final result without an answer of FunctionGraph.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Conclusion {
-    /// An acceptance that somebody recorded without an outcome.
+    /// The status holds an acceptance without an outcome.
     Accepted,
-    /// Accepted, and what became of the execution cannot be known.
+    /// Accepted, but the result of the execution is unknown.
     Unfollowed(String),
-    /// Ambiguous, and never sent again; with a sentence on what the service's list showed, if it was read.
+    /// Ambiguous, and never sent again; with a sentence about FunctionGraph's list, if it was read.
     Unknown(Option<String>),
-    /// It may have been accepted before this object was made.
+    /// It may have been accepted before this object was created.
     Restored(String),
     /// Cancelled before it was sent.
     Cancelled,
-    /// Not accepted, and not tried any more.
+    /// Not accepted, and not retried.
     Failed(Reason, String),
-    /// A rule of the user says that the answer means failure, whatever may be in doubt.
+    /// A rule of the user makes the answer a failure, even if it is ambiguous.
     Ruled(String),
 }
 
@@ -117,7 +117,7 @@ pub enum Conclusion {
 #[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     // The origin comes first: the status and the annotations of a copy describe the original.
-    if let Some(step) = origin::doubt(view, moment.now) {
+    if let Some(step) = origin::unresolved(view, moment.now) {
         return step;
     }
     match resolve::call(view) {
@@ -152,12 +152,12 @@ fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
     before_an_attempt(view, moment.now).unwrap_or(Step::Invoke { number: last.saturating_add(1) })
 }
 
-/// The end of an object whose event is not the one that its first attempt was claimed for; `None` if it is.
+/// The final result of an object with another event than its first attempt; `None` if the event is the same.
 #[must_use]
 pub fn changed_event(view: &View<'_>, event_version: &str) -> Option<Conclusion> {
     let first = view.status.event_version.as_deref()?;
     (first != event_version).then(|| {
-        let message = "The event is not the one that the first attempt was made for, so it is not sent. Create a new FunctionInvocation for the new event.";
+        let message = "The event differs from the event of the first attempt, so the operator does not send it. Create a new FunctionInvocation for the new event.";
         Conclusion::Failed(Reason::InvalidPayload, message.into())
     })
 }
@@ -167,7 +167,7 @@ fn own_claim(memory: Memory) -> Step {
         Memory::Nothing | Memory::Returned => Step::HandBack,
         Memory::Sent => Step::GiveUpOwn,
         Memory::Answered => Step::Save,
-        Memory::Saved => Step::Observe(STALE),
+        Memory::Saved => Step::Observe(STALE_COPY_DELAY),
     }
 }
 
@@ -183,7 +183,7 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
         return Step::Conclude(Conclusion::Accepted);
     }
     if view.status.request_id.is_none() {
-        let why = "FunctionGraph accepted the invocation without a request id that can be read, so the operator cannot follow its execution.";
+        let why = "FunctionGraph accepted the invocation without a readable request id, so the operator cannot follow its execution.";
         return Step::Conclude(Conclusion::Unfollowed(why.into()));
     }
     if view.status.request_id_source != Some(RequestIdSource::Response) {
@@ -194,8 +194,11 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
         return Step::Rest;
     }
     let accepted = view.status.accepted_time.unwrap_or(view.created).min(now);
-    if later(accepted, FOLLOWED) <= now {
-        let why = format!("No end of the execution was reported within {} hours.", FOLLOWED.as_secs() / 3600);
+    if later(accepted, FOLLOW_LIMIT) <= now {
+        let why = format!(
+            "FunctionGraph reported no end of the execution within {} hours.",
+            FOLLOW_LIMIT.as_secs() / 3600
+        );
         return Step::Conclude(Conclusion::Unfollowed(why));
     }
     if view.spec.cancel && view.status.cancel_time.is_none() { Step::Stop } else { Step::Follow }
@@ -203,7 +206,7 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
 
 fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     let Some(ttl) = view.spec.ttl_seconds_after_finished else { return Step::Rest };
-    // A restored object is the only record of what may have happened: it is kept until you have resolved it.
+    // A restored object is the only record of an earlier attempt, so keep it until you have resolved it.
     let restored = Condition::find(&view.status.conditions, ConditionType::Finished)
         .is_some_and(|finished| finished.reason == Reason::Restored)
         || (view.origin != Origin::New && view.status.outcome == Some(Outcome::Unknown));
@@ -216,7 +219,7 @@ fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     if end <= now { Step::Delete } else { Step::Wait(end) }
 }
 
-/// What stands in the way of an attempt, in the order in which it is judged; `None` if nothing does.
+/// Conditions that prevent an attempt, in the order of their evaluation; `None` if there are none.
 fn before_an_attempt(view: &View<'_>, now: Timestamp) -> Option<Step> {
     if view.deleting {
         return Some(Step::Rest);
@@ -242,7 +245,7 @@ fn before_an_attempt(view: &View<'_>, now: Timestamp) -> Option<Step> {
     if view.failed() > view.spec.retry_policy.backoff_limit {
         return Some(Step::Conclude(past_limit(view)));
     }
-    // A pause that no policy can have made is none.
+    // No policy allows a pause this long, so ignore it.
     let longest = later(now, backoff::longest(&view.spec.retry_policy));
     let next = view.status.next_attempt_time.filter(|next| *next > now && *next <= longest)?;
     Some(Step::Wait(next.min(deadline)))
@@ -260,10 +263,10 @@ fn unsupported(view: &View<'_>) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("This version of the operator does not know the value of {what}: upgrade the operator."))
+    Some(format!("This version of the operator does not know the value of {what}. Upgrade the operator."))
 }
 
-/// The end of an object whose deadline is over.
+/// The final result of an object after its deadline.
 pub(super) fn past_deadline(view: &View<'_>) -> Conclusion {
     let disabled = view.status.error.as_ref().is_some_and(|e| e.class == Some(ErrorClass::FunctionDisabled));
     if disabled {
@@ -283,7 +286,7 @@ pub(super) fn past_deadline(view: &View<'_>) -> Conclusion {
     )
 }
 
-/// The end of an object that failed too often.
+/// The final result of an object with too many failed attempts.
 pub(super) fn past_limit(view: &View<'_>) -> Conclusion {
     Conclusion::Failed(
         Reason::BackoffLimitExceeded,
@@ -303,13 +306,13 @@ fn last_error(view: &View<'_>) -> String {
     if text.is_empty() { text } else { format!(" Last error: {text}") }
 }
 
-/// How long to sleep before [`decide`] is worth asking again; `None` if only a change can matter.
+/// How long to wait before the next call of [`decide`]; `None` if only a change can matter.
 #[must_use]
 pub fn wake(step: &Step, now: Timestamp) -> Option<Duration> {
     match step {
         Step::Wait(time) => Some(until(*time, now)),
         Step::Observe(rest) => Some(*rest),
-        // Of what is followed, the shell knows when there is news.
+        // The shell wakes followed objects when there is news.
         Step::Rest | Step::Follow => None,
         Step::Invoke { .. }
         | Step::LookUp

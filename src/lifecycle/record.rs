@@ -1,9 +1,9 @@
-//! The status to write for each thing that can happen to an invocation. The only place that composes one.
+//! Composes the status for every event in the life of an invocation. No other module composes one.
 
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
 use super::tell::{
-    Situation, acceptance, ambiguity, describe, execution, is_doubtful, observed, refusal, was_retried, with,
+    Situation, acceptance, ambiguity, describe, execution, is_ambiguous, observed, refusal, was_retried, with,
 };
 use super::{
     Acceptance, CLOCK_SKEW, Conclusion, Evidence, Executed, Reply, Target, Trouble, View, backoff, display,
@@ -16,10 +16,10 @@ use crate::api::invocation::{
 };
 use jiff::Timestamp;
 
-/// The service's code for an execution that was stopped: `function invocation canceled`.
-const STOPPED: &str = "4208";
+/// FunctionGraph's code for a cancelled execution: `function invocation canceled`.
+const CANCELLED_CODE: &str = "4208";
 
-/// A new attempt is claimed.
+/// The operator claims a new attempt.
 #[must_use]
 pub fn claimed(
     view: &View<'_>,
@@ -47,27 +47,27 @@ pub fn claimed(
     with(view, status, now, Situation::Waiting(Reason::Progressing, "The invocation is being sent.".into()))
 }
 
-/// A claim is given back unsent: it was no attempt.
+/// The operator gives a claim back unsent. It does not count as an attempt.
 #[must_use]
 pub fn handed_back(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     set_state(&mut status, AttemptState::NotSent);
     status.attempts = status.attempts.map(|n| n.saturating_sub(1).max(0));
     if status.attempts == Some(0) {
-        // Nothing was ever sent: the next claim says which event it is for.
+        // Nothing was ever sent, so the next claim sets the event.
         status.event_version = None;
     }
     with(view, status, now, Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into()))
 }
 
-/// The event that came with the claim is not the one that was claimed: it is not sent, and neither is anything else.
+/// The event in the answer to the claim is not the claimed one. The operator sends neither of the two.
 #[must_use]
 pub fn not_as_claimed(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) -> FunctionInvocationStatus {
     let status = handed_back(view, now);
     end(view, status, conclusion, now)
 }
 
-/// An attempt of ours, or one that we took over, is ambiguous and will stay so.
+/// An attempt of this process, or one that it took over, is ambiguous and stays so.
 #[must_use]
 pub fn ambiguous(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
     let trouble = Trouble {
@@ -81,7 +81,7 @@ pub fn ambiguous(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> Fun
     answered(view, &Reply::Trouble(trouble), now, chance)
 }
 
-/// The end of an attempt is known. Also for an object that was declared `Unknown` meanwhile.
+/// The result of an attempt is known. Also for an object that became `Unknown` in the meantime.
 #[must_use]
 pub fn answered(view: &View<'_>, reply: &Reply, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
     match reply {
@@ -99,7 +99,7 @@ pub(super) fn accepted(
     let mut status = view.status.clone();
     resolve::note(view, &mut status);
     set_state(&mut status, AttemptState::Accepted);
-    // What FunctionGraph answered itself is better known than what is typed.
+    // FunctionGraph's own answer takes precedence over the annotation.
     let answered = status.request_id_source == Some(RequestIdSource::Response) && status.request_id.is_some();
     if source == RequestIdSource::Response || !answered {
         status.request_id.clone_from(request_id);
@@ -110,7 +110,7 @@ pub(super) fn accepted(
     status.next_attempt_time = None;
     status.error = None;
     status.candidate_request_ids = None;
-    // An object that was declared Unknown meanwhile has not ended after all.
+    // An object that became Unknown in the meantime is not finished after all.
     (status.outcome, status.completion_time) = (None, None);
     if let Some(Executed { execution, result }) = executed.as_deref() {
         status.result = Some(Box::new(result.clone()));
@@ -118,7 +118,9 @@ pub(super) fn accepted(
     }
     let message = match source {
         RequestIdSource::Response => acceptance(&status, ""),
-        RequestIdSource::User => acceptance(&status, ", as the annotation functiongraph.io/resolve says"),
+        RequestIdSource::User => {
+            acceptance(&status, ", according to the annotation functiongraph.io/resolve")
+        }
     };
     if view.follows() && source == RequestIdSource::Response {
         if request_id.is_none() {
@@ -132,7 +134,7 @@ pub(super) fn accepted(
     with(view, status, now, Situation::Well(Reason::Accepted, message))
 }
 
-/// The service has told how the execution ended.
+/// FunctionGraph reported the end of the execution.
 #[must_use]
 pub fn executed(view: &View<'_>, execution: &Execution, now: Timestamp) -> FunctionInvocationStatus {
     at_its_end(view, begun(view, now), execution, now)
@@ -144,7 +146,7 @@ fn at_its_end(
     ended: &Execution,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let stopped = ended.error_code.as_deref() == Some(STOPPED) && status.cancel_time.is_some();
+    let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && status.cancel_time.is_some();
     status.execution = Some(Box::new(ended.clone()));
     status.completion_time = Some(now);
     let message = execution(ended);
@@ -154,7 +156,7 @@ fn at_its_end(
             return with(view, status, now, Situation::Well(Reason::Executed, message));
         }
         Some(ExecutionStatus::Fail) if stopped => {
-            let message = "FunctionGraph stopped the execution, as spec.cancel asks.".into();
+            let message = "FunctionGraph stopped the execution, because spec.cancel is true.".into();
             (Outcome::Cancelled, Reason::Cancelled, message)
         }
         Some(ExecutionStatus::Discard) => (Outcome::Failed, Reason::Discarded, message),
@@ -166,7 +168,7 @@ fn at_its_end(
     with(view, status, now, Situation::Ended { reason, message, accepted: ConditionStatus::True })
 }
 
-/// The execution is followed, and there is something to say about it.
+/// The operator follows the execution and reports progress.
 #[must_use]
 pub fn following(
     view: &View<'_>,
@@ -177,7 +179,7 @@ pub fn following(
     with(view, begun(view, now), now, Situation::Following(reason, message))
 }
 
-/// The service has taken the request to stop the execution. It has ended when the list says so.
+/// FunctionGraph accepted the request to stop the execution. The execution has ended when the list says so.
 #[must_use]
 pub fn stopping(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { cancel_time: Some(now), ..begun(view, now) };
@@ -212,27 +214,27 @@ pub(super) fn troubled(
             }
             again(view, status, trouble, pause, now, chance)
         }
-        Ruling::Doubt if view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce => {
+        Ruling::Ambiguous if view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce => {
             set_state(&mut status, AttemptState::Ambiguous);
             status.failed_attempts = Some(view.failed().saturating_add(1));
             again(view, status, trouble, Pause::Backoff, now, chance)
         }
-        Ruling::Doubt if view.lookup && view.status.outcome.is_none() => {
+        Ruling::Ambiguous if view.lookup && view.status.outcome.is_none() => {
             set_state(&mut status, AttemptState::Ambiguous);
             let message = format!(
-                "{} It cannot be known whether FunctionGraph accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and says here what it shows.",
+                "{} FunctionGraph may have accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and shows the result here.",
                 describe(trouble)
             );
             with(view, status, now, Situation::Waiting(Reason::LookingUp, message))
         }
-        Ruling::Doubt => {
+        Ruling::Ambiguous => {
             set_state(&mut status, AttemptState::Ambiguous);
             end(view, status, &Conclusion::Unknown(None), now)
         }
         Ruling::Fail { state, reason } => {
             set_state(&mut status, state);
             let message = refusal(trouble, reason);
-            // Nothing but a rule of the user ends an ambiguous attempt as failed.
+            // Only a rule of the user ends an ambiguous attempt as failed.
             let conclusion = match state {
                 AttemptState::Ambiguous => Conclusion::Ruled(message),
                 AttemptState::Claimed
@@ -245,7 +247,7 @@ pub(super) fn troubled(
     }
 }
 
-/// Another attempt follows, unless the limit, the deadline or an outcome already in place forbids it.
+/// Another attempt follows, unless the limit, the deadline or an existing outcome prevents it.
 fn again(
     view: &View<'_>,
     mut status: FunctionInvocationStatus,
@@ -256,17 +258,17 @@ fn again(
 ) -> FunctionInvocationStatus {
     let policy = &view.spec.retry_policy;
     let after = View { status: &status, ..*view };
-    let doubtful = is_doubtful(&after);
+    let ambiguous = is_ambiguous(&after);
     if view.status.outcome.is_some() {
-        // Declared Unknown by another process while we waited for the answer. A retry cannot be taken up again from there,
-        // but what is known now can still be said.
-        let conclusion = if doubtful {
+        // Another process declared it Unknown while this one waited for the answer. The operator cannot retry from
+        // there, but it can record the result.
+        let conclusion = if ambiguous {
             Conclusion::Unknown(None)
         } else {
             Conclusion::Failed(
                 Reason::Rejected,
                 format!(
-                    "{} The answer came after another process had given the attempt up, so it is not retried: create a new FunctionInvocation.",
+                    "{} The answer came after another process had taken the attempt over, so the operator does not retry it. Create a new FunctionInvocation.",
                     describe(trouble)
                 ),
             )
@@ -317,13 +319,14 @@ fn again(
     with(view, status, now, situation)
 }
 
-/// It ends here, without an answer that decides it.
+/// The object finishes here, without an answer that decides it.
 #[must_use]
 pub fn concluded(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) -> FunctionInvocationStatus {
     end(view, begun(view, now), conclusion, now)
 }
 
-/// The service's list was read about the ambiguous attempt: it ends as unknown, with what was seen.
+/// The operator read FunctionGraph's list about the ambiguous attempt. The object finishes as unknown, with the
+/// evidence.
 #[must_use]
 pub fn looked_up(view: &View<'_>, evidence: Evidence, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = begun(view, now);
@@ -332,13 +335,13 @@ pub fn looked_up(view: &View<'_>, evidence: Evidence, now: Timestamp) -> Functio
     end(view, status, &Conclusion::Unknown(Some(sentence)), now)
 }
 
-/// Nothing but the spec has changed.
+/// Only the spec has changed.
 #[must_use]
 pub fn acknowledged(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     observed(view, view.status.clone(), now)
 }
 
-/// The clock that wrote this status ran ahead: every time is put back to where it can have been.
+/// The clock of this status' writer was ahead: corrects every time.
 #[must_use]
 pub fn corrected(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let ahead = view.written_ahead(now);
@@ -354,32 +357,32 @@ pub fn corrected(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     if let Some(error) = &mut status.error {
         error.time = error.time.map(|time| time.min(now));
     }
-    // The pause began when the error was seen, and keeps its length.
+    // The pause started with the error, and keeps its length.
     status.next_attempt_time = status.next_attempt_time.map(|next| next.saturating_sub(ahead).unwrap_or(now));
     observed(view, status, now)
 }
 
-/// It waits for something else than its own turn.
+/// The object waits for something other than its turn in the queue.
 #[must_use]
 pub fn waiting(view: &View<'_>, reason: Reason, message: String, now: Timestamp) -> FunctionInvocationStatus {
     with(view, begun(view, now), now, Situation::Waiting(reason, message))
 }
 
-/// It is held back by `spec.suspend`. The deadline counts from the time when it goes on.
+/// `spec.suspend` is true. The deadline counts from the resume.
 #[must_use]
 pub fn suspended(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { start_time: None, ..begun(view, now) };
     with(view, status, now, Situation::Suspended)
 }
 
-/// It goes on after a suspension.
+/// `spec.suspend` is false again.
 #[must_use]
 pub fn resumed(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { start_time: Some(now), ..begun(view, now) };
     with(view, status, now, Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into()))
 }
 
-/// The status with what every write after the first look holds.
+/// The status with the fields that every write sets.
 pub(super) fn begun(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     resolve::note(view, &mut status);
@@ -394,7 +397,7 @@ pub(super) fn end(
     conclusion: &Conclusion,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let doubtful = is_doubtful(&View { status: &status, ..*view });
+    let ambiguous = is_ambiguous(&View { status: &status, ..*view });
     let (certain, retried) = if was_retried(view) {
         (ConditionStatus::Unknown, " An earlier attempt was ambiguous, and may have been accepted.")
     } else {
@@ -419,28 +422,28 @@ pub(super) fn end(
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Restored(message) => {
-            // As an ambiguous attempt it is resolved like any other, and judged only once.
+            // Make it an ambiguous attempt, so that it is resolved like any other, and handled only once.
             let before =
                 Attempt { number: Some(1), holder: Some(BEFORE_THE_RESTORE.into()), ..Attempt::default() };
             status.attempt.get_or_insert(before);
             set_state(&mut status, AttemptState::Ambiguous);
             status.submitted_as = Some(view.uid.into());
-            // Whoever resolves it decides on the event that this object has.
+            // You resolve it knowing the event that this object has.
             status.event_version = None;
-            // Also where the copy brought a status along: the annotation is older than the copy.
+            // The annotation is older than the copy, even if the copy has a status.
             resolve::note_copied(view, &mut status);
             (Outcome::Unknown, Reason::Restored, message.clone(), ConditionStatus::Unknown)
         }
         Conclusion::Ruled(message) => {
             (Outcome::Failed, Reason::Rejected, message.clone(), ConditionStatus::Unknown)
         }
-        Conclusion::Failed(_, message) if doubtful => (
+        Conclusion::Failed(_, message) if ambiguous => (
             Outcome::Unknown,
             Reason::OutcomeUnknown,
             format!("{message} {}", ambiguity(&status, None)),
             ConditionStatus::Unknown,
         ),
-        Conclusion::Cancelled if doubtful => (
+        Conclusion::Cancelled if ambiguous => (
             Outcome::Unknown,
             Reason::OutcomeUnknown,
             format!("Cancelled. {}", ambiguity(&status, None)),
@@ -452,7 +455,7 @@ pub(super) fn end(
         Conclusion::Cancelled => (
             Outcome::Cancelled,
             Reason::Cancelled,
-            format!("Cancelled before it was accepted; nothing is sent any more.{retried}"),
+            format!("Cancelled before it was accepted. The operator sends nothing more.{retried}"),
             certain,
         ),
     };

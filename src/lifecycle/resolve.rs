@@ -1,7 +1,8 @@
-//! The annotation `functiongraph.io/resolve`: what it asks for, when it counts, and the status that follows from it.
+//! The annotation `functiongraph.io/resolve`: its value, when it counts, and the resulting status.
 //!
-//! A value counts once, and only for the ambiguity that it was set for: what is there at the claim, or when the attempt
-//! becomes ambiguous, is noted in `status.resolution` as handled. The same value counts again after it was removed.
+//! A value counts once, and only for the ambiguous attempt that it was set for. A value that is there at the claim,
+//! or when the attempt becomes ambiguous, is recorded in `status.resolution` as handled. The same value counts again
+//! after you have removed it.
 
 use super::record::{accepted, set_state};
 use super::tell::{self, Situation, with};
@@ -10,29 +11,29 @@ use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome, RequestIdSource};
 use jiff::Timestamp;
 
-/// The longest id that can be given; the service's own limit.
-const LONGEST_ID: usize = 64;
+/// Maximum length of an id, as in the service.
+const MAX_ID_CHARS: usize = 64;
 
-/// Before an id that does not look like one of FunctionGraph's.
+/// Prefix of an id that is not a UUID.
 const ACCEPTED_AS: &str = "Accepted:";
 
-/// How much of a value is remembered: more than any that is understood.
-const REMEMBERED: usize = ACCEPTED_AS.len() + LONGEST_ID;
+/// How many characters of a value are recorded: more than any valid value has.
+const MAX_RECORDED_CHARS: usize = ACCEPTED_AS.len() + MAX_ID_CHARS;
 
-/// What the annotation asks for.
+/// The value of the annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Resolution {
-    /// The attempt was not accepted: send it again.
+    /// The attempt was not accepted: send again.
     Retry,
-    /// It counts as failed.
+    /// The attempt counts as failed.
     Fail,
     /// It was accepted as this request.
     Accepted(String),
 }
 
 impl Resolution {
-    /// Reads the annotation; `None` if it is nothing that is understood. A bare id is taken only in the form of
-    /// FunctionGraph's own, a UUID, so that no typo is taken for one. A UUID is the same in either case.
+    /// Reads the annotation; `None` if the value is invalid. A bare id must be a UUID, as FunctionGraph's own ids
+    /// are, so that no typo counts as an id. The case of a UUID does not matter.
     #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         match text {
@@ -58,7 +59,7 @@ impl Resolution {
 
 fn is_id(text: &str) -> bool {
     let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
-    (1..=LONGEST_ID).contains(&text.len()) && text.bytes().all(is_part)
+    (1..=MAX_ID_CHARS).contains(&text.len()) && text.bytes().all(is_part)
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -66,28 +67,28 @@ fn is_uuid(text: &str) -> bool {
         && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
-/// A value as `status.resolution` remembers it.
+/// A value as recorded in `status.resolution`.
 fn remembered(value: &str) -> &str {
-    &value[..value.floor_char_boundary(REMEMBERED)]
+    &value[..value.floor_char_boundary(MAX_RECORDED_CHARS)]
 }
 
-/// Whether an annotation that is there has been handled.
+/// Whether the annotation's value has been handled.
 pub(super) fn is_handled(value: &str, status: &FunctionInvocationStatus) -> bool {
     status.resolution.as_deref() == Some(remembered(value))
 }
 
-/// What to do about the annotation.
+/// The consequence of the annotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// Act upon it.
+    /// Resolve the attempt.
     Act(Resolution),
-    /// Say that it changes nothing.
+    /// Report that the annotation changes nothing.
     Refuse,
-    /// Forget what was handled: you removed it, and may set it again.
+    /// Remove the recorded value: you removed the annotation, and may set it again.
     Forget,
 }
 
-/// What the annotation calls for, if anything.
+/// The consequence of the annotation, if there is one.
 #[must_use]
 pub fn call(view: &View<'_>) -> Option<Call> {
     let subject = subject(view.status)?;
@@ -107,24 +108,24 @@ pub fn call(view: &View<'_>) -> Option<Call> {
     })
 }
 
-/// What there is to resolve.
+/// What an annotation can resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Subject {
     /// Nothing.
     Nothing,
     /// An attempt that may have been accepted.
     Ambiguous,
-    /// An attempt that was accepted, but nobody can say how its execution ended.
+    /// An accepted attempt whose execution has an unknown result.
     Lost,
 }
 
-/// `None` where the annotation is not read at all: while an attempt is under way, and after a known end.
+/// `None` if the annotation is not read: during an attempt, and after a known final result.
 fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
     let was_accepted =
         status.attempt.as_ref().and_then(|attempt| attempt.state) == Some(AttemptState::Accepted);
     match State::of(status) {
         State::Finished(Outcome::Unknown) if was_accepted => Some(Subject::Lost),
-        // With a last attempt that was refused, it is an earlier one that is ambiguous.
+        // If the last attempt was refused, an earlier one is ambiguous.
         State::Finished(Outcome::Unknown) | State::Ambiguous { .. } => Some(Subject::Ambiguous),
         State::Accepted if leads_elsewhere(status) => Some(Subject::Lost),
         State::Accepted | State::Fresh | State::Open { .. } => Some(Subject::Nothing),
@@ -135,13 +136,13 @@ fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
     }
 }
 
-/// Whether the status says that the provider no longer leads to where the request went.
+/// Whether the status says that the provider's endpoint, region or project has changed since the request.
 fn leads_elsewhere(status: &FunctionInvocationStatus) -> bool {
     Condition::find(&status.conditions, ConditionType::Ready)
         .is_some_and(|ready| ready.reason == Reason::DestinationChanged)
 }
 
-/// Why an annotation changes nothing, given the status that it is on.
+/// Why an annotation changes nothing for this status.
 pub(super) fn refusal(value: &str, status: &FunctionInvocationStatus) -> (Reason, String) {
     let known = Resolution::read(value);
     match (subject(status), known) {
@@ -158,7 +159,7 @@ pub(super) fn refusal(value: &str, status: &FunctionInvocationStatus) -> (Reason
         ),
         (Some(Subject::Ambiguous | Subject::Lost), Some(_)) => (
             Reason::ResolvedTooEarly,
-            "The annotation functiongraph.io/resolve changes nothing, because it was there before there was something to resolve. Remove it. When this condition is gone, set it again."
+            "The annotation functiongraph.io/resolve changes nothing, because you set it before there was something to resolve. Remove it. When this condition is gone, set it again."
                 .into(),
         ),
         (Some(Subject::Nothing) | None, Some(_)) => (
@@ -169,14 +170,14 @@ pub(super) fn refusal(value: &str, status: &FunctionInvocationStatus) -> (Reason
     }
 }
 
-/// Notes the annotation that is there as handled, where it is older than what there is to resolve.
+/// Records the current annotation as handled, if it is older than the ambiguous attempt.
 pub(super) fn note(view: &View<'_>, status: &mut FunctionInvocationStatus) {
     if !matches!(subject(view.status), Some(Subject::Ambiguous | Subject::Lost)) {
         note_copied(view, status);
     }
 }
 
-/// Notes the annotation of a copy, which is older than the copy whatever the status says.
+/// Records the annotation of a copy as handled. It is older than the copy, whatever the status says.
 pub(super) fn note_copied(view: &View<'_>, status: &mut FunctionInvocationStatus) {
     if let Some(value) = view.resolve.filter(|value| !is_handled(value, status)) {
         status.resolution = Some(remembered(value).into());
@@ -184,7 +185,8 @@ pub(super) fn note_copied(view: &View<'_>, status: &mut FunctionInvocationStatus
     }
 }
 
-/// The annotation changes nothing, and the status says why. `because`: what the status itself cannot tell.
+/// The annotation changes nothing, and the status gives the reason. `because` adds a reason that the status does not
+/// have.
 #[must_use]
 pub fn refused(
     view: &View<'_>,
@@ -203,7 +205,7 @@ pub fn refused(
     tell::observed(view, status, now)
 }
 
-/// You removed the annotation: the same value may be set again.
+/// You removed the annotation: you may set the same value again.
 #[must_use]
 pub fn forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let submitted_as = view.status.attempt.as_ref().map(|_| view.uid.into());
@@ -217,7 +219,7 @@ pub fn forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
 pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     status.resolution = view.resolve.map(|value| remembered(value).into());
-    // That the annotation changed nothing was said of another value.
+    // The condition about an earlier value without effect does not apply any more.
     status.conditions = Vec::new();
     match resolution {
         Resolution::Accepted(id) => {
@@ -240,7 +242,7 @@ pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> Fun
             (status.start_time, status.failed_attempts) = (Some(now), Some(0));
             status.candidate_request_ids = None;
             let message =
-                "The annotation functiongraph.io/resolve says Retry: it is sent again. activeDeadlineSeconds counts from now."
+                "The annotation functiongraph.io/resolve says Retry. The operator sends the invocation again. activeDeadlineSeconds counts from now."
                     .into();
             with(view, status, now, Situation::Waiting(Reason::Resolved, message))
         }
@@ -266,7 +268,7 @@ mod tests {
         }
         let longest = format!("Accepted:{}", "x".repeat(65));
         let kept = format!("Accepted:{}", "x".repeat(64));
-        assert_eq!(remembered(&kept), kept, "the longest that is understood is remembered whole");
+        assert_eq!(remembered(&kept), kept, "the longest valid value is recorded completely");
         for odd in [
             "",
             "retry",

@@ -1,20 +1,20 @@
-//! A status that does not fit into its object: what is left out of it, in steps.
+//! Shortens a status that does not fit into its object, in steps.
 
 use crate::api::invocation::FunctionInvocationStatus;
 
-/// What is kept of a status that does not fit into its object.
+/// How much of a status is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Length {
-    /// All of it.
+    /// Everything.
     Full,
-    /// Neither the function's result and log, nor long messages.
+    /// Everything except the function's result and log, and long messages.
     Short,
-    /// What decides, and nothing to read.
+    /// Only the fields that decisions need.
     Minimal,
 }
 
 impl Length {
-    /// What to try next, when a status did not fit.
+    /// The next shorter length, if the status still does not fit.
     #[must_use]
     pub fn shorter(self) -> Option<Self> {
         match self {
@@ -25,14 +25,14 @@ impl Length {
     }
 }
 
-/// Says in a status that something was left out of it.
+/// A note in a shortened status.
 const SHORTENED_NOTE: &str =
     " (Shortened, because the object is near the largest size that the API server stores.)";
 
-/// Characters of a message that are kept where there is little room.
+/// Maximum length of a message in a short status, in characters.
 const SHORT_CHARS: usize = 200;
 
-/// `status`, as much as there is room for.
+/// `status` at this length.
 #[must_use]
 pub fn shortened(mut status: FunctionInvocationStatus, length: Length) -> FunctionInvocationStatus {
     let cut = |text: &mut String, kept: usize| {

@@ -1,17 +1,17 @@
-//! Reads a status, however odd, into one of the few states that matter.
+//! Reads any status into one of a few states.
 
 use crate::api::invocation::{Attempt, AttemptState, FunctionInvocationStatus, Outcome};
 
-/// Where an invocation stands.
+/// State of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Nothing was claimed yet.
+    /// No attempt was claimed yet.
     Fresh,
-    /// An attempt is claimed; whether it was sent is known to its holder alone.
+    /// An attempt is claimed. Only its holder knows whether it was sent.
     Claimed {
         /// The attempt's number.
         number: i64,
-        /// Its holder; empty if the status does not say.
+        /// Its holder; empty if the status does not name one.
         holder: String,
     },
     /// The last attempt was certainly not accepted: another may follow.
@@ -19,20 +19,20 @@ pub enum State {
         /// The number of the last attempt.
         number: i64,
     },
-    /// It cannot be known whether the last attempt was accepted.
+    /// The last attempt may have been accepted.
     Ambiguous {
         /// The number of the last attempt.
         number: i64,
     },
-    /// The last attempt was accepted, but no outcome stands in the status (somebody else's edit).
+    /// The last attempt was accepted, but the status has no outcome, because somebody edited it.
     Accepted,
-    /// It is over.
+    /// Finished.
     Finished(Outcome),
 }
 
 impl State {
-    /// The state that a status describes. Total: what cannot be understood counts as claimed by an unknown
-    /// holder, so that it is waited for and then given up, never sent again.
+    /// The state of a status. Total: anything unreadable counts as claimed by an unknown holder. Such an attempt is
+    /// taken over in the end, and never sent again.
     #[must_use]
     pub fn of(status: &FunctionInvocationStatus) -> Self {
         if let Some(outcome) = status.outcome {

@@ -1,4 +1,4 @@
-//! What a status tells a reader: its conditions, and their sentences.
+//! The conditions of a status, and their messages.
 
 use super::{Trouble, View, resolve};
 use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, Reason};
@@ -7,17 +7,17 @@ use crate::api::invocation::{
 };
 use jiff::Timestamp;
 
-/// What the conditions say.
+/// Situation that the conditions describe.
 pub(super) enum Situation {
-    /// Work goes on or waits.
+    /// In progress or waiting.
     Waiting(Reason, String),
-    /// Held back.
+    /// Suspended.
     Suspended,
-    /// Accepted, and the execution is followed.
+    /// Accepted, and the operator follows the execution.
     Following(Reason, String),
-    /// Over, and well.
+    /// Finished successfully.
     Well(Reason, String),
-    /// Over without success.
+    /// Finished without success.
     Ended { reason: Reason, message: String, accepted: ConditionStatus },
 }
 
@@ -31,10 +31,10 @@ pub(super) fn with(
     use ConditionStatus::{False, True, Unknown};
     use ConditionType::{Accepted, Finished, Ready, Reconciling, ResolutionRefused, Stalled, Suspended};
     let refused = Condition::find(&status.conditions, ResolutionRefused).cloned();
-    let doubtful = is_doubtful(&View { status: &status, ..*view });
-    // The reason of `Accepted` remembers what an earlier attempt left open through later ones.
+    let ambiguous = is_ambiguous(&View { status: &status, ..*view });
+    // The reason of `Accepted` keeps an earlier ambiguous attempt visible through later ones.
     let accepted_for = |reason| match reason {
-        _ if doubtful => Reason::OutcomeUnknown,
+        _ if ambiguous => Reason::OutcomeUnknown,
         _ if was_retried(view) => Reason::Resolved,
         reason => reason,
     };
@@ -81,7 +81,7 @@ pub(super) fn with(
     status.observed_generation = Some(view.generation);
     let handled = view.resolve.filter(|value| resolve::is_handled(value, &status));
     if let (Some(refused), Some(value)) = (refused, handled) {
-        // Another object's id stays another object's; everything else depends on how this object is by now.
+        // An id of another object stays invalid. All other refusals depend on the current status.
         let (reason, message) = match refused.reason {
             Reason::RequestIdInUse => (refused.reason, refused.message),
             _ => resolve::refusal(value, &status),
@@ -91,7 +91,7 @@ pub(super) fn with(
     status
 }
 
-/// Notes among `conditions` that the annotation changes nothing.
+/// Adds to `conditions` that the annotation changes nothing.
 pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
     conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
     conditions.push(Condition {
@@ -104,7 +104,7 @@ pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (
     });
 }
 
-/// `status` as it is, for the spec as it is now.
+/// `status` unchanged, for the current spec.
 pub(super) fn observed(
     view: &View<'_>,
     mut status: FunctionInvocationStatus,
@@ -119,52 +119,52 @@ pub(super) fn observed(
     status
 }
 
-/// Whether a status says this already.
+/// Whether a status already says this.
 #[must_use]
 pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
     Condition::find(&view.status.conditions, ConditionType::Ready)
         .is_some_and(|c| c.reason == reason && c.message == message)
 }
 
-/// Whether you had it sent again after an ambiguous attempt, which may have been accepted all the same.
+/// Whether you chose Retry after an ambiguous attempt. That attempt may have been accepted nevertheless.
 pub(super) fn was_retried(view: &View<'_>) -> bool {
     Condition::find(&view.status.conditions, ConditionType::Accepted)
         .is_some_and(|accepted| accepted.reason == Reason::Resolved)
 }
 
 /// Whether this or an earlier attempt may have been accepted.
-pub(super) fn is_doubtful(view: &View<'_>) -> bool {
+pub(super) fn is_ambiguous(view: &View<'_>) -> bool {
     let last = view.status.attempt.as_ref().and_then(|a| a.state) == Some(AttemptState::Ambiguous);
-    // Only AtLeastOnce goes on after doubt; there the Accepted condition remembers it: see `with`.
+    // Only AtLeastOnce sends again after an ambiguous attempt. There the Accepted condition keeps it visible: see
+    // `with`.
     let earlier = view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce
         && Condition::find(&view.status.conditions, ConditionType::Accepted)
             .is_some_and(|c| c.reason == Reason::OutcomeUnknown);
     last || earlier
 }
 
-/// What an ambiguous attempt leaves open, and what to do about it. `evidence`: what the service's list showed, if it was
-/// read.
+/// The message about an ambiguous attempt. `evidence` describes FunctionGraph's list, if it was read.
 pub(super) fn ambiguity(status: &FunctionInvocationStatus, evidence: Option<&str>) -> String {
     let why = status.error.as_ref().and_then(|e| e.message.clone()).unwrap_or_default();
     let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
-    let look = evidence.unwrap_or("Look for it in the function's logs around the claim time.");
+    let next = evidence.unwrap_or("Look for it in the function's logs around the claim time.");
     format!(
-        "It cannot be known whether FunctionGraph accepted the invocation{why}. The operator does not send it again by itself. {look} Then set the annotation {RESOLVE} to Retry (it is sent again), Fail, or the request's id."
+        "FunctionGraph may have accepted the invocation{why}. The operator does not send it again. {next} Then set the annotation {RESOLVE} to Retry (the operator sends it again), Fail, or the request's id."
     )
 }
 
-/// How an acceptance reads; `how` says how it is known.
+/// The message about an acceptance. `how` says how it became known.
 pub(super) fn acceptance(status: &FunctionInvocationStatus, how: &str) -> String {
     let name = match (&status.request_id, &status.instance_id) {
         (Some(id), None) => format!(" as request {id}"),
         (Some(id), Some(instance)) => format!(" as request {id} on instance {instance}"),
         (None, Some(instance)) => format!(" on instance {instance}"),
-        (None, None) => ", but its answer held no request id that can be read".into(),
+        (None, None) => ", but its answer held no readable request id".into(),
     };
     format!("FunctionGraph accepted the invocation{name}{how}.")
 }
 
-/// How the end of an execution reads.
+/// The message about the end of an execution.
 pub(super) fn execution(execution: &Execution) -> String {
     let Execution { status, start_time: _, end_time: _, error_code, error_message } = execution;
     let parts = [error_code.clone(), error_message.clone().map(|text| text.trim_end_matches('.').to_owned())];
@@ -173,15 +173,15 @@ pub(super) fn execution(execution: &Execution) -> String {
     match status {
         Some(ExecutionStatus::Success) => "The function was executed.".into(),
         Some(ExecutionStatus::Discard) => format!(
-            "FunctionGraph discarded the request before it ran{why}. It waited for longer than the function's settings allow: give it more instances or a longer maximum age, then create a new FunctionInvocation."
+            "FunctionGraph discarded the request before it ran{why}. It was queued for longer than the function's settings allow. Raise the function's maximum number of instances or maximum event age, then create a new FunctionInvocation."
         ),
         Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => format!(
-            "The execution failed{why}. The function's logs say more; fix the cause and create a new FunctionInvocation."
+            "The execution failed{why}. See the function's logs. Fix the cause, then create a new FunctionInvocation."
         ),
     }
 }
 
-/// One sentence on what went wrong.
+/// One sentence about the error.
 pub(super) fn describe(trouble: &Trouble) -> String {
     let parts = [trouble.http_status.map(|s| s.to_string()), trouble.code.clone()];
     let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
@@ -194,19 +194,18 @@ pub(super) fn describe(trouble: &Trouble) -> String {
     }
 }
 
-/// What to do about a connection that could not be made, as a sentence to follow its cause; empty where the cause says
-/// enough.
+/// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough.
 #[must_use]
 pub fn remedy(cause: &str) -> &'static str {
-    // As rustls says it of an authority that it does not know.
+    // rustls' message for an unknown authority.
     if cause.ends_with("invalid peer certificate: UnknownIssuer") {
-        " The authority of its certificate is not trusted: put it into spec.caBundle of the provider."
+        " Its certificate authority is not trusted. Add it to spec.caBundle of the provider."
     } else {
         ""
     }
 }
 
-/// `text` with a capital first letter: it was made to follow a colon.
+/// `text` with a capital first letter, for a text that was written to follow a colon.
 fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
@@ -217,19 +216,17 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
     let what = describe(trouble);
     let hint = match (reason, trouble.http_status) {
         (Reason::RedirectRefused, _) => {
-            "Redirects are never followed: set spec.endpoint of the provider to the right address."
+            "The operator never follows a redirect. Set spec.endpoint of the provider to the right address."
         }
-        (Reason::InvalidPayload, _) => "Fix the payload and create a new FunctionInvocation.",
+        (Reason::InvalidPayload, _) => "Fix the payload, then create a new FunctionInvocation.",
         (_, Some(404)) => {
-            "Check spec.function, and region and project of the provider; then create a new FunctionInvocation."
+            "Check spec.function, and the region and project of the provider, then create a new FunctionInvocation."
         }
         (_, Some(403)) => {
-            "Give the provider's credential the permission to invoke the function; then create a new FunctionInvocation."
+            "Give the provider's credential the permission to invoke the function, then create a new FunctionInvocation."
         }
-        (_, Some(413)) => {
-            "Send less: an asynchronous event may have 256 KB, a synchronous one 6 MB; then create a new FunctionInvocation."
-        }
-        _ => "The operator does not retry it: fix the cause and create a new FunctionInvocation.",
+        (_, Some(413)) => "Make the event smaller, then create a new FunctionInvocation.",
+        _ => "The operator does not retry it. Fix the cause, then create a new FunctionInvocation.",
     };
     format!("{what} {hint}")
 }

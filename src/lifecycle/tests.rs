@@ -213,13 +213,13 @@ fn a_status_that_makes_no_sense_is_waited_for_and_then_given_up() {
 
 #[test]
 fn an_ambiguous_attempt_without_an_outcome_is_concluded_under_at_most_once() {
-    let doubtful = |policy| {
+    let ambiguous = |policy| {
         let mut object = Object::new(spec(policy)).claimed(1, ME, at(1));
         object.status.attempt.as_mut().unwrap().state = Some(AttemptState::Ambiguous);
         object.next(at(2))
     };
-    assert_eq!(doubtful(DeliveryPolicy::AtMostOnce), Step::Conclude(Conclusion::Unknown(None)));
-    assert_eq!(doubtful(DeliveryPolicy::AtLeastOnce), Step::Invoke { number: 2 });
+    assert_eq!(ambiguous(DeliveryPolicy::AtMostOnce), Step::Conclude(Conclusion::Unknown(None)));
+    assert_eq!(ambiguous(DeliveryPolicy::AtLeastOnce), Step::Invoke { number: 2 });
 }
 
 #[test]
@@ -467,7 +467,7 @@ fn a_servers_wish_is_honoured_up_to_the_policys_ceiling() {
 }
 
 #[test]
-fn the_users_rules_bend_certain_answers_and_never_make_doubt_a_second_post() {
+fn the_users_rules_bend_certain_answers_and_never_resend_an_ambiguous_attempt() {
     let with_rule = |policy, http_statuses, action| {
         let mut object = Object::new(spec(policy));
         object.spec.retry_policy.rules = vec![RetryRule { http_statuses, error_codes: vec![], action }];

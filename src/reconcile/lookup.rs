@@ -111,7 +111,7 @@ async fn say(
     let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = Condition::find(conditions, ConditionType::Ready);
     if ready.is_none_or(|ready| ready.reason != Reason::LookingUp) {
-        let message = "It cannot be known whether FunctionGraph accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and says here what it shows.";
+        let message = "FunctionGraph may have accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and shows the result here.";
         wait_for(object, context, provider, Reason::LookingUp, message.into()).await?;
     }
     Ok(Action::requeue(rest.max(SOON)))

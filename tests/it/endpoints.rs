@@ -136,7 +136,7 @@ async fn an_authority_that_is_not_trusted_is_told_with_the_field_that_changes_it
     let _operator = world.operator().await;
     world.invoke("distrust", json!({"function": {"name": "hello"}})).await;
     let said = world.provider_says(Reason::EndpointUnreachable).await;
-    assert!(said.message.contains("put it into spec.caBundle of the provider."), "{}", said.message);
+    assert!(said.message.contains("Add it to spec.caBundle of the provider."), "{}", said.message);
     world.tells("distrust", "is not ready (EndpointUnreachable)").await;
     assert_eq!(world.seen(), 0);
 }

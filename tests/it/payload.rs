@@ -311,7 +311,7 @@ async fn no_other_event_is_sent_than_that_of_the_first_attempt() {
         let status = world.end(name).await;
         assert_eq!(status.outcome, Some(Outcome::Failed), "{name}");
         assert_eq!(ready(&status).1, Some(Reason::InvalidPayload), "{name}");
-        assert!(message(&status).contains("is not the one that the first attempt was made for"), "{name}");
+        assert!(message(&status).contains("differs from the event of the first attempt"), "{name}");
         assert_eq!((status.attempts, world.accepted(name).len()), (Some(1), 0), "{name}");
     }
     assert_eq!(world.seen(), 3);

@@ -5,7 +5,7 @@ use functiongraph_operator::api::condition::{Condition, ConditionStatus, Conditi
 use functiongraph_operator::api::invocation::{
     AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, event_version,
 };
-use functiongraph_operator::lifecycle::decide::{FOLLOWED, changed_event};
+use functiongraph_operator::lifecycle::decide::{FOLLOW_LIMIT, changed_event};
 use functiongraph_operator::lifecycle::{Acceptance, Conclusion, Reply, State, Trouble, View, later};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -95,7 +95,7 @@ impl Clock {
         match self {
             Self::Early => right().saturating_sub(Duration::from_hours(24)).expect("a time"),
             Self::Right => right(),
-            Self::Late => later(right(), FOLLOWED * 2),
+            Self::Late => later(right(), FOLLOW_LIMIT * 2),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::api::invocation::{Execution, ExecutionStatus, InvocationResult, RequestIdSource};
-use crate::lifecycle::decide::FOLLOWED;
+use crate::lifecycle::decide::FOLLOW_LIMIT;
 
 const ID: &str = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
 
@@ -56,7 +56,7 @@ fn what_cannot_be_followed_ends_as_unknown_and_is_never_sent_again() {
     assert_eq!(nameless.condition(ConditionType::Accepted), Some(ConditionStatus::True));
 
     let mut endless = running();
-    let late = later(at(2), FOLLOWED);
+    let late = later(at(2), FOLLOW_LIMIT);
     let Step::Conclude(conclusion) = endless.next(late) else { unreachable!() };
     endless.status = record::concluded(&endless.view(), &conclusion, late);
     assert_eq!(endless.reason(), Some(Reason::ExecutionUnknown));

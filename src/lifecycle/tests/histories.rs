@@ -75,8 +75,8 @@ fn assert_lawful(old: &FunctionInvocationStatus, new: &FunctionInvocationStatus,
         } else {
             assert_eq!(after.number, before.number.map(|n| n + 1));
             let certain = matches!(before.state, Some(AttemptState::Rejected | AttemptState::NotSent));
-            let doubtful = before.state == Some(AttemptState::Ambiguous);
-            assert!(certain || doubtful && policy == DeliveryPolicy::AtLeastOnce, "{before:?} -> {after:?}");
+            let ambiguous = before.state == Some(AttemptState::Ambiguous);
+            assert!(certain || ambiguous && policy == DeliveryPolicy::AtLeastOnce, "{before:?} -> {after:?}");
         }
     }
 }
@@ -226,7 +226,7 @@ proptest! {
             walk.act(&Event::Listed(0), at(now));
             now += 4000;
         }
-        now += i64::try_from(crate::lifecycle::decide::FOLLOWED.as_secs()).unwrap();
+        now += i64::try_from(crate::lifecycle::decide::FOLLOW_LIMIT.as_secs()).unwrap();
         walk.act(&Event::Listed(0), at(now));
         walk.act(&Event::Listed(0), at(now));
         let outcome = walk.object.status.outcome;

@@ -295,9 +295,6 @@ mod tests {
         let Finding::Nothing(_, message, _) = finding(cut, CredentialKind::Token) else {
             panic!("it proves nothing")
         };
-        assert!(
-            message.contains("put it into spec.caBundle of the provider. The operator tries"),
-            "{message}"
-        );
+        assert!(message.contains("Add it to spec.caBundle of the provider. The operator tries"), "{message}");
     }
 }
