@@ -126,7 +126,7 @@ pub struct Run {
 
     /// The audience of the ServiceAccount tokens that providers with `oidc.serviceAccountRef` exchange: the client id
     /// of the identity provider in IAM. Without it the operator creates no tokens. It must not be an audience that
-    /// the API server accepts. The operator needs `create` on serviceaccounts/token for these ServiceAccounts.
+    /// the API server accepts. The operator needs `create` on serviceaccounts/token for each such ServiceAccount.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_TOKEN_AUDIENCE",

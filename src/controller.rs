@@ -1,4 +1,4 @@
-//! Wires everything together: clients, watches, controllers, the admin server, and the way out.
+//! Starts and stops everything: clients, watches, controllers, the admin server, and the drain.
 
 mod background;
 mod invocations;
@@ -35,54 +35,56 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 use watches::Watches;
 
-/// How often it is checked again what was missing at the start.
-const PREFLIGHT: Duration = Duration::from_secs(5);
+/// How often the operator repeats the preflight checks until they pass.
+const PREFLIGHT_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Why the operator could not run.
+/// Why the operator cannot run.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The log filter.
-    #[error("--log is not a filter")]
+    /// The log filter is malformed.
+    #[error("--log is not a valid filter: give a level, or a list as in info,kube=debug")]
     Log(#[from] tracing_subscriber::filter::ParseError),
     /// The kubeconfig or the in-cluster configuration.
     #[error("no usable Kubernetes configuration: set KUBECONFIG or --kubeconfig, or run in a cluster")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
-    /// An audience that would make a token for the cloud one for the cluster.
+    /// The API server accepts this audience, so a token for the cloud would be valid in the cluster.
     #[error(
-        "--token-audience={0} is what the API server itself takes: whoever is shown such a token could act as its ServiceAccount. Give the client id of the identity provider in IAM, which nothing else takes"
+        "--token-audience={0} is an audience that the API server accepts: everybody who receives such a token could act as its ServiceAccount. Use the client id of the identity provider in IAM"
     )]
     Audience(String),
-    /// The client built from it.
+    /// No client can be built from the configuration.
     #[error("the Kubernetes configuration cannot be used")]
     Client(#[source] kube::Error),
-    /// A port of its own.
-    #[error("cannot listen on {address}: choose another {flag}")]
+    /// A port is not available.
+    #[error("cannot listen on {address}: set {flag} to another address")]
     Listen {
-        /// The flag that says where.
+        /// The flag of the address.
         flag: &'static str,
-        /// What it says.
+        /// The address.
         address: SocketAddr,
-        /// Why not.
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// Traces.
-    #[error("--otlp-endpoint cannot be used: it is the base URL of a collector, as in http://collector:4318")]
+    /// The traces cannot be set up.
+    #[error(
+        "--otlp-endpoint cannot be used: set it to the base URL of a collector, as in http://collector:4318"
+    )]
     Traces(#[source] opentelemetry_otlp::ExporterBuildError),
-    /// Signals.
-    #[error("signals cannot be handled")]
+    /// The signal handlers cannot be installed.
+    #[error("cannot install signal handlers")]
     Signals(#[source] std::io::Error),
-    /// Randomness.
-    #[error("the system gives no random bits, and without them no claim is safe")]
+    /// No random bits.
+    #[error("the system has no random bits, and no claim is safe without them")]
     Randomness(#[source] getrandom::Error),
-    /// A part of it ended before it was time.
-    #[error("a defect in the operator: its part \"{0}\" ended; please report it with the log lines above")]
+    /// A background part ended unexpectedly.
+    #[error("a defect in the operator: its part \"{0}\" ended. Report it with the log lines above")]
     Defect(&'static str),
     /// The drain took too long.
-    #[error("gave up waiting for requests on their way after {0} s; their objects will say Unknown")]
+    #[error("stopped with unfinished requests after {0} s; their objects become Unknown")]
     Drain(u64),
 }
 
-/// What keeps the operator from working, as `/readyz` tells it.
+/// What the operator still lacks, for `/readyz`.
 #[derive(Clone)]
 struct Readiness(Arc<Mutex<Vec<String>>>);
 
@@ -99,7 +101,7 @@ impl Readiness {
 /// Runs the operator until a signal.
 ///
 /// # Errors
-/// When it cannot start, or could not finish in time.
+/// It cannot start, or did not finish its requests in time.
 pub async fn run(args: Run) -> Result<(), Error> {
     telemetry::start(
         &args.log,
@@ -108,7 +110,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
             LogFormat::Text => telemetry::Format::Text,
         },
     )?;
-    // Another one may be installed already by a program that embeds us; then that one is used.
+    // A program that embeds the operator may have installed another provider already; then use that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;
     let configuration = configuration(&args).await?;
@@ -182,7 +184,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         () = &mut work => {}
         () = draining.cancelled() => {
             readiness.set(vec!["stopping".into()]);
-            tracing::info!("stopping: nothing new is claimed, what is on its way is finished");
+            tracing::info!("stopping: starting no new attempts, finishing requests in progress");
             if tokio::time::timeout(Duration::from_secs(args.drain_seconds), work).await.is_err() {
                 return Err(Error::Drain(args.drain_seconds));
             }
@@ -195,7 +197,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
     context.broken.get().map_or(Ok(()), |part| Err(Error::Defect(part)))
 }
 
-/// Where the watches write, and what asks for a look at a provider.
+/// The stores that the watches write to, and the channel that requests a check of a provider.
 struct Stores {
     own: Shelf<FunctionGraphProvider>,
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
@@ -204,7 +206,7 @@ struct Stores {
     to_inspect: mpsc::UnboundedReceiver<Key>,
 }
 
-/// All parts at work, from the first list to the end of the drain.
+/// Runs all parts, from the first list to the end of the drain.
 async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches: Watches, stores: Stores) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
     if !wait_for_preflight(args, context, readiness).await {
@@ -213,7 +215,7 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
     let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
     let providers = background("providers", context, providers);
-    providers::first_look(providers_listed.each_ref(), context).await;
+    providers::first_check(providers_listed.each_ref(), context).await;
     let expiry = invocations::run_expiry(watches.expiring.clone(), Arc::clone(context));
     let expiry = background("expiry", context, expiry);
     let unknown = invocations::run_unknown(watches.unknown.clone(), unknown, Arc::clone(context));
@@ -258,7 +260,7 @@ fn options(args: &Run, own_namespace: String) -> Options {
     }
 }
 
-/// Where traces go: what the flag says, or else what OpenTelemetry's own variable says.
+/// The endpoint for traces: the flag, or else OpenTelemetry's own variable.
 fn traces(args: &Run) -> Result<Traces, Error> {
     let variable = || std::env::var("OTEL_EXPORTER_OTLP_ENDPOINT").ok();
     let endpoint = args.otlp_endpoint.clone().or_else(variable).filter(|endpoint| !endpoint.is_empty());
@@ -275,7 +277,7 @@ async fn configuration(args: &Run) -> Result<Config, Error> {
         .map_err(|error| Error::Config(error.into()))
 }
 
-/// The first SIGTERM or Ctrl-C begins the drain, the second ends the process at once.
+/// The first SIGTERM or Ctrl-C starts the drain, the second exits at once.
 fn on_signals() -> Result<CancellationToken, Error> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signals)?;
@@ -287,25 +289,26 @@ fn on_signals() -> Result<CancellationToken, Error> {
         next().await;
         token.cancel();
         next().await;
-        tracing::warn!("second signal: ending at once");
+        tracing::warn!("second signal: exiting at once");
         std::process::exit(130);
     });
     Ok(draining)
 }
 
-/// Waits until nothing is missing; false if it is time to stop.
+/// Waits until the preflight checks pass; returns false if the operator must stop first.
 async fn wait_for_preflight(args: &Run, context: &Context, readiness: &Readiness) -> bool {
     let namespace = args.namespace.as_deref();
     loop {
         let marks = context.options.restore_guard;
         let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
             Ok(missing) if missing.is_empty() => {
-                // A courtesy: not to know whether it is missing is no trouble either.
-                let missed = preflight::missed(&context.clients.calls, namespace, args.metrics_auth).await;
+                // Optional permissions: if the check itself fails, start nevertheless.
+                let missed =
+                    preflight::missing_optional(&context.clients.calls, namespace, args.metrics_auth).await;
                 for missing in missed.unwrap_or_default() {
-                    tracing::warn!(missing, "works without it, and tells less");
+                    tracing::warn!(missing, "optional permission missing: starting without it");
                 }
-                readiness.set(vec!["reading the objects".into()]);
+                readiness.set(vec!["reading the first list of the objects".into()]);
                 return true;
             }
             Ok(missing) => missing,
@@ -316,13 +319,16 @@ async fn wait_for_preflight(args: &Run, context: &Context, readiness: &Readiness
         };
         if readiness.get() != missing {
             for line in &missing {
-                tracing::error!(missing = line, "cannot begin to work; checking again until it is there");
+                tracing::error!(
+                    missing = line,
+                    "cannot start yet: something is missing. Checking again every few seconds"
+                );
             }
             readiness.set(missing);
         }
         tokio::select! {
             () = context.draining.cancelled() => return false,
-            () = tokio::time::sleep(PREFLIGHT) => {}
+            () = tokio::time::sleep(PREFLIGHT_INTERVAL) => {}
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The outside world on the Kubernetes side: every call to the API server is made from here.
+//! All calls to the API server, and the values that they return.
 
 use crate::api::names::is_object_name;
 use activity::Activity;
@@ -29,69 +29,68 @@ pub mod status;
 pub mod time;
 pub mod tokens;
 
-/// No single call to the API server may take longer. A write that takes longer than this is looked up
-/// rather than waited for.
-const CALL: Duration = Duration::from_secs(15);
+/// Timeout of a single call to the API server. After it, a write is looked up instead of awaited.
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long one request for a watch lasts, in seconds: then the API server ends it, also where nothing has happened, and
-/// it is made again. Bookmarks would not do: none comes while nothing changes.
+/// Duration of one watch request, in seconds. Then the API server ends it even if nothing has changed, and the
+/// operator repeats it. Bookmarks cannot replace this: none is sent while nothing changes.
 pub const WATCH_SECONDS: u32 = 60;
 
-/// What receives nothing for this long is dead, a watch or a list. A little longer than a watch lasts, and than an API
-/// server takes for a list; kube-runtime gives up a silent watch a second later, and would not say so.
+/// Read timeout of a watch or a list. A little longer than a watch request, and than an API server needs for a list.
+/// kube-runtime gives up a silent watch a second later, but without an error.
 pub const WATCH_TIMEOUT: Duration = Duration::from_secs(64);
 
-/// How many calls to the API server may be under way at once: it serves two cores' worth of writes from
-/// some thirty connections, and more only lengthen its queues.
-const CALLS: usize = 64;
+/// Maximum number of concurrent calls to the API server. About thirty connections saturate two cores of it with
+/// writes; more only lengthen its queues.
+const MAX_CALLS: usize = 64;
 
-/// A call to the API server that did not do its work.
+/// A failed call to the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// It did not answer in time; a write may have happened all the same.
-    #[error("the API server did not answer within {} s", CALL.as_secs())]
+    /// No answer in time; a write may have happened nevertheless.
+    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
     Timeout,
-    /// It could not be reached, or answered with an error.
-    #[error("the API server could not do it")]
+    /// No connection, or an error as the answer.
+    #[error("the request to the API server failed")]
     Call(#[source] kube::Error),
-    /// The object lacks what every stored object has; nothing can be done with it.
+    /// The object lacks a field that every stored object has.
     #[error("the object has no {0}")]
     Incomplete(&'static str),
 }
 
 impl Error {
-    /// Whether the API server does not allow it.
+    /// Whether the API server answered that the operator lacks a permission.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         answer(self).is_some_and(kube::core::Status::is_forbidden)
     }
 }
 
-/// The clients, and the clock: watches may be silent for a minute, everything else may not.
+/// The clients and the clock. Only watches may be silent for a minute.
 #[derive(Clone)]
 pub struct Clients {
-    /// For all calls but lists and watches: bounded in time and number, and never repeated behind our back, because
-    /// a repeated claim is answered 409 by its own first write.
+    /// For all calls except lists and watches: bounded in time and number, and never retried by the library, because
+    /// a repeated claim would conflict with its own first write.
     pub calls: Client,
-    /// The API server's clock, as its answers tell it.
+    /// The API server's clock, from its answers.
     pub time: Arc<ServerTime>,
     watching: Config,
 }
 
 impl Clients {
-    /// Builds them from one configuration.
+    /// Builds the clients from one configuration.
     ///
     /// # Errors
-    /// When the configuration cannot be used, for example a certificate that cannot be read.
+    /// The configuration cannot be used, for example because a certificate cannot be read.
     pub fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
-        config.write_timeout = Some(CALL);
-        // A connection that was idle for long gives the next request the whole time again.
+        config.write_timeout = Some(CALL_TIMEOUT);
+        // A new connection gives the next request its full timeout.
         config.reset_reader_on_write = true;
         let mut watching = config.clone();
         watching.read_timeout = Some(WATCH_TIMEOUT);
-        config.read_timeout = Some(CALL);
+        config.read_timeout = Some(CALL_TIMEOUT);
         let time = Arc::new(ServerTime::default());
         let reader = Arc::clone(&time);
         let calls = ClientBuilder::try_from(config)?
@@ -100,13 +99,13 @@ impl Clients {
                 answer
             }))
             .with_layer(&tower::buffer::BufferLayer::new(1024))
-            .with_layer(&tower::limit::ConcurrencyLimitLayer::new(CALLS))
+            .with_layer(&tower::limit::ConcurrencyLimitLayer::new(MAX_CALLS))
             .build();
         Ok(Self { calls, time, watching })
     }
 
-    /// A client for the lists of one watch and the watch itself: whatever it waits for ends after [`WATCH_TIMEOUT`]
-    /// without a byte, and pages of lists are small. It notes in `activity` what comes.
+    /// A client for one watch and its lists. Every wait ends after [`WATCH_TIMEOUT`] without a byte, and pages of
+    /// lists are small. The client notes received bytes in `activity`.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -127,15 +126,15 @@ impl Clients {
     }
 }
 
-/// Runs one call under the common deadline.
+/// Runs one call with the common timeout.
 async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(CALL, call).await {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
         Ok(result) => result.map_err(Error::Call),
         Err(_) => Err(Error::Timeout),
     }
 }
 
-/// The API server's own words, if it answered at all.
+/// The API server's message, if it answered.
 fn answer(error: &Error) -> Option<&kube::core::Status> {
     match error {
         Error::Call(kube::Error::Api(status)) => Some(status),
@@ -143,7 +142,8 @@ fn answer(error: &Error) -> Option<&kube::core::Status> {
     }
 }
 
-/// The object of that name; `None` if there is none, or if nothing can have this name: it would be another path.
+/// The object of that name; `None` if it does not exist. An invalid name is `None` too, because it would be another
+/// path.
 async fn named<K>(api: &Api<K>, name: &str) -> Result<Option<K>, Error>
 where
     K: Clone + DeserializeOwned + Debug,
@@ -154,7 +154,7 @@ where
     found(bounded(api.get(name)).await)
 }
 
-/// Turns the API server's own "not found" into `None`; a 404 of a proxy in between is an error.
+/// Turns the API server's own "not found" into `None`. A 404 of a proxy is an error.
 fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(object) => Ok(Some(object)),

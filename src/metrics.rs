@@ -141,11 +141,7 @@ impl Metrics {
         r.register("build", "The operator's version", version);
         r.register("ready", "1 while /readyz answers 200", self.ready.clone());
         r.register("invocations", "Invocations that ended, by outcome", self.invocations.clone());
-        r.register(
-            "attempts",
-            "Attempts that ended, by class of their result",
-            self.attempts.clone(),
-        );
+        r.register("attempts", "Attempts that ended, by class of their result", self.attempts.clone());
         r.register(
             "request_duration_seconds",
             "From the first byte sent to the last byte read",
@@ -156,12 +152,12 @@ impl Metrics {
             "From the creation of an object to its acceptance by FunctionGraph",
             self.acceptance.clone(),
         );
+        r.register("list_requests", "Requests for pages of FunctionGraph's list", self.list_requests.clone());
         r.register(
-            "list_requests",
-            "Requests for pages of FunctionGraph's list",
-            self.list_requests.clone(),
+            "followed",
+            "Accepted invocations whose execution the operator follows",
+            self.followed.clone(),
         );
-        r.register("followed", "Accepted invocations whose execution the operator follows", self.followed.clone());
         r.register("in_flight", "Requests that wait for their answer", self.in_flight.clone());
         r.register("waiting", "Objects in the queue of their provider", self.waiting.clone());
         r.register(
@@ -215,11 +211,7 @@ impl Metrics {
             "Time of one reconcile, request included",
             self.reconcile_duration.clone(),
         );
-        r.register(
-            "reconcile_errors",
-            "Reconciles that failed with an error",
-            self.reconcile_errors.clone(),
-        );
+        r.register("reconcile_errors", "Reconciles that failed with an error", self.reconcile_errors.clone());
         r.register("watch_errors", "Errors of the watches", self.watch_errors.clone());
         r.register(
             "watch_silence_seconds",

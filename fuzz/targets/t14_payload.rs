@@ -2,7 +2,7 @@
 #![cfg_attr(feature = "search", no_main)]
 
 use functiongraph_fuzz::{CANARY, fuzz_target};
-use functiongraph_operator::kubernetes::payload::{MOST, check};
+use functiongraph_operator::kubernetes::payload::{MAX_EVENT_BYTES, check};
 use serde_json::Value;
 
 fuzz_target!(|bytes: &[u8]| {
@@ -10,12 +10,12 @@ fuzz_target!(|bytes: &[u8]| {
     match check(bytes.to_vec(), "it") {
         Ok(event) => {
             assert_eq!(event.into_bytes(), bytes);
-            assert!(bytes.len() <= MOST);
+            assert!(bytes.len() <= MAX_EVENT_BYTES);
             // What goes deeper than a parser would follow is an event all the same.
             assert!(object.is_err() || matches!(object, Ok(true)), "not an object");
         }
         Err(why) => {
-            assert!(bytes.len() > MOST || !matches!(object, Ok(true)), "refused an object: {why}");
+            assert!(bytes.len() > MAX_EVENT_BYTES || !matches!(object, Ok(true)), "refused an object: {why}");
             assert!(!why.contains(CANARY) && why.len() < 100, "{why}");
         }
     }

@@ -1,4 +1,4 @@
-//! Parts of the operator that run beside the others, and what happens when one breaks.
+//! Background parts of the operator, and what happens when one ends unexpectedly.
 
 use crate::context::Context;
 use futures::FutureExt;
@@ -6,8 +6,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Runs a part of the operator beside the others. One that ends before it is time, by a defect, stops the whole
-/// process: it is started anew, while a missing part would not be noticed for long.
+/// Runs a background part of the operator. If a defect ends it early, the whole process stops and is restarted.
+/// Otherwise a missing part could stay unnoticed for long.
 pub fn background(
     part: &'static str,
     context: &Arc<Context>,

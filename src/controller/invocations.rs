@@ -1,5 +1,4 @@
-//! The wiring of invocations: the watch of each stage of their life, the line they stand in, and the lists that
-//! are read for them.
+//! The controllers of invocations: the watch of each stage, the gates that queue them, and the lists read for them.
 
 use super::background::background;
 use super::watches::{Watch, tell_when_listed, until_drained, watched};
@@ -20,13 +19,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How often the process forgets what it remembers of objects that are gone.
-const PRUNE: Duration = Duration::from_mins(1);
+/// How often the process removes its memory of deleted objects.
+const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Between two tries to acknowledge an edit.
+/// Delay before another try to acknowledge an edit.
 const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(5);
 
-/// Deletes what has lived for its time after its end.
+/// Deletes finished objects after their time to live.
 pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let fields = "status.outcome!=,spec.ttlSecondsAfterFinished!=";
     // An object leaves the selection when it is deleted, and when its time to live is removed.
@@ -46,7 +45,7 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     acknowledging.abort();
 }
 
-/// Objects whose outcome is unknown wait for you to resolve them.
+/// Watches objects with the outcome Unknown, until you resolve them.
 pub async fn run_unknown(
     watch: Watch,
     store: (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
@@ -55,10 +54,10 @@ pub async fn run_unknown(
     run_ended(watch, "status.outcome=Unknown", (store, |_: &_| {}), reconcile::resolve, context).await;
 }
 
-/// The store of a watch, and who is told of objects that leave it.
+/// The store of a watch, and the callback for objects that leave it.
 type Kept<L> = ((Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>), L);
 
-/// Works on what has ended, as far as a field selector selects it.
+/// Reconciles finished objects that a field selector selects.
 async fn run_ended<R>(
     watch: Watch,
     fields: &str,
@@ -91,7 +90,7 @@ async fn run_ended<R>(
     until_drained(controller, &listed, &context.draining).await;
 }
 
-/// Works on everything that has not ended.
+/// Reconciles all objects that are not finished.
 pub async fn run_unfinished(
     watch: Watch,
     (reader, writer, listed): (
@@ -102,7 +101,7 @@ pub async fn run_unfinished(
     concurrency: u16,
     context: Arc<Context>,
 ) {
-    // Finished objects leave this selection, and with it our memory.
+    // Finished objects leave this selection, so the process forgets them.
     let stream = watch
         .stream::<FunctionInvocation>("status.outcome=")
         .reflect(writer)
@@ -118,7 +117,7 @@ pub async fn run_unfinished(
                 reconcile::follow::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
             };
             let call = |provider: &Key, ticket: Ticket| {
-                // Nobody listens any more only when the process ends.
+                // The receiver is gone only when the process ends.
                 if reconcile::follow::is_for_a_list(&ticket) {
                     let _ = call_list.send((Arc::clone(provider), ticket));
                 } else {
@@ -143,7 +142,7 @@ pub async fn run_unfinished(
         let (pruner, store) = (Arc::clone(&context), reader.clone());
         background("forgetting", &context, async move {
             loop {
-                tokio::time::sleep(PRUNE).await;
+                tokio::time::sleep(PRUNE_INTERVAL).await;
                 let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
                 let is_there = |uid: &str| reconcile::follow::is_list(uid) || there.contains(uid);
                 pruner.prune(is_there, clock::monotonic());

@@ -1,4 +1,4 @@
-//! What a scrape reads: the stores of the watches, the providers, and what is followed.
+//! The values of a scrape: from the stores of the watches, the providers, and the followed executions.
 
 use super::watches::Watches;
 use crate::api::FunctionInvocation;
@@ -10,7 +10,7 @@ use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use std::collections::HashMap;
 
-/// The metrics as of now.
+/// The current metrics.
 pub fn text(
     context: &Context,
     ready: bool,
@@ -22,7 +22,8 @@ pub fn text(
     let now = context.now();
     let mut oldest: HashMap<Key, f64> = HashMap::new();
     for object in unfinished.state() {
-        // What was accepted is not pending any more: it may run for days. What is suspended waits as it should.
+        // Accepted objects do not count as pending, because an execution may run for days. Suspended objects wait on
+        // purpose.
         let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
         if object.spec.suspend || attempt.and_then(|attempt| attempt.state) == Some(AttemptState::Accepted) {
             continue;
@@ -32,9 +33,9 @@ pub fn text(
         let entry = oldest.entry(provider_of(&object)).or_insert(age);
         *entry = entry.max(age);
     }
-    let mut doubts: HashMap<Key, usize> = HashMap::new();
+    let mut unknown_counts: HashMap<Key, usize> = HashMap::new();
     for object in unknown.state() {
-        *doubts.entry(provider_of(&object)).or_default() += 1;
+        *unknown_counts.entry(provider_of(&object)).or_default() += 1;
     }
     context.metrics.text(&Reading {
         ready,
@@ -42,7 +43,7 @@ pub fn text(
         waiting_for_none,
         oldest: by_name(oldest),
         followed: by_name(context.followed.count()),
-        unknown: by_name(doubts),
+        unknown: by_name(unknown_counts),
         silences: watches.silences(),
     })
 }

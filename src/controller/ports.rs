@@ -1,4 +1,4 @@
-//! The operator's own ports: where they listen, and what answers there.
+//! The operator's own ports and their servers.
 
 use super::Error;
 use crate::admin;
@@ -12,13 +12,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-/// The ports, while nobody answers yet.
+/// The open ports, before they are served.
 pub struct Ports {
     probes: TcpListener,
     metrics: TcpListener,
-    /// Where probes are answered.
+    /// Address of the probes.
     pub probe_address: SocketAddr,
-    /// Where scrapes are answered.
+    /// Address of the scrapes.
     pub metrics_address: SocketAddr,
 }
 
@@ -31,14 +31,15 @@ pub struct Servers {
 // === impl Ports ===
 
 impl Ports {
-    /// Listens where the flags say.
+    /// Listens on the addresses of the flags.
     pub fn listen(args: &Run) -> Result<Self, Error> {
         let (probes, probe_address) = listen("--probe-listen", args.probe_listen)?;
         let (metrics, metrics_address) = listen("--metrics-listen", args.metrics_listen)?;
         Ok(Self { probes, metrics, probe_address, metrics_address })
     }
 
-    /// Answers until [`Servers::stop`]. `missing` is what keeps the operator from working, `numbers` the text for a scrape.
+    /// Serves until [`Servers::stop`]. `missing` returns what the operator still lacks, `numbers` the text of a
+    /// scrape.
     pub fn serve(
         self,
         args: &Run,
@@ -78,7 +79,7 @@ impl Servers {
     }
 }
 
-/// Listens on the address of a flag, and says which one it is: that of port 0 is another.
+/// Listens on the address of a flag, and logs the real address, because port 0 becomes another one.
 fn listen(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Error> {
     let error = |source| Error::Listen { flag, address, source };
     let listener = admin::listen(address).map_err(error)?;

@@ -1,4 +1,4 @@
-//! The wiring of providers of both kinds: their watches, who is looked at when, and the first look at all.
+//! The controllers of providers of both kinds: their watches, the checks, and the first check of all providers.
 
 use super::watches::{Watch, Watched, Watches, tell_when_listed, until_drained, watched};
 use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider};
@@ -16,26 +16,26 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// How long the first look at all providers may hold back the invocations: less than the silent service of one tenant
-/// takes to be given up. Whatever is not ready by then is waited for like any other provider that is not ready.
-const FIRST_LOOK: Duration = Duration::from_secs(3);
+/// How long the first check of all providers may delay the invocations: less than the timeout of one tenant's silent
+/// service. Invocations wait for a provider that is still not ready as usual.
+const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How many providers are looked at at the same time. A look that logs in waits half a minute for a service that is
-/// silent, and one tenant's silent services must not keep the credentials of the others from being renewed.
-const LOOKS: u16 = 128;
+/// Maximum number of concurrent provider checks. A check that logs in waits half a minute for a silent service, and
+/// silent services of one tenant must not delay the renewal of other tenants' credentials.
+const MAX_CHECKS: u16 = 128;
 
-/// Where the objects of one kind are written, and who is told when the first list is there.
+/// Store of one kind's objects, and the signal for its first list.
 pub struct Shelf<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    /// The store's other end.
+    /// The writer of the store.
     pub writer: Writer<K>,
     /// Cancelled when the first list is in the store.
     pub listed: CancellationToken,
 }
 
-/// Looks at the providers until the drain: at each that changes, and at each that is asked for.
+/// Checks providers until the drain: each one that changes, and each one requested.
 pub async fn run(
     watches: Watches,
     own: Shelf<FunctionGraphProvider>,
@@ -47,7 +47,7 @@ pub async fn run(
     let (ask_cluster, cluster_asked) = mpsc::unbounded_channel();
     let routing = async move {
         while let Some(key) = to_inspect.recv().await {
-            // Nobody listens any more only when the process ends.
+            // The receiver is gone only when the process ends.
             let _ = match key.split_once('/') {
                 Some((namespace, name)) => ask_own.send(ObjectRef::new(name).within(namespace)).is_ok(),
                 None => ask_cluster.send(ObjectRef::new(&key)).is_ok(),
@@ -95,7 +95,7 @@ async fn control<K>(
         })
         .applied_objects();
     let controller = Controller::for_stream(events, reader)
-        .with_config(controller::Config::default().concurrency(LOOKS))
+        .with_config(controller::Config::default().concurrency(MAX_CHECKS))
         .reconcile_on(stream::poll_fn(move |cx| asked.poll_recv(cx)))
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
@@ -107,10 +107,10 @@ async fn control<K>(
     until_drained(controller, &listed, &context.draining).await;
 }
 
-/// Waits until each provider has been looked at once, so that a restart does not tell every waiting object
-/// that its provider is not ready.
-pub async fn first_look(listed: [&CancellationToken; 2], context: &Context) {
-    let looked = async {
+/// Waits until each provider has been checked once, so that a restart does not tell every waiting object that its
+/// provider is not ready.
+pub async fn first_check(listed: [&CancellationToken; 2], context: &Context) {
+    let checked = async {
         for list in listed {
             list.cancelled().await;
         }
@@ -125,5 +125,5 @@ pub async fn first_look(listed: [&CancellationToken; 2], context: &Context) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    let _ = tokio::time::timeout(FIRST_LOOK, context.draining.run_until_cancelled(looked)).await;
+    let _ = tokio::time::timeout(FIRST_CHECK_TIMEOUT, context.draining.run_until_cancelled(checked)).await;
 }

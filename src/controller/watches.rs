@@ -1,4 +1,4 @@
-//! The watches: what is read of each kind, what is kept of it, and how a controller on top of one ends.
+//! The watches: the objects that they read, the fields that they keep, and how their controllers end.
 
 mod lists;
 mod trimmed;
@@ -23,49 +23,49 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trimmed::{Trimmed, unwrapped};
 
-/// For how long a watch may be silent until the operator is not ready: a dead one has been given up then, and the next
-/// request has not been answered either.
-const SILENCE: Duration = WATCH_TIMEOUT.saturating_add(Duration::from_secs(16));
+/// How long a watch may be silent before the operator is not ready. By then a dead watch has timed out, and its next
+/// request has got no answer either.
+const MAX_SILENCE: Duration = WATCH_TIMEOUT.saturating_add(Duration::from_secs(16));
 
 /// All watches of a process.
 #[derive(Clone)]
 pub struct Watches {
-    /// Invocations that have not ended.
+    /// Invocations that are not finished.
     pub unfinished: Watch,
-    /// Those whose outcome is unknown.
+    /// Invocations with the outcome Unknown.
     pub unknown: Watch,
-    /// Those that are deleted some time after their end.
+    /// Invocations with a time to live after their end.
     pub expiring: Watch,
-    /// Providers of namespaces.
+    /// Namespaced providers.
     pub providers: Watch,
-    /// Providers of the cluster.
+    /// Cluster-scoped providers.
     pub cluster_providers: Watch,
 }
 
 /// One watch.
 #[derive(Clone)]
 pub struct Watch {
-    /// What logs and metrics call it.
+    /// Its name in logs and metrics.
     pub name: &'static str,
     client: Client,
     activity: Activity,
-    /// The one namespace that is served; `None` for the whole cluster.
+    /// The only served namespace; `None` for the whole cluster.
     namespace: Option<String>,
 }
 
-/// What is watched.
+/// A watched kind.
 pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
-    /// Drops what is large and not kept. Called for each object as soon as it is decoded.
+    /// Drops large fields that are not kept. Called for each object right after it is decoded.
     fn drop_payload(&mut self) {}
 }
 
 // === impl Watches ===
 
 impl Watches {
-    /// The watches of one namespace, or of the whole cluster. None is opened yet.
+    /// The watches of one namespace, or of the whole cluster. They are not open yet.
     ///
     /// # Errors
-    /// When no client can be built.
+    /// A client cannot be built.
     pub fn new(clients: &Clients, namespace: Option<&str>) -> Result<Self, kube::Error> {
         let new = |name| {
             let activity = Activity::default();
@@ -82,20 +82,20 @@ impl Watches {
         })
     }
 
-    /// For how long each open watch has been silent.
+    /// How long each open watch has been silent.
     pub fn silences(&self) -> Vec<(&'static str, Duration)> {
         let Self { unfinished, unknown, expiring, providers, cluster_providers } = self;
         let all = [unfinished, unknown, expiring, providers, cluster_providers];
         all.into_iter().filter_map(|watch| Some((watch.name, watch.activity.silence()?))).collect()
     }
 
-    /// A sentence for each that has been silent for too long.
+    /// A sentence for each watch that has been silent for too long.
     pub fn silent(&self) -> Vec<String> {
-        let too_long = self.silences().into_iter().filter(|(_, silence)| *silence > SILENCE);
+        let too_long = self.silences().into_iter().filter(|(_, silence)| *silence > MAX_SILENCE);
         let sentence = |(name, silence): (&str, Duration)| {
             let seconds = silence.as_secs();
             format!(
-                "the API server has sent nothing for watch \"{name}\" for {seconds} s: check the API server and what is between it and the operator"
+                "the API server has sent nothing for watch \"{name}\" for {seconds} s: check the API server and the network between it and the operator"
             )
         };
         too_long.map(sentence).collect()
@@ -105,7 +105,7 @@ impl Watches {
 // === impl Watch ===
 
 impl Watch {
-    /// Opens it for the objects of a kind, as far as a field selector selects them.
+    /// Opens the watch for a kind, with a field selector.
     pub fn stream<K>(
         &self,
         fields: &str,
@@ -120,7 +120,7 @@ impl Watch {
         self.open(api, fields)
     }
 
-    /// The same for a kind of the cluster; `None` where a single namespace is served.
+    /// Opens the watch for a cluster-scoped kind; `None` if the operator serves a single namespace.
     pub fn cluster_stream<K>(
         &self,
     ) -> Option<impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static + use<K>>
@@ -152,19 +152,19 @@ impl Watched for FunctionInvocation {
     }
 }
 
-/// Keeps what the decisions need.
+/// Keeps the fields that decisions need.
 fn trim<K: Watched>(object: &mut K) {
     object.drop_payload();
     let metadata = object.meta_mut();
-    // Copies of the payload are in there.
+    // managedFields holds copies of the payload.
     metadata.managed_fields = None;
     (metadata.owner_references, metadata.finalizers) = (None, None);
     keep(&mut metadata.labels, &[VELERO_RESTORE]);
     keep(&mut metadata.annotations, &[RESOLVE, SUBMITTED_AS]);
 }
 
-/// Drops the text of the payload: what is sent comes with the answer to the claim. Its digest stays. Of what has finished,
-/// the function's result and log go too. A write to such an object is decided from a live read.
+/// Drops the text of the payload and keeps its digest: the event to send comes with the answer to the claim. For a
+/// finished object, drops the function's result and log too. A write to such an object starts from a live read.
 fn without_payload(object: &mut FunctionInvocation) {
     if let Some(status) = &mut object.status
         && status.outcome.is_some_and(Outcome::is_final)
@@ -174,22 +174,22 @@ fn without_payload(object: &mut FunctionInvocation) {
     object.spec.payload = object.spec.payload.take().map(Payload::without_text);
 }
 
-/// More than any value of a label or annotation that means something has.
-const VALUE: usize = 128;
+/// Maximum length of a label or annotation value that decisions read.
+const MAX_VALUE_BYTES: usize = 128;
 
-/// Drops all but these labels or annotations, and of their values what nobody reads.
+/// Keeps only these labels or annotations, and cuts their values.
 fn keep(from: &mut Option<BTreeMap<String, String>>, keys: &[&str]) {
     let mut kept: BTreeMap<_, _> =
         from.iter_mut().flat_map(|all| keys.iter().filter_map(|key| all.remove_entry(*key))).collect();
     for value in kept.values_mut() {
-        value.truncate(value.floor_char_boundary(VALUE));
+        value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));
         value.shrink_to_fit();
     }
     *from = Some(kept).filter(|kept| !kept.is_empty());
 }
 
-/// Looks at the events of a watch and cancels `listed` when the first list is in the store. The store's own
-/// `wait_until_ready` wakes one waiter only, and that is the controller.
+/// Watches the events and cancels `listed` when the first list is in the store. The store's own `wait_until_ready`
+/// wakes only one waiter, which is the controller.
 pub fn tell_when_listed<K>(
     listed: &CancellationToken,
 ) -> impl Fn(&watcher::Result<watcher::Event<K>>) + use<K> {
@@ -201,8 +201,8 @@ pub fn tell_when_listed<K>(
     }
 }
 
-/// Runs a controller to its end. One whose first list has not come when it is time to stop has begun nothing,
-/// and kube-runtime would wait for that list for ever.
+/// Runs a controller to its end. If the operator must stop before the first list has arrived, the controller has not
+/// started, and kube-runtime would wait for that list for ever.
 pub async fn until_drained(
     controller: impl Future<Output = ()>,
     listed: &CancellationToken,
@@ -218,7 +218,7 @@ pub async fn until_drained(
     }
 }
 
-/// Counts what the controller on top of a `watch` reports: the errors of single objects are told where they happen.
+/// Counts the results of the controller on a `watch`. Errors of single objects are logged where they occur.
 pub fn watched<K: Resource, E>(
     context: &Context,
     watch: &'static str,
@@ -229,18 +229,18 @@ where
     K::DynamicType: Clone,
 {
     match result {
-        // A deleted or settled object, gone before its turn: nothing to do.
+        // The object was deleted or has finished before its turn.
         Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::QueueError(error)) => {
             context.metrics.watch_broke(watch);
-            tracing::warn!(watch, reason = reason(&error), %error, "a watch broke; it is taken up again");
+            tracing::warn!(watch, reason = reason(&error), %error, "a watch failed; restarting it");
         }
         Err(error) => tracing::warn!(%error, "controller"),
     }
     future::ready(())
 }
 
-/// Why a watch broke, at the end of all causes.
+/// Why a watch failed: the last error of the chain.
 fn reason(error: &watcher::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -248,7 +248,7 @@ fn reason(error: &watcher::Error) -> String {
     }
     match cause.downcast_ref::<io::Error>() {
         Some(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-            "the API server, or what is between, did not answer in time".into()
+            "the API server did not answer in time".into()
         }
         _ => cause.to_string(),
     }

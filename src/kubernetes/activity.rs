@@ -1,4 +1,4 @@
-//! When the API server last sent anything on a watch: an answer of any kind, an event, a bookmark, an end.
+//! When the API server last sent bytes on a watch: any answer, an event, a bookmark, or the end.
 
 use crate::clock;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 pub struct Activity(Arc<Mutex<Option<Instant>>>);
 
 impl Activity {
-    /// Something came, or the watch is about to be opened.
+    /// Bytes arrived, or the watch is about to be opened.
     pub fn note(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(clock::monotonic());
     }
 
-    /// For how long nothing has come; `None` for a watch that is not open.
+    /// How long the watch has been silent; `None` if it is not open.
     #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

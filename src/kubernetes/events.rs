@@ -1,5 +1,5 @@
-//! Publishes Events in the background: a queue that drops when it is full, because an Event explains and
-//! must never hold up what it explains.
+//! Publishes Events in the background. A full queue drops new ones, because an Event must never delay the change that
+//! it explains.
 
 use super::bounded;
 use crate::api::Reason;
@@ -8,13 +8,13 @@ use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use tokio::sync::mpsc;
 
-/// How many Events may wait: a burst of failures is told by its first ones.
-const WAITING: usize = 256;
+/// Maximum number of queued Events. The first Events of a burst of failures are enough.
+const MAX_QUEUED: usize = 256;
 
-/// The longest note, in bytes: the API server refuses an Event with a longer one.
-const NOTE: usize = 1024;
+/// Maximum length of a note, in bytes. The API server refuses an Event with a longer one.
+const MAX_NOTE_BYTES: usize = 1024;
 
-/// Where Events are handed in.
+/// A handle to publish Events.
 #[derive(Clone)]
 pub struct Events(mpsc::Sender<(Event, ObjectReference)>);
 
@@ -24,28 +24,28 @@ impl Events {
     pub fn start(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: "functiongraph-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client, reporter);
-        let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(WAITING);
+        let (sender, mut receiver) = mpsc::channel::<(Event, ObjectReference)>(MAX_QUEUED);
         tokio::spawn(async move {
             while let Some((event, about)) = receiver.recv().await {
                 if let Err(error) = bounded(recorder.publish(&event, &about)).await {
-                    tracing::debug!(%error, "an event was not published");
+                    tracing::debug!(%error, "cannot publish an event");
                 }
             }
         });
         Self(sender)
     }
 
-    /// Hands in an Event about an object.
+    /// Queues an Event about an object.
     pub fn publish(&self, about: ObjectReference, warning: bool, reason: Reason, note: &str) {
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },
             reason: reason.as_str().into(),
-            note: Some(note[..note.floor_char_boundary(NOTE)].to_owned()),
+            note: Some(note[..note.floor_char_boundary(MAX_NOTE_BYTES)].to_owned()),
             action: "Invoke".into(),
             secondary: None,
         };
         if self.0.try_send((event, about)).is_err() {
-            tracing::debug!("an event was dropped: too many are waiting");
+            tracing::debug!("dropped an event: the queue is full");
         }
     }
 }

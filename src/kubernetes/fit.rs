@@ -1,5 +1,5 @@
-//! Makes what is written fit the schema of the CRD: the API server refuses a whole status for one text that is too long,
-//! and then nobody learns anything.
+//! Cuts a status to the limits of the CRD's schema. The API server would refuse the whole status because of one text
+//! that is too long.
 
 use crate::api;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
@@ -9,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-/// The schema of the status of each kind.
+/// The status schema of each kind.
 static STATUSES: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
     let of = |version: &CustomResourceDefinitionVersion| {
         version.schema.as_ref()?.open_api_v3_schema.as_ref()?.properties.as_ref()?.get("status").cloned()
@@ -18,7 +18,7 @@ static STATUSES: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| 
     all.filter_map(|crd| Some((crd.spec.names.kind, crd.spec.versions.first().and_then(of)?))).collect()
 });
 
-/// Cuts each text and list of a status of a kind to its longest length.
+/// Cuts each text and list in the status of a kind to its maximum length.
 pub fn status(kind: &str, status: &mut Value) {
     if let Some(schema) = STATUSES.get(kind) {
         cut(status, schema);

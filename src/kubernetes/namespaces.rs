@@ -1,4 +1,4 @@
-//! Reads the labels of one namespace: by name, never listed or watched.
+//! Reads the labels of one namespace by name. Namespaces are never listed or watched.
 
 use super::{Error, bounded, found};
 use k8s_openapi::api::core::v1::Namespace;
@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 /// The labels of a namespace; `None` if there is no such namespace.
 ///
 /// # Errors
-/// When the API server did not answer, had trouble of its own, or does not allow it.
+/// The API server did not answer, had an error, or refused the request.
 pub async fn labels(client: &Client, name: &str) -> Result<Option<BTreeMap<String, String>>, Error> {
     let api: Api<Namespace> = Api::all(client.clone());
     let namespace = found(bounded(api.get_metadata(name)).await)?;

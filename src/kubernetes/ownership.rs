@@ -1,13 +1,13 @@
-//! Whose an attempt is: what an object says of it, compared with what this process wrote.
+//! Decides who owns an attempt, from the object and from what this process wrote.
 
 use crate::api::FunctionInvocation;
 use crate::api::invocation::{Attempt, AttemptState, FunctionInvocationStatus};
 
-/// Whether `fresh` holds the claim `wanted`, made from `mine`, and nobody can have sent it. `unsent`: this process has not
-/// begun to send it or to give it back.
+/// Whether `fresh` holds the claim `wanted`, made from `mine`, and nobody can have sent it. `unsent` means that this
+/// process has not started to send it or to give it back.
 ///
-/// An earlier claim of ours can arrive late, for the same attempt but with another destination or another event. What
-/// is prepared now must not be sent for it.
+/// An earlier claim of this process can arrive late, for the same attempt but with another destination or another
+/// event. The event prepared now must not be sent for it.
 #[must_use]
 pub fn owns(
     mine: &FunctionInvocation,
@@ -29,24 +29,24 @@ pub fn owns(
         && unsent
 }
 
-/// Whether an object holds what was written of its attempt.
+/// Whether an object holds the attempt that was written.
 #[must_use]
 pub fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
     attempt(object).map(|a| a.state) == status.attempt.as_ref().map(|a| a.state)
 }
 
-/// Whose an attempt is, when its answer is to be recorded.
+/// Owner of an attempt when its answer is to be recorded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ownership {
-    /// Ours, and open for what we know.
+    /// This process, and the result is not recorded yet.
     Ours,
-    /// What we know is there already: an earlier try went through and its answer was lost.
+    /// The result is recorded already: an earlier write succeeded, and its answer was lost.
     Written,
-    /// No longer ours.
+    /// Not this process any more.
     Lost(&'static str),
 }
 
-/// Whose the attempt is that `mine` holds, now that the object is `fresh` and `status` is to be written.
+/// Who owns the attempt in `mine`, now that the object is `fresh` and `status` is to be written.
 #[must_use]
 pub fn ownership(
     mine: &FunctionInvocation,
@@ -54,7 +54,7 @@ pub fn ownership(
     status: &FunctionInvocationStatus,
 ) -> Ownership {
     if mine.metadata.uid != fresh.metadata.uid {
-        return Ownership::Lost("the object was deleted, and another has its name");
+        return Ownership::Lost("the object was deleted, and another object has its name");
     }
     let (Some(claimed), Some(stands)) = (attempt(mine), attempt(fresh)) else {
         return Ownership::Lost("the attempt is gone from the object");
@@ -66,7 +66,7 @@ pub fn ownership(
     let wanted = status.attempt.as_ref().and_then(|a| a.state);
     match stands.state {
         Some(AttemptState::Claimed) | None if outcome.is_none() => Ownership::Ours,
-        // Somebody else contradicts an acceptance that we saw: ours counts, or it would be sent again.
+        // Another writer contradicts an acceptance. The acceptance wins, or the invocation would be sent again.
         _ if wanted == Some(AttemptState::Accepted) && outcome.is_none() => Ownership::Ours,
         state if state == wanted => Ownership::Written,
         Some(AttemptState::Ambiguous) if outcome.is_none_or(|o| !o.is_final()) => Ownership::Ours,

@@ -1,5 +1,5 @@
-//! Pages of lists whose size is bounded in bytes: a page that becomes too large is given up and asked for again with
-//! fewer objects, and one that is small is followed by a larger one.
+//! Reads lists in pages of a bounded number of bytes. If a page becomes too large, the client requests it again with
+//! fewer objects. After a small page the next one is larger.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -11,29 +11,29 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use tower::{BoxError, Service, ServiceExt};
 
-/// Objects of the first page.
-pub const FIRST: u32 = 5;
+/// Number of objects in the first page.
+pub const FIRST_PAGE_OBJECTS: u32 = 5;
 
-/// The most objects in a page: more are hardly faster.
-const MOST: u32 = 200;
+/// Maximum number of objects in a page: larger pages are hardly faster.
+const MAX_PAGE_OBJECTS: u32 = 200;
 
-/// No page with more than one object is larger, in bytes. kube has its text in memory twice while it decodes it.
-const BUDGET: usize = 1 << 20;
+/// Maximum size of a page with more than one object, in bytes. kube has its text in memory twice while it decodes it.
+const MAX_PAGE_BYTES: usize = 1 << 20;
 
-/// A client's service that chooses the number of objects in a page by itself.
+/// A service of the client that chooses the number of objects in a page.
 #[derive(Clone)]
 pub struct Pages<S> {
     inner: S,
-    /// How many objects the next page may have.
+    /// Number of objects in the next page.
     limit: Arc<AtomicU32>,
 }
 
 // === impl Pages ===
 
 impl<S> Pages<S> {
-    /// Before `inner`, which can be called any number of times at once.
+    /// Wraps `inner`, a service that allows concurrent calls.
     pub fn before(inner: S) -> Self {
-        Self { inner, limit: Arc::new(AtomicU32::new(FIRST)) }
+        Self { inner, limit: Arc::new(AtomicU32::new(FIRST_PAGE_OBJECTS)) }
     }
 }
 
@@ -54,7 +54,7 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let Self { inner, limit } = self.clone();
         Box::pin(async move {
-            if limited(request.uri(), FIRST).is_none() {
+            if limited(request.uri(), FIRST_PAGE_OBJECTS).is_none() {
                 return Ok(inner.oneshot(request).await?.map(Either::Left));
             }
             let (head, _) = request.into_parts();
@@ -63,10 +63,10 @@ where
                 let mut page = Request::from_parts(head.clone(), Body::empty());
                 *page.uri_mut() = limited(&head.uri, objects).ok_or("not a page of a list")?;
                 let (parts, body) = inner.clone().oneshot(page).await?.into_parts();
-                let budget = if objects == 1 { usize::MAX } else { BUDGET };
+                let budget = if objects == 1 { usize::MAX } else { MAX_PAGE_BYTES };
                 if let Some(text) = collected(body, budget).await? {
-                    if text.len() < BUDGET / 4 {
-                        limit.store((objects * 2).min(MOST), Ordering::Relaxed);
+                    if text.len() < MAX_PAGE_BYTES / 4 {
+                        limit.store((objects * 2).min(MAX_PAGE_OBJECTS), Ordering::Relaxed);
                     }
                     return Ok(Response::from_parts(parts, Either::Right(Full::from(text))));
                 }
@@ -86,13 +86,14 @@ fn limited(uri: &Uri, objects: u32) -> Option<Uri> {
     Uri::from_parts(parts).ok()
 }
 
-/// A whole body; `None` if it has more bytes than that.
+/// The complete body; `None` if it is larger than the limit.
 async fn collected<B>(mut body: B, budget: usize) -> Result<Option<Vec<u8>>, BoxError>
 where
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Unpin,
 {
-    // Always of one size: then the allocator uses the same memory for the next page. What is not written takes none.
-    let mut text = Vec::with_capacity(2 * BUDGET);
+    // Always allocate the same size, so that the allocator reuses the memory for the next page. Unwritten pages use
+    // none.
+    let mut text = Vec::with_capacity(2 * MAX_PAGE_BYTES);
     while let Some(frame) = body.frame().await {
         if let Some(data) = frame.map_err(Into::into)?.data_ref() {
             if data.len() > budget - text.len() {

@@ -1,4 +1,4 @@
-//! Fetches an event from another object, and checks what can be checked before it is sent.
+//! Reads an event from another object, and validates it before it is sent.
 
 use super::{Error, named};
 use crate::api::invocation::{KeyRef, PayloadSource, event_version};
@@ -9,36 +9,36 @@ use secrecy::zeroize::{Zeroize, Zeroizing};
 use serde_json::value::RawValue;
 use std::fmt;
 
-/// The largest asynchronous event: 256 KB, read as 262,144 bytes (FunctionGraph, notes and constraints).
-pub const MOST: usize = 262_144;
+/// Maximum size of an asynchronous event: 256 KB, taken as 262,144 bytes (FunctionGraph, notes and constraints).
+pub const MAX_EVENT_BYTES: usize = 262_144;
 
-/// The label by which the owner of a Secret says that it may be sent as an event.
-const ALLOWED: &str = "functiongraph.io/allow-payload";
+/// The label with which the owner of a Secret allows it to be sent as an event.
+const ALLOW_LABEL: &str = "functiongraph.io/allow-payload";
 
-/// An event. It may be from a Secret: it is wiped when it is dropped, and `Debug` does not show it.
+/// An event. It may be from a Secret, so its memory is wiped when it is dropped, and `Debug` does not show it.
 #[derive(PartialEq, Eq)]
 pub struct Event(Zeroizing<Vec<u8>>);
 
 impl Event {
-    /// An event that is in the invocation itself.
+    /// The inline event of the invocation.
     #[must_use]
     pub fn inline(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// How many bytes it has.
+    /// Its length in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it has none, which no JSON object has.
+    /// Whether it is empty. A JSON object never is.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// The bytes to send: not a copy, and wiped like this one.
+    /// The bytes to send. They are moved, and wiped like this value.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self.0)
@@ -51,29 +51,29 @@ impl fmt::Debug for Event {
     }
 }
 
-/// What was found.
+/// Result of the read.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// A JSON object of a size that can be sent, and what identifies it.
+    /// A valid JSON object that can be sent, and its version.
     Event {
         /// The event.
         event: Event,
-        /// Of a ConfigMap, the hash of the event. Of a Secret, its uid and resourceVersion: nothing is derived from
-        /// what it holds.
+        /// For a ConfigMap the hash of the event. For a Secret its uid and resourceVersion, because nothing may be
+        /// derived from its content.
         version: String,
     },
-    /// Nothing there yet; says what is missing.
+    /// The object or key is missing; the text says which one.
     Missing(String),
-    /// Something that can never be sent; says why.
+    /// The event can never be sent; the text says why.
     Unfit(String),
-    /// A kind of source that only a newer version knows.
+    /// A source that only a newer version of the operator supports.
     Unsupported,
 }
 
-/// Reads the event from where it stands, byte for byte. A source that the operator may not read counts as missing.
+/// Reads the event from its source, byte for byte. A source that the operator may not read counts as missing.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
+/// The API server did not answer or had an error.
 pub async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
     let PayloadSource { config_map_key_ref, secret_key_ref } = source;
     let (result, kind, resource, name) = match (config_map_key_ref, secret_key_ref) {
@@ -112,15 +112,16 @@ async fn from_config_map(client: &Client, namespace: &str, source: &KeyRef) -> R
     })
 }
 
-/// A user who writes invocations need not be allowed to read Secrets. So one that is not meant for this looks the same
-/// as none at all, and nothing is told of what an allowed one holds: no size, no place in the text.
+/// A user who creates invocations may have no permission to read Secrets. So a Secret without the label looks the
+/// same as a missing one, and a message says nothing about the content of a labelled one: no size, no position in the
+/// text.
 async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Result<Found, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let KeyRef { name, key } = source;
     let secret = named(&api, name).await?.filter(may_be_sent);
     let Some(secret) = secret else {
         return Ok(Found::Missing(format!(
-            "There is no Secret {name} in namespace {namespace} that may be sent: create it with type Opaque, and have its owner label it {ALLOWED}: \"true\""
+            "Namespace {namespace} has no Secret {name} that may be sent as an event: create it with type Opaque, and have its owner label it {ALLOW_LABEL}: \"true\""
         )));
     };
     let identity = [&secret.metadata.uid, &secret.metadata.resource_version];
@@ -135,30 +136,30 @@ async fn from_secret(client: &Client, namespace: &str, source: &KeyRef) -> Resul
         Some(bytes) => match check(bytes.0, "") {
             Ok(event) => Found::Event { event, version: format!("secret:{identity}") },
             Err(_) => Found::Unfit(format!(
-                "key {key} of Secret {name} is not a JSON object of at most {MOST} bytes"
+                "key {key} of Secret {name} is not a JSON object of at most {MAX_EVENT_BYTES} bytes"
             )),
         },
     })
 }
 
-/// Whether its owner has put it there to be sent.
+/// Whether its owner allows it to be sent.
 fn may_be_sent(secret: &Secret) -> bool {
     let labels = secret.metadata.labels.as_ref();
-    // Of no type at all is what the API server calls Opaque.
+    // The API server treats a missing type as Opaque.
     secret.type_.as_deref().is_none_or(|type_| type_ == "Opaque")
-        && labels.and_then(|labels| labels.get(ALLOWED)).is_some_and(|value| value == "true")
+        && labels.and_then(|labels| labels.get(ALLOW_LABEL)).is_some_and(|value| value == "true")
 }
 
-/// The event that bytes are. `what` names them in the sentence that says why they cannot be sent.
+/// Makes an event of bytes. `what` names them in the error.
 ///
 /// # Errors
-/// That sentence. It quotes nothing of the bytes.
+/// A sentence with the reason. It quotes none of the bytes.
 pub fn check(bytes: Vec<u8>, what: &str) -> Result<Event, String> {
     let bytes = Zeroizing::new(bytes);
-    if bytes.len() > MOST {
-        return Err(format!("{what} has {} bytes, and an event may have {MOST}", bytes.len()));
+    if bytes.len() > MAX_EVENT_BYTES {
+        return Err(format!("{what} has {} bytes, and an event may have {MAX_EVENT_BYTES}", bytes.len()));
     }
-    // The parser's own words may quote the text, which must not reach a status: only the place is told.
+    // The parser's own message may quote the text, which must not reach a status, so only give the position.
     match serde_json::from_slice::<&RawValue>(&bytes) {
         Ok(json) if json.get().starts_with('{') => Ok(Event(bytes)),
         Ok(_) => Err(format!("{what} is not a JSON object")),
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn the_size_limit_is_exact() {
         let event = |n: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(n - 8));
-        assert!(checked(&event(MOST)).is_ok());
-        assert!(checked(&event(MOST + 1)).is_err());
+        assert!(checked(&event(MAX_EVENT_BYTES)).is_ok());
+        assert!(checked(&event(MAX_EVENT_BYTES + 1)).is_err());
     }
 }

@@ -1,7 +1,7 @@
-//! Checks before any work that the API server will enforce what the operator relies on.
+//! Checks before any work that the API server enforces the operator's guarantees.
 //!
-//! Without the status subresource, or without our rules on it, a claim would not be exclusive; without a
-//! permission, work would stop half way. In either case the operator must not begin.
+//! Without the status subresource, or without the rules on it, a claim would not be exclusive. Without a permission,
+//! work would stop half-way. In both cases the operator must not start.
 
 use super::{Error, bounded};
 use crate::api::{self, FunctionInvocation};
@@ -14,19 +14,19 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// What to do about a definition that is not there.
-const INSTALL: &str = "install the Helm chart with crds.install=true, or kubectl apply -f crds/";
+/// What to do about a missing CRD.
+const INSTALL_CRDS: &str = "install the Helm chart with crds.install=true, or kubectl apply -f crds/";
 
-/// What to do about one that is not ours.
-const ANEW: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ again";
+/// What to do about another version of a CRD.
+const UPGRADE_CRDS: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ again";
 
-/// What to do about a permission.
-const GRANT: &str = "grant what the Helm chart does in templates/rbac*.yaml";
+/// What to do about a missing permission.
+const GRANT_PERMISSION: &str = "grant it as the Helm chart does in templates/rbac*.yaml";
 
-/// A need of the operator: group, resource, subresource, verbs.
+/// A permission: group, resource, subresource, verbs.
 type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
-/// What the operator does with the API wherever it works.
+/// Permissions that every operator needs.
 const NEEDS: [Need; 6] = [
     (api::GROUP, "functioninvocations", "", &["get", "list", "watch", "delete"]),
     (api::GROUP, "functioninvocations", "status", &["patch"]),
@@ -36,54 +36,58 @@ const NEEDS: [Need; 6] = [
     ("", "configmaps", "", &["get"]),
 ];
 
-/// What it needs besides where it serves the whole cluster.
+/// Additional permissions for an operator of the whole cluster.
 const CLUSTER_NEEDS: [Need; 3] = [
     (api::GROUP, "clusterfunctiongraphproviders", "", &["get", "list", "watch"]),
     (api::GROUP, "clusterfunctiongraphproviders", "status", &["patch"]),
     ("", "namespaces", "", &["get"]),
 ];
 
-/// What it needs besides where it marks objects.
+/// Additional permission to mark objects.
 const MARKING_NEEDS: [Need; 1] = [(api::GROUP, "functioninvocations", "", &["patch"])];
 
-/// What it does not need, and tells people less without.
-const COURTESIES: [Need; 1] = [("events.k8s.io", "events", "", &["create", "patch"])];
+/// Optional permission: without it there are no Events.
+const OPTIONAL_NEEDS: [Need; 1] = [("events.k8s.io", "events", "", &["create", "patch"])];
 
-/// What it needs besides where the API server judges who may read the metrics.
+/// Optional permissions to check who may read the metrics.
 const REVIEW_NEEDS: [Need; 2] = [
     ("authentication.k8s.io", "tokenreviews", "", &["create"]),
     ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]),
 ];
 
-/// What is missing and not needed for the work, one line each. `reviews`: whether the API server is asked who may read the
+/// Missing optional permissions, one line each. `reviews` says whether the API server checks who may read the
 /// metrics.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
-pub async fn missed(client: &Client, namespace: Option<&str>, reviews: bool) -> Result<Vec<String>, Error> {
-    let mut missed = permissions(client, namespace, COURTESIES).await?;
-    missed.extend(permissions(client, None, REVIEW_NEEDS.into_iter().filter(|_| reviews)).await?);
-    Ok(missed)
+/// The API server did not answer or had an error.
+pub async fn missing_optional(
+    client: &Client,
+    namespace: Option<&str>,
+    reviews: bool,
+) -> Result<Vec<String>, Error> {
+    let mut missing = permissions(client, namespace, OPTIONAL_NEEDS).await?;
+    missing.extend(permissions(client, None, REVIEW_NEEDS.into_iter().filter(|_| reviews)).await?);
+    Ok(missing)
 }
 
-/// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any. `marks`:
-/// whether objects are marked before they are claimed.
+/// Missing CRDs and permissions, one line each; empty if the operator can start. `namespace` is the only namespace
+/// served, if any. `marks` says whether objects are marked before their first claim.
 ///
-/// The definitions are read from the `OpenAPI` document of their group, which every user may read: the right to read
-/// the definitions themselves would be one of the whole cluster.
+/// The CRDs come from the `OpenAPI` document of their group, which every user may read. The CRDs themselves would
+/// need a cluster-wide permission.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
+/// The API server did not answer or had an error.
 pub async fn missing(client: &Client, namespace: Option<&str>, marks: bool) -> Result<Vec<String>, Error> {
     let mut missing = Vec::new();
-    // Where a single namespace is served, nothing of the cluster's is used.
+    // With a single namespace the operator uses no cluster-scoped resources.
     let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
     match served(client).await {
         Ok(served) => {
             missing.extend(api::crds().iter().filter(|d| used(d)).flat_map(|d| differences(d, &served)));
         }
         Err(error) if error.is_forbidden() => missing.push(
-            "permission to get /openapi/v3: grant the cluster role system:discovery, which everybody has by default"
+            "permission to get /openapi/v3: grant the cluster role system:discovery, which every user has by default"
                 .into(),
         ),
         Err(error) => return Err(error),
@@ -107,7 +111,7 @@ async fn permissions(
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");
                 missing.push(format!(
-                    "permission to {verb} {}{}: {GRANT}",
+                    "permission to {verb} {}{}: {GRANT_PERMISSION}",
                     whole.trim_end_matches('/'),
                     namespace.map(|n| format!(" in namespace {n}")).unwrap_or_default()
                 ));
@@ -117,7 +121,7 @@ async fn permissions(
     Ok(missing)
 }
 
-/// The `OpenAPI` document of our group as it is served; null if nothing of it is.
+/// The served `OpenAPI` document of our group; null if the group is not served.
 async fn served(client: &Client) -> Result<Value, Error> {
     let index = get(client, "/openapi/v3").await?;
     let path = format!("apis/{}", FunctionInvocation::api_version(&()));
@@ -158,7 +162,7 @@ async fn allowed(
     Ok(answer.status.is_some_and(|status| status.allowed))
 }
 
-/// What our definition has and the served document lacks, as far as the operator's promises rest on it.
+/// Differences between our CRD and the served document that break a guarantee of the operator.
 fn differences(ours: &CustomResourceDefinition, served: &Value) -> Vec<String> {
     let name = ours.name_any();
     let Some(wanted) = ours.spec.versions.first() else { return Vec::new() };
@@ -171,18 +175,18 @@ fn differences(ours: &CustomResourceDefinition, served: &Value) -> Vec<String> {
         kinds.into_iter().flatten().any(|kind| kind["kind"] == ours.spec.names.kind.as_str())
     };
     let Some(installed) = schemas.find(ours_in) else {
-        return vec![format!("custom resource definition {name} is not installed: {INSTALL}")];
+        return vec![format!("custom resource definition {name} is not installed: {INSTALL_CRDS}")];
     };
     let mut missing = Vec::new();
     let status = format!("/{}/{{name}}/status", ours.spec.names.plural);
     let mut paths = served["paths"].as_object().into_iter().flat_map(serde_json::Map::keys);
     if !paths.any(|path| path.ends_with(&status)) {
-        missing.push(format!("the status subresource of {name}: {ANEW}"));
+        missing.push(format!("the status subresource of {name}: {UPGRADE_CRDS}"));
     }
     let lacking = |what: &str, ours: BTreeSet<String>, theirs: &BTreeSet<String>| {
         ours.into_iter()
             .filter(|one| !theirs.contains(one))
-            .map(|one| format!("{what} '{one}' of {name}: {ANEW}"))
+            .map(|one| format!("{what} '{one}' of {name}: {UPGRADE_CRDS}"))
             .collect::<Vec<_>>()
     };
     let selectable_of_ours = wanted.selectable_fields.iter().flatten();
@@ -192,7 +196,7 @@ fn differences(ours: &CustomResourceDefinition, served: &Value) -> Vec<String> {
     missing.extend(lacking("the rule", rules(&schema), &rules(installed)));
     let status = |schema: &Value| schema["properties"]["status"].clone();
     let narrower = narrower(&status(&schema), &status(installed), "status");
-    missing.extend(narrower.into_iter().map(|what| format!("{what} of {name}: {ANEW}")));
+    missing.extend(narrower.into_iter().map(|what| format!("{what} of {name}: {UPGRADE_CRDS}")));
     missing
 }
 
@@ -211,8 +215,8 @@ fn rules(schema: &Value) -> BTreeSet<String> {
         .collect()
 }
 
-/// What our schema of a field allows and the installed one does not: fields, values, lengths. The API server would drop
-/// or refuse what this version writes there, again and again.
+/// Fields, values and lengths that our schema allows and the installed one does not. The API server would drop or
+/// refuse them at every write.
 fn narrower(ours: &Value, installed: &Value, path: &str) -> Vec<String> {
     let mut missing = Vec::new();
     let values = |schema: &Value| schema["enum"].as_array().cloned().unwrap_or_default();
@@ -244,7 +248,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The document that an API server makes of a definition, as far as it is read here.
+    /// The document that an API server makes of a CRD, as far as the check reads it.
     fn served(definition: &CustomResourceDefinition) -> Value {
         let CustomResourceDefinition { spec, .. } = definition;
         let version = &spec.versions[0];
@@ -258,14 +262,14 @@ mod tests {
     }
 
     #[test]
-    fn our_own_definitions_lack_nothing() {
+    fn our_own_crds_pass() {
         for definition in api::crds() {
             assert_eq!(differences(&definition, &served(&definition)), Vec::<String>::new());
         }
     }
 
     #[test]
-    fn a_definition_without_our_status_rules_or_subresource_is_refused() {
+    fn a_crd_without_our_status_rules_or_subresource_is_refused() {
         let ours = &api::crds()[0];
         let mut theirs = served(ours);
         theirs["paths"] = json!({});
@@ -276,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_without_a_field_of_the_status_or_one_that_is_selected_by_is_refused() {
+    fn a_crd_without_a_field_of_the_status_or_a_selectable_field_is_refused() {
         let ours = &api::crds()[0];
         let mut theirs = served(ours);
         let schema = &mut theirs["components"]["schemas"]["it"];
@@ -292,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_definition_of_an_older_version_is_refused_where_it_would_refuse_what_this_version_writes() {
+    fn a_crd_of_an_older_version_is_refused_if_it_would_refuse_a_write_of_this_version() {
         let ours = &api::crds()[0];
         let mut theirs = served(ours);
         let status = &mut theirs["components"]["schemas"]["it"]["properties"]["status"]["properties"];

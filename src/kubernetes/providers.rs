@@ -1,4 +1,5 @@
-//! Reads which edition of a provider the API server has now, where the copy of the watch is not enough.
+//! Reads the current version of a provider from the API server, for decisions that need more than the copy of the
+//! watch.
 
 use super::{Error, bounded, found};
 use crate::api::invocation::ProviderKind;
@@ -7,10 +8,10 @@ use crate::api::provider::Edition;
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider};
 use kube::{Api, Client};
 
-/// The provider object and its spec, by uid and generation; `None` if there is no such provider.
+/// The provider object and its spec, by uid and generation; `None` if it does not exist.
 ///
 /// # Errors
-/// When the API server did not answer, had trouble of its own, or does not allow it.
+/// The API server did not answer, had an error, or refused the request.
 pub async fn edition(
     client: &Client,
     kind: ProviderKind,

@@ -1,15 +1,15 @@
-//! Whether a request id belongs to another object already.
+//! Finds out whether a request id already belongs to another object.
 
 use super::{Error, bounded};
 use crate::api::FunctionInvocation;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-/// Whether another object than the one with `uid` holds this request id. `served`: the one namespace that the operator
-/// serves, and may read.
+/// Whether an object other than the one with `uid` has this request id. `served` is the only namespace that the
+/// operator serves and may read.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
+/// The API server did not answer or had an error.
 pub async fn is_of_another(
     client: &Client,
     served: Option<&str>,

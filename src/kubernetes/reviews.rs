@@ -13,19 +13,19 @@ use sha2::{Digest, Sha256};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
-/// What callers must be allowed to get.
+/// The path that a caller must be allowed to `get`.
 const PATH: &str = "/metrics";
 
 /// How long the operator uses an answer of the API server. A client whose rights end keeps its access for at most this long.
 const VERDICT_TTL: Duration = Duration::from_secs(30);
 
-/// How many verdicts the operator keeps. It drops the oldest for a new one.
-const VERDICTS: usize = 16;
+/// How many verdicts the operator keeps. A new one replaces the oldest.
+const MAX_VERDICTS: usize = 16;
 
-/// Whether a caller may; if not, the answer to give.
+/// Whether a caller may read the metrics; if not, the status to answer.
 type Verdict = Result<(), StatusCode>;
 
-/// The reviews, and their recent verdicts.
+/// The client for reviews, and the recent verdicts.
 pub struct Reviews {
     client: Client,
     // One review at a time: callers without rights must not make the operator flood the API server.
@@ -41,7 +41,7 @@ struct Recent {
 // === impl Reviews ===
 
 impl Reviews {
-    /// Reviews by this client.
+    /// Reviews with this client.
     #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, recent: Mutex::default() }
@@ -50,7 +50,8 @@ impl Reviews {
     /// Whether the owner of this token may read the metrics.
     ///
     /// # Errors
-    /// With 401 if the token is nobody's, 403 if its owner may not, and 503 if the API server cannot say.
+    /// 401 if the token is invalid, 403 if its owner may not read the metrics, and 503 if the API server cannot check
+    /// it.
     pub async fn may_read_metrics(&self, token: Option<String>) -> Verdict {
         let token = token.ok_or(StatusCode::UNAUTHORIZED)?;
         let token_digest: [u8; 32] = Sha256::digest(&token).into();
@@ -67,7 +68,7 @@ impl Reviews {
                 return Err(StatusCode::SERVICE_UNAVAILABLE);
             }
         };
-        if recent.len() >= VERDICTS {
+        if recent.len() >= MAX_VERDICTS {
             recent.remove(0);
         }
         recent.push(Recent { token_digest, verdict, at: clock::monotonic() });
@@ -95,7 +96,7 @@ impl Reviews {
         Ok(if allowed { Ok(()) } else { Err(StatusCode::FORBIDDEN) })
     }
 
-    /// Whose token it is, if anybody's.
+    /// The owner of a token, if the token is valid.
     async fn owner(&self, token: String) -> Result<Option<UserInfo>, Error> {
         let spec = TokenReviewSpec { token, audiences: None };
         let review = TokenReview { spec, ..TokenReview::default() };

@@ -1,4 +1,4 @@
-//! Reads one Secret: `get` only, never cached, never listed or watched.
+//! Reads one Secret: only with `get`, without a cache, a list or a watch.
 
 use super::{Error, named};
 use k8s_openapi::api::core::v1::Secret;
@@ -9,25 +9,25 @@ use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
-/// Keys the fingerprints: what one process calls a Secret's values says nothing outside of it.
+/// Keys the fingerprints, so that a fingerprint means nothing outside this process.
 static FINGERPRINTS: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
-/// A Secret's values and a name for them.
+/// The values of a Secret and their fingerprint.
 pub struct Values {
-    /// The values by key; what is empty or not valid UTF-8 counts as absent.
+    /// The values by key. An empty value or one that is not valid UTF-8 counts as absent.
     pub by_key: BTreeMap<String, SecretString>,
-    /// Changes whenever a value changes; a Secret that is only touched keeps it. Nothing can be learned from it.
+    /// Changes whenever a value changes, but not if the Secret is only touched. It reveals nothing about the values.
     pub version: String,
-    /// What the API server calls this state of it: for other replicas, who cannot compare the other name.
+    /// The Secret's resourceVersion, for other replicas, which cannot compare fingerprints.
     pub resource_version: Option<String>,
-    /// Whether its type is one of Kubernetes' own, such as that of a service account's token.
+    /// Whether its type is one of Kubernetes' own, such as a ServiceAccount token.
     pub is_of_kubernetes: bool,
 }
 
-/// The Secret `name` of `namespace`; `None` if there is none.
+/// The Secret `name` of `namespace`; `None` if it does not exist.
 ///
 /// # Errors
-/// When the API server did not answer, had trouble of its own, or does not allow it.
+/// The API server did not answer, had an error, or refused the request.
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Values>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let Some(secret) = named(&api, name).await? else { return Ok(None) };
@@ -36,7 +36,7 @@ pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option
     });
     let mut by_key = BTreeMap::new();
     for (key, mut value) in secret.data.unwrap_or_default() {
-        // A trailing newline is what `echo` and most editors leave; no credential ends in white space.
+        // `echo` and most editors add a newline at the end. No credential ends in white space.
         if let Ok(text) = str::from_utf8(&value.0)
             && !text.trim().is_empty()
         {
@@ -53,7 +53,7 @@ fn version(by_key: &BTreeMap<String, SecretString>) -> String {
     format!("{:016x}", FINGERPRINTS.hash_one(exposed))
 }
 
-/// A short name for public texts that belong to a credential: it changes when one of them does.
+/// A short name for the public texts of a credential. It changes when one of them does.
 #[must_use]
 pub fn name_of(texts: &[&str]) -> String {
     format!("{:016x}", FINGERPRINTS.hash_one(texts))

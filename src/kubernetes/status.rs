@@ -1,7 +1,7 @@
-//! Writes statuses, always as a compare-and-swap: the claim, the record and everything else.
+//! Writes statuses, always as a compare-and-swap: claims, answers and everything else.
 //!
-//! Every write is a merge patch that carries the `resourceVersion` of the object it was decided from, so
-//! that the API server refuses it (409) when anybody wrote in between. A patch without one cannot be built.
+//! Every write is a merge patch with the `resourceVersion` of the object that the decision was made from. The API
+//! server refuses it (409) if anybody wrote in between. A patch without one cannot be built.
 
 use super::ownership::{Ownership, holds, ownership, owns};
 use super::{Error, answer, bounded, fit, found};
@@ -18,34 +18,33 @@ use std::fmt::Debug;
 use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// From the moment a claim is asked for, its attempt must begin to send within this time. Far below the
-/// takeover time, so that an owner that was held up does not send into somebody else's decision.
+/// After the claim is requested, its attempt must start to send within this time. It is far below the takeover time,
+/// so that a delayed owner does not send while another process decides.
 const SEND_WINDOW: Duration = Duration::from_secs(10);
 
-/// How long a record is tried before it is left to a later run: longer than it takes another replica to give
-/// the attempt up, after which no later run would come by.
-const RECORD: Duration = Duration::from_mins(5);
+/// How long the operator retries to record an answer before it leaves that to a later reconcile. Longer than another
+/// replica needs to take the attempt over, after which no later reconcile would come.
+const RECORD_TIMEOUT: Duration = Duration::from_mins(5);
 
-/// What the answers of the API server may take of memory while they are read, in KiB: each repeats its whole object. An
-/// object that needs more waits until others are through.
-const ANSWERS_KIB: u32 = 24 * 1024;
+/// Memory for answers of the API server while they are read, in KiB: each repeats its whole object. An object that
+/// needs more waits until others are finished.
+const MAX_ANSWERS_KIB: u32 = 24 * 1024;
 
-/// An answer is held three times while it is read: as it came, as text, and as the payload in the object.
+/// Copies of an answer in memory while it is read: as received, as text, and as the payload in the object.
 const COPIES: usize = 3;
 
-static ANSWERS: Semaphore = Semaphore::const_new(ANSWERS_KIB as usize);
+static ANSWERS: Semaphore = Semaphore::const_new(MAX_ANSWERS_KIB as usize);
 
-/// Room for an answer that repeats this object.
-async fn room(object: &FunctionInvocation) -> Option<SemaphorePermit<'static>> {
+/// Reserves memory for an answer that repeats this object.
+async fn answer_memory(object: &FunctionInvocation) -> Option<SemaphorePermit<'static>> {
     let payload = object.spec.payload.as_ref().map_or(0, Payload::stored_bytes);
     let kib = payload.saturating_mul(COPIES).div_ceil(1024);
-    let kib = u32::try_from(kib).unwrap_or(u32::MAX).clamp(1, ANSWERS_KIB);
-    // Nobody closes it.
+    let kib = u32::try_from(kib).unwrap_or(u32::MAX).clamp(1, MAX_ANSWERS_KIB);
+    // The semaphore is never closed.
     ANSWERS.acquire_many(kib).await.ok()
 }
 
-/// Proof that this process owns one attempt that has not been sent. It cannot be copied, and sending
-/// consumes it.
+/// Proof that this process owns one attempt that has not been sent. It cannot be copied, and sending consumes it.
 #[derive(Debug)]
 pub struct Claim {
     object: FunctionInvocation,
@@ -54,7 +53,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// The object as it was when the claim was written: fresh, with its payload.
+    /// The object right after the claim was written: fresh, with its payload.
     #[must_use]
     pub fn object(&self) -> &FunctionInvocation {
         &self.object
@@ -66,79 +65,79 @@ impl Claim {
         self.number
     }
 
-    /// Whether it is too late to begin to send.
+    /// Whether it is too late to start to send.
     #[must_use]
     pub fn has_expired(&self, now: Instant) -> bool {
         now >= self.expires
     }
 
-    /// Takes the inline event out of the object, which keeps its digest.
+    /// Takes the inline event out of the object and leaves its digest.
     pub fn take_event(&mut self) -> Option<Vec<u8>> {
         let (event, digest) = self.object.spec.payload.take()?.into_event();
         self.object.spec.payload = Some(digest);
         event
     }
 
-    /// Gives up the proof; what is left is the object to write to.
+    /// Gives up the proof, and returns the object to write to.
     #[must_use]
     pub fn spend(self) -> FunctionInvocation {
         self.object
     }
 }
 
-/// What became of a claim.
+/// Result of a claim.
 #[derive(Debug)]
 pub enum Claimed {
-    /// We own the attempt.
+    /// This process owns the attempt.
     Ours(Box<Claim>),
-    /// Somebody else wrote first. The object as it is now.
+    /// Another writer was first. The current object.
     Lost(Box<FunctionInvocation>),
     /// The object is gone.
     Gone,
-    /// The API server refuses the write for good.
+    /// The API server refuses the write permanently.
     Refused(String),
-    /// The object has no room for the claim.
+    /// The object would become too large with the claim.
     TooLarge(String),
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug)]
 pub enum Written {
-    /// It stands. The object as it is now.
+    /// Written. The current object.
     Done(Box<FunctionInvocation>),
-    /// Somebody else wrote first.
+    /// Another writer was first.
     Conflict,
     /// The object is gone.
     Gone,
-    /// The API server refuses the write for good.
+    /// The API server refuses the write permanently.
     Refused(String),
-    /// The object has no room for it.
+    /// The object would become too large with the status.
     TooLarge(String),
 }
 
-/// What became of a record.
+/// Result of recording an answer.
 #[derive(Debug)]
 pub enum Recorded {
-    /// It stands. The object as it is now.
+    /// Recorded. The current object.
     Done(Box<FunctionInvocation>),
-    /// The object is not there.
+    /// The object does not exist.
     Gone,
-    /// The attempt is no longer ours to write: the object was made anew, or went on without us.
+    /// The attempt no longer belongs to this process: the object was re-created, or another process took over.
     TooLate(&'static str),
-    /// The API server refuses the write for good.
+    /// The API server refuses the write permanently.
     Refused(String),
-    /// The API server could not be brought to take it within the time for records.
+    /// The API server did not accept it within the time for records.
     Unwritten(Error),
 }
 
-/// Writes the claim `status` (which holds attempt `number` of this process) and finds out who owns it.
+/// Writes the claim `status` (with attempt `number` of this process) and finds out who owns it.
 ///
-/// A conflict, an error or a lost answer says nothing about who won: the object is then read live, and the
-/// attempt is ours if it holds what we claimed and `unsent` says that this process has not sent it.
+/// A conflict, an error or a lost answer does not say who won. The operator then reads the object live. The attempt
+/// is its own if the object holds its claim, and `unsent` says that this process has not sent it.
 ///
 /// # Errors
-/// When the API server had trouble of its own, or did not answer, and the attempt is not ours: a later reconcile finds
-/// what is there.
+/// The API server had an error or did not answer, and this process does not own the attempt. A later reconcile checks
+/// again.
 pub async fn claim(
     client: &Client,
     object: &FunctionInvocation,
@@ -146,15 +145,15 @@ pub async fn claim(
     number: i64,
     unsent: impl Fn() -> bool,
 ) -> Result<Claimed, Error> {
-    let _room = room(object).await;
+    let _memory = answer_memory(object).await;
     let expires = clock::monotonic() + SEND_WINDOW;
     let ours = |fresh: &FunctionInvocation| owns(object, fresh, status, unsent());
     let proof = |object| Claimed::Ours(Box::new(Claim { object, number, expires }));
     match patch(namespaced(client, object)?, object, status).await {
         Ok(fresh) if ours(&fresh) => Ok(proof(fresh)),
-        // An older CRD or an admission webhook has taken our attempt out of the write.
+        // An older CRD or an admission webhook has removed our attempt from the write.
         Ok(_) => Ok(Claimed::Refused(
-            "the API server did not keep the attempt that was written. Install the CRDs of this version of the operator".into(),
+            "the API server dropped the attempt from the status. Install the CRDs of this version of the operator".into(),
         )),
         Err(error) => match verdict(error) {
             Verdict::Gone => Ok(Claimed::Gone),
@@ -163,7 +162,7 @@ pub async fn claim(
             open @ (Verdict::Conflict | Verdict::Unknown(_)) => match (get(client, object).await?, open) {
                 (None, _) => Ok(Claimed::Gone),
                 (Some(fresh), _) if ours(&fresh) => Ok(proof(fresh)),
-                // Only a conflict means that somebody else wrote first.
+                // Only a conflict means that another writer was first.
                 (Some(_), Verdict::Unknown(error)) => Err(error),
                 (Some(fresh), _) => Ok(Claimed::Lost(Box::new(fresh))),
             },
@@ -171,17 +170,17 @@ pub async fn claim(
     }
 }
 
-/// What an error says about a write.
+/// Meaning of an error for a write.
 enum Verdict {
-    /// Somebody else wrote first.
+    /// Another writer was first.
     Conflict,
     /// The object is gone.
     Gone,
-    /// It is refused for good; the API server's own words.
+    /// Refused permanently; the API server's message.
     Refused(String),
-    /// The object would be larger than what is stored.
+    /// The object would exceed the maximum size of a stored object.
     TooLarge(String),
-    /// Nothing: the write may have happened.
+    /// Unknown: the write may have happened.
     Unknown(Error),
 }
 
@@ -205,26 +204,26 @@ fn verdict(error: Error) -> Verdict {
     }
 }
 
-/// Writes `status` over the object that it was decided from.
+/// Writes `status` to the object that the decision was made from.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own; the write may have happened.
+/// The API server did not answer or had an error; the write may have happened.
 pub async fn write(
     client: &Client,
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
 ) -> Result<Written, Error> {
-    let _room = room(object).await;
+    let _memory = answer_memory(object).await;
     written(patch(namespaced(client, object)?, object, status).await)
 }
 
-/// Marks an object with its own uid, in an annotation, under the same guard as a claim. The claim itself cannot do
-/// that: the API server takes nothing but the status from a write to `/status`.
+/// Marks an object with its own uid in an annotation, under the same guard as a claim. A separate write, because the
+/// API server accepts only the status in a write to `/status`.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own; the write may have happened.
+/// The API server did not answer or had an error; the write may have happened.
 pub async fn mark(client: &Client, object: &FunctionInvocation) -> Result<Written, Error> {
-    let _room = room(object).await;
+    let _memory = answer_memory(object).await;
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let uid = object.uid().ok_or(Error::Incomplete("uid"))?;
     let resource_version = object.resource_version().ok_or(Error::Incomplete("resourceVersion"))?;
@@ -244,44 +243,43 @@ fn written(result: Result<FunctionInvocation, Error>) -> Result<Written, Error> 
     }
 }
 
-/// The object without the text of its payload, which nobody needs again.
+/// The object without the text of its payload, which is not needed again.
 fn slim(mut object: FunctionInvocation) -> FunctionInvocation {
     object.spec.payload = object.spec.payload.take().map(Payload::without_text);
     object
 }
 
-/// Writes what an attempt of ours ended with, and does not give up easily: the answer is known to this
-/// process alone.
+/// Records the result of an attempt of this process, with retries: only this process knows the answer.
 ///
-/// `compose` makes the status from the object as it is; asked again after [`Written::TooLarge`], a smaller one each
-/// time, and none when there is no smaller one. Each try is decided from a live read once the first has failed; it is
-/// written while the attempt is still ours and nothing final is known of it.
+/// `compose` makes the status from the current object. After [`Written::TooLarge`] it is called again for a smaller
+/// one each time; `None` means that there is no smaller one. After a failed try, the operator reads the object live.
+/// It writes while the attempt still belongs to this process and no final result is recorded.
 pub async fn record(
     client: &Client,
     object: FunctionInvocation,
     compose: impl Fn(&FunctionInvocation, usize) -> Option<FunctionInvocationStatus>,
 ) -> Recorded {
-    let give_up = clock::monotonic() + RECORD;
+    let give_up = clock::monotonic() + RECORD_TIMEOUT;
     let (mut pause, mut tried) = (Duration::from_millis(50), false);
     let mut live: Option<FunctionInvocation> = None;
     let mut too_large = 0;
     loop {
         let current = live.as_ref().unwrap_or(&object);
         let Some(status) = compose(current, too_large) else {
-            return Recorded::Refused("the object has no room for a status".into());
+            return Recorded::Refused("the object is too large for a status".into());
         };
         let error = match write(client, current, &status).await {
             Ok(Written::Done(fresh)) if holds(&fresh, &status) => return Recorded::Done(fresh),
             Ok(Written::Done(_)) => {
-                return Recorded::Refused("the API server did not keep what was written".into());
+                return Recorded::Refused("the API server dropped the status".into());
             }
             Ok(Written::Refused(why)) => return Recorded::Refused(why),
             Ok(Written::TooLarge(_)) => {
                 too_large += 1;
                 continue;
             }
-            // A write can be answered 404 while the object is there (a CRD without its status subresource, a proxy in
-            // between): only a live read says that it is gone.
+            // A write can get 404 although the object exists (a CRD without its status subresource, a proxy). Only a
+            // live read shows that it is gone.
             Ok(Written::Conflict | Written::Gone) => None,
             Err(error) => Some(error),
         };
@@ -300,34 +298,34 @@ pub async fn record(
                 Ownership::Written => return Recorded::Done(Box::new(fresh)),
                 Ownership::Lost(why) => return Recorded::TooLate(why),
             },
-            Err(error) => tracing::debug!(%error, "looking at an object whose record failed"),
+            Err(error) => tracing::debug!(%error, "cannot read an object after a failed record"),
         }
     }
 }
 
-/// The object as it is now, not as any cache has it; `None` if it is gone.
+/// The current object, read live; `None` if it is gone.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
+/// The API server did not answer or had an error.
 pub async fn get(client: &Client, object: &FunctionInvocation) -> Result<Option<FunctionInvocation>, Error> {
     let namespace = object.metadata.namespace.as_deref().ok_or(Error::Incomplete("namespace"))?;
     find(client, namespace, &object.name_any()).await
 }
 
-/// The object of that name as it is now; `None` if there is none.
+/// The current object of that name; `None` if it does not exist.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
+/// The API server did not answer or had an error.
 pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option<FunctionInvocation>, Error> {
     let api: Api<FunctionInvocation> = Api::namespaced(client.clone(), namespace);
     found(bounded(api.get(name)).await)
 }
 
-/// Deletes exactly the object that was decided on: another of the same name, or one that changed since,
+/// Deletes exactly the object that the decision was made from. Another object of the same name, or a changed one,
 /// stays.
 ///
 /// # Errors
-/// When the API server did not answer or had trouble of its own.
+/// The API server did not answer or had an error.
 pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<(), Error> {
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let exactly = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
@@ -342,7 +340,7 @@ pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<(), 
 /// Writes a provider's status.
 ///
 /// # Errors
-/// When the API server did not take it; a conflict is an error too, because the next reconcile decides again.
+/// The API server did not accept it. A conflict is an error too, because the next reconcile decides again.
 pub async fn write_provider(
     client: &Client,
     provider: &AnyProvider,
@@ -362,7 +360,7 @@ where
     Ok(Api::namespaced(client.clone(), namespace))
 }
 
-/// The one way to write a status. Absent fields are written as null, which a merge patch removes.
+/// The only way to write a status. Absent fields are written as null, which a merge patch removes.
 async fn patch<K, S>(api: Api<K>, object: &K, status: &S) -> Result<K, Error>
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,

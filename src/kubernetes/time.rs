@@ -1,5 +1,5 @@
-//! The API server's clock: whatever is written into a status, or judged by it, is told by this one clock, so that neither
-//! the clock of a replica nor one that is set while it runs decides anything.
+//! The API server's clock. All times in a status, and all decisions about them, use this one clock. So neither a
+//! replica's clock nor a change of it decides anything.
 
 use crate::clock;
 use http::HeaderMap;
@@ -9,16 +9,16 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// An answer that is further behind the estimate than this is from another clock: of another API server, or set back.
-/// Nearer ones are behind because `Date` is cut to the second, and because an answer takes its time.
-const BEHIND: Duration = Duration::from_secs(2);
+/// An answer further behind the estimate than this comes from another clock: of another API server, or one that was
+/// set back. Smaller differences come from `Date`, which has whole seconds, and from the duration of the request.
+const MAX_LAG: Duration = Duration::from_secs(2);
 
-/// What the answers of the API server tell of its clock: a time, and when by our own monotonic clock it was that time.
+/// The API server's clock: a time of it, and the local monotonic time at that moment.
 #[derive(Default)]
 pub struct ServerTime(Mutex<Option<(Timestamp, Instant)>>);
 
 impl ServerTime {
-    /// The API server's time. Before its first answer: this machine's.
+    /// The API server's time. Before its first answer, the local time.
     pub fn now(&self) -> Timestamp {
         let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         known.map_or_else(clock::now, |known| at(known, clock::monotonic()))
@@ -37,14 +37,15 @@ impl ServerTime {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let estimate = known.map(|known| at(known, now));
         let behind = |estimate: Timestamp| Duration::try_from(estimate.duration_since(date));
-        // The answer that is furthest ahead is the nearest to the truth.
-        if estimate.is_none_or(|estimate| date > estimate || behind(estimate).is_ok_and(|gap| gap > BEHIND)) {
+        // The answer that is furthest ahead is the most precise.
+        if estimate.is_none_or(|estimate| date > estimate || behind(estimate).is_ok_and(|gap| gap > MAX_LAG))
+        {
             *known = Some((date, now));
         }
     }
 }
 
-/// The time at `now`, in whole milliseconds: finer than any pause that is stored.
+/// The time at `now`, in whole milliseconds: more precise than any stored pause.
 fn at((date, then): (Timestamp, Instant), now: Instant) -> Timestamp {
     let passed = now.saturating_duration_since(then).as_millis();
     let passed = Duration::from_millis(u64::try_from(passed).unwrap_or(u64::MAX));
@@ -65,10 +66,10 @@ mod tests {
         };
         time.note(date(0), start);
         assert_eq!(known(1500), 1500);
-        // An answer that was long under way, and one that was cut to its second, change nothing.
+        // An answer that took long, and one that is rounded down, change nothing.
         time.note(date(1), start + Duration::from_millis(2900));
         assert_eq!(known(3000), 3000);
-        // One that is ahead is nearer to the truth.
+        // One that is ahead is more precise.
         time.note(date(4), start + Duration::from_millis(3100));
         assert_eq!(known(3100), 4000);
         // One that is far behind is from another clock.

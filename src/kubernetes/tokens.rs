@@ -1,4 +1,4 @@
-//! OIDC tokens of this cluster: of a ServiceAccount, or from a file that the kubelet keeps.
+//! OIDC tokens of the Kubernetes cluster: of a ServiceAccount, or from a file of the kubelet.
 
 use super::{Error, bounded, found};
 use crate::api::names::is_object_name;
@@ -16,16 +16,16 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-/// How long a requested token lives: the shortest that the API server takes. It is exchanged at once.
-const LIFE_SECONDS: i64 = 600;
+/// Lifetime of a requested token: the minimum of the API server. The operator exchanges the token at once.
+const LIFETIME_SECONDS: i64 = 600;
 
-/// The longest token read from a file: the gateway refuses headers of more than 32 KB, and tokens are far smaller.
-const MOST: u64 = 32 * 1024;
+/// Maximum length of a token in a file: the gateway refuses headers of more than 32 KB, and tokens are far smaller.
+const MAX_TOKEN_BYTES: u64 = 32 * 1024;
 
-/// A new token of a ServiceAccount, good for `audience` and nothing else; `None` if there is no such ServiceAccount.
+/// A new token of a ServiceAccount, valid only for `audience`; `None` if the ServiceAccount does not exist.
 ///
 /// # Errors
-/// When the API server did not answer, had trouble of its own, or does not allow it.
+/// The API server did not answer, had an error, or refused the request.
 pub async fn request(
     client: &Client,
     namespace: &str,
@@ -38,7 +38,7 @@ pub async fn request(
     let api: Api<ServiceAccount> = Api::namespaced(client.clone(), namespace);
     let spec = TokenRequestSpec {
         audiences: Some(vec![audience.to_owned()]),
-        expiration_seconds: Some(LIFE_SECONDS),
+        expiration_seconds: Some(LIFETIME_SECONDS),
         bound_object_ref: None,
     };
     let request = TokenRequest { spec: Some(spec), ..TokenRequest::default() };
@@ -49,27 +49,27 @@ pub async fn request(
     Ok(Some(token.into()))
 }
 
-/// The token in the file `name` of `folder`, as it is now: the kubelet replaces it every hour.
+/// The current token in the file `name` of `folder`. The kubelet replaces it every hour.
 ///
-/// The kubelet's files are links within their folder; a link that leads out of it is not followed.
+/// The kubelet's files are links within their folder. A link that leads out of the folder is not followed.
 ///
 /// # Errors
-/// When there is no such file in that folder, or it holds no token.
+/// The folder has no such file, or the file holds no token.
 pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
-    // The schema refuses such a name; an older definition may not.
+    // The schema refuses such a name, but an older CRD may not.
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
-        return Err(odd("it is not the name of a file"));
+        return Err(odd("it is not a file name"));
     }
     let folder = folder.canonicalize()?;
     let path = folder.join(name).canonicalize()?;
     if !path.starts_with(&folder) {
-        return Err(odd("it leads out of the folder"));
+        return Err(odd("it is a link out of the folder"));
     }
     read(&path)
 }
 
-/// For whom the token was made that the operator itself shows to the API server, as the token says; nothing if it shows
-/// none that says so.
+/// The audiences of the operator's own token for the API server, from the token itself; empty if the token is missing
+/// or names none.
 #[must_use]
 pub fn own_audiences(auth: &AuthInfo) -> Vec<String> {
     let from_file = || auth.token_file.as_ref().and_then(|path| read(Path::new(path)).ok());
@@ -77,7 +77,7 @@ pub fn own_audiences(auth: &AuthInfo) -> Vec<String> {
     token.map(|token: SecretString| audiences(token.expose_secret())).unwrap_or_default()
 }
 
-/// The audiences in a JWT. Its signature is not looked at.
+/// The audiences in a JWT. Does not verify its signature.
 fn audiences(token: &str) -> Vec<String> {
     let claims = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
     let claims: Option<Value> = claims.and_then(|claims| serde_json::from_slice(&claims).ok());
@@ -92,16 +92,17 @@ fn audiences(token: &str) -> Vec<String> {
 /// The token in a file that the platform team names.
 ///
 /// # Errors
-/// When there is no such file, or it holds no token.
+/// The file does not exist, or it holds no token.
 pub fn read(path: &Path) -> io::Result<SecretString> {
     if !path.metadata()?.is_file() {
         return Err(odd("it is not a file"));
     }
-    let mut text = Zeroizing::new(String::with_capacity(usize::try_from(MOST).unwrap_or_default() + 1));
-    File::open(path)?.take(MOST + 1).read_to_string(&mut text)?;
+    let mut text =
+        Zeroizing::new(String::with_capacity(usize::try_from(MAX_TOKEN_BYTES).unwrap_or_default() + 1));
+    File::open(path)?.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text)?;
     match text.trim() {
         "" => Err(odd("it is empty")),
-        token if token.len() as u64 > MOST => Err(odd("it is too large")),
+        token if token.len() as u64 > MAX_TOKEN_BYTES => Err(odd("it is too large")),
         token => Ok(SecretString::from(token)),
     }
 }
@@ -128,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_read_anew_through_the_links_of_the_kubelet() {
+    fn a_token_is_read_again_through_the_links_of_the_kubelet() {
         let folder = tempfile::tempdir().unwrap();
         let write = |version: &str, token: &str| {
             fs::create_dir(folder.path().join(version)).unwrap();

@@ -114,8 +114,11 @@ async fn event_of(
         };
         let digest = payload.digest();
         let is_sync = object.spec.invocation_type == InvocationType::Sync;
-        let (size, most) =
-            if is_sync { (digest.stored_bytes, MOST_SYNC) } else { (digest.sent_bytes, payload::MOST) };
+        let (size, most) = if is_sync {
+            (digest.stored_bytes, MOST_SYNC)
+        } else {
+            (digest.sent_bytes, payload::MAX_EVENT_BYTES)
+        };
         if size > most {
             return Ok(Err(unfit(format!("it has {size} bytes, and may have {most}"))));
         }

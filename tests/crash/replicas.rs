@@ -82,7 +82,7 @@ async fn nothing_is_claimed_after_the_first_signal_and_the_second_ends_at_once()
     invoke(&world, "on-its-way").await;
     accepted(&world, 1).await;
     operator.signal("TERM");
-    operator.logged("stopping: nothing new is claimed, what is on its way is finished").await;
+    operator.logged("stopping: starting no new attempts, finishing requests in progress").await;
     invoke(&world, "too-late").await;
 
     let second = clock::monotonic();

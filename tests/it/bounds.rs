@@ -194,11 +194,7 @@ async fn t12_a_new_provider_is_held_to_every_bound_and_rule() {
         ("/credentials", json!({"accessKey": secret, "token": secret}), "exactly one credential"),
         ("/credentials", json!({"token": {"secretRef": {"name": ""}}}), "secretRef.name"),
         ("/credentials", json!({"token": {}}), "secretRef"),
-        (
-            "/credentials",
-            json!({"podIdentity": {}, "instanceMetadata": {}}),
-            "exactly one credential",
-        ),
+        ("/credentials", json!({"podIdentity": {}, "instanceMetadata": {}}), "exactly one credential"),
         ("/credentials", oidc(json!({"idpID": "idp"})), "exactly one of oidc.serviceAccountRef"),
         ("/credentials", oidc(json!({"serviceAccountRef": account})), "exactly one of oidc.idpID"),
         (

@@ -175,7 +175,11 @@ async fn t02_a_projected_token_is_for_providers_of_the_cluster_and_from_one_fold
     else {
         panic!("a tenant names a file of the operator");
     };
-    assert!(said.message.contains("projectedTokenFile is for cluster providers only"), "{}", said.message);
+    assert!(
+        said.message.contains("projectedTokenFile is only for a ClusterFunctionGraphProvider"),
+        "{}",
+        said.message
+    );
 
     let none = world.operator_of_the_cluster(ADMIN, &[]).await;
     let said = says(&world, "inside", Reason::Unsupported).await;
@@ -186,7 +190,7 @@ async fn t02_a_projected_token_is_for_providers_of_the_cluster_and_from_one_fold
     assert_admitted("inside", invoke(&world, &world.namespace, "inside", "inside").await, true);
     says(&world, "inside", Reason::ProviderReady).await;
     let said = says(&world, "outside", Reason::CredentialsInvalid).await;
-    assert!(said.message.contains("it leads out of the folder"), "{}", said.message);
+    assert!(said.message.contains("it is a link out of the folder"), "{}", said.message);
     assert_eq!(calls(&world, IdentityApi::IdToken), 1);
     operator.stop().await;
     assert!(!world.logs().contains(&token));

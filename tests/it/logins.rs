@@ -424,7 +424,7 @@ async fn t01_an_audience_that_the_api_server_takes_itself_is_refused_at_the_star
     command.arg("--kubeconfig").arg(&own);
     let said = output(command, "").await;
     assert!(!said.status.success());
-    let words = "--token-audience=https://kubernetes.default.svc is what the API server itself takes";
+    let words = "--token-audience=https://kubernetes.default.svc is an audience that the API server accepts";
     assert!(text(&said.stderr).contains(words), "{}", text(&said.stderr));
 }
 

@@ -139,7 +139,7 @@ async fn t04_a_secret_is_sent_only_where_its_owner_says_so_and_looks_like_none_o
     for name in closed.into_iter().chain(["foreign"]) {
         let status = world.says(name, Reason::WaitingForPayload).await;
         let words = format!(
-            "There is no Secret {name} in namespace {} that may be sent: create it with type Opaque, and have its owner label it functiongraph.io/allow-payload: \"true\".",
+            "Namespace {} has no Secret {name} that may be sent as an event: create it with type Opaque, and have its owner label it functiongraph.io/allow-payload: \"true\".",
             world.namespace
         );
         assert_eq!(message(&status), words);

@@ -1,4 +1,4 @@
-//! Before any work: definitions and permissions that are missing are named, and waited for.
+//! Before any work: missing CRDs and permissions are named, and waited for.
 
 use crate::looks::{output, text};
 use crate::world::{KEY, NOBODY, World, bare_plane, plane};
@@ -12,13 +12,13 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 /// How the operator says what to do about a permission.
-const GRANT: &str = "grant what the Helm chart does in templates/rbac*.yaml";
+const GRANT: &str = "grant it as the Helm chart does in templates/rbac*.yaml";
 
-/// A control plane without our definitions, for the one test that installs them step by step.
+/// A control plane without our CRDs, for the one test that installs them step by step.
 static BARE: OnceCell<ControlPlane> = OnceCell::const_new();
 
 #[tokio::test]
-async fn t11_without_its_definitions_it_says_what_to_install_and_begins_when_they_are_there() {
+async fn t11_without_its_crds_it_says_what_to_install_and_begins_when_they_are_there() {
     let bare = BARE.get_or_init(bare_plane).await;
     let world = World::on(bare, |_| {}).await;
     let operator = world.operator_starting(&[]).await;
@@ -167,7 +167,7 @@ async fn told_to_stop_while_it_still_reads_the_objects_it_ends_and_does_not_wait
         world.create::<FunctionGraphProvider>(&name, json!({"spec": spec})).await.unwrap();
     }
     let operator = world.operator_starting(&[]).await;
-    operator.lacks(|said| said.contains("reading the objects")).await;
+    operator.lacks(|said| said.contains("reading the first list of the objects")).await;
 
     assert!(operator.stop().await.success());
 }

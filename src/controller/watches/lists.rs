@@ -1,5 +1,5 @@
-//! How a watch reads what exists: streamed, an object at a time, or in small pages where the API server streams no
-//! lists.
+//! How a watch reads existing objects: as a stream, one object at a time, or in small pages if the API server streams
+//! no lists.
 
 use crate::kubernetes::{WATCH_SECONDS, pages};
 use futures::stream::BoxStream;
@@ -11,13 +11,13 @@ use std::fmt::Debug;
 
 type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<K>>>;
 
-/// A watch that begins with streamed lists.
+/// A watch that starts with streamed lists.
 struct Lists<K> {
     name: &'static str,
     events: Events<K>,
-    /// The same watch with pages, until it is needed.
+    /// The same watch with pages, until it is used.
     paged: Option<Events<K>>,
-    /// Whether a streamed list has begun and is not complete.
+    /// Whether a streamed list has started and is not complete.
     listing: bool,
 }
 
@@ -32,7 +32,7 @@ where
     K: Resource + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let config = watcher::Config::default().fields(fields).timeout(WATCH_SECONDS);
-    let paged = watcher(api.clone(), config.clone().page_size(pages::FIRST)).boxed();
+    let paged = watcher(api.clone(), config.clone().page_size(pages::FIRST_PAGE_OBJECTS)).boxed();
     let events = watcher(api, config.streaming_lists()).boxed();
     let lists = Lists { name, events, paged: Some(paged), listing: false };
     stream::unfold(lists, |mut lists| async { Some((lists.next().await?, lists)) })
@@ -55,7 +55,8 @@ impl<K> Lists<K> {
                 Err(watcher::Error::WatchStartFailed(kube::Error::Api(status))) if status.is_invalid() => {
                     self.turn_pages("the API server does not stream lists");
                 }
-                // It may never become complete, for example because it takes longer than a watch lasts. Pages get on.
+                // It may never become complete, for example because it takes longer than a watch request. Pages make
+                // progress.
                 Err(watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_)) if broke_off => {
                     self.turn_pages("a streamed list broke off");
                     return Some(event);
@@ -68,7 +69,7 @@ impl<K> Lists<K> {
         }
     }
 
-    /// From now on lists are read in pages.
+    /// Reads all further lists in pages.
     fn turn_pages(&mut self, reason: &'static str) {
         if let Some(paged) = self.paged.take() {
             tracing::info!(watch = self.name, reason, "reading lists in pages from now on");
@@ -83,8 +84,8 @@ mod tests {
     use kube::core::Status;
     use watcher::{Error, Event};
 
-    /// What comes of a streamed watch and the same in pages, as letters: `i` for a list that begins, an object's own
-    /// letter, `.` for a list that is complete, `!` for an error.
+    /// Results of a streamed watch and of its paged version, as letters: `i` for the start of a list, an object's own
+    /// letter, `.` for a complete list, `!` for an error.
     async fn seen(streamed: Vec<watcher::Result<Event<char>>>, paged: &str) -> String {
         let events = |events| stream::iter(events).boxed();
         let in_pages: Vec<_> = paged.chars().map(|letter| Ok(event(letter))).collect();

@@ -1,5 +1,4 @@
-//! Objects as a watch keeps them: trimmed while they are decoded, so that a list never holds the payload of more than
-//! one object.
+//! Objects as a watch keeps them: trimmed while they are decoded, so that a list never holds more than one payload.
 
 use super::{Watched, trim};
 use kube::Resource;
@@ -8,7 +7,7 @@ use kube::runtime::watcher::Event;
 use serde::{Deserialize, Deserializer};
 use std::borrow::Cow;
 
-/// An object without what no decision needs.
+/// An object without the fields that no decision needs.
 #[derive(Clone, Debug)]
 pub struct Trimmed<K>(K);
 

@@ -138,7 +138,7 @@ fn sts(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Sts, Obsta
 
 /// What is wrong with the operator's own place in the cloud; the platform team mends it.
 fn amiss(what: &str) -> Failure {
-    Failure::Obstacle(Obstacle(Reason::CredentialsInvalid, format!("{what} The platform team mends it.")))
+    Failure::Obstacle(Obstacle(Reason::CredentialsInvalid, format!("{what} The platform team must fix it.")))
 }
 
 /// The keys of the operator's own Pod.

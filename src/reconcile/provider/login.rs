@@ -202,7 +202,7 @@ pub fn held_back(context: &Context, key: &Key, source: &Source<'_>) -> Option<Ob
 fn locked(source: &Source<'_>) -> Obstacle {
     // No time that is left: it would be another text, and another write, at each look.
     let why = format!(
-        "The access key id of {} was refused with several secrets in a row, and one more could lock it for everybody: it is tried again within five minutes or so.",
+        "The access key id of {} was refused with several secrets in a row, and one more could lock it for everybody: it is tried again within about five minutes.",
         source.name
     );
     Obstacle(Reason::CredentialsInvalid, why)

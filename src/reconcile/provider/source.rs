@@ -254,8 +254,7 @@ fn from_cluster<'a>(
         (None, Some(file)) => {
             // The schema says the same; an older definition may not.
             if !matches!(provider, AnyProvider::Cluster(_)) {
-                let why =
-                    "oidc.projectedTokenFile is for cluster providers only: use oidc.serviceAccountRef.";
+                let why = "oidc.projectedTokenFile is only for a ClusterFunctionGraphProvider: use oidc.serviceAccountRef.";
                 return Err(Obstacle(Reason::Unsupported, why.into()));
             }
             if context.options.token_folder.is_none() {
