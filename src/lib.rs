@@ -13,6 +13,7 @@ pub mod context;
 pub mod admin;
 pub mod args;
 pub mod definitions;
+pub mod credential;
 pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;
