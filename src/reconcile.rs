@@ -7,6 +7,7 @@ mod drain;
 mod exchange;
 mod expiry;
 pub mod follow;
+mod halt;
 mod invocation;
 mod lookup;
 mod object;
