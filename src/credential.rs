@@ -117,8 +117,12 @@ pub enum Call {
 /// What comes next for a provider's credential.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    /// Make this call, record what came of it, and decide again.
-    Call(Call),
+    /// Log in, record what came of it, and decide again.
+    LogIn,
+    /// The same with the look-up of the project, with the credential of this login; 0 if there was none.
+    FindProject(u64),
+    /// The same with a check: with the credential of this login, in this project.
+    Check(u64, String),
     /// The credential can be used.
     Use(InUse),
     /// Nothing may be called now.

@@ -24,7 +24,7 @@ impl Memory {
             match held {
                 Some(held) if moment.time < held.renew_at => (Some(held), None),
                 held => match (session.obstacle(known, moment), held) {
-                    (None, _) => return Step::Call(Call::LogIn),
+                    (None, _) => return Step::LogIn,
                     (Some((stop, _)), None) => return Step::Stop(stop),
                     (Some((stop, why)), Some(held)) => (Some(held), Some((why, stop.until))),
                 },
@@ -35,17 +35,18 @@ impl Memory {
             }
             (None, None)
         };
+        let login = held.map_or(0, |held| held.login);
         let of_login = held.and_then(|held| held.project.as_ref());
         let Some(project) = source.project.as_ref().or(of_login).or(session.project.as_ref()) else {
             return match session.setback(Call::FindProject, moment) {
                 Some(setback) => Step::Stop(setback.stop(session, Call::FindProject)),
-                None => Step::Call(Call::FindProject),
+                None => Step::FindProject(login),
             };
         };
         let secret = known.and_then(|known| known.secrets.get(&source.principal.secret));
         match secret.and_then(|secret| secret.checks.get(&source.place)) {
             Some(Checked::Proven(proof)) => Step::Use(InUse {
-                login: held.map_or(0, |held| held.login),
+                login,
                 expires_at: held.and_then(|held| held.expires_at),
                 project: project.clone(),
                 decide_again_in: held.map(|held| held.decide_again_in(not_renewed.as_ref(), moment)),
@@ -55,7 +56,7 @@ impl Memory {
             Some(Checked::Unproven(setback)) if moment.instant < setback.until => {
                 Step::Stop(setback.stop(session, Call::Check))
             }
-            Some(Checked::Unproven(_)) | None => Step::Call(Call::Check),
+            Some(Checked::Unproven(_)) | None => Step::Check(login, project.clone()),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::api::invocation::{
 };
 use crate::clock;
 use crate::context::{Context, Owner};
+use crate::credential::CLOCK_DIFFERS;
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::Claim;
@@ -159,9 +160,6 @@ fn trouble(class: ErrorClass, answer: &Answer, retry_after: Option<Duration>) ->
     })
 }
 
-/// How the message of an answer begins that is about the time of the signature.
-pub const CLOCK: &str = "the clock of the operator differs from the service's by more than 15 minutes";
-
 /// What an answer says.
 pub fn message(answer: &Answer) -> String {
     let said = answer.error_message.clone().map(String::from).unwrap_or_default();
@@ -169,7 +167,7 @@ pub fn message(answer: &Answer) -> String {
         return said;
     }
     let date = answer.date.map(|date| format!(", which says {date:.0}")).unwrap_or_default();
-    format!("{CLOCK}{date} ({}). Correct the clock of the node", said.trim_end_matches('.'))
+    format!("{CLOCK_DIFFERS}{date} ({}). Correct the clock of the node", said.trim_end_matches('.'))
 }
 
 /// The end of an execution that came with the answer, and as much of the result as is asked for.

@@ -154,7 +154,7 @@ pub async fn stop(
     if context.followed.follow(&topic, request, clock::monotonic()).is_some() {
         return follow(object, context, provider).await;
     }
-    if !access.allow_cancel {
+    if !access.spec().allow_cancel {
         let why = "The execution goes on: the provider does not say allowCancel. Its owner can set it; stopping one request may stop others on the same instance.";
         return refused(object, context, provider, why.into()).await;
     }
@@ -322,8 +322,8 @@ async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
     // A provider that leads elsewhere by now knows nothing of these requests: their objects say so themselves.
     let leads_there = |access: &Access| {
         access.client.endpoint().to_string() == topic.endpoint
-            && access.region == topic.urn.region()
-            && access.project_id == topic.urn.project_id()
+            && access.spec().region == topic.urn.region()
+            && access.project_id() == topic.urn.project_id()
     };
     let access = match context.providers.standing(&topic.provider) {
         Standing::Ready(access) if leads_there(&access) => access,

@@ -345,7 +345,7 @@ fn must_not_send(claim: &Claim, context: &Context, provider: &Key, access: &Acce
     let object = claim.object();
     // A credential that was refused meanwhile must not be tried by everybody who was about to.
     let usable = matches!(context.providers.standing(provider),
-        Standing::Ready(now) if now.secret_version == access.secret_version);
+        Standing::Ready(now) if now.used.source.version == access.used.source.version);
     context.draining.is_cancelled()
         || object.spec.suspend
         || object.spec.cancel

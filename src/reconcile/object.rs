@@ -263,7 +263,7 @@ fn look_again(object: &FunctionInvocation, context: &Context) -> Duration {
 /// check of it still takes its time. Another provider of the same name does not inherit the credential of a deleted one.
 pub fn access_of(object: &FunctionInvocation, context: &Context, provider: &Key) -> Option<Arc<Access>> {
     let Standing::Ready(access) = context.providers.standing(provider) else { return None };
-    context.provider_of(object).is_some_and(|now| now.edition() == access.edition).then_some(access)
+    context.provider_of(object).is_some_and(|now| now.edition() == access.edition()).then_some(access)
 }
 
 pub fn provider_of(object: &FunctionInvocation) -> Key {

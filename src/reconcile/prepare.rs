@@ -50,7 +50,7 @@ pub async fn prepare(
         context.providers.ask_to_renew(provider);
         return Ok(Err(Hindrance::Moment));
     };
-    let edition = access.edition.clone();
+    let edition = access.edition();
     match judge(object, context, provider, access).await? {
         // The watch may not have brought yet what its owner has changed.
         Err(Hindrance::Never(..)) if current_edition(object, context).await? != Some(edition) => {
@@ -81,7 +81,7 @@ async fn judge(
         Ok(urn) => urn,
         Err(hindrance) => return Ok(Err(hindrance)),
     };
-    let (kind, protocol) = match manner(&object.spec, access.protocol) {
+    let (kind, protocol) = match manner(&object.spec, access.spec().protocol_version) {
         Ok(manner) => manner,
         Err(message) => return Ok(Err(Hindrance::Never(Reason::Unsupported, message))),
     };
@@ -148,8 +148,8 @@ pub fn sent_to(object: &FunctionInvocation, access: &Access) -> Result<FunctionU
         Some(Err(_)) | None => urn_of(&object.spec.function, access)?,
     };
     let here = access.client.endpoint().to_string();
-    let leads_there = urn.region() == access.region
-        && urn.project_id() == access.project_id
+    let leads_there = urn.region() == access.spec().region
+        && urn.project_id() == access.project_id()
         && endpoint.as_ref().is_none_or(|endpoint| *endpoint == here);
     if leads_there {
         return Ok(urn);
@@ -225,17 +225,17 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     } else {
         or(&function.qualifier, "latest").parse::<Qualifier>().and_then(|qualifier| {
             let (package, name) = (or(&function.package, "default"), or(&function.name, ""));
-            FunctionUrn::new(&access.region, &access.project_id, &package, &name, qualifier)
+            FunctionUrn::new(&access.spec().region, access.project_id(), &package, &name, qualifier)
         })
     };
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
-    if urn.region() != access.region || urn.project_id() != access.project_id {
+    if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
             "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
             urn.region(),
             urn.project_id(),
-            access.region,
-            access.project_id
+            access.spec().region,
+            access.project_id()
         ));
     }
     Ok(urn)
@@ -243,7 +243,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
 
 /// Whether the provider's owner allows the function.
 fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
-    let (short, patterns) = (urn.short(), &access.allowed_functions);
+    let (short, patterns) = (urn.short(), &access.spec().allowed_functions);
     if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, &short)) {
         return Ok(());
     }
