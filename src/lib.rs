@@ -12,8 +12,8 @@ pub mod context;
 // 2  rooms that do not know each other
 pub mod admin;
 pub mod args;
-pub mod definitions;
 pub mod credential;
+pub mod definitions;
 pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;

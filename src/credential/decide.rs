@@ -20,7 +20,8 @@ impl Memory {
         let source = &session.source;
         let known = self.principals.get(&source.principal.id);
         let (held, not_renewed) = if source.is_exchanged {
-            let held = session.held.as_ref().filter(|held| held.is_good(session.refused.as_ref(), moment.time));
+            let held =
+                session.held.as_ref().filter(|held| held.is_good(session.refused.as_ref(), moment.time));
             match held {
                 Some(held) if moment.time < held.renew_at => (Some(held), None),
                 held => match (session.obstacle(known, moment), held) {
@@ -73,7 +74,8 @@ impl Session {
         {
             return Some((words::refused(source, refusal.call, &refusal.said), refusal.said.clone()));
         }
-        let is_accepted = known.is_some_and(|known| known.accepted.as_ref() == Some(&source.principal.secret));
+        let is_accepted =
+            known.is_some_and(|known| known.accepted.as_ref() == Some(&source.principal.secret));
         if let Some(known) = known.filter(|_| !is_accepted) {
             let secret = known.secrets.get(&source.principal.secret);
             let refusal = secret.and_then(|secret| secret.refusal.as_ref());
@@ -81,14 +83,16 @@ impl Session {
                 return Some((words::refused(source, refusal.call, &refusal.said), refusal.said.clone()));
             }
             let window = source.lock.window();
-            let recent = known.failures.iter().filter(|at| moment.instant.saturating_duration_since(**at) < window);
+            let recent =
+                known.failures.iter().filter(|at| moment.instant.saturating_duration_since(**at) < window);
             if recent.count() >= FAILURES_MAX {
                 let stop = words::locked(source);
                 let clause = stop.message.trim_end_matches('.').to_owned();
                 return Some((stop, clause));
             }
         }
-        if let Some(told) = self.told.as_ref().filter(|told| !is_accepted && told.holds(source, moment.time)) {
+        if let Some(told) = self.told.as_ref().filter(|told| !is_accepted && told.holds(source, moment.time))
+        {
             return Some((words::told(&told.message), told.message.trim_end_matches('.').to_owned()));
         }
         let setback = self.setback(Call::LogIn, moment)?;
@@ -117,7 +121,8 @@ impl Setback {
 impl Held {
     /// Whether it can be used: it has not ended and was not refused.
     fn is_good(&self, refused: Option<&RefusedLogin>, now: Timestamp) -> bool {
-        self.expires_at.is_none_or(|end| end > now) && refused.is_none_or(|refused| refused.login != self.login)
+        self.expires_at.is_none_or(|end| end > now)
+            && refused.is_none_or(|refused| refused.login != self.login)
     }
 
     /// When it is renewed, and at the latest when it ends.
@@ -127,7 +132,9 @@ impl Held {
             time.max(moment.time).duration_since(moment.time).unsigned_abs() + Duration::from_millis(1)
         };
         let renewal = match not_renewed {
-            Some((_, again)) => again.map_or(DECIDE_AGAIN_MAX, |again| again.saturating_duration_since(moment.instant)),
+            Some((_, again)) => {
+                again.map_or(DECIDE_AGAIN_MAX, |again| again.saturating_duration_since(moment.instant))
+            }
             None => until(self.renew_at),
         };
         self.expires_at.map_or(DECIDE_AGAIN_MAX, until).min(renewal).min(DECIDE_AGAIN_MAX)

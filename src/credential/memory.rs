@@ -145,7 +145,9 @@ impl Memory {
             known.secrets.retain(|name, secret| {
                 secrets.contains(name) || secret.refusal.as_ref().is_some_and(|refusal| refusal.until > now)
             });
-            ids.contains(id) || !known.secrets.is_empty() || known.counts_until.is_some_and(|until| until > now)
+            ids.contains(id)
+                || !known.secrets.is_empty()
+                || known.counts_until.is_some_and(|until| until > now)
         });
     }
 
@@ -212,7 +214,9 @@ impl Memory {
         let secret = known.and_then(|known| known.secrets.get_mut(&source.principal.secret));
         match secret.and_then(|secret| secret.checks.get_mut(&source.place)) {
             Some(Checked::Proven(Proof::Unchecked { used, .. })) => !std::mem::replace(used, true),
-            Some(Checked::Proven(Proof::Accepted | Proof::Restricted(_)) | Checked::Unproven(_)) | None => false,
+            Some(Checked::Proven(Proof::Accepted | Proof::Restricted(_)) | Checked::Unproven(_)) | None => {
+                false
+            }
         }
     }
 
@@ -234,7 +238,8 @@ impl Memory {
                         Some(before) => before.times.saturating_add(1),
                         None => 1,
                     };
-                    session.refused = Some(RefusedLogin { login: used.login, times, refusal: refusal.clone() });
+                    session.refused =
+                        Some(RefusedLogin { login: used.login, times, refusal: refusal.clone() });
                 }
                 Call::FindProject | Call::Check => {}
             }

@@ -12,7 +12,9 @@ pub fn refused(source: &Source, call: Call, said: &str) -> Stop {
     let (name, said) = (&source.name, said.trim_end_matches('.'));
     let message = match call {
         Call::Check if said.starts_with(CLOCK_DIFFERS) => {
-            format!("The service does not accept the signature, because {said}, and the operator tries again.")
+            format!(
+                "The service does not accept the signature, because {said}, and the operator tries again."
+            )
         }
         Call::Check => format!("The service does not accept {name}: {said}. {}", source.remedy),
         Call::LogIn | Call::FindProject => {

@@ -279,7 +279,8 @@ fn refusal_to_tell(provider: &AnyProvider, context: &Context, key: &Key) -> Opti
     match context.providers.standing(key) {
         Standing::NotReady(Reason::CredentialsInvalid, _) => {
             let own = context.providers.refused_at(key);
-            let own = own.map(|(secret_resource_version, time)| CredentialRefusal { secret_resource_version, time });
+            let own = own
+                .map(|(secret_resource_version, time)| CredentialRefusal { secret_resource_version, time });
             [stands, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
         }
         Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,

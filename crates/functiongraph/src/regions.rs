@@ -73,7 +73,9 @@ mod tests {
             assert_eq!(sts_endpoint(region), format!("https://sts.{host}"));
             assert_eq!(cloud(&format!("iam.{host}")), host.split_once('.').unwrap().1);
         }
-        for host in ["localhost", "otc.t-systems.com", "evilmyhuaweicloud.com", "myhuaweicloud.com.evil.example"] {
+        for host in
+            ["localhost", "otc.t-systems.com", "evilmyhuaweicloud.com", "myhuaweicloud.com.evil.example"]
+        {
             assert_eq!(cloud(host), host);
         }
     }

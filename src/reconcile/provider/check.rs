@@ -163,9 +163,12 @@ mod tests {
             (
                 401,
                 r#"{"error_code":"APIG.0301","error_msg":"calc ak sk signature fail:signature expired"}"#,
-                Event::Refused(Call::Check, format!(
-                    "{CLOCK_DIFFERS} (calc ak sk signature fail:signature expired). Correct the clock of the node"
-                )),
+                Event::Refused(
+                    Call::Check,
+                    format!(
+                        "{CLOCK_DIFFERS} (calc ak sk signature fail:signature expired). Correct the clock of the node"
+                    ),
+                ),
             ),
         ] {
             assert_eq!(

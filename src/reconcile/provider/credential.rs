@@ -158,9 +158,10 @@ impl Caller<'_> {
     fn credential(&self, login: u64) -> Result<(Credential, Used), Halt> {
         let credential = match &self.source.material {
             Material::Credential(credential) => Some(credential.clone()),
-            Material::Password { .. } | Material::Oidc(_) | Material::PodIdentity | Material::InstanceMetadata => {
-                self.context.providers.credential(self.key, login)
-            }
+            Material::Password { .. }
+            | Material::Oidc(_)
+            | Material::PodIdentity
+            | Material::InstanceMetadata => self.context.providers.credential(self.key, login),
         };
         // Without, the provider was deleted meanwhile.
         let rest = || Halt::Rest(Action::await_change());

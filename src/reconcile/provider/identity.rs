@@ -108,7 +108,9 @@ async fn federated(
             session_name: &agency.session_name,
         };
         let sts = sts(spec, context)?;
-        return Ok(sts.assume_with_oidc(agency, token, asked.unwrap_or(STS_KEYS_LIFETIME), CALL_TIMEOUT).await?);
+        return Ok(sts
+            .assume_with_oidc(agency, token, asked.unwrap_or(STS_KEYS_LIFETIME), CALL_TIMEOUT)
+            .await?);
     }
     let iam = iam(spec, context)?;
     let idp = oidc.idp_id.as_deref().unwrap_or_default();
@@ -151,15 +153,16 @@ async fn pod_identity(own: &OwnIdentity) -> Result<Login, NoLogin> {
     // Read for every login, because the kubelet replaces it.
     let file = file.clone();
     let token = tokio::task::spawn_blocking(move || tokens::read(&file)).await;
-    let token = token
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
-        .map_err(|error| no_identity(&format!("The file of --pod-identity-token-file cannot be read: {error}.")))?;
+    let token = token.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
+        no_identity(&format!("The file of --pod-identity-token-file cannot be read: {error}."))
+    })?;
     Ok(service.login(&token, PodIdentity::TIMEOUT).await?)
 }
 
 /// The keys of the operator's own node.
 async fn metadata(own: &OwnIdentity) -> Result<Login, NoLogin> {
-    let odd = |error: &dyn std::error::Error| no_identity(&format!("--metadata-url cannot be used: {error}."));
+    let odd =
+        |error: &dyn std::error::Error| no_identity(&format!("--metadata-url cannot be used: {error}."));
     let url = own.metadata_url.parse::<LocalUrl>().map_err(|error| odd(&error))?;
     let service = Metadata::new(url, ClientOptions::default()).map_err(|error| odd(&error))?;
     Ok(service.login(Metadata::TIMEOUT).await?)

@@ -326,11 +326,7 @@ fn surroundings(provider: &AnyProvider) -> String {
 ///
 /// # Errors
 /// When the API server did not answer.
-pub async fn id_token(
-    provider: &AnyProvider,
-    context: &Context,
-    oidc: &Oidc,
-) -> Result<SecretString, Halt> {
+pub async fn id_token(provider: &AnyProvider, context: &Context, oidc: &Oidc) -> Result<SecretString, Halt> {
     let invalid = |why: String| Err(Halt::Wait(Reason::CredentialsInvalid, why));
     if let (Some(file), Some(folder)) = (&oidc.projected_token_file, &context.options.token_folder) {
         let (folder, name) = (folder.clone(), file.clone());
