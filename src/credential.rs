@@ -6,8 +6,9 @@
 //!
 //! # Guarantees
 //! A service locks a [`Principal`] that fails too often. Whatever providers use it, in whatever namespace and however they
-//! are edited or re-created, this process makes at most [`FAILURES_MAX`] failing attempts within [`Lock::window`], and one
-//! with the same secret. Answers to requests that were under way at the first failure are counted, and cannot be taken back.
+//! are edited or re-created, the calls of this process fail at most [`FAILURES_MAX`] times within [`Lock::window`], and once
+//! more with the secret that the service accepted last; with the same secret once. Invocations that are under way when an
+//! access key is revoked fail too. They are counted, and cannot be taken back.
 //!
 //! # Assumptions
 //! One process. Other replicas have a memory of their own; what one was told, the others read in the provider's status.
@@ -274,5 +275,7 @@ impl Used {
     }
 }
 
+#[cfg(test)]
+mod histories;
 #[cfg(test)]
 mod tests;

@@ -228,13 +228,12 @@ impl Providers {
         self.known().credentials.decide(key, &moment())
     }
 
-    /// Waits until no other provider shows an unproven secret of the same principal to a service. `None` if it needs no
-    /// turn, because the service has accepted this secret.
-    pub async fn turn(&self, principal: &Principal) -> Option<Turn> {
-        if self.known().credentials.is_accepted(principal) {
+    /// Waits until no other provider shows the same principal to a service. `None` if the step needs no turn.
+    pub async fn turn(&self, source: &Source, step: &Step) -> Option<Turn> {
+        if !self.known().credentials.needs_turn(source, step) {
             return None;
         }
-        Some(self.turns.take(&principal.id).await)
+        Some(self.turns.take(&source.principal.id).await)
     }
 
     /// Remembers what came of a request. A refusal counts for every provider that has the same credential.

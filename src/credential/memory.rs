@@ -2,7 +2,8 @@
 
 use super::pause::pause;
 use super::{
-    CLOCK_SKEW_MAX, Call, Event, FAILURES_MAX, Failure, Lock, Moment, Principal, Proof, Request, Source, Told,
+    CLOCK_SKEW_MAX, Call, Event, FAILURES_MAX, Failure, Lock, Moment, Principal, Proof, Request, Source,
+    Step, Told,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -287,9 +288,20 @@ impl Memory {
         known.secrets.entry(principal.secret.clone()).or_default()
     }
 
-    /// Whether the service accepted this secret last: whoever uses it need not wait for others.
+    /// Whether a step must wait until no other call shows the same principal to a service: several that fail at once would
+    /// lock it. A secret that was accepted is taken to be right still, but not by a login: those of all providers may come
+    /// at the same time again and again, and the password may have been changed.
     #[must_use]
-    pub fn is_accepted(&self, principal: &Principal) -> bool {
+    pub fn needs_turn(&self, source: &Source, step: &Step) -> bool {
+        match step {
+            Step::LogIn => source.lock == Lock::Password || !self.is_accepted(&source.principal),
+            Step::FindProject(_) | Step::Check(..) => !self.is_accepted(&source.principal),
+            Step::Use(_) | Step::Stop(_) => false,
+        }
+    }
+
+    /// Whether the service accepted this secret last.
+    fn is_accepted(&self, principal: &Principal) -> bool {
         let known = self.principals.get(&principal.id);
         known.is_some_and(|known| known.accepted.as_ref() == Some(&principal.secret))
     }

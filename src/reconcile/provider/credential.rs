@@ -97,7 +97,7 @@ impl Caller<'_> {
             }
             step @ (Step::LogIn | Step::FindProject(_) | Step::Check(..)) => step,
         };
-        let turn = self.context.providers.turn(&self.source.name.principal).await;
+        let turn = self.context.providers.turn(&self.source.name, &step).await;
         // Another provider may have found it out meanwhile.
         if turn.is_some() && self.context.providers.decide(self.key) != step {
             return Ok(None);
