@@ -268,9 +268,10 @@ impl Used {
     /// Whether a refusal of `other` is about this too: the same credential, or one of the same principal.
     #[must_use]
     pub fn is_refused_with(&self, other: &Self) -> bool {
-        match other.source.is_exchanged {
-            true => self == other,
-            false => self.source.principal == other.source.principal,
+        if other.source.is_exchanged {
+            self == other
+        } else {
+            self.source.principal == other.source.principal
         }
     }
 }

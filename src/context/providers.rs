@@ -12,7 +12,7 @@ pub use turns::Turn;
 use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
-use crate::credential::{Call, Event, Memory, Moment, Principal, Request, Source, Step, Told, Used};
+use crate::credential::{Call, Event, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
 use functiongraph::Credential;
 use jiff::Timestamp;

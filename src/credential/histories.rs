@@ -157,8 +157,8 @@ impl World {
                 Event::Refused(call, "no".into())
             }
             Call::LogIn => Event::LoggedIn {
-                expires_at: Some(self.now.time + Duration::from_secs(600)),
-                renew_at: self.now.time + Duration::from_secs(300),
+                expires_at: Some(self.now.time + Duration::from_mins(10)),
+                renew_at: self.now.time + Duration::from_mins(5),
                 project: None,
             },
             Call::FindProject | Call::Check => Event::Checked(Proof::Accepted),

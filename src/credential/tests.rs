@@ -77,8 +77,8 @@ impl Process {
 }
 
 fn message(step: &Step) -> &str {
-    let Step::Stop(stop) = step else { panic!("{step:?}") };
-    &stop.message
+    let Step::Stop(why) = step else { panic!("{step:?}") };
+    &why.message
 }
 
 fn refused(call: Call) -> Event {
@@ -139,7 +139,7 @@ fn t13_guessing_secrets_of_one_key_comes_to_rest_before_it_is_locked() {
     }
     let next = key("a", "next");
     assert!(message(&process.begin("p", &next)).contains("could lock it"));
-    process.pass(KEY_LOCK - SECOND * 3);
+    process.pass(KEY_LOCK.saturating_sub(SECOND * 3));
     assert!(matches!(process.decide("p"), Step::Check(..)));
     // A success ends the count.
     process.record("p", &next, Event::Checked(Proof::Accepted));
@@ -196,7 +196,7 @@ fn t22_one_wrong_password_is_shown_once_whatever_providers_edits_and_re_creation
         process.memory.forget("a/2", process.now.instant);
         reconcile(&mut process, "a/2", uid);
     }
-    process.pass(PASSWORD_LOCK - SECOND * 10);
+    process.pass(PASSWORD_LOCK.saturating_sub(SECOND * 10));
     reconcile(&mut process, "a/1", "bundle 3");
     assert_eq!(logins, 1);
     process.pass(SECOND * 10);
@@ -214,7 +214,7 @@ fn t22_a_correct_password_does_not_end_the_count_of_the_wrong_ones() {
     }
     let right = password("right", "");
     assert_eq!(process.begin("p", &right), Step::LogIn);
-    process.log_in("p", &right, SECOND * 60);
+    process.log_in("p", &right, Duration::from_mins(1));
     let used = password("other", "");
     assert_eq!(process.begin("q", &used), Step::LogIn);
     assert!(message(&process.record("q", &used, refused(Call::LogIn))).contains("does not accept"));
@@ -269,7 +269,7 @@ fn a_password_that_is_refused_ends_what_it_brought() {
     process.begin("p", &source);
     let used = process.log_in("p", &source, SECOND * 100);
     process.record("p", &used, Event::Checked(Proof::Accepted));
-    process.pass(SECOND * 60);
+    process.pass(Duration::from_mins(1));
     assert!(message(&process.record("p", &source, refused(Call::LogIn))).contains("does not accept"));
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::api::{AnyProvider, FunctionGraphProvider};
 use crate::context::grants::Grant;
-use crate::credential::{InUse, Lock, Proof};
+use crate::credential::{InUse, Lock, Principal, Proof};
 use crate::gate::Signal;
 use functiongraph::{Client, ClientOptions};
 

@@ -90,7 +90,7 @@ impl Caller<'_> {
     /// Carries out one step.
     async fn step(&self, step: Step) -> Result<Option<Ready>, Halt> {
         let step = match step {
-            Step::Stop(stop) => return Err(Halt::Wait(stop.reason, stop.message)),
+            Step::Stop(why) => return Err(Halt::Wait(why.reason, why.message)),
             Step::Use(in_use) => {
                 let (credential, used) = self.credential(in_use.login)?;
                 return Ok(Some(Ready { credential, used, in_use }));
@@ -133,7 +133,7 @@ impl Caller<'_> {
                 context.providers.logged_in(key, &used, sent, credential, event);
             }
             Err(NoLogin::Error(error)) => {
-                self.record(&used, sent, failed(Call::LogIn, error));
+                self.record(&used, sent, failed(Call::LogIn, &error));
             }
             Err(NoLogin::Halt(Halt::Wait(reason, message))) => {
                 let failure = Failure::Obstacle(reason, message, context.options.secret_poll);
@@ -150,7 +150,7 @@ impl Caller<'_> {
         let iam = iam(spec, self.context)?;
         Ok(match iam.project_id(&spec.region, credential, clock::now(), CALL_TIMEOUT).await {
             Ok(project) => Event::ProjectFound(project),
-            Err(error) => failed(Call::FindProject, error),
+            Err(error) => failed(Call::FindProject, &error),
         })
     }
 
@@ -185,7 +185,7 @@ impl Caller<'_> {
 }
 
 /// What a failed call to an identity service means.
-fn failed(call: Call, error: LoginError) -> Event {
+fn failed(call: Call, error: &LoginError) -> Event {
     let why = error.to_string();
     if error.is_of_credential() {
         return Event::Refused(call, why);
@@ -194,7 +194,7 @@ fn failed(call: Call, error: LoginError) -> Event {
         return Event::Failed(call, Failure::Denied(why));
     }
     let asked = match error {
-        LoginError::Refused { retry_after, .. } => retry_after,
+        LoginError::Refused { retry_after, .. } => *retry_after,
         LoginError::NoProject(_)
         | LoginError::SeveralProjects { .. }
         | LoginError::Malformed(_)
