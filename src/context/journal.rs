@@ -1,7 +1,7 @@
 //! What this process alone knows: which attempts it sent, what came back, and which claims of others did not change.
 
 use super::Owner;
-use crate::lifecycle::{Memory, Reply};
+use crate::lifecycle::{Progress, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -42,16 +42,16 @@ pub enum Stage<R> {
 impl<R> Own<R> {
     /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
     #[must_use]
-    pub fn memory(own: Option<&Self>, number: i64) -> Memory {
+    pub fn progress(own: Option<&Self>, number: i64) -> Progress {
         match own {
-            Some(own) if own.number > number => Memory::Saved,
+            Some(own) if own.number > number => Progress::Saved,
             Some(own) if own.number == number => match own.stage {
-                Stage::Returned => Memory::Returned,
-                Stage::Sent => Memory::Sent,
-                Stage::Answered(_) => Memory::Answered,
-                Stage::Saved => Memory::Saved,
+                Stage::Returned => Progress::Returned,
+                Stage::Sent => Progress::Sent,
+                Stage::Answered(_) => Progress::Answered,
+                Stage::Saved => Progress::Saved,
             },
-            Some(_) | None => Memory::Nothing,
+            Some(_) | None => Progress::Nothing,
         }
     }
 
@@ -143,8 +143,8 @@ impl Journal {
     }
 
     /// What is remembered of attempt `number`.
-    pub fn memory(&self, uid: &str, number: i64) -> Memory {
-        Own::memory(self.pages().own.get(uid).map(|entry| &entry.own), number)
+    pub fn progress(&self, uid: &str, number: i64) -> Progress {
+        Own::progress(self.pages().own.get(uid).map(|entry| &entry.own), number)
     }
 
     /// The answer in hand.
@@ -195,24 +195,24 @@ mod tests {
     #[test]
     fn an_attempt_is_remembered_from_its_first_byte_until_a_minute_after_it_was_saved() {
         let (journal, now) = (Journal::default(), Instant::now());
-        assert_eq!(journal.memory("u", 1), Memory::Nothing);
+        assert_eq!(journal.progress("u", 1), Progress::Nothing);
         journal.sent(&owner("u"), 1);
-        assert_eq!(journal.memory("u", 1), Memory::Sent);
-        assert_eq!(journal.memory("u", 2), Memory::Nothing);
+        assert_eq!(journal.progress("u", 1), Progress::Sent);
+        assert_eq!(journal.progress("u", 2), Progress::Nothing);
         journal.answered(&owner("u"), 1, Reply::Accepted(Acceptance::default()));
-        assert_eq!(journal.memory("u", 1), Memory::Answered);
+        assert_eq!(journal.progress("u", 1), Progress::Answered);
         journal.saved(&owner("u"), 1, now);
-        assert_eq!(journal.memory("u", 1), Memory::Saved);
+        assert_eq!(journal.progress("u", 1), Progress::Saved);
         journal.saved(&owner("other"), 1, now + SAVED_TTL * 2);
-        assert_eq!(journal.memory("u", 1), Memory::Nothing);
+        assert_eq!(journal.progress("u", 1), Progress::Nothing);
     }
 
     #[test]
     fn an_attempt_that_is_given_back_is_never_again_one_that_may_be_sent() {
         let journal = Journal::default();
         journal.returned(&owner("u"), 1);
-        assert_eq!(journal.memory("u", 1), Memory::Returned);
-        assert_eq!(journal.memory("u", 2), Memory::Nothing);
+        assert_eq!(journal.progress("u", 1), Progress::Returned);
+        assert_eq!(journal.progress("u", 2), Progress::Nothing);
     }
 
     #[test]
@@ -231,8 +231,8 @@ mod tests {
         journal.saved(&owner("a"), 1, now);
         journal.prune(|uid| uid == "b");
         assert_eq!(open(&journal), []);
-        assert_eq!(journal.memory("b", 1), Memory::Sent);
-        assert_eq!(journal.memory("c", 2), Memory::Nothing);
+        assert_eq!(journal.progress("b", 1), Progress::Sent);
+        assert_eq!(journal.progress("c", 2), Progress::Nothing);
     }
 
     #[test]

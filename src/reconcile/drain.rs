@@ -5,7 +5,7 @@ use super::object::{provider_of, put};
 use crate::clock;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
-use crate::lifecycle::{Memory, State, record};
+use crate::lifecycle::{Progress, State, record};
 use futures::{StreamExt, stream};
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ async fn write(context: &Context, owner: &Owner, number: i64) {
         return;
     };
     let provider = provider_of(&object);
-    let written = if context.journal.memory(&owner.uid, number) == Memory::Returned {
+    let written = if context.journal.progress(&owner.uid, number) == Progress::Returned {
         let status = record::handed_back(&context.view(&object), context.now());
         put(context, &provider, &object, &status).await
     } else {

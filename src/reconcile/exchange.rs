@@ -12,7 +12,7 @@ use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::Claim;
 use crate::lifecycle::{Acceptance, Executed, Reply, Target, Trouble, backoff};
 use crate::metrics::class_name;
-use crate::traces::Attempt;
+use crate::traces::AttemptSpan;
 use functiongraph::answer::SyncResult;
 use functiongraph::{Answer, Credential, FunctionUrn, Invocation, Kind, Protocol, SendError, Verdict};
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub async fn send(
     prepared: &Prepared,
     event: Event,
     claim: Claim,
-    trace: &mut Attempt,
+    trace: &mut AttemptSpan,
 ) -> Exchange {
     let number = claim.number();
     let object = claim.spend();

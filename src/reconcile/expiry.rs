@@ -6,7 +6,7 @@ use crate::api::FunctionInvocation;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::{Memory, Moment, Step, decide, record};
+use crate::lifecycle::{Moment, Progress, Step, decide, record};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Resu
     let moment = Moment {
         now,
         holder: &context.holder,
-        memory: Memory::Nothing,
+        progress: Progress::Nothing,
         unchanged_for: Duration::ZERO,
         looked_up: true,
     };

@@ -19,9 +19,9 @@ use crate::kubernetes::requests;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
 use crate::lifecycle::decide::{changed_event, wake};
 use crate::lifecycle::room::{self, Room};
-use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, Target, record, resolve};
+use crate::lifecycle::{self, Conclusion, Progress, Reply, Resolution, State, Step, Target, record, resolve};
 use crate::metrics::class_name;
-use crate::traces::{About, Attempt};
+use crate::traces::{About, AttemptSpan};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
@@ -318,7 +318,7 @@ async fn claim(
     target: &Target,
 ) -> Result<Result<Claim, Action>, Error> {
     let wanted = record::claimed(&context.view(object), number, &context.holder, target, context.now());
-    let unsent = || context.journal.memory(&uid(object), number) == Memory::Nothing;
+    let unsent = || context.journal.progress(&uid(object), number) == Progress::Nothing;
     match status::claim(&context.clients.calls, object, &wanted, number, unsent).await? {
         Claimed::Ours(claim) => {
             context.failures.clear(&uid(object));
@@ -365,7 +365,7 @@ pub(super) async fn save_known(
     let Some(reply) = context.journal.reply(&uid(object), number) else {
         return Ok(Action::requeue(SOON));
     };
-    let trace = Attempt::default(); // the one of its attempt is over
+    let trace = AttemptSpan::default(); // the one of its attempt is over
     save(context, provider, object.clone(), number, reply, trace).await
 }
 
@@ -376,7 +376,7 @@ async fn save(
     object: FunctionInvocation,
     number: i64,
     reply: Reply,
-    mut trace: Attempt,
+    mut trace: AttemptSpan,
 ) -> Result<Action, Error> {
     let owner = Owner::of(&object);
     let Owner { namespace, name, uid } = &owner;

@@ -11,7 +11,7 @@ use crate::gate::{GateState, Phase, Ticket};
 use crate::kubernetes::status::{self, Written};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::room::{self, Room};
-use crate::lifecycle::{Memory, Moment, State, Step, decide, display, later, record, says_already, until};
+use crate::lifecycle::{Moment, Progress, State, Step, decide, display, later, record, says_already, until};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
@@ -37,18 +37,18 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// What is next for an object, with what this process remembers of it.
 pub fn next_step(object: &FunctionInvocation, context: &Context) -> Step {
     let view = context.view(object);
-    let (uid, mut memory, mut unchanged_for) = (uid(object), Memory::Nothing, Duration::ZERO);
+    let (uid, mut progress, mut unchanged_for) = (uid(object), Progress::Nothing, Duration::ZERO);
     if let State::Claimed { number, holder } = State::of(view.status) {
         if holder == context.holder {
-            memory = context.journal.memory(&uid, number);
+            progress = context.journal.progress(&uid, number);
         } else {
             unchanged_for = context.journal.unchanged_for(&uid, number, &holder, clock::monotonic());
         }
     }
-    let ambiguous = matches!(State::of(view.status), State::Doubtful { .. });
+    let ambiguous = matches!(State::of(view.status), State::Ambiguous { .. });
     let number = view.status.attempt.as_ref().and_then(|attempt| attempt.number).unwrap_or_default();
     let looked_up = ambiguous && view.lookup && context.lookups.exhausted(&uid, number, clock::monotonic());
-    decide(&view, &Moment { now: context.now(), holder: &context.holder, memory, unchanged_for, looked_up })
+    decide(&view, &Moment { now: context.now(), holder: &context.holder, progress, unchanged_for, looked_up })
 }
 
 /// Asks for a place for an object.
@@ -162,7 +162,7 @@ pub async fn in_line(
     let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
     let again = look_again(object, context);
     // An ambiguous attempt has more to say than that its list waits for its turn.
-    let says_more = matches!(State::of(view.status), State::Doubtful { .. } | State::Accepted);
+    let says_more = matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted);
     let message = queued(&context.providers.state(provider), now, clock::monotonic());
     if says_more || ready.is_some_and(|ready| ready.reason == Reason::Queued && ready.message == message) {
         return Ok(Action::requeue(again));

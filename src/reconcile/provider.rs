@@ -7,7 +7,7 @@ mod login;
 mod source;
 
 use super::{Error, guarded};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, fitting};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
 use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
@@ -280,7 +280,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     });
     // An Event and the log say it too.
     let message = fitting(&message);
-    let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
+    let claim = |type_, status| ConditionUpdate { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
     match reason {
         Reason::ProviderReady => {}
@@ -291,7 +291,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
     }
     let pause = paused.as_ref().map(|(_, until)| *until);
-    claims.extend(paused.map(|(message, _)| Claim {
+    claims.extend(paused.map(|(message, _)| ConditionUpdate {
         type_: ConditionType::Paused,
         status: ConditionStatus::True,
         reason: Reason::Throttled,
