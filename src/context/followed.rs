@@ -37,7 +37,7 @@ const MARGIN: Duration = Duration::from_mins(1);
 
 /// Records in one page: some 20 KB, and at most 120 KB with messages as long as we keep them. Longer ones make a
 /// page too long to be read; then fewer are asked for.
-pub const PAGE: u16 = 100;
+pub const RECORDS_PER_PAGE: u16 = 100;
 
 /// One request to follow.
 #[derive(Clone, Debug)]
@@ -328,7 +328,7 @@ impl Group {
             next: now + LONGEST,
             round: None,
             began: now,
-            limit: PAGE,
+            limit: RECORDS_PER_PAGE,
             skew: Duration::ZERO,
             by_id: false,
             busy: false,

@@ -13,7 +13,7 @@ use crate::context::providers::{Access, Checked, Key, Proof, Refused, Unanswered
 use crate::gate::{Phase, Signal, Ticket};
 use crate::kubernetes::secrets;
 use crate::lifecycle;
-use crate::reconcile::exchange::{message, signal};
+use crate::reconcile::answer::{message, signal};
 use functiongraph::{Answer, CredentialKind, Protocol, SendError, Verdict};
 use std::time::{Duration, Instant};
 
@@ -239,7 +239,7 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::reconcile::exchange::CLOCK;
+    use crate::reconcile::answer::CLOCK;
     use functiongraph::Kind;
     use http::HeaderMap;
 

@@ -8,7 +8,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::providers::{Held, HeldKey, Key, Refused, Setback};
 use crate::reconcile::Error;
-use crate::reconcile::exchange::{CLOCK, LONGEST_RETRY_AFTER};
+use crate::reconcile::answer::{CLOCK, LONGEST_RETRY_AFTER};
 use functiongraph::Credential;
 use functiongraph::login::{Login, renew_at};
 use jiff::{SignedDuration, Timestamp};
