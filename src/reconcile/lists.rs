@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// No call about an execution takes longer.
-pub const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The namespace of a ticket for a list. No namespace has this name.
 const LIST_NAMESPACE: &str = "";
@@ -145,14 +145,14 @@ async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
 }
 
 /// Whether the provider leads to where a request went. Without an endpoint, it went to where the provider leads.
-pub fn leads_to(access: &Access, endpoint: Option<&str>, urn: &FunctionUrn) -> bool {
+pub(super) fn leads_to(access: &Access, endpoint: Option<&str>, urn: &FunctionUrn) -> bool {
     urn.region() == access.region
         && urn.project_id() == access.project_id
         && endpoint.is_none_or(|endpoint| *endpoint == access.client.endpoint().to_string())
 }
 
 /// The query that asks a question.
-pub fn query(Question { begin, end, marker, request_id, limit }: Question) -> ListQuery {
+pub(super) fn query(Question { begin, end, marker, request_id, limit }: Question) -> ListQuery {
     ListQuery { begin, end, request_id, status: None, limit, marker }
 }
 

@@ -45,7 +45,7 @@ impl Reconcile<'_> {
     }
 
     /// Waits for a permit. If the provider cannot be used, or it takes long, the status says so.
-    pub(super) async fn wait_in_queue(&self) -> Result<Action, Halt> {
+    pub(super) fn wait_in_queue(&self) -> Result<Action, Halt> {
         if let Some(why) = self.unusable() {
             return Err(Halt::Wait(Reason::WaitingForProvider, why));
         }
