@@ -25,7 +25,7 @@ use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
-use providers::Providers;
+use providers::{Key, Providers};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -57,6 +57,30 @@ impl Owner {
     }
 }
 
+/// One attempt of an invocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId {
+    /// The object.
+    pub owner: Owner,
+    /// The attempt's number; 1 for the first.
+    pub number: i64,
+}
+
+impl AttemptId {
+    /// Attempt `number` of an object.
+    #[must_use]
+    pub fn of(object: &FunctionInvocation, number: i64) -> Self {
+        Self { owner: Owner::of(object), number }
+    }
+}
+
+/// The key of the provider that an object names.
+#[must_use]
+pub fn provider_key(object: &FunctionInvocation) -> Key {
+    let ProviderRef { kind, name } = &object.spec.provider_ref;
+    providers::key(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+}
+
 /// One process of the operator.
 pub struct Context {
     /// The API server.
@@ -84,6 +108,8 @@ pub struct Context {
     pub queue_notices: QueueNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
+    /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
+    pub resolving: tokio::sync::Mutex<()>,
     /// Bytes of events that may still be in flight, in KiB.
     pub in_flight: Arc<Semaphore>,
     /// Numbers for machines.

@@ -145,6 +145,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         failures: Failures::default(),
         queue_notices: QueueNotices::default(),
         notices: Notices::default(),
+        resolving: tokio::sync::Mutex::default(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
         draining: draining.clone(),
         broken: OnceLock::new(),

@@ -122,7 +122,7 @@ fn a_request_leaves_from_one_file_and_a_status_is_written_in_one_file() {
         let named = sources().into_iter().filter(|(_, _, text)| text.contains(what));
         named.map(|(_, file, _)| file).collect::<Vec<_>>()
     };
-    assert_eq!(files_with("client.invoke("), ["reconcile/exchange.rs"]);
+    assert_eq!(files_with("client.invoke("), ["reconcile/attempt.rs"]);
     assert_eq!(files_with("patch_status("), ["kubernetes/status.rs"]);
 }
 

@@ -115,11 +115,11 @@ pub async fn run_unfinished(
         let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
         background("the line", &context, async move {
             let wanted = |ticket: &Ticket| {
-                reconcile::follow::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
+                reconcile::lists::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
             };
             let call = |provider: &Key, ticket: Ticket| {
                 // Nobody listens any more only when the process ends.
-                if reconcile::follow::is_for_a_list(&ticket) {
+                if reconcile::lists::is_for_a_list(&ticket) {
                     let _ = call_list.send((Arc::clone(provider), ticket));
                 } else {
                     let _ = call.send(reference(&ticket));
@@ -136,7 +136,7 @@ pub async fn run_unfinished(
                 store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
             };
             let tell = |owner: Owner| drop(call.send(reference(&owner)));
-            reconcile::follow::run(follower, called_lists, wanted, tell).await;
+            reconcile::lists::run(follower, called_lists, wanted, tell).await;
         })
     };
     let pruner = {
@@ -145,7 +145,7 @@ pub async fn run_unfinished(
             loop {
                 tokio::time::sleep(PRUNE).await;
                 let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
-                let is_there = |uid: &str| reconcile::follow::is_list(uid) || there.contains(uid);
+                let is_there = |uid: &str| reconcile::lists::is_list(uid) || there.contains(uid);
                 pruner.prune(is_there, clock::monotonic());
             }
         })

@@ -24,7 +24,7 @@ pub struct Moment<'a> {
     /// This process.
     pub holder: &'a str,
     /// What this process remembers of its own claim on this object.
-    pub memory: Memory,
+    pub progress: Progress,
     /// For how long this process has seen the attempt unchanged, on its own monotonic clock.
     pub unchanged_for: Duration,
     /// Whether this process has read the service's list about the ambiguous attempt, or tried for long enough.
@@ -33,7 +33,7 @@ pub struct Moment<'a> {
 
 /// What a process remembers of an attempt that it claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
+pub enum Progress {
     /// Nothing: then it has certainly not sent it.
     Nothing,
     /// It began to give it back unsent and does not know the end.
@@ -138,16 +138,16 @@ pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
 
 fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
     let last = match state {
-        State::Settled(_) => return after_the_end(view, moment.now),
-        State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.memory),
+        State::Finished(_) => return after_the_end(view, moment.now),
+        State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.progress),
         State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
         State::Accepted => return after_the_acceptance(view, moment.now),
-        State::Doubtful { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
+        State::Ambiguous { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
             let look = view.lookup && !moment.looked_up && !view.deleting;
             return if look { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
         }
         State::Fresh => 0,
-        State::Open { number } | State::Doubtful { number } => number,
+        State::Open { number } | State::Ambiguous { number } => number,
     };
     before_an_attempt(view, moment.now).unwrap_or(Step::Invoke { number: last.saturating_add(1) })
 }
@@ -162,12 +162,12 @@ pub fn changed_event(view: &View<'_>, event_version: &str) -> Option<Conclusion>
     })
 }
 
-fn own_claim(memory: Memory) -> Step {
-    match memory {
-        Memory::Nothing | Memory::Returned => Step::HandBack,
-        Memory::Sent => Step::GiveUpOwn,
-        Memory::Answered => Step::Save,
-        Memory::Saved => Step::Observe(STALE),
+fn own_claim(progress: Progress) -> Step {
+    match progress {
+        Progress::Nothing | Progress::Returned => Step::HandBack,
+        Progress::Sent => Step::GiveUpOwn,
+        Progress::Answered => Step::Save,
+        Progress::Saved => Step::Observe(STALE),
     }
 }
 

@@ -64,10 +64,10 @@ pub(super) fn doubt(view: &View<'_>, now: Timestamp) -> Option<Step> {
     };
     let resolves = matches!(resolve::call(view), Some(resolve::Call::Act(_)));
     let open = match State::of(view.status) {
-        State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Doubtful { .. } => true,
+        State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Ambiguous { .. } => true,
         // The annotation that it carries is older than the object.
-        State::Settled(Outcome::Unknown) => resolves,
-        State::Settled(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
+        State::Finished(Outcome::Unknown) => resolves,
+        State::Finished(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
         | State::Accepted => false,
     };
     if !open || view.deleting {

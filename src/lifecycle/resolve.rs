@@ -123,13 +123,13 @@ fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
     let was_accepted =
         status.attempt.as_ref().and_then(|attempt| attempt.state) == Some(AttemptState::Accepted);
     match State::of(status) {
-        State::Settled(Outcome::Unknown) if was_accepted => Some(Subject::Lost),
+        State::Finished(Outcome::Unknown) if was_accepted => Some(Subject::Lost),
         // With a last attempt that was refused, it is an earlier one that is ambiguous.
-        State::Settled(Outcome::Unknown) | State::Doubtful { .. } => Some(Subject::Ambiguous),
+        State::Finished(Outcome::Unknown) | State::Ambiguous { .. } => Some(Subject::Ambiguous),
         State::Accepted if leads_elsewhere(status) => Some(Subject::Lost),
         State::Accepted | State::Fresh | State::Open { .. } => Some(Subject::Nothing),
         State::Claimed { .. }
-        | State::Settled(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled) => {
+        | State::Finished(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled) => {
             None
         }
     }

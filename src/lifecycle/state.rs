@@ -20,14 +20,14 @@ pub enum State {
         number: i64,
     },
     /// It cannot be known whether the last attempt was accepted.
-    Doubtful {
+    Ambiguous {
         /// The number of the last attempt.
         number: i64,
     },
-    /// The last attempt was accepted, but no outcome stands in the status (somebody else's edit).
+    /// The last attempt was accepted, but the status has no outcome (somebody else's edit).
     Accepted,
-    /// It is over.
-    Settled(Outcome),
+    /// It has an outcome. `Unknown` can still be resolved.
+    Finished(Outcome),
 }
 
 impl State {
@@ -36,7 +36,7 @@ impl State {
     #[must_use]
     pub fn of(status: &FunctionInvocationStatus) -> Self {
         if let Some(outcome) = status.outcome {
-            return Self::Settled(outcome);
+            return Self::Finished(outcome);
         }
         let Some(Attempt { number, holder, state, claim_time: _, endpoint: _, urn: _ }) = &status.attempt
         else {
@@ -48,7 +48,7 @@ impl State {
                 Self::Claimed { number, holder: holder.clone().unwrap_or_default() }
             }
             Some(AttemptState::Rejected | AttemptState::NotSent) => Self::Open { number },
-            Some(AttemptState::Ambiguous) => Self::Doubtful { number },
+            Some(AttemptState::Ambiguous) => Self::Ambiguous { number },
             Some(AttemptState::Accepted) => Self::Accepted,
         }
     }

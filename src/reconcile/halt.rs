@@ -4,6 +4,7 @@ use super::Error;
 use crate::api::Reason;
 use crate::kubernetes;
 use kube::runtime::controller::Action;
+use std::time::Duration;
 
 /// Why a reconcile does not get to its last step.
 #[derive(Debug)]
@@ -16,6 +17,13 @@ pub enum Halt {
     Fail(Reason, String),
     /// The controller could not do its work.
     Error(Error),
+}
+
+impl Halt {
+    /// There is nothing more to do before `delay` has passed.
+    pub fn rest(delay: Duration) -> Self {
+        Self::Rest(Action::requeue(delay))
+    }
 }
 
 impl From<Error> for Halt {

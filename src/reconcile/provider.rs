@@ -8,14 +8,14 @@ mod source;
 
 use super::halt::Halt;
 use super::{Error, guarded};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, fitting};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
 use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::grants::Grant;
-pub use crate::context::providers::Access;
-use crate::context::providers::{Key, Standing, key};
+
+use crate::context::providers::{Access, Key, Standing, key};
 use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
 use crate::kubernetes::status;
@@ -217,7 +217,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     });
     // An Event and the log say it too.
     let message = fitting(&message);
-    let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
+    let claim = |type_, status| ConditionUpdate { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
     match reason {
         Reason::ProviderReady => {}
@@ -228,7 +228,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
     }
     let pause = paused.as_ref().map(|(_, until)| *until);
-    claims.extend(paused.map(|(message, _)| Claim {
+    claims.extend(paused.map(|(message, _)| ConditionUpdate {
         type_: ConditionType::Paused,
         status: ConditionStatus::True,
         reason: Reason::Throttled,

@@ -189,8 +189,8 @@ pub fn facts(object: &FunctionInvocation) -> Facts {
         held: object.spec.suspend || object.spec.cancel || view.deleting,
         is_claimed: matches!(State::of(status), State::Claimed { .. }),
         is_ambiguous: match State::of(status) {
-            State::Doubtful { .. } => true,
-            State::Settled(outcome) => {
+            State::Ambiguous { .. } => true,
+            State::Finished(outcome) => {
                 outcome == Outcome::Unknown && attempt.state != Some(AttemptState::Accepted)
             }
             State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Accepted => false,

@@ -188,7 +188,7 @@ fn a_list_is_evidence_for_you_and_no_answer_of_it_sends_or_names_anything() {
     let moment = Moment {
         now: at(900),
         holder: ME,
-        memory: Memory::Nothing,
+        progress: Progress::Nothing,
         unchanged_for: Duration::ZERO,
         looked_up: true,
     };
@@ -270,10 +270,10 @@ fn an_annotation_on_what_is_not_ambiguous_is_refused_once_and_does_not_count_lat
 fn an_annotation_that_came_while_the_attempt_was_under_way_does_not_resolve_it() {
     for ended in [false, true] {
         let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
-        let before = object.decide(at(2), Memory::Sent, Duration::ZERO);
+        let before = object.decide(at(2), Progress::Sent, Duration::ZERO);
         object.resolve = Some("Retry".into());
         assert_eq!(
-            object.decide(at(2), Memory::Sent, Duration::ZERO),
+            object.decide(at(2), Progress::Sent, Duration::ZERO),
             before,
             "nothing is written meanwhile"
         );

@@ -128,7 +128,7 @@ impl Walk {
         let moment = Moment {
             now,
             holder: &holder,
-            memory: Memory::Nothing,
+            progress: Progress::Nothing,
             unchanged_for: TAKEOVER,
             looked_up: matches!(what, Event::Listed(0)),
         };
@@ -247,8 +247,8 @@ proptest! {
         });
         let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
         object.status = serde_json::from_value(odd).unwrap();
-        for memory in [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved] {
-            let _ = object.decide(at(seconds.clamp(0, 9_999_999)), memory, Duration::from_secs(seconds.unsigned_abs()));
+        for progress in [Progress::Nothing, Progress::Returned, Progress::Sent, Progress::Answered, Progress::Saved] {
+            let _ = object.decide(at(seconds.clamp(0, 9_999_999)), progress, Duration::from_secs(seconds.unsigned_abs()));
         }
         object.status = record::claimed(&object.view(), number, ME, &target(), at(1));
         object.status = record::answered(&object.view(), &accepted(), at(2), 3);

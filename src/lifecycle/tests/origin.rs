@@ -19,8 +19,13 @@ fn object(value: &Value) -> FunctionInvocation {
 
 fn next(object: &FunctionInvocation) -> Step {
     let view = View::of(object, true);
-    let moment =
-        Moment { now: at(1), holder: ME, memory: Memory::Nothing, unchanged_for: TAKEOVER, looked_up: false };
+    let moment = Moment {
+        now: at(1),
+        holder: ME,
+        progress: Progress::Nothing,
+        unchanged_for: TAKEOVER,
+        looked_up: false,
+    };
     decide(&view, &moment)
 }
 

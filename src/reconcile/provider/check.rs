@@ -9,7 +9,7 @@ use crate::context::providers::{Access, Key};
 use crate::credential::{Call, Event, Failure, Proof};
 use crate::gate::{Phase, Signal, Ticket};
 use crate::lifecycle;
-use crate::reconcile::exchange::{LONGEST_RETRY_AFTER, message, signal};
+use crate::reconcile::answer::{LONGEST_RETRY_AFTER, message, signal};
 use functiongraph::{Answer, Client, Credential, CredentialKind, Protocol, SendError, Verdict};
 use std::time::{Duration, Instant};
 

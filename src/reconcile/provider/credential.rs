@@ -8,7 +8,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::providers::Key;
 use crate::credential::{Call, Event, Failure, InUse, Step, Told, Used};
-use crate::reconcile::exchange::LONGEST_RETRY_AFTER;
+use crate::reconcile::answer::LONGEST_RETRY_AFTER;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{Login, LoginError, renew_at};
 use functiongraph::{Client, Credential};
