@@ -1,11 +1,11 @@
 //! One exchange with FunctionGraph: the only place from which an invocation is sent.
 
-use super::provider::Access;
 use crate::api::FunctionInvocation;
 use crate::api::invocation::{
     ErrorClass, Execution, ExecutionStatus, FunctionInvocationSpec, InvocationResult, Summary, SyncOptions,
 };
 use crate::clock;
+use crate::context::providers::Access;
 use crate::context::{Context, Owner};
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;

@@ -19,7 +19,7 @@ use crate::kubernetes::requests;
 use crate::kubernetes::status::{self, Claim, Claimed, Recorded, Written};
 use crate::lifecycle::decide::{changed_event, wake};
 use crate::lifecycle::room::{self, Room};
-use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, Target, record, resolve};
+use crate::lifecycle::{self, Conclusion, Memory, Reply, Resolution, State, Step, Target, record};
 use crate::metrics::class_name;
 use crate::traces::{About, Attempt};
 use kube::runtime::controller::Action;
@@ -100,7 +100,7 @@ async fn run(object: &FunctionInvocation, context: &Arc<Context>) -> Result<Acti
             return Box::pin(act(object, context, &provider, &resolution)).await;
         }
         Step::RefuseResolution => return Box::pin(refuse(object, context, &provider, None)).await,
-        Step::ForgetResolution => resolve::forgotten(&view, now),
+        Step::ForgetResolution => record::resolution_forgotten(&view, now),
         Step::CorrectTimes => {
             let ahead = view.written_ahead(now);
             tracing::warn!(
@@ -143,7 +143,7 @@ async fn act(
         resolution = resolution.as_str(),
         "the annotation functiongraph.io/resolve resolves an ambiguous attempt"
     );
-    let status = resolve::resolved(&context.view(object), resolution, context.now());
+    let status = record::resolved(&context.view(object), resolution, context.now());
     put(context, provider, object, &status).await
 }
 
@@ -154,7 +154,7 @@ async fn refuse(
     provider: &Key,
     because: Option<(Reason, String)>,
 ) -> Result<Action, Error> {
-    let status = resolve::refused(&context.view(object), because, context.now());
+    let status = record::resolution_refused(&context.view(object), because, context.now());
     if let Some(refused) = Condition::find(&status.conditions, ConditionType::ResolutionRefused) {
         context.tell(|| object.object_ref(&()), refused.reason, &refused.message);
     }
