@@ -12,6 +12,7 @@ pub mod context;
 // 2  rooms that do not know each other
 pub mod admin;
 pub mod args;
+pub mod credential;
 pub mod definitions;
 pub mod gate;
 pub mod kubernetes;

@@ -117,7 +117,7 @@ impl<'a> Reconcile<'a> {
     fn access(&self) -> Option<Arc<Access>> {
         let Standing::Ready(access) = self.context.providers.standing(&self.provider) else { return None };
         let current = self.context.provider_of(self.object)?;
-        (current.edition() == access.edition).then_some(access)
+        (current.edition() == access.edition()).then_some(access)
     }
 }
 

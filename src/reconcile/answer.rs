@@ -5,6 +5,7 @@ use crate::api::invocation::{
 };
 use crate::context::Context;
 use crate::context::providers::{Access, Key, Place};
+use crate::credential::CLOCK_DIFFERS;
 use crate::gate::Signal;
 use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
 use functiongraph::answer::SyncResult;
@@ -16,9 +17,6 @@ pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(15);
 
 /// The longest beginning of a function's result that a status keeps, in bytes.
 const MAX_RESULT_BYTES: usize = 8192;
-
-/// The message about a refused signature begins with this when the time of the signature is the cause.
-pub const CLOCK: &str = "the clock of the operator differs from the service's by more than 15 minutes";
 
 /// What the answer to an invocation means for the object and for the endpoint. `strict_503`: a 503 without an error code
 /// of the service is ambiguous.
@@ -93,7 +91,7 @@ pub fn message(answer: &Answer) -> String {
         return message;
     }
     let date = answer.date.map(|date| format!(", which says {date:.0}")).unwrap_or_default();
-    format!("{CLOCK}{date} ({}). Correct the clock of the node", message.trim_end_matches('.'))
+    format!("{CLOCK_DIFFERS}{date} ({}). Correct the clock of the node", message.trim_end_matches('.'))
 }
 
 /// The kind of error that a reply is; `None` for an acceptance.

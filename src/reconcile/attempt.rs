@@ -151,7 +151,7 @@ impl Reconcile<'_> {
         let object = claim.object();
         // If the credential was refused meanwhile, others who were about to use it must not.
         let usable = matches!(self.context.providers.standing(&self.provider),
-            Standing::Ready(now) if now.secret_version == access.secret_version);
+            Standing::Ready(now) if now.used.source.version == access.used.source.version);
         self.context.draining.is_cancelled()
             || object.spec.suspend
             || object.spec.cancel

@@ -45,7 +45,7 @@ impl Reconcile<'_> {
         if let Some(news) = followed.follow(&topic, request, clock::monotonic()) {
             return Ok(self.write_news(news).await?);
         }
-        if !access.allow_cancel {
+        if !access.spec().allow_cancel {
             let why = "The execution goes on: the provider does not say allowCancel. Its owner can set it; stopping one request may stop others on the same instance.";
             return self.stop_refused(why.into()).await;
         }

@@ -146,8 +146,8 @@ async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
 
 /// Whether the provider leads to where a request went. Without an endpoint, it went to where the provider leads.
 pub(super) fn leads_to(access: &Access, endpoint: Option<&str>, urn: &FunctionUrn) -> bool {
-    urn.region() == access.region
-        && urn.project_id() == access.project_id
+    urn.region() == access.spec().region
+        && urn.project_id() == access.project_id()
         && endpoint.is_none_or(|endpoint| *endpoint == access.client.endpoint().to_string())
 }
 

@@ -56,7 +56,7 @@ impl Reconcile<'_> {
             self.context.providers.ask_to_renew(&self.provider);
             return Err(Halt::rest(RETRY_DELAY));
         };
-        let edition = access.edition.clone();
+        let edition = access.edition();
         let prepared = match self.judge(access).await {
             // The watch may not have brought the owner's last edit yet.
             Err(Halt::Fail(..)) if self.current_edition().await? != Some(edition) => {
@@ -83,8 +83,8 @@ impl Reconcile<'_> {
         }
         let spec = &self.object.spec;
         let urn = self.allowed(&access).await?;
-        let (kind, protocol) =
-            manner(spec, access.protocol).map_err(|message| Halt::Fail(Reason::Unsupported, message))?;
+        let (kind, protocol) = manner(spec, access.spec().protocol_version)
+            .map_err(|message| Halt::Fail(Reason::Unsupported, message))?;
         let instance_memory_mb = spec.instance_memory_mb.and_then(|size| size.try_into().ok());
         let (event, event_version, event_bytes) = self.event_to_send().await?;
         let endpoint = access.client.endpoint().to_string();
@@ -193,17 +193,17 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     } else {
         or(&function.qualifier, "latest").parse::<Qualifier>().and_then(|qualifier| {
             let (package, name) = (or(&function.package, "default"), or(&function.name, ""));
-            FunctionUrn::new(&access.region, &access.project_id, &package, &name, qualifier)
+            FunctionUrn::new(&access.spec().region, access.project_id(), &package, &name, qualifier)
         })
     };
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
-    if urn.region() != access.region || urn.project_id() != access.project_id {
+    if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
             "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
             urn.region(),
             urn.project_id(),
-            access.region,
-            access.project_id
+            access.spec().region,
+            access.project_id()
         ));
     }
     Ok(urn)
@@ -211,7 +211,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
 
 /// Whether the provider's owner allows the function.
 fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
-    let (short, patterns) = (urn.short(), &access.allowed_functions);
+    let (short, patterns) = (urn.short(), &access.spec().allowed_functions);
     if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, &short)) {
         return Ok(());
     }

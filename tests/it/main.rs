@@ -38,6 +38,7 @@ mod identities;
 mod large;
 mod lead;
 mod lifecycle;
+mod lockout;
 mod logins;
 mod looks;
 mod memory;
