@@ -9,12 +9,14 @@ mod watches;
 
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use crate::args::{LogFormat, Run};
+use crate::context::failures::Failures;
 use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
+use crate::context::notices::{Notices, QueueNotices};
 use crate::context::providers::{Key, Providers};
-use crate::context::{Context, Failures, IN_FLIGHT_KIB, Notices, Options, OwnIdentity, QueueNotices, Reach};
+use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::{Clients, preflight, tokens};
 use crate::metrics::Metrics;

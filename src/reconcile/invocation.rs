@@ -12,6 +12,7 @@ use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::MutexGuard;
 
 /// While another object takes a request id, an object waits this long for its turn, and up to as long again by chance.
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_secs(1);
@@ -125,30 +126,34 @@ impl Reconcile<'_> {
 
     /// Resolves the ambiguous attempt as the annotation says, unless it names the request of another object.
     async fn resolve(&self, resolution: &Resolution) -> Result<Action, Halt> {
-        let mut _one_at_a_time = None;
-        if let Resolution::Accepted(id) = resolution {
-            // Nobody waits for the lock: many objects that did would keep all others from being reconciled.
-            let Ok(lock) = self.context.resolving.try_lock() else {
-                let jitter = Duration::from_millis(clock::chance() % 1000);
-                return Err(Halt::rest(RESOLVE_RETRY_DELAY + jitter));
-            };
-            _one_at_a_time = Some(lock);
-            let served = self.context.options.namespace.as_deref();
-            if requests::is_of_another(&self.context.clients.calls, served, id, self.view.uid).await? {
-                let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";
-                let why = (Reason::RequestIdInUse, message.to_owned());
-                return Ok(self.refuse_resolution(Some(why)).await?);
-            }
-        }
+        let _lock = match resolution {
+            Resolution::Accepted(id) => Some(self.take_request_id(id).await?),
+            Resolution::Retry | Resolution::Fail => None,
+        };
         let (namespace, name) = (self.object.namespace(), self.object.name_any());
-        let value = resolution.as_str();
         tracing::info!(
             namespace,
             name,
-            resolution = value,
+            resolution = resolution.as_str(),
             "the annotation functiongraph.io/resolve resolves an ambiguous attempt"
         );
         Ok(self.write(&record::resolved(&self.view, resolution, self.now())).await?)
+    }
+
+    /// Makes sure that no other object has a request id, nor gets it while the lock is held.
+    async fn take_request_id(&self, id: &str) -> Result<MutexGuard<'_, ()>, Halt> {
+        // Nobody waits for the lock: many objects that did would keep all others from being reconciled.
+        let Ok(lock) = self.context.resolving.try_lock() else {
+            let jitter = Duration::from_millis(clock::chance() % 1000);
+            return Err(Halt::rest(RESOLVE_RETRY_DELAY + jitter));
+        };
+        let served = self.context.options.namespace.as_deref();
+        if requests::is_of_another(&self.context.clients.calls, served, id, self.view.uid).await? {
+            let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";
+            let why = (Reason::RequestIdInUse, message.to_owned());
+            return Err(Halt::Rest(self.refuse_resolution(Some(why)).await?));
+        }
+        Ok(lock)
     }
 
     /// Says in the status and in an Event that the annotation changes nothing, and why.

@@ -113,12 +113,7 @@ impl Reconcile<'_> {
     pub(super) fn write_refused(&self, why: &str) -> Action {
         self.context.tell(|| self.object.object_ref(&()), Reason::StatusRefused, why);
         let (namespace, name) = (self.object.namespace(), self.object.name_any());
-        tracing::error!(
-            namespace,
-            name,
-            why,
-            "the API server refuses a status; nothing is sent, and the operator tries again"
-        );
+        tracing::error!(namespace, name, why, "the API server refuses a status; the operator tries again");
         Action::requeue(RECHECK_INTERVAL)
     }
 

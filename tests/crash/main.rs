@@ -24,6 +24,7 @@ mod posts;
 mod process;
 mod proxy;
 mod replicas;
+mod resolving;
 mod silent;
 mod stale;
 mod stall;
