@@ -1,13 +1,12 @@
 //! Providers, Secrets and keys that are missing or wrong: invocations wait, and nobody locks a key.
 
-use crate::looks::{condition, message, ready};
-use crate::world::{KEY, World, within};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
+use testkit::{KEY, World, condition, message, ready, within};
 
 #[tokio::test]
 async fn an_invocation_waits_for_its_provider_and_says_what_to_create() {

@@ -1,10 +1,9 @@
 //! Edits of finished objects: `observedGeneration` follows. Otherwise `kubectl wait`, `helm upgrade --wait` and Flux hang.
 
-use crate::looks::text;
-use crate::world::World;
 use functiongraph_operator::api::invocation::{FunctionInvocation, Outcome};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use testkit::{World, text};
 
 /// Changes the spec, and waits until the status is about what was changed.
 async fn edit(world: &World, name: &str, spec: Value) {

@@ -1,8 +1,5 @@
 //! Credentials that are exchanged for others: had in time, renewed in the background, and never hammered for.
 
-use crate::looks::{output, text};
-use crate::world::{KEY, World, plane, within};
-use control_plane::ADMIN;
 use functiongraph_emulator::{Api, Config, Identity, IdentityApi, IdentityProvider, Project, User};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
@@ -15,10 +12,10 @@ use kube::api::{DynamicObject, Patch, PatchParams};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::control_plane::ADMIN;
+use testkit::{KEY, PROJECT, World, output, plane, text, within};
 use tokio::process::Command;
 
-/// The project of the emulator.
-pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
 const PASSWORD: &str = "emulator-pass word \"quoted\"";
 
 /// A world whose identity service knows a user, with tokens and keys that live this long.
@@ -350,7 +347,7 @@ pub async fn federated(audience: &str, life: Duration) -> World {
 /// The same, with more that the identity services know.
 pub async fn federated_with(audience: &str, life: Duration, more: impl FnOnce(&mut Identity)) -> World {
     // The namespace is known only afterwards: any ServiceAccount named `deployer` of any namespace will do.
-    let keys = crate::world::plane().await.client().unwrap();
+    let keys = testkit::plane().await.client().unwrap();
     let request = http::Request::get("/openid/v1/jwks").body(Vec::new()).unwrap();
     let keys: Value = serde_json::from_str(&keys.request_text(request).await.unwrap()).unwrap();
     let world = world(life, |identity| {
@@ -373,7 +370,7 @@ async fn a_service_account_becomes_keys_or_a_token_without_any_secret() {
         let world = federated("functiongraph", Duration::from_hours(1)).await;
         let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster", "mode": mode});
         provider(&world, json!({"oidc": oidc}), json!({})).await;
-        let operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+        let operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
         accepted(&world, "one").await;
         accepted(&world, "two").await;
 
@@ -393,7 +390,7 @@ async fn keys_of_a_service_account_are_renewed_with_a_new_token_each_time() {
     let world = federated("functiongraph", Duration::from_secs(12)).await;
     let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster"});
     provider(&world, json!({"oidc": oidc}), json!({"projectID": PROJECT})).await;
-    let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+    let _operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
     let (mut number, mut overlap) = (0, false);
     while calls(&world, IdentityApi::SecurityTokens) < 4 {
         overlap |= world.emulator.issued().keys > 1;
@@ -439,14 +436,14 @@ async fn t02_the_audience_is_the_operators_and_without_one_no_token_is_made() {
     none.stop().await;
     assert_eq!(world.seen(), 0);
 
-    let another = world.operator_with(&["--token-audience=somebody-else"]).await;
+    let another = world.operator().flags(&["--token-audience=somebody-else"]).await;
     let said = world.provider_says(Reason::CredentialsInvalid).await;
     assert!(said.message.contains("the token of ServiceAccount deployer"), "{}", said.message);
     another.stop().await;
 
     let missing = json!({"spec": {"credentials": {"oidc": {"serviceAccountRef": {"name": "absent"}}}}});
     world.change::<FunctionGraphProvider>("default", missing).await;
-    let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+    let _operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
     let words = format!("ServiceAccount absent does not exist in namespace {}: create it.", world.namespace);
     once(&world, |status| ready(status).message == words).await;
     // No field of a provider can ask for another audience.

@@ -1,12 +1,12 @@
 //! What proves a credential: a call of the operator's own, never the invocation of a user.
 
-use crate::world::{KEY, World, within};
 use functiongraph_emulator::{Api, Function};
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{KEY, World, until, within};
 
 const IN_FLIGHT: &str = "functiongraph_operator_in_flight";
 const WAITING: &str = "functiongraph_operator_waiting";
@@ -47,12 +47,7 @@ async fn a_slow_first_call_holds_up_nobody_who_uses_the_same_key() {
     spec["requestTimeoutSeconds"] = 90.into();
     world.invoke("slow", spec).await;
     let _operator = world.operator().await;
-    let begun = async {
-        while world.calls(Api::Invoke) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await; // polls a counter: nothing to await
-        }
-    };
-    within(begun).await;
+    within(until(async || world.calls(Api::Invoke) > 0)).await;
 
     for provider in ["other", "default"] {
         world.invoke(provider, of("hello", provider, provider)).await;
@@ -196,13 +191,8 @@ async fn an_endpoint_that_does_not_know_the_check_is_used_two_requests_at_a_time
     let operator = world.operator().await;
     let said = once(&world, "default", |c| c.message.contains("404 APIG.0101")).await;
     assert_eq!(said.status, ConditionStatus::True);
-    let two_and_four = async {
-        let now = async |name| operator.metric(name, &["/default"]).await.round();
-        while (now(IN_FLIGHT).await, now(WAITING).await) != (2.0, 4.0) {
-            tokio::time::sleep(Duration::from_millis(10)).await; // polls an address: nothing to await
-        }
-    };
-    within(two_and_four).await;
+    let now = async |name| operator.metric(name, &["/default"]).await.round();
+    within(until(async || (now(IN_FLIGHT).await, now(WAITING).await) == (2.0, 4.0))).await;
     assert_eq!(world.seen(), 2);
     world.emulator.clear_faults();
     check_meets(&world, &json!({"status": {"status": 404, "errorCode": "APIG.0101"}}));

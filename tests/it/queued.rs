@@ -1,11 +1,10 @@
 //! Objects that wait for their turn say so, and why.
 
-use crate::looks::{message, ready};
-use crate::world::{World, within};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
 use kube::runtime::wait::await_condition;
 use serde_json::json;
+use testkit::{World, message, ready, within};
 
 #[tokio::test]
 async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
