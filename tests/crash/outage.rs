@@ -2,9 +2,11 @@
 
 use crate::judge::{accepted, at_most_once, invoke_many, settled, sound};
 use functiongraph_emulator::Function;
+use serde_json::Value;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use testkit::control_plane::ControlPlane;
-use testkit::{PATIENCE, World, new_plane};
+use testkit::{PATIENCE, World, new_plane, until, within};
 use tokio::sync::OnceCell;
 
 static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
@@ -25,8 +27,13 @@ async fn an_api_server_that_goes_away_in_the_middle_of_the_work_costs_time_only(
     plane.stop_apiserver();
     let meanwhile = world.emulator.ledger().len();
     assert!(meanwhile < 100, "the outage came too late: {meanwhile} were accepted");
-    // The length of the outage: every claim and record on its way fails at least once.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Until every claim has failed once, and every request on its way has been answered, so that its record fails.
+    let is_tried =
+        |line: &&Value| line["message"] == "could not work on an object" || line["message"] == "answer";
+    let tried = || -> BTreeSet<_> {
+        operator.log().lines().iter().filter(is_tried).map(|line| line["name"].to_string()).collect()
+    };
+    within(until(async || tried().len() == 100)).await;
     plane.start_apiserver().await.expect("it comes back");
 
     let objects = settled(&world, PATIENCE * 2).await;
