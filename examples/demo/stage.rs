@@ -111,3 +111,28 @@ fn is_current(program: &Path) -> io::Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::SystemTime;
+
+    #[test]
+    fn a_program_that_is_older_than_a_source_is_not_current() {
+        let folder = tempfile::tempdir().unwrap();
+        let (program, source) = (folder.path().join("program"), folder.path().join("main.rs"));
+        assert!(is_current(&program).is_err(), "it was not built");
+        for path in [&source, &program] {
+            fs::write(path, "").unwrap();
+        }
+        let list = format!("{}: {}\n", program.display(), source.display());
+        fs::write(program.with_extension("d"), list).unwrap();
+        for (changed, current) in [(100, true), (300, false)] {
+            for (path, seconds) in [(&source, changed), (&program, 200)] {
+                let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
+                fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+            }
+            assert_eq!(is_current(&program).unwrap(), current);
+        }
+    }
+}

@@ -4,7 +4,6 @@ use crate::judge::{invoke, sound};
 use crate::proxy::Proxy;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, Reason};
-use kube::runtime::wait::await_condition;
 use serde_json::json;
 use testkit::{KEY, World, until, within};
 
@@ -16,11 +15,7 @@ async fn what_a_provider_allows_is_read_again_before_an_invocation_ends_for_it()
     let proxy = Proxy::start(&[]).await;
     let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     operator.ready().await;
-    let ready = |object: Option<&FunctionGraphProvider>| {
-        let conditions = object.and_then(|object| object.status.as_ref()).map(|status| &status.conditions);
-        conditions.is_some_and(|all| all.iter().any(|c| c.reason == Reason::ProviderReady))
-    };
-    within(await_condition(world.api(), "default", ready)).await.unwrap();
+    world.provider_says(Reason::ProviderReady).await;
 
     proxy.deafen_to_providers(true);
     let wider = json!({"spec": {"allowedFunctions": ["default:hello:latest"]}});

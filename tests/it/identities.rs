@@ -2,7 +2,7 @@
 
 use crate::chart::rendered;
 use crate::cluster::{alone_with, apply, assert_admitted, grant_rights, invoke, says, share_as};
-use crate::logins::{accepted, calls, federated_with, once, provider, ready, world};
+use crate::logins::{accepted, calls, federated_with, provider, ready, world};
 use functiongraph_emulator::{
     Agency, Config, Identity, IdentityApi, IdentityProvider, Metadata, PodIdentity,
 };
@@ -38,7 +38,7 @@ async fn a_service_account_assumes_an_agency_through_the_security_token_service(
     let right = json!({"spec": {"credentials": {"oidc": {"sts": sts(AGENCY)}}}});
     world.change::<FunctionGraphProvider>("default", right).await;
     accepted(&world, "assumed").await;
-    let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+    let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
     // Keys belong to no project: it is looked up.
     assert_eq!(status.project_id.as_deref(), Some(PROJECT));
     assert!(status.credential_expiration_time.is_some());
@@ -96,7 +96,7 @@ async fn t02_the_operators_own_identity_is_for_providers_that_the_platform_team_
         flags.push(format!("--own-identity-providers=a/b,{}/default", world.namespace));
         let operator = world.operator().flags(&borrowed(&flags)).await;
         assert_eq!(world.end("waits").await.outcome, Some(Outcome::Accepted), "{credentials}");
-        let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+        let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
         assert_eq!(status.project_id.as_deref(), Some(PROJECT), "{credentials}");
         assert!(status.credential_expiration_time.is_some(), "{credentials}");
         assert_eq!(calls(&world, api), 1, "{credentials}");
@@ -114,7 +114,7 @@ async fn keys_of_the_operators_pod_are_renewed_with_the_file_as_it_is_then() {
     accepted(&world, "first").await;
     // Not readable for a while: it goes on with what it has, and says so.
     fs::rename(folder.path().join("token"), folder.path().join("away")).unwrap();
-    let status = once(&world, |status| ready(status).message.contains("could not be renewed")).await;
+    let status = world.provider_status(|status| ready(status).message.contains("could not be renewed")).await;
     assert_eq!(ready(&status).status, ConditionStatus::True, "{}", ready(&status).message);
     fs::rename(folder.path().join("away"), folder.path().join("token")).unwrap();
     accepted(&world, "second").await;

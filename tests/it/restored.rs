@@ -74,10 +74,7 @@ async fn what_velero_restores_without_its_status_is_not_sent_until_you_resolve_i
         assert!(said.status.success(), "{}", text(&said.stderr));
     };
     annotating(&["paid", "functiongraph.io/resolve-"]).await;
-    let forgotten = |object: Option<&FunctionInvocation>| {
-        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.resolution.is_none())
-    };
-    world.until("paid", forgotten).await;
+    world.until_status("paid", |status| status.resolution.is_none()).await;
     annotating(&["-l", "velero.io/restore-name=nightly-20261121", "functiongraph.io/resolve=Fail"]).await;
     world.until("paid", has(Outcome::Failed)).await;
     assert_eq!((world.accepted("paid").len(), world.seen()), (2, 2));

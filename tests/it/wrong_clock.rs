@@ -3,16 +3,15 @@
 //! The operator knows nothing of it. A small library (`wrong_clock.c`) that the C compiler builds once for this binary
 //! stands between the operator and libc, and adds a number in a file to the wall clock.
 
-use functiongraph_operator::api::{Condition, ConditionType, FunctionGraphProvider};
+use functiongraph_operator::api::Condition;
 use functiongraph_operator::clock;
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
-use testkit::{Operator, World, within};
+use testkit::{Operator, World};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -107,15 +106,8 @@ async fn a_clock_that_the_service_does_not_accept_is_told_as_a_clock() {
     let world = World::new().await;
     world.provider().await;
     let (_operator, _clock) = operator_with_clock(&world, SignedDuration::from_mins(20), &[]).await;
-    let message = |provider: &FunctionGraphProvider| {
-        let conditions = &provider.status.as_ref()?.conditions;
-        Some(Condition::find(conditions, ConditionType::Ready)?.message.clone())
-    };
-    let is_told = |provider: Option<&FunctionGraphProvider>| {
-        provider.and_then(message).is_some_and(|m| m.contains("signature expired"))
-    };
-    let provider = within(await_condition(world.api(), "default", is_told)).await.unwrap().unwrap();
-    let said = message(&provider).unwrap();
+    let is_told = |ready: &Condition| ready.message.contains("signature expired");
+    let said = world.provider_ready("default", is_told).await.message;
     assert!(said.contains("clock of the operator differs"), "{said}");
     assert!(!said.contains("Secret"), "{said}");
     let year = clock::now().strftime(", which says %Y-").to_string();

@@ -81,3 +81,23 @@ impl Log {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_found_in_json_and_in_text_and_only_when_its_line_goes_on() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let log = Log { path: file.path().into(), evidence: None };
+        for (text, found) in [
+            ("{\"probes\":\"127.0.0.1:81\",\"metrics\":\"127.0.0.1:82\"}\n", true),
+            ("INFO starting probes=127.0.0.1:81 metrics=127.0.0.1:82\n", true),
+            ("INFO starting probes=127.0.0.1:81 metrics=127.0.0.1:82", false),
+            ("INFO starting\n", false),
+        ] {
+            std::fs::write(&log.path, text).unwrap();
+            assert_eq!(log.address("metrics"), found.then_some(([127, 0, 0, 1], 82).into()), "{text}");
+        }
+    }
+}

@@ -18,9 +18,6 @@ use tokio::sync::Mutex;
 /// way to find one: what is in `target` may be old.
 const PROGRAM: &str = "CARGO_BIN_EXE_functiongraph-operator";
 
-/// Kills the operator when nobody holds the other end of standard input any more: its owner is gone, however it ended.
-const LEASH: &str = r#"read -r _ || kill -KILL "$0""#;
-
 /// Why an operator does not work.
 #[derive(Debug, thiserror::Error)]
 pub enum OperatorError {
@@ -150,13 +147,7 @@ impl<'a> Launch<'a> {
             .kill_on_drop(true)
             .spawn()?;
         let pid = process.id().expect("it has just been started");
-        let leash = Command::new("sh")
-            .args(["-c", LEASH, &pid.to_string()])
-            .stdin(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true)
-            .spawn()?;
-        Ok(Operator { _leash: leash, process: Mutex::new(process), pid, log })
+        Ok(Operator { _leash: leash(pid)?, process: Mutex::new(process), pid, log })
     }
 }
 
@@ -331,7 +322,44 @@ impl Drop for Operator {
     }
 }
 
+/// A process that kills the operator when the process that holds its standard input is gone, however that ended.
+fn leash(pid: u32) -> io::Result<Child> {
+    Command::new("sh")
+        .args(["-c", r#"read -r _ || kill -KILL "$0""#, &pid.to_string()])
+        .stdin(Stdio::piped())
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+}
+
 async fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let answer = reqwest::get(format!("http://{address}{path}")).await.ok()?;
     Some((answer.status().as_u16(), answer.text().await.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::ExitStatusExt;
+
+    #[tokio::test]
+    async fn an_operator_is_killed_when_its_owner_is_gone() {
+        let mut operator = Command::new("sleep").arg("1000").kill_on_drop(true).spawn().unwrap();
+        let mut leash = leash(operator.id().unwrap()).unwrap();
+        // What the end of the owner does to its pipes.
+        drop(leash.stdin.take());
+        assert_eq!(within(operator.wait()).await.unwrap().signal(), Some(9));
+    }
+
+    #[tokio::test]
+    async fn a_leash_that_is_dropped_kills_nobody() {
+        let mut operator = Command::new("cat").stdin(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let pid = operator.id().unwrap();
+        for _ in 0..20 {
+            drop(leash(pid).unwrap());
+        }
+        // It ends by itself.
+        drop(operator.stdin.take());
+        assert!(within(operator.wait()).await.unwrap().success());
+    }
 }

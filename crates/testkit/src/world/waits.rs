@@ -2,7 +2,8 @@
 
 use crate::{PATIENCE, World, message, ready, until, within};
 use functiongraph_operator::api::{
-    Condition, ConditionType, FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus, Reason,
+    Condition, ConditionType, FunctionGraphProvider, FunctionGraphProviderStatus, FunctionInvocation,
+    FunctionInvocationStatus, Reason,
 };
 use futures::StreamExt;
 use jiff::{SignedDuration, Timestamp};
@@ -76,15 +77,32 @@ impl World {
         self.until_status(name, |status| status.next_attempt_time.is_some()).await
     }
 
-    /// The `Ready` condition of the provider `default` once it has this reason.
-    pub async fn provider_says(&self, reason: Reason) -> Condition {
+    /// The status of the provider `default` once `condition` holds of it.
+    pub async fn provider_status(
+        &self,
+        condition: impl Fn(&FunctionGraphProviderStatus) -> bool,
+    ) -> FunctionGraphProviderStatus {
+        let holds = |object: Option<&FunctionGraphProvider>| {
+            object.and_then(|object| object.status.as_ref()).is_some_and(&condition)
+        };
+        let object = within(await_condition(self.api(), "default", holds)).await.expect("the watch works");
+        object.and_then(|object| object.status).expect("a status")
+    }
+
+    /// The `Ready` condition of a provider once it `fits`.
+    pub async fn provider_ready(&self, name: &str, fits: impl Fn(&Condition) -> bool) -> Condition {
         let find = |provider: &FunctionGraphProvider| {
             let conditions = &provider.status.as_ref()?.conditions;
-            Condition::find(conditions, ConditionType::Ready).filter(|c| c.reason == reason).cloned()
+            Condition::find(conditions, ConditionType::Ready).filter(|c| fits(c)).cloned()
         };
-        let says = move |object: Option<&FunctionGraphProvider>| object.and_then(find).is_some();
-        let object = within(await_condition(self.api(), "default", says)).await.expect("the watch works");
+        let found = |object: Option<&FunctionGraphProvider>| object.and_then(find).is_some();
+        let object = within(await_condition(self.api(), name, found)).await.expect("the watch works");
         object.as_ref().and_then(find).expect("the condition is there")
+    }
+
+    /// The `Ready` condition of the provider `default` once it has this reason.
+    pub async fn provider_says(&self, reason: Reason) -> Condition {
+        self.provider_ready("default", |condition| condition.reason == reason).await
     }
 
     /// The Event about an object with this reason, once it is there.
