@@ -11,9 +11,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
-/// The lines of a log that an error shows.
-const LAST_LINES: usize = 10;
-
 /// How long a stopped operator may delay its end.
 const METRICS_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -47,13 +44,6 @@ impl Log {
     /// Its lines, but for those that are not JSON.
     pub fn lines(&self) -> Vec<Value> {
         self.text().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
-    }
-
-    /// Its last lines.
-    pub fn tail(&self) -> String {
-        let text = self.text();
-        let lines: Vec<_> = text.lines().collect();
-        lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
     }
 
     /// The address that was logged under this name, if one was: as JSON or as text.

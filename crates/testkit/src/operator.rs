@@ -1,6 +1,7 @@
 //! Operator processes: started, asked, stopped, killed.
 
 use crate::control_plane::{ADMIN, ControlPlane};
+use crate::process::tail;
 use crate::{Evidence, Log, PATIENCE, signal, until, until_some, within};
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -117,18 +118,16 @@ impl<'a> Launch<'a> {
         self.try_start().unwrap_or_else(|error| panic!("{error}: {:?}", std::error::Error::source(&error)))
     }
 
-    /// The same where it is not a test that waits.
+    /// The same, for a caller that has somebody to tell of an error.
     ///
     /// # Errors
-    /// When there is no process to be had.
+    /// When the process cannot be created.
     pub fn try_start(self) -> Result<Operator, OperatorError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let Self { plane, evidence, program, kubeconfig, scope, flags, environment } = self;
-        let program = program.unwrap_or_else(|| {
-            env::var_os(PROGRAM)
-                .expect("cargo runs this test or benchmark, and tells it of the operator")
-                .into()
-        });
+        let built =
+            || env::var_os(PROGRAM).unwrap_or_else(|| panic!("{PROGRAM} is not set: run this with cargo"));
+        let program = program.unwrap_or_else(|| built().into());
         let mut command = Command::new(program);
         let log = if let Some(evidence) = evidence {
             evidence.hear(&mut command)
@@ -212,7 +211,7 @@ impl Operator {
         self.until_ready().await.unwrap_or_else(|error| panic!("{error}"));
     }
 
-    /// The same where it is not a test that waits.
+    /// The same, for a caller that has somebody to tell of an error.
     ///
     /// # Errors
     /// When it ends or does not become ready.
@@ -233,7 +232,7 @@ impl Operator {
             None
         });
         let waited = tokio::time::timeout(PATIENCE, works).await;
-        waited.unwrap_or_else(|_| Err(OperatorError::NotReady { missing, log: self.log.tail() }))
+        waited.unwrap_or_else(|_| Err(OperatorError::NotReady { missing, log: tail(self.log.path()) }))
     }
 
     /// What keeps it from working, once that is told and `fits`.
@@ -290,9 +289,9 @@ impl Operator {
         within(self.exit()).await.expect("it ends")
     }
 
-    /// The error that its end is where it should not end.
+    /// The error for a caller that did not expect this end.
     pub fn ended_with(&self, status: ExitStatus) -> OperatorError {
-        OperatorError::Ended { status, log: self.log.tail() }
+        OperatorError::Ended { status, log: tail(self.log.path()) }
     }
 
     /// Ends it as `kill -9` does.

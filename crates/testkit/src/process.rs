@@ -1,9 +1,14 @@
-//! Processes of others: run to their end, or sent a signal.
+//! Processes: run to their end, sent a signal, reported with the end of their logs.
 
 use crate::within;
+use std::fs;
+use std::path::Path;
 use std::process::{Output, Stdio};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
+
+/// The lines of a log that go into an error: enough for the cause and what led to it.
+const LAST_LINES: usize = 15;
 
 /// Runs a program to its end, with something to read.
 pub async fn output(mut command: Command, input: &str) -> Output {
@@ -24,4 +29,11 @@ pub fn text(bytes: &[u8]) -> String {
 pub fn signal(pid: u32, name: &str) {
     let sent = std::process::Command::new("kill").args(["-s", name, &pid.to_string()]).status();
     assert!(sent.expect("kill is there").success());
+}
+
+/// The last lines of a log.
+pub(crate) fn tail(log: &Path) -> String {
+    let text = text(&fs::read(log).unwrap_or_default());
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(LAST_LINES)..].join("\n")
 }
