@@ -1,23 +1,21 @@
 //! Request ids that people annotate are checked one at a time. However slow that is, nothing else waits for it.
 
 use crate::judge::sound;
-use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::stall::Stall;
-use crate::world::{World, plane};
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::{Outcome, RESOLVE, SUBMITTED_AS};
 use serde_json::json;
-use std::time::Duration;
+use testkit::{World, until, within};
 
 /// Objects with a request id to check: more than the operator reconciles at the same time.
 const ANNOTATED: usize = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn t16_many_request_ids_that_are_checked_slowly_hold_up_nobody_else() {
-    let world = World::on(plane().await, |_| {}).await;
+    let world = World::new().await;
     let proxy = Proxy::start(&[]).await;
-    let operator = Process::spawn(&world, &proxy.kubeconfig());
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     operator.ready().await;
     let names: Vec<String> = (0..ANNOTATED).map(|number| format!("o-{number}")).collect();
     for name in names.iter().map(String::as_str).chain(["other"]) {
@@ -35,9 +33,7 @@ async fn t16_many_request_ids_that_are_checked_slowly_hold_up_nobody_else() {
     for (number, name) in names.iter().enumerate() {
         resolve(&world, name, &format!("Accepted:00000000-0000-0000-0000-{number:012}")).await;
     }
-    while proxy.reads.stalled() == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await; // polls a value: nothing to await
-    }
+    within(until(async || proxy.reads.stalled() > 0)).await;
     resolve(&world, "other", "Fail").await;
     world.until("other", has(Outcome::Failed)).await;
 

@@ -1,7 +1,6 @@
 //! T22: nobody's edits lock an IAM user. IAM does so after five failed logins within 15 minutes, whoever makes them.
 
 use crate::logins::{PASSWORD, calls, password, user, world};
-use crate::world::World;
 use functiongraph_emulator::IdentityApi;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{Condition, ConditionType, FunctionGraphProvider, Reason};
@@ -9,6 +8,7 @@ use kube::api::DeleteParams;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::World;
 
 const PROVIDERS: [&str; 10] = ["p-0", "p-1", "p-2", "p-3", "p-4", "p-5", "p-6", "p-7", "p-8", "p-9"];
 
@@ -30,7 +30,7 @@ async fn refused(world: &World, name: &str) {
             })
         })
     };
-    crate::world::within(await_condition(world.api(), name, refused)).await.expect("it is refused");
+    testkit::within(await_condition(world.api(), name, refused)).await.expect("it is refused");
 }
 
 #[tokio::test]

@@ -3,8 +3,6 @@
 //!
 //! Making a cgroup takes root and a writable hierarchy. Elsewhere these tests say that they are left out.
 
-use crate::looks::{message, ready};
-use crate::world::{Operator, World, within};
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{FunctionInvocation, Reason};
@@ -15,6 +13,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use testkit::{Operator, World, message, ready, until, within};
 
 /// `resources.limits.memory` of the chart.
 const LIMIT: &str = "134217728";
@@ -69,7 +68,7 @@ impl Cgroup {
 
     /// Starts an operator in it, and waits until it works.
     async fn operator(&self, world: &World, flags: &[&str]) -> Operator {
-        let operator = world.operator_starting(flags).await;
+        let operator = world.operator().flags(flags).start();
         self.write("cgroup.procs", &operator.pid().to_string()).expect("it is put into the cgroup");
         operator.ready().await;
         operator
@@ -146,7 +145,7 @@ async fn t17_many_large_requests_in_flight_do_not_end_the_operator() {
         ..Function::named("slow")
     };
     let world = World::with(|config| config.functions.push(slow)).await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"limits": {"maxInFlight": 1000, "maxRequestsPerSecond": 1000}})).await;
     let spec = |name: &str| {
         json!({
@@ -180,10 +179,5 @@ async fn t17_objects_that_are_deleted_in_line_are_forgotten() {
     all.delete_collection(&DeleteParams::default(), &ListParams::default())
         .await
         .expect("they can be deleted");
-    within(async {
-        while waiting().await > 0.5 {
-            tokio::time::sleep(Duration::from_millis(200)).await; // polls an address: nothing to await
-        }
-    })
-    .await;
+    within(until(async || waiting().await < 0.5)).await;
 }

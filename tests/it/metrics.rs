@@ -1,14 +1,12 @@
 //! Numbers for machines and lines for people: the documented names, true counts, and nothing that is private.
 
-use crate::looks::output;
-use crate::world::{KEY, World, plane, within};
 use functiongraph_emulator::AccessKey;
 use functiongraph_operator::api::{FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use testkit::{KEY, World, output, plane, until, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
@@ -191,20 +189,10 @@ async fn a_provider_says_why_it_is_not_ready_and_has_no_series_once_it_is_delete
         let ready = of(numbers).into_iter().find(|(name, ..)| name.ends_with("provider_ready"));
         ready.map(|(_, labels, value)| (labels.last().unwrap().1.clone(), value))
     };
-    let not_ready = async {
-        while reason(&numbers().await) != Some(("SecretNotFound".into(), 0.0)) {
-            tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
-        }
-    };
-    within(not_ready).await;
+    within(until(async || reason(&numbers().await) == Some(("SecretNotFound".into(), 0.0)))).await;
     let providers = world.api::<FunctionGraphProvider>();
     providers.delete("default", &DeleteParams::default()).await.unwrap();
-    let gone = async {
-        while !of(&numbers().await).is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
-        }
-    };
-    within(gone).await;
+    within(until(async || of(&numbers().await).is_empty())).await;
 }
 
 #[tokio::test]
@@ -256,14 +244,10 @@ async fn no_payload_and_no_secret_is_ever_logged_not_even_at_the_highest_level()
         ("token", json!({"token": {"secretRef": {"name": "token"}}})),
     ];
     for (name, credentials) in credentials {
-        let spec = json!({
-            "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
-            "endpoint": world.emulator.url(), "caBundle": world.emulator.ca_pem(), "credentials": credentials,
-        });
-        world.create::<FunctionGraphProvider>(name, json!({"spec": spec})).await.unwrap();
+        world.provider_named(name, json!({"credentials": credentials})).await;
     }
     world.config_map("event", "event", r#"{"from": "canary-config-map-77aa"}"#).await;
-    let operator = world.operator_with(&["--log=trace"]).await;
+    let operator = world.operator().flags(&["--log=trace"]).await;
     let payload = json!({"text": "canary-payload-90fe"});
     for provider in ["default", "temporary", "token"] {
         let reference = json!({"name": provider});

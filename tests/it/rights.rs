@@ -3,8 +3,6 @@
 //! Asked of a real API server, for every resource that it has and every verb.
 
 use crate::chart::{CHART, helm, rendered};
-use crate::world::{established, within};
-use control_plane::{ControlPlane, Options, User};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, GROUP};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
@@ -14,6 +12,8 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use testkit::control_plane::{ControlPlane, Options, User};
+use testkit::{established, within};
 use tokio::sync::OnceCell;
 
 /// A control plane on which the chart is installed as `fg` in `system`, with users that hold the cluster's own roles

@@ -16,7 +16,7 @@ use kube::Client;
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::{
+use super::{
     IdentityError, ServerError, ToolError, User,
     identity::{self, Identity},
     server::{Launch, Server},

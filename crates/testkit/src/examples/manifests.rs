@@ -1,7 +1,7 @@
 //! The manifests of `examples/`: reads them, points their providers at the local FunctionGraph, and knows what
 //! each invocation says about itself.
 
-use crate::plan::{Deed, Plan};
+use super::{Deed, Plan};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use kube::Resource;
 use serde_json::{Value, json};
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-/// Where they are: the demo always runs from a checkout.
-pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples");
+/// Where they are: everything that uses them runs from a checkout.
+pub const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples");
 
 /// Why they cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use functiongraph_emulator::{Action, ErrorAnswer, Fault, When};
 use http::StatusCode;
 
 /// The faults that the examples are about.
-pub fn all() -> Vec<Fault> {
+pub fn faults() -> Vec<Fault> {
     let too_many = ErrorAnswer {
         error_code: Some("APIG.0308".into()), // the gateway's own code for it
         error_msg: Some("The throttling threshold has been reached".into()),

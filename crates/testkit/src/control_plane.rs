@@ -5,7 +5,7 @@
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! use control_plane::{ControlPlane, Options, User};
+//! use testkit::control_plane::{ControlPlane, Options, User};
 //!
 //! let plane = ControlPlane::start(Options {
 //!     users: vec![User::new("auditor", &["auditors"])],

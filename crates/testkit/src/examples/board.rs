@@ -1,6 +1,6 @@
 //! What is known about the invocations, and whether each is where it said it would end.
 
-use crate::plan::{Plan, missing};
+use super::plan::{Plan, missing};
 use functiongraph_emulator::LedgerEntry;
 use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionInvocation};
 use jiff::Timestamp;

@@ -6,7 +6,7 @@ use std::{
     process::ExitCode,
 };
 
-use control_plane::{ADMIN, ControlPlane, Options};
+use testkit::control_plane::{ADMIN, ControlPlane, Options};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]

@@ -20,21 +20,13 @@
 
 #![cfg(test)]
 
-#[path = "model/core.rs"]
 mod core;
-#[path = "model/moment.rs"]
 mod moment;
-#[path = "model/object.rs"]
 mod object;
-#[path = "model/promises.rs"]
 mod promises;
-#[path = "model/protocol.rs"]
 mod protocol;
-#[path = "model/rules.rs"]
 mod rules;
-#[path = "model/walk.rs"]
 mod walk;
-#[path = "model/world.rs"]
 mod world;
 
 use crate::object::Note;

@@ -9,7 +9,7 @@ use std::{
 use kube::{Client, Config};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::{ControlPlane, ToolError, tool};
+use super::{ControlPlane, ToolError, tool};
 
 /// How `kubectl apply -o name` begins the name of a CRD.
 const CRD: &str = "customresourcedefinition.apiextensions.k8s.io/";
@@ -71,7 +71,7 @@ impl ControlPlane {
         config.ok_or_else(|| AccessError::UnknownUser(user.to_owned()))
     }
 
-    /// Path of a kubeconfig with the rights of a user, [`crate::ADMIN`] or one of the options.
+    /// Path of a kubeconfig with the rights of a user, [`super::ADMIN`] or one of the options.
     ///
     /// # Errors
     ///

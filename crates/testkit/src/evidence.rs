@@ -1,11 +1,12 @@
 //! What operators print and store in a test: kept while it runs, and searched for secrets and payloads at its end.
 //!
-//! No test has to do anything for it. A [`crate::world::World`] and its operators hold the [`Evidence`]; when the last of
+//! No test has to do anything for it. A [`crate::World`] and its operators hold the [`Evidence`]; when the last of
 //! them is gone, it is judged, and what was found fails the test. Secrets and payloads are known from what was written
 //! to the API server by anybody, and from the emulator; so is what was stored: every version of every status and every
 //! Event, also of objects that are gone.
 
-use control_plane::{ADMIN, ControlPlane};
+use crate::Log;
+use crate::control_plane::{ADMIN, ControlPlane};
 use functiongraph_operator::api::GROUP;
 use functiongraph_operator::clock;
 use k8s_openapi::ByteString;
@@ -13,13 +14,10 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 use tokio::process::Command;
 
 /// How every canary begins: a word with it in a payload, a ConfigMap or a Secret must not turn up anywhere else.
@@ -39,9 +37,6 @@ const SHORTEST: usize = 8;
 
 /// So much of a secret is searched for: what leaks may be cut.
 const LONGEST: usize = 32;
-
-/// How long a stopped operator may keep us from its end.
-const METRICS_WITHIN: Duration = Duration::from_secs(10);
 
 /// What is kept of one test.
 pub struct Evidence {
@@ -92,10 +87,7 @@ impl Evidence {
     pub fn hear(self: &Arc<Self>, command: &mut Command) -> Log {
         let number = self.operators.fetch_add(1, Ordering::Relaxed);
         let path = self.folder.path().join(format!("operator-{number}.log"));
-        let log = File::options().create(true).append(true).open(&path).expect("a log");
-        command.env("FUNCTIONGRAPH_OPERATOR_LOG", "debug");
-        command.stdout(Stdio::from(log.try_clone().expect("a log"))).stderr(log);
-        Log { path, _evidence: Arc::clone(self) }
+        Log::of(command.env("FUNCTIONGRAPH_OPERATOR_LOG", "debug"), path, Some(Arc::clone(self)))
     }
 
     /// What all operators have printed.
@@ -183,43 +175,6 @@ impl Drop for Evidence {
             eprintln!("{what}");
         } else {
             panic!("{what}");
-        }
-    }
-}
-
-/// What one operator prints. Nothing is judged before the last of these is gone.
-pub struct Log {
-    path: PathBuf,
-    _evidence: Arc<Evidence>,
-}
-
-// === impl Log ===
-
-impl Log {
-    /// What it has printed so far.
-    pub fn text(&self) -> String {
-        std::fs::read_to_string(&self.path).expect("the log")
-    }
-
-    /// The address that the operator has logged under this name, if it has.
-    pub fn address(&self, of: &str) -> Option<SocketAddr> {
-        let log = self.text();
-        let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        lines.find_map(|line| line[of].as_str()?.parse().ok())
-    }
-
-    /// Keeps the metrics of the operator as they are now, if it still answers.
-    pub fn keep_metrics(&self) {
-        let ask = || {
-            let mut stream = TcpStream::connect_timeout(&self.address("metrics")?, METRICS_WITHIN).ok()?;
-            stream.set_read_timeout(Some(METRICS_WITHIN)).ok()?;
-            stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").ok()?;
-            let mut text = Vec::new();
-            stream.read_to_end(&mut text).ok()?;
-            Some(text)
-        };
-        if let Some(text) = ask() {
-            std::fs::write(self.path.with_extension("metrics"), text).expect("a file for metrics");
         }
     }
 }

@@ -13,12 +13,12 @@ use std::{
     time::Duration,
 };
 
-use control_plane::{ControlPlane, Options, User};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use kube::{
     Api, Client,
     api::{DeleteParams, PostParams},
 };
+use testkit::control_plane::{ControlPlane, Options, User};
 
 const CRD: &str = "
 apiVersion: apiextensions.k8s.io/v1

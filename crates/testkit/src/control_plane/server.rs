@@ -1,19 +1,18 @@
 //! One server process on a leash: it ends when told to, when dropped, and when its owner dies.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io::{self, Write as _},
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
 };
 
+use crate::process::tail;
+
 /// The shell that holds the leash. A parent-death signal would need unsafe code and exists on Linux only;
 /// the end of a pipe is noticed on every POSIX system.
 const LEASH: &str = include_str!("server/leash.sh");
-
-/// Lines of a log that go into an error: enough for the cause and what led to it.
-const LOG_TAIL: usize = 15;
 
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,10 +104,7 @@ impl Server {
 
     /// The last lines of the log.
     pub(crate) fn log_tail(&self) -> String {
-        let text = fs::read(&self.log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let lines: Vec<&str> = text.lines().collect();
-        lines.get(lines.len().saturating_sub(LOG_TAIL)..).unwrap_or_default().join("\n")
+        tail(&self.log)
     }
 }
 
@@ -126,6 +122,7 @@ impl Drop for Server {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn shell(folder: &Path, script: &str) -> Server {
         let args = ["-c".to_owned(), script.to_owned()];
