@@ -1,4 +1,7 @@
 //! Which module uses which, read from the parsed sources of a crate.
+//!
+//! A use is a path: in an import, an expression, a type, a pattern, an attribute, or among the tokens of a macro. A method
+//! call names no module, so it is none.
 
 use proc_macro2::{Spacing, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -82,6 +85,12 @@ impl Graph {
         let mut graph = Self { modules, uses: Vec::new() };
         graph.uses = graph.modules.iter().flat_map(|(name, module)| graph.uses_of(name, module)).collect();
         Ok(graph)
+    }
+
+    /// The modules at the top of the crate, each with its file.
+    pub fn top_modules(&self) -> impl Iterator<Item = (&str, &str)> {
+        let names = self.modules.iter().filter(|(name, _)| !name.is_empty() && !name.contains("::"));
+        names.map(|(name, module)| (name.as_str(), module.file.as_str()))
     }
 
     /// The files, by their paths below `src/`, that hold more than tests.

@@ -2,7 +2,7 @@
 
 use crate::functions::{Function, functions};
 use crate::graph::Graph;
-use crate::rules::{circles, detours, upward_uses};
+use crate::rules::{cycles, detours, upward_uses};
 
 const LAYERS: [&[&str]; 3] = [&["api", "clock", "metrics"], &["core", "gate"], &["shell"]];
 
@@ -92,7 +92,7 @@ fn an_unknown_module_is_found() {
     let sources = [("lib.rs", library), ("core.rs", ""), ("new.rs", "use crate::core::f;")];
     let sources = sources.map(|(file, text)| (file.to_owned(), text.to_owned()));
     let graph = Graph::of(&sources.clone().into()).unwrap();
-    let fault = "src/new.rs:1: the module `new` is unknown: add it to LAYERS and to ARCHITECTURE.md, in `crate::core::f`";
+    let fault = "src/new.rs: the module new is in no layer: add it to LAYERS and to ARCHITECTURE.md";
     assert_eq!(upward_uses(&graph, &LAYERS, &[]), [fault]);
 
     let forgotten = sources.into_iter().chain([("core/old.rs".to_owned(), String::new())]).collect();
@@ -100,18 +100,18 @@ fn an_unknown_module_is_found() {
 }
 
 #[test]
-fn a_circle_is_told_with_every_step() {
+fn a_cycle_is_told_with_every_step() {
     let files = [
         ("shell.rs", "mod a;\nmod b;\nmod c;"),
         ("shell/a.rs", "use super::{\n    b::B,\n};"),
         ("shell/b.rs", "pub struct B;\n\nfn f() { super::c::f() }"),
         ("shell/c.rs", "pub fn f() {}\nuse crate::shell::a;"),
     ];
-    let circle = "a circle of 3 modules:
+    let cycle = "a cycle of 3 modules:
   src/shell/a.rs:2: shell::a uses shell::b, in `super::b::B`
   src/shell/b.rs:3: shell::b uses shell::c, in `super::c::f`
   src/shell/c.rs:2: shell::c uses shell::a, in `crate::shell::a`";
-    assert_eq!(circles(&planted(&files)), [circle]);
+    assert_eq!(cycles(&planted(&files)), [cycle]);
 }
 
 #[test]
@@ -123,10 +123,10 @@ fn a_module_counts_with_all_below_it() {
         ("shell/a/two.rs", "pub fn f() {}"),
         ("shell/b.rs", "use super::a::two::f;"),
     ];
-    let circle = "a circle of 2 modules:
+    let cycle = "a cycle of 2 modules:
   src/shell/a/one.rs:1: shell::a::one uses shell::b, in `crate::shell::b`
   src/shell/b.rs:1: shell::b uses shell::a::two, in `super::a::two::f`";
-    assert_eq!(circles(&planted(&files)), [circle]);
+    assert_eq!(cycles(&planted(&files)), [cycle]);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn a_module_and_one_below_it_may_name_each_other() {
         ("shell/a.rs", "mod b;\nuse super::Error;\npub struct A;\npub fn run() -> A { A }"),
         ("shell/a/b.rs", "use super::A;\nuse super::super::Error;"),
     ];
-    assert_eq!((circles(&planted(&files)), detours(&planted(&files))), (vec![], vec![]));
+    assert_eq!((cycles(&planted(&files)), detours(&planted(&files))), (vec![], vec![]));
 }
 
 #[test]
@@ -146,10 +146,10 @@ fn a_re_export_is_followed_to_the_module_that_defines() {
         ("shell/a.rs", "use super::B;\npub struct A;"),
         ("shell/b.rs", "use super::a::A;\npub struct B;"),
     ];
-    let circle = "a circle of 2 modules:
+    let cycle = "a cycle of 2 modules:
   src/shell/a.rs:1: shell::a uses shell::b, in `super::B`
   src/shell/b.rs:1: shell::b uses shell::a, in `super::a::A`";
-    assert_eq!(circles(&planted(&files)), [circle]);
+    assert_eq!(cycles(&planted(&files)), [cycle]);
     assert_eq!(detours(&planted(&files)), [""; 0]);
 }
 
@@ -178,7 +178,7 @@ fn tests_may_use_each_other() {
         ("shell/a.rs", "#[cfg(test)]\nmod tests { use crate::shell::tests::f; }"),
         ("shell/tests.rs", "use super::a;\npub fn f() {}"),
     ];
-    assert_eq!(circles(&planted(&files)), [""; 0]);
+    assert_eq!(cycles(&planted(&files)), [""; 0]);
     assert!(!planted(&files).product_files().contains("shell/tests.rs"));
 }
 

@@ -3,29 +3,24 @@
 use crate::graph::{Graph, Use, is_within};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// A module uses only modules of lower layers. `shared`: modules of the lowest layer that the others of that layer may
-/// use too.
+/// Every module is in a layer, and uses only modules of lower layers. `shared`: modules of the lowest layer that the others
+/// of that layer may use too.
 pub fn upward_uses(graph: &Graph, layers: &[&[&str]], shared: &[&str]) -> Vec<String> {
     let layer_of = |module: &str| layers.iter().position(|layer| layer.contains(&top(module)));
-    let between = graph.uses.iter().filter(|one| top(&one.from) != top(&one.to));
-    let fault = |one: &Use| {
+    let unknown = graph.top_modules().filter(|(module, _)| layer_of(module).is_none());
+    let unknown = unknown.map(|(module, file)| {
+        format!("src/{file}: the module {module} is in no layer: add it to LAYERS and to ARCHITECTURE.md")
+    });
+    let upward = graph.uses.iter().filter(|one| top(&one.from) != top(&one.to)).filter_map(|one| {
         let Use { from, to, written, file, line, .. } = one;
-        let fault = match (layer_of(from), layer_of(to)) {
-            (Some(0), Some(0)) if shared.contains(&top(to)) => return None,
-            (Some(upper), Some(lower)) if lower < upper => return None,
-            (Some(upper), Some(lower)) => {
-                format!("{from} (layer {}) must not use {to} (layer {})", upper + 1, lower + 1)
-            }
-            (None, _) => unknown(from),
-            (_, None) => unknown(to),
-        };
-        Some(format!("{file}:{line}: {fault}, in `{written}`"))
-    };
-    between.filter_map(fault).collect()
-}
-
-fn unknown(module: &str) -> String {
-    format!("the module `{}` is unknown: add it to LAYERS and to ARCHITECTURE.md", top(module))
+        let (upper, lower) = (layer_of(from)?, layer_of(to)?);
+        let allowed = lower < upper || (upper, lower) == (0, 0) && shared.contains(&top(to));
+        let (upper, lower) = (upper + 1, lower + 1);
+        (!allowed).then(|| {
+            format!("{file}:{line}: {from} (layer {upper}) must not use {to} (layer {lower}), in `{written}`")
+        })
+    });
+    unknown.chain(upward).collect()
 }
 
 /// A module imports an item from the module that defines it, or from a re-export above that module.
@@ -38,28 +33,28 @@ pub fn detours(graph: &Graph) -> Vec<String> {
         .collect()
 }
 
-/// Modules that are beside each other, each together with all that is below it, do not use each other in a circle.
-pub fn circles(graph: &Graph) -> Vec<String> {
+/// Sibling modules, each together with all modules below it, do not use each other in a cycle.
+pub fn cycles(graph: &Graph) -> Vec<String> {
     let mut levels: BTreeMap<&str, Uses<'_>> = BTreeMap::new();
     for one in graph.uses.iter().filter(|one| !one.test) {
         if let Some((level, from, to)) = beside(&one.from, &one.to) {
             levels.entry(level).or_default().entry(from).or_default().entry(to).or_insert(one);
         }
     }
-    let mut circles = BTreeSet::new();
+    let mut cycles = BTreeSet::new();
     for uses in levels.values() {
         for (from, others) in uses {
-            circles.extend(others.iter().filter_map(|(to, first)| circle(uses, from, to, first)));
+            cycles.extend(others.iter().filter_map(|(to, first)| cycle(uses, from, to, first)));
         }
     }
-    circles.into_iter().collect()
+    cycles.into_iter().collect()
 }
 
-/// Of modules beside each other: who uses whom, with one place as the example.
+/// The uses among sibling modules: from which, to which, and one place as the example.
 type Uses<'a> = BTreeMap<&'a str, BTreeMap<&'a str, &'a Use>>;
 
-/// The shortest circle through the use `first` of `to` by `from`; always told from the same module on.
-fn circle<'a>(uses: &Uses<'a>, from: &str, to: &'a str, first: &'a Use) -> Option<String> {
+/// The shortest cycle through the use `first` of `to` by `from`; always told from the same module on.
+fn cycle<'a>(uses: &Uses<'a>, from: &str, to: &'a str, first: &'a Use) -> Option<String> {
     let mut paths = VecDeque::from([(to, vec![first])]);
     let mut seen = BTreeSet::from([to]);
     let mut chain = loop {
@@ -78,7 +73,7 @@ fn circle<'a>(uses: &Uses<'a>, from: &str, to: &'a str, first: &'a Use) -> Optio
     let steps = chain.iter().map(|Use { from, to, written, file, line, .. }| {
         format!("\n  {file}:{line}: {from} uses {to}, in `{written}`")
     });
-    Some(format!("a circle of {} modules:{}", chain.len(), steps.collect::<String>()))
+    Some(format!("a cycle of {} modules:{}", chain.len(), steps.collect::<String>()))
 }
 
 /// The module that both are in, and its two children that hold them; `None` if one of them holds the other.

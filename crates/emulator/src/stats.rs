@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use serde::Serialize;
 
 use crate::api::Api;
 
 /// How many requests the emulated API has seen, and what became of them.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requests {
     /// Requests whose head arrived, answered or not.
     pub seen: u64,
