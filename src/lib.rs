@@ -1,15 +1,15 @@
-//! The operator, from the top floor to the ground. Imports run down only; `tests/house.rs` holds it to that.
+//! The operator, from the highest layer to the lowest. A module uses only lower layers; `tests/layers` checks it.
 
 // 5  wiring
 pub mod controller;
 
-// 4  the shell: alone knows all the worlds
+// 4  the shell: the only layer that knows all outside worlds
 pub mod reconcile;
 
 // 3  what the shell needs
 pub mod context;
 
-// 2  rooms that do not know each other
+// 2  modules that do not use each other
 pub mod admin;
 pub mod args;
 pub mod credential;
@@ -18,7 +18,7 @@ pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;
 
-// 1  the ground
+// 1  what all the others may use
 pub mod api;
 pub mod clock;
 pub mod metrics;

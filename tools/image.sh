@@ -11,7 +11,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly CACHE=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator
 readonly NAME=${IMAGE_NAME:-ghcr.io/functiongraph/functiongraph-operator}
 # What decides over what is in the images; a new checkout of the same sources need not build.
-readonly INPUTS=(Dockerfile .dockerignore tools/image.sh Cargo.toml Cargo.lock LICENSE THIRD-PARTY.txt src
+readonly INPUTS=(Dockerfile .dockerignore tools/image.sh tools/notices.py Cargo.toml Cargo.lock LICENSE src
     crates/functiongraph/{Cargo.toml,README.md,src} crates/emulator/{Cargo.toml,README.md,src})
 # How many sets of images are kept: checkouts that differ share the cache.
 readonly KEEP=4
@@ -152,6 +152,7 @@ if [ ! -f "$folder/emulator.tar" ]; then
     epoch=${epoch:-0}
     scratch=$(mktemp -d "$CACHE/.images.XXXXXX")
     engine=$(engine)
+    tools/notices.py >THIRD-PARTY.txt
     say "Building two images with $engine: minutes the first time, less when only a little has changed."
     case $engine in
         docker | podman) build_with_engine ;;

@@ -1,17 +1,21 @@
 //! The next step for an object, from what is written, what this process remembers, and the time.
 
-use super::origin;
 use super::resolve::{self, Call};
 use super::{CLOCK_SKEW, Origin, Resolution, State, View, backoff, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{
-    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, Outcome, ProviderKind, RequestIdSource,
+    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, Outcome, ProviderKind, RESOLVE,
+    RequestIdSource,
 };
 use jiff::Timestamp;
 use std::time::Duration;
 
 /// How long an outdated copy is given to be replaced by the watch before it is looked at again.
 const STALE: Duration = Duration::from_secs(5);
+
+/// Velero makes the object first and writes its status, if it is told to restore that, right afterwards: it is given
+/// this long, because the API server's rules would keep its status from replacing ours.
+const ITS_STATUS: Duration = Duration::from_secs(10);
 
 /// An execution is followed for this long after its acceptance: an event may wait for 24 h and run for 72 h.
 pub const FOLLOWED: Duration = Duration::from_hours(100);
@@ -117,7 +121,7 @@ pub enum Conclusion {
 #[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     // The origin comes first: the status and the annotations of a copy describe the original.
-    if let Some(step) = origin::doubt(view, moment.now) {
+    if let Some(step) = judge_origin(view, moment.now) {
         return step;
     }
     match resolve::call(view) {
@@ -134,6 +138,39 @@ pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     let step = from_state(state, view, moment);
     let idle = matches!(step, Step::Rest | Step::Wait(_) | Step::Follow);
     if idle && view.is_outdated() { Step::Acknowledge } else { step }
+}
+
+/// What to do about an object that may have been submitted before it was made; `None` if it may go its way.
+fn judge_origin(view: &View<'_>, now: Timestamp) -> Option<Step> {
+    let whence = match view.origin {
+        Origin::New => return None,
+        Origin::Restored(name) => {
+            format!("Velero restored this object (restore {name}), without what became of it")
+        }
+        Origin::Copy(uid) => {
+            format!("This object was restored or copied: it says that it was submitted as object {uid}")
+        }
+    };
+    let resolves = matches!(resolve::call(view), Some(Call::Act(_)));
+    let open = match State::of(view.status) {
+        State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Ambiguous { .. } => true,
+        // The annotation that it carries is older than the object.
+        State::Finished(Outcome::Unknown) => resolves,
+        State::Finished(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
+        | State::Accepted => false,
+    };
+    if !open || view.deleting {
+        return None;
+    }
+    let restored = later(view.created, ITS_STATUS);
+    let fresh = matches!(view.origin, Origin::Restored(_)) && State::of(view.status) == State::Fresh;
+    // A creation in the future is believed as far as clocks may differ.
+    if fresh && restored > now && view.created <= later(now, ITS_STATUS) {
+        return Some(Step::Wait(restored));
+    }
+    Some(Step::Conclude(Conclusion::Restored(format!(
+        "{whence}. FunctionGraph may have accepted it before, so the operator does not send it by itself. Look for it in the function's logs, or where it was copied from. Then set the annotation {RESOLVE} to Retry (it is sent), Fail, or the request's id."
+    ))))
 }
 
 fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {

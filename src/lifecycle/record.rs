@@ -1,5 +1,7 @@
 //! The status to write for each thing that can happen to an invocation. The only place that composes one.
 
+mod resolution;
+
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
 use super::tell::{
@@ -15,6 +17,8 @@ use crate::api::invocation::{
     ExecutionStatus, FunctionInvocationStatus, Outcome, RequestIdSource,
 };
 use jiff::Timestamp;
+
+pub use resolution::{resolution_forgotten, resolution_refused, resolved};
 
 /// The service's code for an execution that was stopped: `function invocation canceled`.
 const STOPPED: &str = "4208";
@@ -90,7 +94,7 @@ pub fn answered(view: &View<'_>, reply: &Reply, now: Timestamp, chance: u64) -> 
     }
 }
 
-pub(super) fn accepted(
+fn accepted(
     view: &View<'_>,
     Acceptance { request_id, instance_id, executed }: &Acceptance,
     source: RequestIdSource,
@@ -460,7 +464,7 @@ pub(super) fn end(
     with(view, status, now, Situation::Ended { reason, message, accepted })
 }
 
-pub(super) fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {
+fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {
     if let Some(attempt) = &mut status.attempt {
         attempt.state = Some(state);
     }

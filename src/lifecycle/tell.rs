@@ -95,19 +95,6 @@ pub(super) fn with(
     status
 }
 
-/// Notes among `conditions` that the annotation changes nothing.
-pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
-    conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
-    conditions.push(Condition {
-        type_: ConditionType::ResolutionRefused,
-        status: ConditionStatus::True,
-        observed_generation: 0,
-        last_transition_time: Timestamp::UNIX_EPOCH,
-        reason,
-        message,
-    });
-}
-
 /// `status` as it is, for the spec as it is now.
 pub(super) fn observed(
     view: &View<'_>,

@@ -7,7 +7,7 @@ use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::kubernetes::{requests, status};
-use crate::lifecycle::{Conclusion, Resolution, State, Step, record, resolve as resolutions};
+use crate::lifecycle::{Conclusion, Resolution, State, Step, record};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::sync::Arc;
@@ -94,7 +94,7 @@ impl Reconcile<'_> {
                 record::ambiguous(view, why, now, clock::chance())
             }
             Step::Conclude(conclusion) => record::concluded(view, &conclusion, now),
-            Step::ForgetResolution => resolutions::forgotten(view, now),
+            Step::ForgetResolution => record::resolution_forgotten(view, now),
             Step::CorrectTimes => {
                 let (namespace, name) = (self.object.namespace(), self.object.name_any());
                 let ahead = view.written_ahead(now);
@@ -137,7 +137,7 @@ impl Reconcile<'_> {
             resolution = resolution.as_str(),
             "the annotation functiongraph.io/resolve resolves an ambiguous attempt"
         );
-        Ok(self.write(&resolutions::resolved(&self.view, resolution, self.now())).await?)
+        Ok(self.write(&record::resolved(&self.view, resolution, self.now())).await?)
     }
 
     /// Makes sure that no other object has a request id, nor gets it while the lock is held.
@@ -158,7 +158,7 @@ impl Reconcile<'_> {
 
     /// Says in the status and in an Event that the annotation changes nothing, and why.
     async fn refuse_resolution(&self, why: Option<(Reason, String)>) -> Result<Action, Error> {
-        let status = resolutions::refused(&self.view, why, self.now());
+        let status = record::resolution_refused(&self.view, why, self.now());
         if let Some(refused) = Condition::find(&status.conditions, ConditionType::ResolutionRefused) {
             self.context.tell(|| self.object.object_ref(&()), refused.reason, &refused.message);
         }

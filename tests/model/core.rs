@@ -9,7 +9,7 @@ use functiongraph_operator::api::invocation::{
 };
 use functiongraph_operator::kubernetes::ownership::{Ownership, ownership, owns};
 use functiongraph_operator::lifecycle::{
-    Conclusion, Evidence, Moment, Progress, Resolution, Step, TAKEOVER, Target, View, decide, record, resolve,
+    Conclusion, Evidence, Moment, Progress, Resolution, Step, TAKEOVER, Target, View, decide, record,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -209,15 +209,15 @@ impl Core {
                 put(record::answered(&view, &accepted(&id), now, 0))
             }
             Step::Resolve(resolution) => Todo::Put {
-                object: self.with(&object, resolve::resolved(&view, &resolution, now)),
+                object: self.with(&object, record::resolved(&view, &resolution, now)),
                 retry: resolution == Resolution::Retry,
             },
             Step::RefuseResolution if self.variant == Variant::AnyTextIsAnId => {
                 let text = view.resolve.unwrap_or_default();
-                put(resolve::resolved(&view, &Resolution::Accepted(text.into()), now))
+                put(record::resolved(&view, &Resolution::Accepted(text.into()), now))
             }
-            Step::RefuseResolution => put(resolve::refused(&view, None, now)),
-            Step::ForgetResolution => put(resolve::forgotten(&view, now)),
+            Step::RefuseResolution => put(record::resolution_refused(&view, None, now)),
+            Step::ForgetResolution => put(record::resolution_forgotten(&view, now)),
             Step::CorrectTimes => put(record::corrected(&view, now)),
             Step::Acknowledge => put(record::acknowledged(&view, now)),
             Step::Suspend => put(record::suspended(&view, now)),

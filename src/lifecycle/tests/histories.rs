@@ -171,10 +171,10 @@ impl Walk {
                 if resolution != Resolution::Fail {
                     self.possibly_accepted = 0;
                 }
-                resolve::resolved(&view, &resolution, now)
+                record::resolved(&view, &resolution, now)
             }
-            Step::RefuseResolution => resolve::refused(&view, None, now),
-            Step::ForgetResolution => resolve::forgotten(&view, now),
+            Step::RefuseResolution => record::resolution_refused(&view, None, now),
+            Step::ForgetResolution => record::resolution_forgotten(&view, now),
             Step::CorrectTimes => record::corrected(&view, now),
             Step::Acknowledge => record::acknowledged(&view, now),
             Step::HandBack => record::handed_back(&view, now),
