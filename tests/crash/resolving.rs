@@ -36,6 +36,7 @@ async fn t16_many_request_ids_that_are_checked_slowly_hold_up_nobody_else() {
     within(until(async || proxy.reads.stalled() > 0)).await;
     resolve(&world, "other", "Fail").await;
     world.until("other", has(Outcome::Failed)).await;
+    assert_eq!(proxy.reads.stalled(), 1, "it did not wait until the first check was given up");
 
     proxy.reads.stall(None);
     for name in &names {
