@@ -199,7 +199,7 @@ impl Stage {
     }
 
     pub fn operator(&self, namespace: &str) -> Operator {
-        self.start(&["--namespace", namespace])
+        self.start(&["--namespaces", namespace])
     }
 
     pub fn operator_everywhere(&self) -> Operator {

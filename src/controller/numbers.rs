@@ -44,6 +44,7 @@ pub fn text(
         followed: by_name(context.followed.count()),
         unknown: by_name(doubts),
         silences: watches.silences(),
+        namespaces: watches.namespaces(),
     })
 }
 

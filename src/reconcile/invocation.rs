@@ -130,8 +130,8 @@ async fn act(
     let mut _one = None;
     if let Resolution::Accepted(id) = resolution {
         _one = Some(RESOLVING.lock().await);
-        let served = context.options.namespace.as_deref();
-        if requests::is_of_another(&context.clients.calls, served, id, &uid(object)).await? {
+        let scope = &context.options.scope;
+        if requests::is_of_another(&context.clients.calls, scope, id, &uid(object)).await? {
             let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";
             let because = (Reason::RequestIdInUse, message.to_owned());
             return refuse(object, context, provider, Some(because)).await;

@@ -34,7 +34,7 @@ impl Process {
         let child = command
             .args(["run", "--allowed-endpoint-hosts=localhost", "--probe-listen=127.0.0.1:0"])
             .args(["--metrics-listen=127.0.0.1:0"])
-            .args(["--secret-poll-seconds=1", "--namespace", &world.namespace, "--kubeconfig"])
+            .args(["--secret-poll-seconds=1", "--namespaces", &world.namespace, "--kubeconfig"])
             .arg(kubeconfig)
             .kill_on_drop(true)
             .spawn()

@@ -39,7 +39,7 @@ fn spec(function: &str, tag: &str) -> Value {
 
 impl World {
     /// An invocation whose only attempt is answered 500 and not accepted.
-    async fn unknown(&self, name: &str) {
+    pub async fn unknown(&self, name: &str) {
         self.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
         self.invoke(name, spec("hello", name)).await;
         assert_eq!(self.end(name).await.outcome, Some(Outcome::Unknown), "{name}");
@@ -53,13 +53,13 @@ impl World {
     }
 
     /// Sets the annotation.
-    async fn resolve(&self, name: &str, value: &str) {
+    pub async fn resolve(&self, name: &str, value: &str) {
         let annotations = json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}});
         self.change::<FunctionInvocation>(name, annotations).await;
     }
 
     /// The status once it says that the annotation changed nothing, for this reason.
-    async fn refuses(&self, name: &str, reason: Reason) -> FunctionInvocationStatus {
+    pub async fn refuses(&self, name: &str, reason: Reason) -> FunctionInvocationStatus {
         let refused = move |object: Option<&FunctionInvocation>| {
             object
                 .and_then(|o| o.status.as_ref())

@@ -194,7 +194,7 @@ async fn every_command_in_the_documents_does_what_the_page_shows() {
     let mut _operator = None;
     for page in &journey {
         if INSTALLING.iter().any(|name| page.ends_with(name)) {
-            _operator = Some(world.operator_at_home(HOME));
+            _operator = Some(world.operator_at_home(HOME, &[]));
         }
         match desk.follow(page).await {
             Ok(commands) => done += commands,

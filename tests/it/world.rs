@@ -282,12 +282,12 @@ impl World {
 
     /// The same, with the rights of a user of the control plane.
     pub fn operator_as(&self, user: &str, flags: &[&str]) -> Operator {
-        self.spawn(user, &["--namespace", &self.namespace], flags, &[])
+        self.spawn(user, &["--namespaces", &self.namespace], flags, &[])
     }
 
     /// The same as admin, with variables in its environment.
     pub fn operator_in(&self, environment: &[(&str, OsString)], flags: &[&str]) -> Operator {
-        self.spawn(ADMIN, &["--namespace", &self.namespace], flags, environment)
+        self.spawn(ADMIN, &["--namespaces", &self.namespace], flags, environment)
     }
 
     /// An operator for the whole cluster, at home in the test's namespace.
@@ -297,9 +297,9 @@ impl World {
         operator
     }
 
-    /// One for the whole cluster that is at home in another namespace, with the rights of the ServiceAccount that the chart
-    /// makes there, without waiting until it works.
-    pub fn operator_at_home(&self, namespace: &str) -> Operator {
+    /// One that is at home in another namespace, with the rights of the ServiceAccount that the chart makes there, without
+    /// waiting until it works. It serves the whole cluster unless a flag says otherwise.
+    pub fn operator_at_home(&self, namespace: &str, flags: &[&str]) -> Operator {
         let admins = self.plane.kubeconfig(ADMIN).expect("a kubeconfig");
         let config = std::fs::read_to_string(&admins).expect("a kubeconfig");
         let (before, after) = config.rsplit_once('}').expect("the token of its user");
@@ -312,7 +312,7 @@ impl World {
         // Beside the other, because it names the authority's file without a folder.
         let own = admins.with_file_name(format!("at-home-in-{namespace}.kubeconfig"));
         std::fs::write(&own, config).expect("a file");
-        self.spawn_with(&own, &["--own-namespace", namespace], &[], &[])
+        self.spawn_with(&own, &["--own-namespace", namespace], flags, &[])
     }
 
     fn spawn(
