@@ -73,7 +73,7 @@ struct Part {
 /// What is watched.
 pub trait Watched: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static {
     /// Drops what is large and not kept. Called for each object as soon as it is decoded.
-    fn drop_payload(&mut self) {}
+    fn drop_payload(&mut self);
 }
 
 // === impl Watches ===
@@ -186,9 +186,17 @@ impl Watch {
 
 // === impl Watched ===
 
-impl Watched for FunctionGraphProvider {}
+impl Watched for FunctionGraphProvider {
+    fn drop_payload(&mut self) {
+        self.spec.empty_ca_bundle();
+    }
+}
 
-impl Watched for ClusterFunctionGraphProvider {}
+impl Watched for ClusterFunctionGraphProvider {
+    fn drop_payload(&mut self) {
+        self.spec.provider.empty_ca_bundle();
+    }
+}
 
 impl Watched for FunctionInvocation {
     fn drop_payload(&mut self) {

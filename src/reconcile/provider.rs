@@ -16,10 +16,10 @@ use crate::context::grants::Grant;
 pub use crate::context::providers::Access;
 use crate::context::providers::{Checked, Key, Proof, Standing, Subject, key};
 use crate::gate::GateLimits;
-use crate::kubernetes::status;
+use crate::kubernetes::{providers, secrets, status};
 use crate::lifecycle::{self, later};
 use destination::{Destination, destination};
-use functiongraph::{Client, regions};
+use functiongraph::{Client, ClientOptions, LoadCaBundle, regions};
 use kube::runtime::controller::Action;
 use login::Credentials;
 use source::{source, unsupported};
@@ -29,6 +29,9 @@ use std::time::Duration;
 /// A refused credential is tried again after this long even if its Secret did not change: access keys are
 /// locked for five minutes after more than five failed authentications in a row (API Gateway FAQ).
 const PROBE: Duration = Duration::from_secs(310);
+
+/// How long the watch may lag behind a live read.
+const WATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// Nothing is looked at again sooner than this.
 const SOON: Duration = Duration::from_millis(100);
@@ -66,6 +69,10 @@ fn home<'a>(provider: &'a AnyProvider, context: &'a Context) -> &'a str {
 
 async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error> {
     let key = key_of(provider);
+    let Some(provider) = &whole(provider, context).await? else {
+        // The watch will tell of the deletion, or of the change.
+        return Ok(Action::requeue(WATCH_DELAY));
+    };
     let found = access(provider, context, &key).await?;
     // A look may take half a minute: what was deleted meanwhile must not come back, for a namesake's sake least of all.
     if !is_there(provider, context) {
@@ -97,6 +104,44 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     let paused = context.providers.paused(&key, true);
     let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The provider with its CA bundle, which the watch drops. `None` if the API server has it no more, or has a newer one than
+/// the watch.
+async fn whole(provider: &AnyProvider, context: &Context) -> Result<Option<AnyProvider>, Error> {
+    if provider.spec().ca_bundle.is_none() {
+        return Ok(Some(provider.clone()));
+    }
+    let meta = provider.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let found = providers::ca_bundle(&context.clients.calls, provider.kind(), namespace, name).await?;
+    let same = found.filter(|(edition, _)| *edition == provider.edition());
+    Ok(same.map(|(_, ca_bundle)| provider.with_ca_bundle(ca_bundle)))
+}
+
+/// Reads the CA bundle again that a client was made with.
+fn load_ca_bundle(provider: &AnyProvider, context: &Context) -> Option<LoadCaBundle> {
+    let made_with = name_of_bundle(provider.spec())?;
+    let (client, kind) = (context.clients.calls.clone(), provider.kind());
+    let meta = provider.meta();
+    let (namespace, name) =
+        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    let load = move || {
+        let (client, made_with) = (client.clone(), made_with.clone());
+        let (namespace, name) = (namespace.clone(), name.clone());
+        async move {
+            let found = providers::ca_bundle(&client, kind, &namespace, &name).await;
+            let ca_bundle = found.map_err(|error| error.to_string())?.and_then(|(_, ca_bundle)| ca_bundle);
+            let same = ca_bundle.filter(|ca_bundle| secrets::name_of(&[ca_bundle]) == made_with);
+            same.ok_or_else(|| "the provider has changed".to_owned())
+        }
+    };
+    Some(LoadCaBundle::new(load))
+}
+
+fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {
+    spec.ca_bundle.as_deref().map(|ca_bundle| secrets::name_of(&[ca_bundle]))
 }
 
 /// Whether the API server still has this very provider, as far as the watch knows.
@@ -148,8 +193,8 @@ async fn access(
             return Ok(Err(Obstacle(Reason::Unsupported, why)));
         }
     };
-    let made_for = (place.endpoint.to_string(), spec.ca_bundle.clone());
-    let client = match client(context, key, place, &made_for) {
+    let made_for = (place.endpoint.to_string(), name_of_bundle(spec));
+    let client = match client(provider, context, key, place, &made_for) {
         Ok(client) => client,
         Err(obstacle) => return Ok(Err(obstacle)),
     };
@@ -199,6 +244,7 @@ async fn access(
 
 /// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
 fn client(
+    provider: &AnyProvider,
     context: &Context,
     key: &Key,
     place: Destination,
@@ -209,7 +255,10 @@ fn client(
     {
         return Ok(old.client.clone());
     }
-    let options = place.options(made_for.1.as_deref());
+    let options = ClientOptions {
+        load_ca_bundle: load_ca_bundle(provider, context),
+        ..place.options(provider.spec().ca_bundle.as_deref())
+    };
     Client::new(place.endpoint, options).map_err(|error| {
         let why = format!("spec.endpoint or spec.caBundle cannot be used: {error}.");
         Obstacle(Reason::EndpointRefused, why)

@@ -96,12 +96,17 @@ impl World {
 
     /// The `Ready` condition of the provider `default` once it has this reason.
     pub async fn provider_says(&self, reason: Reason) -> Condition {
+        self.provider_named_says("default", reason).await
+    }
+
+    /// The same of another provider.
+    pub async fn provider_named_says(&self, name: &str, reason: Reason) -> Condition {
         let find = |provider: &FunctionGraphProvider| {
             let conditions = &provider.status.as_ref()?.conditions;
             Condition::find(conditions, ConditionType::Ready).filter(|c| c.reason == reason).cloned()
         };
         let says = move |object: Option<&FunctionGraphProvider>| object.and_then(find).is_some();
-        let object = within(await_condition(self.api(), "default", says)).await.expect("the watch works");
+        let object = within(await_condition(self.api(), name, says)).await.expect("the watch works");
         object.as_ref().and_then(find).expect("the condition is there")
     }
 

@@ -333,7 +333,9 @@ impl World {
         flags: &[&str],
         environment: &[(&str, OsString)],
     ) -> Operator {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"));
+        // `make test` names a release for the tests of memory.
+        let own = || env!("CARGO_BIN_EXE_functiongraph-operator").into();
+        let mut command = Command::new(std::env::var_os("TEST_OPERATOR").unwrap_or_else(own));
         let log = self.evidence.hear(&mut command);
         let process = command
             .args(["run", "--allowed-endpoint-hosts=localhost", "--probe-listen=127.0.0.1:0"])

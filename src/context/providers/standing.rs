@@ -31,7 +31,7 @@ pub struct Access {
     pub not_renewed: Option<String>,
     /// When its source was read.
     pub read_at: Instant,
-    /// The endpoint and trust that the client was made for.
+    /// The endpoint, and the name of the CA bundle, that the client was made for.
     pub made_for: (String, Option<String>),
     /// The provider object and the spec that this follows.
     pub edition: Edition,
