@@ -32,11 +32,15 @@ demo: tools announce ## Show the operator at work on this machine, no cloud acco
 
 test: tools sdks announce ## Run all tests, and the end-to-end test too where this machine can be a node
 	@tools/chart.sh unit
-	@# Tests mostly wait: what the end-to-end test needs is built meanwhile, in the time that they leave (the kernel shares
-	@# the processors among sessions first, and then looks at who is nice).
-	@images=; if tools/node/up.sh --check >/dev/null; then setsid sh -c 'echo 19 >/proc/self/autogroup; exec nice -n 19 tools/image.sh' >/dev/null 2>&1 & images=$$!; fi; \
-	echo cargo test --locked --workspace; \
-	cargo test --locked --workspace || { [ -z "$$images" ] || kill -- "-$$images" 2>/dev/null; exit 1; }
+	@# Tests mostly wait: the images are built meanwhile, in the time that they leave (the kernel shares the processors among
+	@# sessions first, and then looks at who is nice). The tests of memory run the program that is in the operator's image.
+	@if ! tools/node/up.sh --check >/dev/null; then echo cargo test --locked --workspace; exec cargo test --locked --workspace; fi; \
+	setsid sh -c 'echo 19 >/proc/self/autogroup; exec nice -n 19 tools/image.sh' >/dev/null 2>&1 & images=$$!; \
+	echo "cargo test --locked --workspace -- --skip memory::"; \
+	cargo test --locked --workspace -- --skip memory:: || { kill -- "-$$images" 2>/dev/null; exit 1; }; \
+	program=$$(tools/image.sh --program) || exit 1; \
+	echo "TEST_OPERATOR=$$program cargo test --locked --test it memory::"; \
+	TEST_OPERATOR=$$program cargo test --locked --test it memory::
 	@if reason=$$(tools/node/up.sh --check); then $(MAKE) --no-print-directory e2e; \
 	else echo "The end-to-end test is left out, because this machine cannot be a node: $$reason"; fi
 

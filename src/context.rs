@@ -16,6 +16,7 @@ use crate::api::{
 use crate::args::HostPattern;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
+use crate::kubernetes::scope::Scope;
 use crate::lifecycle::View;
 use crate::metrics::Metrics;
 use crate::traces::Traces;
@@ -105,7 +106,7 @@ pub struct Context {
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
     pub provider_store: Store<FunctionGraphProvider>,
-    /// Those of the cluster; `None` where the operator serves a single namespace, and none of them.
+    /// Those of the cluster; `None` where the operator serves namespaces, and none of them.
     pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
     /// Which namespaces a provider of the cluster admits.
     pub namespaces: Namespaces,
@@ -138,8 +139,8 @@ pub struct Context {
 pub struct Options {
     /// Where providers may lead.
     pub reach: Reach,
-    /// The one namespace that is served; `None` for the whole cluster.
-    pub namespace: Option<String>,
+    /// Where the operator works.
+    pub scope: Scope,
     /// The operator's own namespace, where the Secrets of cluster providers are.
     pub own_namespace: String,
     /// How often the Secret of a provider that is not ready is read again.

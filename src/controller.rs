@@ -1,6 +1,7 @@
 //! Wires everything together: clients, watches, controllers, the admin server, and the way out.
 
 mod background;
+mod begin;
 mod invocations;
 mod numbers;
 mod ports;
@@ -18,7 +19,8 @@ use crate::context::notices::{Notices, QueueNotices};
 use crate::context::providers::{Key, Providers};
 use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
-use crate::kubernetes::{Clients, preflight, tokens};
+use crate::kubernetes::scope::Scope;
+use crate::kubernetes::{Clients, tokens};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
@@ -35,10 +37,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use watches::Watches;
-
-/// How often it is checked again what was missing at the start.
-const PREFLIGHT: Duration = Duration::from_secs(5);
+use watches::{Served, Watches};
 
 /// Why the operator could not run.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +120,10 @@ pub async fn run(args: Run) -> Result<(), Error> {
     }
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
     let clients = Clients::new(configuration).map_err(Error::Client)?;
-    let watches = Watches::new(&clients, args.namespace.as_deref()).map_err(Error::Client)?;
+    let scope = Scope::of(&args.namespaces);
+    let served = |namespace| Served { namespace, permitted: CancellationToken::new() };
+    let served: Vec<_> = scope.parts().into_iter().map(served).collect();
+    let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
     let holder = clock::holder().map_err(Error::Randomness)?;
     let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
@@ -140,7 +142,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         lookups: Lookups::default(),
         providers: Arc::new(Providers::new(inspect)),
         provider_store: provider_store.clone(),
-        cluster_provider_store: args.namespace.is_none().then(|| cluster_provider_store.clone()),
+        cluster_provider_store: (scope == Scope::Cluster).then(|| cluster_provider_store.clone()),
         namespaces: Namespaces::default(),
         metrics: Metrics::default(),
         traces,
@@ -151,7 +153,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
         draining: draining.clone(),
         broken: OnceLock::new(),
-        options: options(&args, own_namespace),
+        options: options(&args, scope, own_namespace),
     });
     let ports = Ports::listen(&args)?;
     tracing::info!(
@@ -179,7 +181,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         unknown: (unknown_store, unknown_writer),
         to_inspect,
     };
-    let work = work(&args, &context, &readiness, watches, stores);
+    let work = work(&args, &context, &readiness, served, watches, stores);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -208,11 +210,17 @@ struct Stores {
 }
 
 /// All parts at work, from the first list to the end of the drain.
-async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches: Watches, stores: Stores) {
+async fn work(
+    args: &Run,
+    context: &Arc<Context>,
+    readiness: &Readiness,
+    served: Vec<Served>,
+    watches: Watches,
+    stores: Stores,
+) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
-    if !wait_for_preflight(args, context, readiness).await {
-        return;
-    }
+    let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
+    let later = background("namespaces", context, begin::take_up(later, Arc::clone(context)));
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
     let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
     let providers = background("providers", context, providers);
@@ -235,16 +243,17 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches
         Arc::clone(context),
     );
     tokio::select! { () = unfinished => {}, () = ready => {} }
+    later.abort();
     let _ = tokio::join!(providers, expiry, unknown);
 }
 
-fn options(args: &Run, own_namespace: String) -> Options {
+fn options(args: &Run, scope: Scope, own_namespace: String) -> Options {
     Options {
         reach: Reach {
             allowed_hosts: args.allowed_endpoint_hosts.clone(),
             refused_networks: args.refused_networks.clone(),
         },
-        namespace: args.namespace.clone(),
+        scope,
         own_namespace,
         secret_poll: Duration::from_secs(args.secret_poll_seconds),
         token_audience: args.token_audience.clone(),
@@ -294,38 +303,4 @@ fn on_signals() -> Result<CancellationToken, Error> {
         std::process::exit(130);
     });
     Ok(draining)
-}
-
-/// Waits until nothing is missing; false if it is time to stop.
-async fn wait_for_preflight(args: &Run, context: &Context, readiness: &Readiness) -> bool {
-    let namespace = args.namespace.as_deref();
-    loop {
-        let marks = context.options.restore_guard;
-        let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
-            Ok(missing) if missing.is_empty() => {
-                // A courtesy: not to know whether it is missing is no trouble either.
-                let missed = preflight::missed(&context.clients.calls, namespace, args.metrics_auth).await;
-                for missing in missed.unwrap_or_default() {
-                    tracing::warn!(missing, "works without it, and tells less");
-                }
-                readiness.set(vec!["reading the objects".into()]);
-                return true;
-            }
-            Ok(missing) => missing,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                vec![format!("{error}: {cause}")]
-            }
-        };
-        if readiness.get() != missing {
-            for line in &missing {
-                tracing::error!(missing = line, "cannot begin to work; checking again until it is there");
-            }
-            readiness.set(missing);
-        }
-        tokio::select! {
-            () = context.draining.cancelled() => return false,
-            () = tokio::time::sleep(PREFLIGHT) => {}
-        }
-    }
 }

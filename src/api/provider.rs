@@ -85,10 +85,10 @@ pub struct FunctionGraphProviderSpec {
     #[schemars(length(max = 512), regex(pattern = "^https://"))]
     pub sts_endpoint: Option<String>,
 
-    /// Certificate authorities (PEM) that are trusted beside the public ones. Verification itself cannot
-    /// be switched off.
+    /// Certificate authorities (PEM) that are trusted beside the public ones: those of this provider's endpoints, a few.
+    /// Verification itself cannot be switched off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 65536))]
+    #[schemars(length(max = 16384))]
     pub ca_bundle: Option<String>,
 
     /// The credential: exactly one kind.
@@ -112,6 +112,13 @@ pub struct FunctionGraphProviderSpec {
     /// Whether FunctionGraph may be asked what it accepted.
     #[serde(default)]
     pub lookup: Lookup,
+}
+
+impl FunctionGraphProviderSpec {
+    /// Drops the text of the CA bundle and leaves an empty one. What is watched is kept in memory, and this is large.
+    pub fn empty_ca_bundle(&mut self) {
+        self.ca_bundle = self.ca_bundle.take().map(|_| String::new());
+    }
 }
 
 /// A version of the invocation API.

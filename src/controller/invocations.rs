@@ -61,7 +61,7 @@ type Kept<L> = ((Store<FunctionInvocation>, reflector::store::Writer<FunctionInv
 /// Works on what has ended, as far as a field selector selects it.
 async fn run_ended<R>(
     watch: Watch,
-    fields: &str,
+    fields: &'static str,
     ((reader, writer), left): Kept<impl Fn(&FunctionInvocation) + Send + 'static>,
     work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
     context: Arc<Context>,
@@ -70,7 +70,7 @@ async fn run_ended<R>(
 {
     let listed = CancellationToken::new();
     let stream = watch
-        .stream::<FunctionInvocation>(fields)
+        .stream(fields, reader.clone())
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .inspect(move |event| {
@@ -104,7 +104,7 @@ pub async fn run_unfinished(
 ) {
     // Finished objects leave this selection, and with it our memory.
     let stream = watch
-        .stream::<FunctionInvocation>("status.outcome=")
+        .stream("status.outcome=", reader.clone())
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();

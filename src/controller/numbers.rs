@@ -43,6 +43,7 @@ pub fn text(
         followed: by_name(context.followed.count()),
         unknown: by_name(doubts),
         silences: watches.silences(),
+        namespaces: watches.namespaces(),
     })
 }
 

@@ -13,6 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// What to do about a definition that is not there.
 const INSTALL: &str = "install the Helm chart with crds.install=true, or kubectl apply -f crds/";
@@ -21,7 +22,7 @@ const INSTALL: &str = "install the Helm chart with crds.install=true, or kubectl
 const ANEW: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ again";
 
 /// What to do about a permission.
-const GRANT: &str = "grant what the Helm chart does in templates/rbac*.yaml";
+pub const GRANT: &str = "grant what the Helm chart does in templates/rbac*.yaml";
 
 /// A need of the operator: group, resource, subresource, verbs.
 type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -55,62 +56,87 @@ const REVIEW_NEEDS: [Need; 2] = [
     ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]),
 ];
 
-/// What is missing and not needed for the work, one line each. `reviews`: whether the API server is asked who may read the
-/// metrics.
-///
-/// # Errors
-/// When the API server did not answer or had trouble of its own.
-pub async fn missed(client: &Client, namespace: Option<&str>, reviews: bool) -> Result<Vec<String>, Error> {
-    let mut missed = permissions(client, namespace, COURTESIES).await?;
-    missed.extend(permissions(client, None, REVIEW_NEEDS.into_iter().filter(|_| reviews)).await?);
-    Ok(missed)
-}
-
-/// What is missing, one line each; empty if nothing is. `namespace` is the only one watched, if any. `marks`:
-/// whether objects are marked before they are claimed.
+/// Which definitions are missing or too old, one line each; empty if none is. `cluster`: whether cluster-scoped providers
+/// are used.
 ///
 /// The definitions are read from the `OpenAPI` document of their group, which every user may read: the right to read
 /// the definitions themselves would be one of the whole cluster.
 ///
 /// # Errors
 /// When the API server did not answer or had trouble of its own.
-pub async fn missing(client: &Client, namespace: Option<&str>, marks: bool) -> Result<Vec<String>, Error> {
-    let mut missing = Vec::new();
-    // Where a single namespace is served, nothing of the cluster's is used.
-    let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
+pub async fn definitions(client: &Client, cluster: bool) -> Result<Vec<String>, Error> {
+    let used = |ours: &&CustomResourceDefinition| cluster || ours.spec.scope == "Namespaced";
     match served(client).await {
         Ok(served) => {
-            missing.extend(api::definitions().iter().filter(|d| used(d)).flat_map(|d| differences(d, &served)));
+            Ok(api::definitions().iter().filter(used).flat_map(|ours| differences(ours, &served)).collect())
         }
-        Err(error) if error.is_forbidden() => missing.push(
+        Err(error) if error.is_forbidden() => Ok(vec![
             "permission to get /openapi/v3: grant the cluster role system:discovery, which everybody has by default"
                 .into(),
-        ),
-        Err(error) => return Err(error),
+        ]),
+        Err(error) => Err(error),
     }
-    let cluster_needs = CLUSTER_NEEDS.into_iter().filter(|_| namespace.is_none());
-    let marking_needs = MARKING_NEEDS.into_iter().filter(|_| marks);
-    let needs = NEEDS.into_iter().chain(cluster_needs).chain(marking_needs);
-    missing.extend(permissions(client, namespace, needs).await?);
-    Ok(missing)
+}
+
+/// The permissions without which it cannot work in a namespace, or in the whole cluster, and that it does not have.
+/// `marks`: whether objects are marked before they are claimed.
+///
+/// # Errors
+/// When the API server did not answer or had trouble of its own.
+pub async fn lacking(client: &Client, namespace: Option<&str>, marks: bool) -> Result<Vec<Lacking>, Error> {
+    let cluster_needs: &[Need] = if namespace.is_none() { &CLUSTER_NEEDS } else { &[] };
+    let marking_needs: &[Need] = if marks { &MARKING_NEEDS } else { &[] };
+    permissions(client, namespace, &[&NEEDS, cluster_needs, marking_needs].concat()).await
+}
+
+/// The same of what it does not need for its work there.
+///
+/// # Errors
+/// As [`lacking`].
+pub async fn courtesies(client: &Client, namespace: Option<&str>) -> Result<Vec<Lacking>, Error> {
+    permissions(client, namespace, &COURTESIES).await
+}
+
+/// The same of what it needs to have the API server judge who may read the metrics.
+///
+/// # Errors
+/// As [`lacking`].
+pub async fn reviews(client: &Client) -> Result<Vec<Lacking>, Error> {
+    permissions(client, None, &REVIEW_NEEDS).await
+}
+
+/// A permission that is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// Verb and resource.
+    pub what: String,
+    namespace: Option<String>,
+}
+
+/// The sentence that says what to do.
+impl fmt::Display for Lacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "permission to {}", self.what)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in namespace {namespace}")?;
+        }
+        write!(f, ": {GRANT}")
+    }
 }
 
 /// Which of these permissions are missing.
 async fn permissions(
     client: &Client,
     namespace: Option<&str>,
-    needs: impl IntoIterator<Item = Need>,
-) -> Result<Vec<String>, Error> {
+    needs: &[Need],
+) -> Result<Vec<Lacking>, Error> {
     let mut missing = Vec::new();
-    for (group, resource, subresource, verbs) in needs {
+    for &(group, resource, subresource, verbs) in needs {
         for verb in verbs {
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");
-                missing.push(format!(
-                    "permission to {verb} {}{}: {GRANT}",
-                    whole.trim_end_matches('/'),
-                    namespace.map(|n| format!(" in namespace {n}")).unwrap_or_default()
-                ));
+                let what = format!("{verb} {}", whole.trim_end_matches('/'));
+                missing.push(Lacking { what, namespace: namespace.map(Into::into) });
             }
         }
     }

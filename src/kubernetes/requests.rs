@@ -1,27 +1,32 @@
 //! Whether a request id belongs to another object already.
 
+use super::scope::{Scope, objects};
 use super::{Error, bounded};
 use crate::api::FunctionInvocation;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-/// Whether another object than the one with `uid` holds this request id. `served`: the one namespace that the operator
-/// serves, and may read.
+/// Whether another object than the one with `uid` holds this request id, as far as the operator works. A namespace that
+/// it may not read at the moment is left out: an object elsewhere does not have to wait for it.
 ///
 /// # Errors
 /// When the API server did not answer or had trouble of its own.
 pub async fn is_of_another(
     client: &Client,
-    served: Option<&str>,
+    scope: &Scope,
     request_id: &str,
     uid: &str,
 ) -> Result<bool, Error> {
-    let api: Api<FunctionInvocation> = match served {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
     // Metadata only: the objects may be large.
     let holders = ListParams::default().fields(&format!("status.requestID={request_id}")).limit(2);
-    let holders = bounded(api.list_metadata(&holders)).await?;
-    Ok(holders.iter().any(|holder| holder.uid().as_deref() != Some(uid)))
+    for namespace in scope.parts() {
+        let api: Api<FunctionInvocation> = objects(client.clone(), namespace.as_deref());
+        match bounded(api.list_metadata(&holders)).await {
+            Ok(found) if found.iter().any(|holder| holder.uid().as_deref() != Some(uid)) => return Ok(true),
+            Ok(_) => {}
+            Err(error) if namespace.is_some() && error.is_forbidden() => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
 }

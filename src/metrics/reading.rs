@@ -2,6 +2,7 @@
 
 use crate::api::Reason;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Everything that is read at each scrape. Providers are named as in [`ProviderNow::name`]; those that are not among
@@ -22,6 +23,8 @@ pub struct Reading {
     pub unknown: Vec<(String, usize)>,
     /// By watch, for how long nothing has come.
     pub silences: Vec<(&'static str, Duration)>,
+    /// The namespaces that the operator's flag names, and whether it can work there.
+    pub namespaces: BTreeMap<String, bool>,
 }
 
 /// A provider at the moment of the reading.

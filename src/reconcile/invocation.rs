@@ -147,8 +147,8 @@ impl Reconcile<'_> {
             let jitter = Duration::from_millis(clock::chance() % 1000);
             return Err(Halt::rest(RESOLVE_RETRY_DELAY + jitter));
         };
-        let served = self.context.options.namespace.as_deref();
-        if requests::is_of_another(&self.context.clients.calls, served, id, self.view.uid).await? {
+        let scope = &self.context.options.scope;
+        if requests::is_of_another(&self.context.clients.calls, scope, id, self.view.uid).await? {
             let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";
             let why = (Reason::RequestIdInUse, message.to_owned());
             return Err(Halt::Rest(self.refuse_resolution(Some(why)).await?));

@@ -18,11 +18,11 @@ use crate::context::grants::Grant;
 use crate::context::providers::{Access, Key, Standing, key};
 use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
-use crate::kubernetes::status;
+use crate::kubernetes::{providers, secrets, status};
 use crate::lifecycle::{self, later};
 use credential::Ready;
 use destination::{Destination, destination};
-use functiongraph::{Client, regions};
+use functiongraph::{Client, ClientOptions, LoadCaBundle, regions};
 use kube::runtime::controller::Action;
 use source::{source, unsupported};
 use std::sync::Arc;
@@ -30,6 +30,9 @@ use std::time::Duration;
 
 /// A provider is not reconciled again sooner than this.
 const RECONCILE_DELAY_MIN: Duration = Duration::from_millis(100);
+
+/// How long the watch may lag behind a live read.
+const WATCH_DELAY: Duration = Duration::from_secs(1);
 
 /// Requests in flight while a credential could not be checked: few enough not to lock a key, and more than one, so that
 /// a single slow function does not hold up the others.
@@ -65,7 +68,11 @@ fn home<'a>(provider: &'a AnyProvider, context: &'a Context) -> &'a str {
 
 async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error> {
     let key = key_of(provider);
-    let found = access(provider, context, &key).await;
+    let Some(whole) = whole(provider, context).await? else {
+        // The watch will tell of the deletion, or of the change.
+        return Ok(Action::requeue(WATCH_DELAY));
+    };
+    let found = access(&whole, context, &key).await;
     // That may take half a minute: a provider that was deleted meanwhile must not come back.
     if !is_there(provider, context) {
         context.providers.gone(&key);
@@ -94,6 +101,20 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     let paused = context.providers.paused(&key, true);
     let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The provider with its CA bundle, which the watch drops. `None` if the API server has it no more, or has a newer one than
+/// the watch.
+async fn whole(provider: &AnyProvider, context: &Context) -> Result<Option<AnyProvider>, Error> {
+    if provider.spec().ca_bundle.is_none() {
+        return Ok(Some(provider.clone()));
+    }
+    let meta = provider.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let found = providers::ca_bundle(&context.clients.calls, provider.kind(), namespace, name).await?;
+    let same = found.filter(|(edition, _)| *edition == provider.edition());
+    Ok(same.map(|(_, ca_bundle)| provider.with_ca_bundle(ca_bundle)))
 }
 
 /// When to reconcile a provider that is not ready: a call that is made again does not wait for the Secret's turn.
@@ -140,27 +161,61 @@ async fn access(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         let why = format!("spec.allowedNamespaces.selector cannot be used: {error}.");
         Halt::Wait(Reason::Unsupported, why)
     })?;
-    let client = client(context, key, place, spec.ca_bundle.as_deref())?;
+    let client = client(provider, context, key, place)?;
     let read_at = clock::monotonic();
     let source = source(provider, context, client.endpoint()).await?;
     let Ready { credential, used, in_use } =
         credential::ready(provider, context, key, &source, &client).await?;
-    Ok(Access { provider: provider.clone(), client, credential, used, in_use, read_at, grant })
+    let ca_bundle = name_of_bundle(spec);
+    // The client reads the bundle again when it needs it.
+    let provider = match ca_bundle {
+        Some(_) => provider.with_ca_bundle(Some(String::new())),
+        None => provider.clone(),
+    };
+    Ok(Access { provider, client, credential, used, in_use, read_at, ca_bundle, grant })
 }
 
 /// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
-fn client(context: &Context, key: &Key, place: Destination, ca_bundle: Option<&str>) -> Result<Client, Halt> {
+fn client(provider: &AnyProvider, context: &Context, key: &Key, place: Destination) -> Result<Client, Halt> {
+    let spec = provider.spec();
     if let Standing::Ready(old) = context.providers.standing(key)
         && *old.client.endpoint() == place.endpoint
-        && old.spec().ca_bundle.as_deref() == ca_bundle
+        && old.ca_bundle == name_of_bundle(spec)
     {
         return Ok(old.client.clone());
     }
-    let options = place.options(ca_bundle);
+    let options = ClientOptions {
+        load_ca_bundle: load_ca_bundle(provider, context),
+        ..place.options(spec.ca_bundle.as_deref())
+    };
     Client::new(place.endpoint, options).map_err(|error| {
         let why = format!("spec.endpoint or spec.caBundle cannot be used: {error}.");
         Halt::Wait(Reason::EndpointRefused, why)
     })
+}
+
+/// Reads the CA bundle again that a client was made with.
+fn load_ca_bundle(provider: &AnyProvider, context: &Context) -> Option<LoadCaBundle> {
+    let made_with = name_of_bundle(provider.spec())?;
+    let (client, kind) = (context.clients.calls.clone(), provider.kind());
+    let meta = provider.meta();
+    let (namespace, name) =
+        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    let load = move || {
+        let (client, made_with) = (client.clone(), made_with.clone());
+        let (namespace, name) = (namespace.clone(), name.clone());
+        async move {
+            let found = providers::ca_bundle(&client, kind, &namespace, &name).await;
+            let ca_bundle = found.map_err(|error| error.to_string())?.and_then(|(_, ca_bundle)| ca_bundle);
+            let same = ca_bundle.filter(|ca_bundle| secrets::name_of(&[ca_bundle]) == made_with);
+            same.ok_or_else(|| "the provider has changed".to_owned())
+        }
+    };
+    Some(LoadCaBundle::new(load))
+}
+
+fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {
+    spec.ca_bundle.as_deref().map(|ca_bundle| secrets::name_of(&[ca_bundle]))
 }
 
 fn limits(spec: &FunctionGraphProviderSpec, proof: &Proof) -> GateLimits {

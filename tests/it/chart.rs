@@ -122,7 +122,7 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
 #[tokio::test]
 async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
     let values = json!({
-        "watchNamespace": "", "projectedTokens": [{"path": "a", "audience": "a"}],
+        "projectedTokens": [{"path": "a", "audience": "a"}],
         "settings": {
             "allowedEndpointHosts": ["a.example"], "tokenAudience": "a", "ownIdentityProviders": ["a"],
             "strict503": true, "restoreGuard": true, "eventsOnSuccess": true, "log": "info",

@@ -43,6 +43,7 @@ mod memory;
 mod metrics;
 mod moved;
 mod names;
+mod namespaces;
 mod payload;
 mod policy;
 mod ports;

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 20] = [
+const DOCUMENTED: [&str; 21] = [
     "build_info",
     "ready",
     "provider_ready",
@@ -31,6 +31,7 @@ const DOCUMENTED: [&str; 20] = [
     "reconcile_errors_total",
     "watch_errors_total",
     "watch_silence_seconds",
+    "namespace_served",
     "request_duration_seconds_bucket",
 ];
 
@@ -108,10 +109,8 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     }
     let labels: BTreeSet<_> =
         samples.iter().flat_map(|(_, labels, _)| labels).map(|(key, _)| key.as_str()).collect();
-    assert_eq!(
-        labels,
-        BTreeSet::from(["class", "code_class", "le", "outcome", "provider", "reason", "version", "watch"])
-    );
+    let known = ["class", "code_class", "le", "outcome", "provider", "reason", "served_namespace", "version"];
+    assert_eq!(labels, known.into_iter().chain(["watch"]).collect());
     let provider = format!("{}/default", world.namespace);
     let count = |name: &str, key: &str, value: &str| -> f64 {
         let (provider, other) = (("provider", provider.as_str()), (key, value));
@@ -150,6 +149,7 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
         ("waiting", Some(("provider", "(missing)")), 1.0),
         ("build_info", Some(("version", env!("CARGO_PKG_VERSION"))), 1.0),
         ("watch_errors_total", Some(("watch", "unfinished")), 0.0),
+        ("namespace_served", Some(("served_namespace", &world.namespace)), 1.0),
     ] {
         let found = value(name, label.as_slice());
         assert!((found - expected).abs() < 0.1, "{name}: {found}, not {expected}");

@@ -37,7 +37,7 @@ fn spec(function: &str, tag: &str) -> Value {
 }
 
 /// An invocation whose only attempt is answered 500 and not accepted.
-async fn unknown(world: &World, name: &str) {
+pub async fn unknown(world: &World, name: &str) {
     world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
     world.invoke(name, spec("hello", name)).await;
     assert_eq!(world.end(name).await.outcome, Some(Outcome::Unknown), "{name}");
@@ -51,13 +51,13 @@ async fn annotated(world: &World, name: &str, value: &str) {
 }
 
 /// Sets the annotation.
-async fn resolve(world: &World, name: &str, value: &str) {
+pub async fn resolve(world: &World, name: &str, value: &str) {
     let annotations = json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}});
     world.change::<FunctionInvocation>(name, annotations).await;
 }
 
 /// The status once it says that the annotation changed nothing, for this reason.
-async fn refuses(world: &World, name: &str, reason: Reason) -> FunctionInvocationStatus {
+pub async fn refuses(world: &World, name: &str, reason: Reason) -> FunctionInvocationStatus {
     let refused = |status: &_| condition(status, ConditionType::ResolutionRefused).1 == Some(reason);
     world.until_status(name, refused).await
 }

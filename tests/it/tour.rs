@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Stdio;
 use testkit::control_plane::{ADMIN, ControlPlane, Options, User, tool};
-use testkit::{NOBODY, Operator, World, within};
+use testkit::{NOBODY, World, within};
 use tokio::process::Command;
 
 /// Pages that belong together, in the order in which somebody would follow them. The first installs what all others need,
@@ -170,19 +170,6 @@ fn every_block_of_commands_is_run_or_says_why_not() {
     assert!(run > waived, "{run} blocks are run, {waived} are not");
 }
 
-/// An operator for the whole cluster, at home in [`HOME`], with the rights of the ServiceAccount that the chart makes there.
-fn operator_at_home(world: &World, plane: &ControlPlane) -> Operator {
-    let admins = plane.kubeconfig(ADMIN).unwrap();
-    let mut config: Value = serde_saphyr::from_str(&fs::read_to_string(&admins).unwrap()).unwrap();
-    let user = &mut config["users"][0]["user"];
-    user["as"] = format!("system:serviceaccount:{HOME}:functiongraph-operator").into();
-    user["as-groups"] = json!(["system:serviceaccounts", "system:authenticated"]);
-    // Beside the other, because it names the authority's file without a folder.
-    let own = admins.with_file_name("at-home.kubeconfig");
-    fs::write(&own, config.to_string()).unwrap();
-    world.operator().cluster_wide(HOME).kubeconfig(&own).start()
-}
-
 #[tokio::test]
 async fn every_command_in_the_documents_does_what_the_page_shows() {
     let users = vec![User::new(NOBODY, &[])];
@@ -207,7 +194,7 @@ async fn every_command_in_the_documents_does_what_the_page_shows() {
     let mut _operator = None;
     for page in &journey {
         if INSTALLING.iter().any(|name| page.ends_with(name)) {
-            _operator = Some(operator_at_home(&world, plane));
+            _operator = Some(world.operator().at_home(HOME).start());
         }
         match desk.follow(page).await {
             Ok(commands) => done += commands,

@@ -135,8 +135,14 @@ async fn t11_operators_of_several_releases_do_not_keep_each_other_from_writing()
     assert_eq!(writes(&restores, "annex", "written").await, [Ok(()), Ok(())]);
 
     // A second release, for one namespace. Its policy names nobody, so it refuses whom the first one admits.
-    let set =
-        ["--set", "watchNamespace=annex", "-s", "templates/statuspolicy.yaml", "-s", "templates/rbac.yaml"];
+    let set = [
+        "--set",
+        "watchNamespaces={annex}",
+        "-s",
+        "templates/statuspolicy.yaml",
+        "-s",
+        "templates/rbac.yaml",
+    ];
     plane.apply_yaml(&rendered("annex", &set).await).await.unwrap();
     until_refused(&in_namespace::<FunctionInvocation>(&restores, "annex"), "written").await;
     let first = service_account(plane, "system", "fg-functiongraph-operator").await;

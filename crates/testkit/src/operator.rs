@@ -82,12 +82,27 @@ impl<'a> Launch<'a> {
 
     /// For one namespace.
     pub fn namespaced(self, namespace: &str) -> Self {
-        Self { scope: vec!["--namespace".into(), namespace.into()], ..self }
+        Self { scope: vec!["--namespaces".into(), namespace.into()], ..self }
     }
 
     /// For the whole cluster, with Secrets of cluster-scoped providers in this namespace.
     pub fn cluster_wide(self, own_namespace: &str) -> Self {
         Self { scope: vec!["--own-namespace".into(), own_namespace.into()], ..self }
+    }
+
+    /// At home in a namespace, with the rights of the ServiceAccount that the chart makes there. It serves the whole cluster
+    /// unless a flag says otherwise.
+    pub fn at_home(self, namespace: &str) -> Self {
+        let admins = self.plane.kubeconfig(ADMIN).expect("a kubeconfig");
+        let text = std::fs::read_to_string(&admins).expect("it is there");
+        let mut config: serde_json::Value = serde_saphyr::from_str(&text).expect("YAML");
+        let user = &mut config["users"][0]["user"];
+        user["as"] = format!("system:serviceaccount:{namespace}:functiongraph-operator").into();
+        user["as-groups"] = serde_json::json!(["system:serviceaccounts", "system:authenticated"]);
+        // Beside the other, because it names the authority's file without a folder.
+        let own = admins.with_file_name(format!("at-home-in-{namespace}.kubeconfig"));
+        std::fs::write(&own, config.to_string()).expect("a file");
+        self.cluster_wide(namespace).kubeconfig(&own)
     }
 
     /// With the rights of a user of the control plane.

@@ -9,12 +9,12 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Where a client leads: the endpoint, and the authorities trusted there beside the public ones.
+/// Where a client leads: the endpoint, and the name of the CA bundle.
 pub type Destination = (String, Option<String>);
 
 /// Everything needed to send through a provider.
 pub struct Access {
-    /// The provider object and the spec that this follows.
+    /// The provider object and the spec that this follows, without the text of its CA bundle.
     pub provider: AnyProvider,
     /// The client for its endpoint.
     pub client: Client,
@@ -26,6 +26,8 @@ pub struct Access {
     pub in_use: InUse,
     /// When its source was read.
     pub read_at: Instant,
+    /// The name of the CA bundle that the client was made for.
+    pub ca_bundle: Option<String>,
     /// The namespaces that may use it.
     pub grant: Grant,
 }
@@ -63,7 +65,7 @@ impl Access {
     /// Where the client leads.
     #[must_use]
     pub fn destination(&self) -> Destination {
-        (self.client.endpoint().to_string(), self.spec().ca_bundle.clone())
+        (self.client.endpoint().to_string(), self.ca_bundle.clone())
     }
 
     /// Whether the credential has ended.

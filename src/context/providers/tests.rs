@@ -52,6 +52,7 @@ fn access(used: &Used, proof: Proof) -> Access {
             proof,
         },
         read_at: clock::monotonic(),
+        ca_bundle: None,
         grant: Grant::Own,
     }
 }
