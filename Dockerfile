@@ -2,7 +2,7 @@
 # program and the certificates of public authorities: no shell, no package manager, no C library.
 #
 #   make image                                   here, with docker, podman or buildah
-#   docker build -t functiongraph-operator .     anywhere; the machine's own architecture
+#   make notices && docker build -t functiongraph-operator .     anywhere; the machine's own architecture
 #
 # docs/development.md says how, docs/releasing.md how images of several architectures are made.
 

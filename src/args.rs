@@ -4,6 +4,7 @@ mod hosts;
 
 pub use hosts::HostPattern;
 
+use crate::api::names::is_label;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use std::net::SocketAddr;
@@ -48,10 +49,10 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Serve only this namespace, without cluster-scoped providers. Set it if the operator must not have permissions
-    /// for the whole cluster.
-    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE")]
-    pub namespace: Option<String>,
+    /// Serve only these namespaces, as in `team-a,team-b`, without cluster-scoped providers. Set it if the operator must
+    /// not have permissions for the whole cluster. The operator ignores repeated names.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    pub namespaces: Vec<String>,
 
     /// The operator's own namespace, with the Secrets of cluster-scoped providers. Leave it out in a Pod. Elsewhere
     /// the default is the namespace of the current context.
@@ -184,6 +185,12 @@ pub struct Run {
     pub drain_seconds: u64,
 }
 
+fn namespace(text: &str) -> Result<String, &'static str> {
+    let name = text.trim();
+    let why = "expected names of namespaces, separated by commas: lower-case letters, digits and '-', at most 63 characters";
+    if is_label(name) { Ok(name.to_owned()) } else { Err(why) }
+}
+
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
@@ -191,4 +198,25 @@ pub enum LogFormat {
     Json,
     /// For a terminal.
     Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn namespaces(text: &str) -> Option<Vec<String>> {
+        let flag = format!("--namespaces={text}");
+        match Cli::try_parse_from(["functiongraph-operator", "run", &flag]).ok()?.command {
+            Command::Run(run) => Some(run.namespaces),
+            Command::Crd(_) => None,
+        }
+    }
+
+    #[test]
+    fn t10_a_list_of_namespaces_that_is_empty_or_misspelt_is_refused_and_never_means_the_whole_cluster() {
+        assert_eq!(namespaces("team-a, team-b").unwrap(), ["team-a", "team-b"]);
+        for wrong in ["", ",", "team-a,", "team-a,,team-b", "Team", "team.a", "*", "team-a team-b"] {
+            assert_eq!(namespaces(wrong), None, "{wrong:?}");
+        }
+    }
 }

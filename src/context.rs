@@ -1,9 +1,11 @@
 //! What the shell needs to do its work, in one place: clients, memory, providers, metrics.
 
+pub mod failures;
 pub mod followed;
 pub mod grants;
 pub mod journal;
 pub mod lookups;
+pub mod notices;
 pub mod providers;
 
 use crate::api::invocation::{ProviderKind, ProviderRef};
@@ -14,9 +16,11 @@ use crate::api::{
 use crate::args::HostPattern;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
+use crate::kubernetes::scope::Scope;
 use crate::lifecycle::View;
 use crate::metrics::Metrics;
 use crate::traces::Traces;
+use failures::Failures;
 use followed::Followed;
 use functiongraph::addresses::IpNet;
 use grants::Namespaces;
@@ -25,13 +29,17 @@ use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
-use providers::Providers;
-use std::collections::HashMap;
+use notices::{Notices, QueueNotices};
+use providers::{Key, Providers};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
+
+/// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
+/// takes up to three times as much for a moment.
+pub const IN_FLIGHT_KIB: usize = 16 * 1024;
 
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +65,30 @@ impl Owner {
     }
 }
 
+/// One attempt of an invocation.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct AttemptId {
+    /// The object.
+    pub owner: Owner,
+    /// The attempt's number; 1 for the first.
+    pub number: i64,
+}
+
+impl AttemptId {
+    /// Attempt `number` of an object.
+    #[must_use]
+    pub fn of(object: &FunctionInvocation, number: i64) -> Self {
+        Self { owner: Owner::of(object), number }
+    }
+}
+
+/// The key of the provider that an object names.
+#[must_use]
+pub fn provider_key(object: &FunctionInvocation) -> Key {
+    let ProviderRef { kind, name } = &object.spec.provider_ref;
+    providers::key(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+}
+
 /// One process of the operator.
 pub struct Context {
     /// The API server.
@@ -74,7 +106,7 @@ pub struct Context {
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
     pub provider_store: Store<FunctionGraphProvider>,
-    /// Those of the cluster; `None` where the operator serves a single namespace, and none of them.
+    /// Those of the cluster; `None` where the operator serves namespaces, and none of them.
     pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
     /// Which namespaces a provider of the cluster admits.
     pub namespaces: Namespaces,
@@ -84,6 +116,8 @@ pub struct Context {
     pub queue_notices: QueueNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
+    /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
+    pub resolving: tokio::sync::Mutex<()>,
     /// Bytes of events that may still be in flight, in KiB.
     pub in_flight: Arc<Semaphore>,
     /// Numbers for machines.
@@ -105,8 +139,8 @@ pub struct Context {
 pub struct Options {
     /// Where providers may lead.
     pub reach: Reach,
-    /// The one namespace that is served; `None` for the whole cluster.
-    pub namespace: Option<String>,
+    /// Where the operator works.
+    pub scope: Scope,
     /// The operator's own namespace, where the Secrets of cluster providers are.
     pub own_namespace: String,
     /// How often the Secret of a provider that is not ready is read again.
@@ -242,140 +276,5 @@ impl Context {
             | Reason::CredentialsInvalid => true,
         };
         self.events.publish(about(), warning, reason, note);
-    }
-}
-
-/// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
-/// takes up to three times as much for a moment.
-pub const IN_FLIGHT_KIB: usize = 16 * 1024;
-
-/// Another replica may find otherwise, and writing over each other would never end. So the same is not said again before
-/// this has passed.
-const SAID_TTL: Duration = Duration::from_mins(1);
-
-/// What this process has said of objects that wait for something, by uid.
-#[derive(Default)]
-pub struct Notices(Mutex<HashMap<String, (Instant, Reason, String)>>);
-
-impl Notices {
-    /// Whether this may be said of an object now: it is something else than was said last, or that was long ago.
-    pub fn take(&self, uid: &str, reason: Reason, message: &str, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = said.get(uid);
-        let again = last.is_some_and(|(at, last_reason, last_message)| {
-            *last_reason == reason && last_message == message && now.duration_since(*at) < SAID_TTL
-        });
-        if !again {
-            said.insert(uid.into(), (now, reason, message.into()));
-        }
-        !again
-    }
-
-    /// Forgets what concerns objects that are not there any more.
-    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
-    }
-}
-
-/// Objects that say in one second that they wait in line: each costs a write.
-const QUEUE_NOTICES_PER_SECOND: u32 = 5;
-
-/// Bounds how many objects say that they wait in line.
-#[derive(Default)]
-pub struct QueueNotices(Mutex<Option<(Instant, u32)>>);
-
-impl QueueNotices {
-    /// Whether one more object may say so now.
-    pub fn take(&self, now: Instant) -> bool {
-        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = second.filter(|(began, _)| now.duration_since(*began) < Duration::from_secs(1));
-        let (began, count) = current.unwrap_or((now, 0));
-        *second = Some((began, count.saturating_add(1)));
-        count < QUEUE_NOTICES_PER_SECOND
-    }
-}
-
-/// How often in a row each object could not be worked on: kube-runtime keeps no count of its own.
-#[derive(Default)]
-pub struct Failures(Mutex<HashMap<String, Failure>>);
-
-struct Failure {
-    count: u32,
-    last: Instant,
-    pause: Duration,
-}
-
-/// A failure is remembered for longer than any pause that follows from it.
-const FAILURE_TTL: Duration = Duration::from_mins(10);
-
-impl Failures {
-    /// Counts one more, and says how long to wait: half a second, doubling up to a minute, and up to as much
-    /// again by `chance`.
-    pub fn count(&self, uid: &str, chance: u64, now: Instant) -> Duration {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let new = Failure { count: 0, last: now, pause: Duration::ZERO };
-        let failure = counts.entry(uid.into()).or_insert(new);
-        failure.count = failure.count.saturating_add(1).min(8);
-        let base = Duration::from_millis(250 << failure.count).min(Duration::from_mins(1));
-        (failure.last, failure.pause) = (now, base + Duration::from_millis(chance % 1000).min(base));
-        failure.pause
-    }
-
-    /// What is left of the pause after the latest failure, whatever calls the object meanwhile.
-    pub fn rest(&self, uid: &str, now: Instant) -> Option<Duration> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let failure = counts.get(uid)?;
-        failure.pause.checked_sub(now.duration_since(failure.last)).filter(|rest| !rest.is_zero())
-    }
-
-    /// Forgets what failed long ago, as objects that were deleted meanwhile did.
-    pub fn prune(&self, now: Instant) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.retain(|_, failure| now.duration_since(failure.last) < FAILURE_TTL);
-    }
-
-    /// It worked.
-    pub fn clear(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
-    }
-}
-
-#[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "a test may start somewhere on the clock")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_objects_a_second_say_that_they_wait() {
-        let (notices, now) = (QueueNotices::default(), Instant::now());
-        let second = |second: u64| now + Duration::from_millis(second * 1000);
-        for start in [second(0), second(1), second(7)] {
-            let said = (0..100).filter(|_| notices.take(start)).count();
-            assert_eq!(said, QUEUE_NOTICES_PER_SECOND as usize);
-        }
-    }
-
-    #[test]
-    fn the_same_is_said_again_only_after_a_while() {
-        let (notices, now) = (Notices::default(), Instant::now());
-        assert!(notices.take("a", Reason::Queued, "x", now));
-        assert!(!notices.take("a", Reason::Queued, "x", now));
-        assert!(notices.take("b", Reason::Queued, "x", now));
-        assert!(notices.take("a", Reason::Running, "y", now));
-        assert!(!notices.take("a", Reason::Running, "y", now + SAID_TTL / 2));
-        assert!(notices.take("a", Reason::Running, "y", now + SAID_TTL));
-        notices.prune(|uid| uid != "a");
-        assert!(notices.take("a", Reason::Running, "y", now + SAID_TTL));
-    }
-
-    #[test]
-    fn what_failed_long_ago_is_forgotten() {
-        let (failures, now) = (Failures::default(), Instant::now());
-        let first = failures.count("a", 0, now);
-        assert_eq!(failures.rest("a", now), Some(first));
-        assert_eq!(failures.rest("a", now + first), None);
-        assert!(failures.count("a", 0, now) > first);
-        failures.prune(now + FAILURE_TTL);
-        assert_eq!(failures.count("a", 0, now + FAILURE_TTL), first);
     }
 }

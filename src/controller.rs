@@ -1,6 +1,7 @@
 //! Starts and stops everything: clients, watches, controllers, the admin server, and the drain.
 
 mod background;
+mod begin;
 mod invocations;
 mod numbers;
 mod ports;
@@ -9,14 +10,17 @@ mod watches;
 
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use crate::args::{LogFormat, Run};
+use crate::context::failures::Failures;
 use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
+use crate::context::notices::{Notices, QueueNotices};
 use crate::context::providers::{Key, Providers};
-use crate::context::{Context, Failures, IN_FLIGHT_KIB, Notices, Options, OwnIdentity, QueueNotices, Reach};
+use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
-use crate::kubernetes::{Clients, preflight, tokens};
+use crate::kubernetes::scope::Scope;
+use crate::kubernetes::{Clients, tokens};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
@@ -33,10 +37,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
-use watches::Watches;
-
-/// How often the operator repeats the preflight checks until they pass.
-const PREFLIGHT_INTERVAL: Duration = Duration::from_secs(5);
+use watches::{Served, Watches};
 
 /// Why the operator cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +122,10 @@ pub async fn run(args: Run) -> Result<(), Error> {
     }
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
     let clients = Clients::new(configuration).map_err(Error::Client)?;
-    let watches = Watches::new(&clients, args.namespace.as_deref()).map_err(Error::Client)?;
+    let scope = Scope::of(&args.namespaces);
+    let served = |namespace| Served { namespace, permitted: CancellationToken::new() };
+    let served: Vec<_> = scope.parts().into_iter().map(served).collect();
+    let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
     let holder = clock::holder().map_err(Error::Randomness)?;
     let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
@@ -140,17 +144,18 @@ pub async fn run(args: Run) -> Result<(), Error> {
         lookups: Lookups::default(),
         providers: Arc::new(Providers::new(inspect)),
         provider_store: provider_store.clone(),
-        cluster_provider_store: args.namespace.is_none().then(|| cluster_provider_store.clone()),
+        cluster_provider_store: (scope == Scope::Cluster).then(|| cluster_provider_store.clone()),
         namespaces: Namespaces::default(),
         metrics: Metrics::default(),
         traces,
         failures: Failures::default(),
         queue_notices: QueueNotices::default(),
         notices: Notices::default(),
+        resolving: tokio::sync::Mutex::default(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
         draining: draining.clone(),
         broken: OnceLock::new(),
-        options: options(&args, own_namespace),
+        options: options(&args, scope, own_namespace),
     });
     let ports = Ports::listen(&args)?;
     tracing::info!(
@@ -178,7 +183,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         unknown: (unknown_store, unknown_writer),
         to_inspect,
     };
-    let work = work(&args, &context, &readiness, watches, stores);
+    let work = work(&args, &context, &readiness, served, watches, stores);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -207,11 +212,17 @@ struct Stores {
 }
 
 /// Runs all parts, from the first list to the end of the drain.
-async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches: Watches, stores: Stores) {
+async fn work(
+    args: &Run,
+    context: &Arc<Context>,
+    readiness: &Readiness,
+    served: Vec<Served>,
+    watches: Watches,
+    stores: Stores,
+) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
-    if !wait_for_preflight(args, context, readiness).await {
-        return;
-    }
+    let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
+    let later = background("namespaces", context, begin::take_up(later, Arc::clone(context)));
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
     let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
     let providers = background("providers", context, providers);
@@ -234,16 +245,17 @@ async fn work(args: &Run, context: &Arc<Context>, readiness: &Readiness, watches
         Arc::clone(context),
     );
     tokio::select! { () = unfinished => {}, () = ready => {} }
+    later.abort();
     let _ = tokio::join!(providers, expiry, unknown);
 }
 
-fn options(args: &Run, own_namespace: String) -> Options {
+fn options(args: &Run, scope: Scope, own_namespace: String) -> Options {
     Options {
         reach: Reach {
             allowed_hosts: args.allowed_endpoint_hosts.clone(),
             refused_networks: args.refused_networks.clone(),
         },
-        namespace: args.namespace.clone(),
+        scope,
         own_namespace,
         secret_poll: Duration::from_secs(args.secret_poll_seconds),
         token_audience: args.token_audience.clone(),
@@ -293,42 +305,4 @@ fn on_signals() -> Result<CancellationToken, Error> {
         std::process::exit(130);
     });
     Ok(draining)
-}
-
-/// Waits until the preflight checks pass; returns false if the operator must stop first.
-async fn wait_for_preflight(args: &Run, context: &Context, readiness: &Readiness) -> bool {
-    let namespace = args.namespace.as_deref();
-    loop {
-        let marks = context.options.restore_guard;
-        let missing = match preflight::missing(&context.clients.calls, namespace, marks).await {
-            Ok(missing) if missing.is_empty() => {
-                // Optional permissions: if the check itself fails, start nevertheless.
-                let missed =
-                    preflight::missing_optional(&context.clients.calls, namespace, args.metrics_auth).await;
-                for missing in missed.unwrap_or_default() {
-                    tracing::warn!(missing, "optional permission missing: starting without it");
-                }
-                readiness.set(vec!["reading the first list of the objects".into()]);
-                return true;
-            }
-            Ok(missing) => missing,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                vec![format!("{error}: {cause}")]
-            }
-        };
-        if readiness.get() != missing {
-            for line in &missing {
-                tracing::error!(
-                    missing = line,
-                    "cannot start yet: something is missing. Checking again every few seconds"
-                );
-            }
-            readiness.set(missing);
-        }
-        tokio::select! {
-            () = context.draining.cancelled() => return false,
-            () = tokio::time::sleep(PREFLIGHT_INTERVAL) => {}
-        }
-    }
 }

@@ -24,6 +24,7 @@ pub mod preflight;
 pub mod providers;
 pub mod requests;
 pub mod reviews;
+pub mod scope;
 pub mod secrets;
 pub mod status;
 pub mod time;
@@ -112,7 +113,7 @@ impl Clients {
     pub fn watch(&self, activity: &Activity) -> Result<Client, kube::Error> {
         let activity = activity.clone();
         let noting = MapResponseLayer::new(move |answer: http::Response<_>| {
-            activity.note();
+            activity.answered(answer.status().is_success());
             answer.map(|body| {
                 BodyExt::map_frame(body, move |frame| {
                     activity.note();

@@ -1,4 +1,4 @@
-//! The operator, from the top layer to the bottom. Imports only go down; `tests/house.rs` checks that.
+//! The operator, from the top layer to the bottom. A module uses only lower layers; `tests/layers` checks that.
 
 // 5  wiring
 pub mod controller;
@@ -9,15 +9,16 @@ pub mod reconcile;
 // 3  context of the reconcilers
 pub mod context;
 
-// 2  modules that do not know each other
+// 2  modules that do not use each other
 pub mod admin;
 pub mod args;
 pub mod crds;
+pub mod credential;
 pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;
 
-// 1  base
+// 1  base: all others may use it
 pub mod api;
 pub mod clock;
 pub mod metrics;

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use std::sync::LazyLock;
 use std::time::Duration;
 
-pub use decide::{Conclusion, Memory, Moment, Step, decide};
+pub use decide::{Conclusion, Moment, Progress, Step, decide};
 pub use origin::Origin;
 pub use resolve::{Call, Resolution};
 pub use state::State;

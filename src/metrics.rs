@@ -11,7 +11,8 @@ pub use reading::{ProviderNow, Reading};
 
 use crate::api::invocation::{ErrorClass, Outcome};
 use labels::{
-    ClassLabels, CodeLabels, OutcomeLabels, ProviderLabels, ReasonLabels, TraceLabels, WatchLabels,
+    ClassLabels, CodeLabels, NamespaceLabels, OutcomeLabels, ProviderLabels, ReasonLabels, TraceLabels,
+    WatchLabels,
 };
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
@@ -89,6 +90,7 @@ pub struct Metrics {
     reconcile_errors: Counter,
     watch_errors: Family<WatchLabels, Counter>,
     watch_silence: Family<WatchLabels, Seconds>,
+    namespace_served: Family<NamespaceLabels, Gauge>,
     /// The providers with series of their own, at most [`PROVIDERS`].
     counted: Mutex<HashSet<String>>,
 }
@@ -122,6 +124,7 @@ impl Default for Metrics {
             reconcile_errors: Counter::default(),
             watch_errors: Family::default(),
             watch_silence: Family::default(),
+            namespace_served: Family::default(),
             counted: Mutex::default(),
         };
         // Create the counter with value 0, because `increase()` does not see the first event of a new series.
@@ -217,6 +220,11 @@ impl Metrics {
             "watch_silence_seconds",
             "Time since the API server last sent bytes on a watch",
             self.watch_silence.clone(),
+        );
+        r.register(
+            "namespace_served",
+            "1 for a namespace of --namespaces in which the operator works, 0 for one that does not exist or lacks permissions",
+            self.namespace_served.clone(),
         );
     }
 

@@ -3,35 +3,125 @@
 //! An [`Error`] in here means that the controller could not do its work. An invocation that fails is a
 //! state, not an error.
 
+mod answer;
+mod attempt;
 mod drain;
-mod exchange;
 mod expiry;
-pub mod follow;
+mod follow;
+mod halt;
 mod invocation;
+pub mod lists;
 mod lookup;
-mod object;
 mod prepare;
 mod provider;
+mod queue;
+mod write;
 
 pub use drain::drain;
 pub use expiry::{acknowledge, expire};
 pub use invocation::{reconcile, resolve};
 pub use provider::{inspect, key_of};
 
+use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::Context;
+use crate::context::providers::{Access, Key, Standing};
+use crate::context::{AttemptId, Context, provider_key};
 use crate::kubernetes;
+use crate::lifecycle::decide::wake;
+use crate::lifecycle::{Moment, Progress, State, Step, View, decide};
 use futures::FutureExt;
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// No run takes longer: the longest request (90 s), its record (300 s), and the calls around them.
-const RUN: Duration = Duration::from_mins(10);
+/// No reconcile takes longer: the longest request (90 s), its record (300 s), and the calls around them.
+const RECONCILE_TIMEOUT: Duration = Duration::from_mins(10);
 
-/// What kept a run from doing its work. It is taken up again after a pause.
+/// The watch brings every change. In case it is late, the operator reconciles again after this.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// What only you or another controller can fix is checked again this often.
+const RECHECK_INTERVAL: Duration = Duration::from_secs(15);
+
+/// One reconcile of one invocation: what every step needs, made once. Its methods are the steps. They return
+/// [`halt::Halt`] when the reconcile ends early. A write brings a fresh object, which gets a `Reconcile` of its own.
+struct Reconcile<'a> {
+    /// The object, as the watch or the latest write brought it.
+    object: &'a FunctionInvocation,
+    /// This process.
+    context: &'a Context,
+    /// The provider that the object names.
+    provider: Key,
+    /// The same object as the core sees it.
+    view: View<'a>,
+}
+
+impl<'a> Reconcile<'a> {
+    fn new(object: &'a FunctionInvocation, context: &'a Context) -> Self {
+        Self { object, context, provider: provider_key(object), view: context.view(object) }
+    }
+
+    /// The same reconcile, with the object as it is after a write.
+    fn with<'b>(&self, fresh: &'b FunctionInvocation) -> Reconcile<'b>
+    where
+        'a: 'b,
+    {
+        let (context, provider) = (self.context, Arc::clone(&self.provider));
+        Reconcile { object: fresh, context, provider, view: context.view(fresh) }
+    }
+
+    /// The time by which statuses are written and judged.
+    fn now(&self) -> Timestamp {
+        self.context.now()
+    }
+
+    /// Attempt `number` of this object.
+    fn attempt_id(&self, number: i64) -> AttemptId {
+        AttemptId::of(self.object, number)
+    }
+
+    /// What is next, from the object and from what this process remembers of it.
+    fn next_step(&self) -> Step {
+        let (context, monotonic) = (self.context, clock::monotonic());
+        let (mut progress, mut unchanged_for, mut looked_up) = (Progress::Nothing, Duration::ZERO, false);
+        match State::of(self.view.status) {
+            State::Claimed { number, holder } if holder == context.holder => {
+                progress = context.journal.progress(&self.attempt_id(number));
+            }
+            State::Claimed { number, holder } => {
+                unchanged_for = context.journal.unchanged_for(&self.attempt_id(number), &holder, monotonic);
+            }
+            State::Ambiguous { number } if self.view.lookup => {
+                looked_up = context.lookups.exhausted(&self.attempt_id(number), monotonic);
+            }
+            State::Fresh
+            | State::Open { .. }
+            | State::Ambiguous { .. }
+            | State::Accepted
+            | State::Finished(_) => {}
+        }
+        let holder = &context.holder;
+        decide(&self.view, &Moment { now: self.now(), holder, progress, unchanged_for, looked_up })
+    }
+
+    /// When to reconcile again, so that `step` is taken in time.
+    fn until(&self, step: &Step) -> Action {
+        wake(step, self.now()).map_or_else(Action::await_change, Action::requeue)
+    }
+
+    /// The access to the provider, if it can be used and the provider has not changed since. An edit counts at once,
+    /// while the check of it still goes on. Another provider of the same name does not inherit the access of a deleted one.
+    fn access(&self) -> Option<Arc<Access>> {
+        let Standing::Ready(access) = self.context.providers.standing(&self.provider) else { return None };
+        let current = self.context.provider_of(self.object)?;
+        (current.edition() == access.edition()).then_some(access)
+    }
+}
+
+/// Why the controller could not do its work. It reconciles the object again after a pause.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A call to the API server.
@@ -40,11 +130,11 @@ pub enum Error {
     /// An answer is in hand and could not be written yet.
     #[error("the answer could not be written yet; it is kept in memory and tried again")]
     Unwritten(#[source] kubernetes::Error),
-    /// The run took longer than any run may.
-    #[error("it took longer than {} s", RUN.as_secs())]
+    /// The reconcile took longer than any may.
+    #[error("it took longer than {} s", RECONCILE_TIMEOUT.as_secs())]
     Stuck,
-    /// A defect: the run panicked. Other objects are not affected.
-    #[error("a defect in the operator: the run panicked; please report it with the log lines above")]
+    /// A defect: the reconcile panicked. Other objects are not affected.
+    #[error("a defect in the operator: the reconcile panicked; please report it with the log lines above")]
     Panicked,
 }
 
@@ -54,7 +144,7 @@ async fn guarded(
     run: impl Future<Output = Result<Action, Error>>,
 ) -> Result<Action, Error> {
     let started = clock::monotonic();
-    let result = match tokio::time::timeout(RUN, AssertUnwindSafe(run).catch_unwind()).await {
+    let result = match tokio::time::timeout(RECONCILE_TIMEOUT, AssertUnwindSafe(run).catch_unwind()).await {
         Ok(Ok(result)) => result,
         Ok(Err(_panic)) => Err(Error::Panicked),
         Err(_elapsed) => Err(Error::Stuck),
@@ -63,13 +153,13 @@ async fn guarded(
     result
 }
 
-/// Why, to the last cause.
+/// The causes of an error, down to the first.
 fn causes(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What to do when a run could not do its work: try again, ever more slowly.
+/// Reconciles again after a failure, with a pause that grows.
 pub fn retry_later<K: Resource>(object: &Arc<K>, error: &Error, context: &Context) -> Action {
     let uid = object.meta().uid.as_deref().unwrap_or_default();
     let pause = context.failures.count(uid, clock::chance(), clock::monotonic());

@@ -33,7 +33,7 @@ pub struct About<'a> {
 
 /// One attempt. Its span ends when it is dropped.
 #[derive(Default)]
-pub struct Attempt(Option<Box<Span>>);
+pub struct AttemptSpan(Option<Box<Span>>);
 
 /// The HTTP client for the collector. It follows no redirects and uses no proxy of the environment, because the
 /// headers in `OTEL_EXPORTER_OTLP_HEADERS` may be secret.
@@ -78,8 +78,8 @@ impl Traces {
 
     /// The span of an attempt that started a moment ago and has just been claimed.
     #[must_use]
-    pub fn attempt(&self, about: &About<'_>, began: Timestamp) -> Attempt {
-        let Some((_, tracer)) = &self.0 else { return Attempt(None) };
+    pub fn attempt(&self, about: &About<'_>, began: Timestamp) -> AttemptSpan {
+        let Some((_, tracer)) = &self.0 else { return AttemptSpan(None) };
         let span = SpanBuilder::from_name("attempt")
             .with_kind(SpanKind::Client)
             .with_start_time(SystemTime::from(began))
@@ -89,7 +89,7 @@ impl Traces {
                 KeyValue::new("functiongraph.invocation", about.name.to_owned()),
                 KeyValue::new("functiongraph.attempt", about.number),
             ]);
-        Attempt(Some(Box::new(span.start_with_context(tracer, &Context::new()))))
+        AttemptSpan(Some(Box::new(span.start_with_context(tracer, &Context::new()))))
     }
 
     /// Sends the remaining spans. Blocks for a few seconds at most, then drops the rest.
@@ -102,9 +102,9 @@ impl Traces {
     }
 }
 
-// === impl Attempt ===
+// === impl AttemptSpan ===
 
-impl Attempt {
+impl AttemptSpan {
     /// A step is finished: `prepared`, `claimed`, `sent`, `answered`, `recorded`, or `handed back`.
     pub fn step(&mut self, name: &'static str, at: Timestamp) {
         if let Some(span) = &mut self.0 {

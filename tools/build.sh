@@ -32,7 +32,7 @@ case ${1-} in
         shift
         ;;
 esac
-# The crate control-plane computes the folder of tools/go.mod in the same way.
+# crates/testkit computes the folder of tools/go.mod in the same way.
 cache=${XDG_CACHE_HOME:-${HOME:?is not set, and CONTROL_PLANE_TOOLS neither}/.cache}/functiongraph-operator
 if [ -n "${CONTROL_PLANE_TOOLS-}" ]; then
     folder=$CONTROL_PLANE_TOOLS${module:+/$module}

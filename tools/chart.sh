@@ -75,7 +75,7 @@ conform() {
     "$venv/bin/python" chart/schemas.py expand "$scratch/schemas"
     render >"$scratch/plain.yaml"
     render "${ALL[@]}" >"$scratch/all.yaml"
-    render --set 'watchNamespace=team,crds.install=false' >"$scratch/namespaced.yaml"
+    render --set 'watchNamespaces={team,other},crds.install=false' >"$scratch/namespaced.yaml"
     local version
     for version in "$scratch"/schemas/v*; do
         say "kubeconform: Kubernetes $(basename "$version")"

@@ -2,6 +2,7 @@
 # Builds the images of Dockerfile, with docker or podman where one works, else with buildah on a stand-in of the base.
 #   tools/image.sh               build both, unless they are there already for these sources
 #   tools/image.sh --print-dir   only say where they are: operator.tar and emulator.tar, as `docker save` writes them
+#   tools/image.sh --program     build both likewise, take the operator's program out of its image, and say where it is
 # IMAGE_ENGINE        docker, podman or buildah: which to use
 # IMAGE_NAME          what the operator's image is called; default ghcr.io/functiongraph/functiongraph-operator
 # SOURCE_DATE_EPOCH   the age of all files, in seconds since 1970; default: the last commit of what goes in
@@ -11,7 +12,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 readonly CACHE=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator
 readonly NAME=${IMAGE_NAME:-ghcr.io/functiongraph/functiongraph-operator}
 # What decides over what is in the images; a new checkout of the same sources need not build.
-readonly INPUTS=(Dockerfile .dockerignore tools/image.sh Cargo.toml Cargo.lock LICENSE THIRD-PARTY.txt src
+readonly INPUTS=(Dockerfile .dockerignore tools/image.sh tools/notices.py Cargo.toml Cargo.lock LICENSE src
     crates/functiongraph/{Cargo.toml,README.md,src} crates/emulator/{Cargo.toml,README.md,src})
 # How many sets of images are kept: checkouts that differ share the cache.
 readonly KEEP=4
@@ -33,8 +34,8 @@ folder=$CACHE/images-$(fingerprint)
 readonly folder
 case ${1-} in
     --print-dir) echo "$folder"; exit ;;
-    '') ;;
-    *) die "usage: tools/image.sh [--print-dir]" ;;
+    '' | --program) ;;
+    *) die "usage: tools/image.sh [--print-dir | --program]" ;;
 esac
 
 # === who builds ===
@@ -138,10 +139,30 @@ tell() {
     done
 }
 
+# The operator's program, out of the layer that has it.
+program() {
+    local name=functiongraph-operator layer layers
+    if [ ! -x "$folder/$name" ]; then
+        layers=$(tar -tf "$folder/operator.tar" | grep -E '^[0-9a-f]+\.tar$|^blobs/sha256/')
+        scratch=$(mktemp -d "$CACHE/.images.XXXXXX")
+        for layer in $layers; do
+            tar -xOf "$folder/operator.tar" "$layer" >"$scratch/layer"
+            tar -xf "$scratch/layer" -C "$scratch" "$name" 2>/dev/null || true
+        done
+        [ -x "$scratch/$name" ] || die "The image has no program $name."
+        mv "$scratch/$name" "$folder/"
+    fi
+    echo "$folder/$name"
+}
+
+finish() {
+    if [ "$1" = --program ]; then program; else tell; fi
+}
+
 if [ -f "$folder/operator.tar" ] && [ -f "$folder/emulator.tar" ]; then
     touch "$folder"
-    say "The images are there for these sources:"
-    tell
+    say "The images are there for these sources."
+    finish "${1-}"
     exit
 fi
 mkdir -p "$CACHE"
@@ -152,6 +173,7 @@ if [ ! -f "$folder/emulator.tar" ]; then
     epoch=${epoch:-0}
     scratch=$(mktemp -d "$CACHE/.images.XXXXXX")
     engine=$(engine)
+    tools/notices.py >THIRD-PARTY.txt
     say "Building two images with $engine: minutes the first time, less when only a little has changed."
     case $engine in
         docker | podman) build_with_engine ;;
@@ -164,4 +186,4 @@ if [ ! -f "$folder/emulator.tar" ]; then
     # shellcheck disable=SC2012 # the names are ours
     ls -dt "$CACHE"/images-* | tail -n +$((KEEP + 1)) | xargs -r rm -rf
 fi
-tell
+finish "${1-}"

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Prints THIRD-PARTY.txt: the licence texts and notices of every crate that is compiled into the shipped programs.
 
-The texts are those that the crates bring, read from cargo's own copies; equal ones are printed once. Own code, because
-the tools for it compile for longer than everything else here. `cargo deny` decides which licences may enter at all.
+The texts are those that the crates bring, read from cargo's own copies; equal ones are printed once. Not cargo-about, because
+every build of the images needs this file: cargo-about compiles for minutes, and leaves out the NOTICE files of crates.
+`cargo deny` decides which licences may enter at all.
 """
 
 import json

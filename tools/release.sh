@@ -46,7 +46,7 @@ set_version() {
     sed -i.old "s/^## Unreleased\$/## $new - $(date -u +%F)/" CHANGELOG.md
     rm -f Cargo.toml.old CHANGELOG.md.old "$CHART.old"
     cargo update --quiet --workspace --offline || die "Cargo.lock could not be written: run cargo update --workspace"
-    say "Written: $new. Look at it with git diff; then make generate notices, commit, make release-check."
+    say "Written: $new. Look at it with git diff; then make generate, commit, make release-check."
 }
 
 check() {
@@ -82,7 +82,6 @@ check() {
     if grep -q '^## Unreleased' CHANGELOG.md; then no "CHANGELOG.md still has a section \"Unreleased\": what it tells of would be in no release"; fi
 
     if make --no-print-directory generated >/dev/null 2>&1; then ok "generated files"; else no "generated files are stale: run make generate (make generated says which)"; fi
-    if make --no-print-directory notices-current >/dev/null 2>&1; then ok "THIRD-PARTY.txt"; else no "THIRD-PARTY.txt is not that of Cargo.lock: run make notices"; fi
 
     if [ -z "$(git status --porcelain)" ]; then ok "nothing uncommitted"; else no "there are changes that are not committed: git status"; fi
     tagged=$(git rev-parse --quiet --verify "refs/tags/v$v^{commit}" || true)

@@ -25,6 +25,7 @@ use futures::{StreamExt, stream};
 use report::{Figure, Report};
 use stage::Stage;
 use std::time::{Duration, Instant};
+use testkit::Operator;
 
 /// Objects of one throughput run.
 const OBJECTS: usize = 3000;
@@ -80,15 +81,15 @@ async fn throughput(stage: &Stage, report: &mut Report) {
         stage.provider(&namespace, 10_000, 64).await;
         stage.create_many(&namespace, OBJECTS, 64).await;
         let before = stage.api_calls().await;
-        let mut operator = stage.operator(&namespace);
+        let operator = stage.operator(&namespace);
         let started = Instant::now();
         operator.ready().await;
         stage.until_settled(&namespace).await;
         let speed = OBJECTS as f64 / started.elapsed().as_secs_f64();
         let calls = stage.api_calls().await.since(&before);
-        rss.push(operator.memory().resident);
+        rss.push(mib(&operator, "VmRSS"));
         cpu.push(operator.cpu().as_secs_f64() * 1000.0 / OBJECTS as f64);
-        operator.stop().await;
+        stop(operator).await;
 
         println!("pair {}: floor {floor:.0}/s, operator {speed:.0}/s", pair + 1);
         writes.push(calls.status_patches as f64 / OBJECTS as f64);
@@ -119,7 +120,7 @@ async fn throughput(stage: &Stage, report: &mut Report) {
 async fn latency(stage: &Stage, report: &mut Report) {
     let namespace = stage.namespace("latency").await;
     stage.provider(&namespace, 10_000, 64).await;
-    let mut operator = stage.operator(&namespace);
+    let operator = stage.operator(&namespace);
     operator.ready().await;
     let (samples, per_second) = SAMPLES;
     let mut tick = tokio::time::interval(Duration::from_secs(1) / per_second);
@@ -129,7 +130,7 @@ async fn latency(stage: &Stage, report: &mut Report) {
         created.push(stage.create_timed(&namespace, number as usize).await);
     }
     stage.until_settled(&namespace).await;
-    operator.stop().await;
+    stop(operator).await;
     let mut waits: Vec<f64> = created.into_iter().map(|sample| stage.wait_of(&sample)).collect();
     report.add(
         Figure::at_most("create_to_post_p50_ms", report::quantile(&mut waits, 0.5), 10.0, "ms")
@@ -146,7 +147,7 @@ async fn herd(stage: &Stage, report: &mut Report) {
     stage.create_many(&namespace, objects, 512).await;
     stage.limit(Some(admitted));
     let (before, asked) = (stage.api_calls().await, stage.requests());
-    let mut operator = stage.operator(&namespace);
+    let operator = stage.operator(&namespace);
     let started = Instant::now();
     operator.ready().await;
     report.add(
@@ -160,7 +161,7 @@ async fn herd(stage: &Stage, report: &mut Report) {
     );
     tokio::time::sleep(Duration::from_secs(5)).await;
     report.add(
-        Figure::at_most("memory_10000_pending_mib", operator.memory().resident, 64.0, "MiB")
+        Figure::at_most("memory_10000_pending_mib", mib(&operator, "VmRSS"), 64.0, "MiB")
             .note("payloads of 0.5 KB, five seconds after the start"),
     );
     stage.until_settled(&namespace).await;
@@ -168,7 +169,7 @@ async fn herd(stage: &Stage, report: &mut Report) {
     let posts = (stage.requests() - asked) as f64;
     let calls = stage.api_calls().await.since(&before);
     stage.limit(None);
-    operator.stop().await;
+    stop(operator).await;
     assert_eq!(stage.duplicates(), 0, "the ledger holds a tag twice");
     let throttled = posts - objects as f64;
     let extra = calls.status_patches as f64 - 2.0 * objects as f64;
@@ -187,7 +188,7 @@ async fn herd(stage: &Stage, report: &mut Report) {
 
 /// Everything is settled: what does the operator still do?
 async fn idle(stage: &Stage, report: &mut Report) {
-    let mut operator = stage.operator_everywhere();
+    let operator = stage.operator_everywhere();
     operator.ready().await;
     let (before, cpu) = (stage.api_calls().await, operator.cpu());
     tokio::time::sleep(IDLE).await;
@@ -201,10 +202,23 @@ async fn idle(stage: &Stage, report: &mut Report) {
     );
     report.add(Figure::at_most("idle_cpu_percent_of_a_core", used, 0.5, "%"));
     report.add(
-        Figure::at_most("memory_settled_mib", operator.memory().resident, 64.0, "MiB")
+        Figure::at_most("memory_settled_mib", mib(&operator, "VmRSS"), 64.0, "MiB")
             .note(&format!("{settled} settled objects, after a restart")),
     );
+    stop(operator).await;
+}
+
+/// A figure of an operator's memory in MiB: `VmRSS`, or `VmHWM`, the most that it ever was.
+fn mib(operator: &Operator, name: &str) -> f64 {
+    operator.memory_kib(name) as f64 / 1024.0
+}
+
+/// Stops an operator, and shows what it has warned of.
+async fn stop(operator: Operator) {
     operator.stop().await;
+    for line in operator.log().lines().iter().filter(|line| line["level"] != "INFO") {
+        println!("{line}");
+    }
 }
 
 /// Runs `work` for every item, `width` at a time.

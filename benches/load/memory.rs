@@ -3,6 +3,7 @@
 
 use crate::report::{Figure, Report};
 use crate::stage::Stage;
+use crate::{mib, stop};
 use std::time::{Duration, Instant};
 
 /// How many objects of how many bytes, and what their figure is called.
@@ -23,28 +24,28 @@ pub async fn run(report: &mut Report) {
             // One after the other: what is in flight is measured elsewhere.
             stage.provider(&namespace, 1, 1).await;
             stage.create_many(&namespace, count, bytes).await;
-            let mut operator = stage.operator(&namespace);
+            let operator = stage.operator(&namespace);
             operator.ready().await;
-            let listed = operator.memory().peak;
+            let listed = mib(&operator, "VmHWM");
             tokio::time::sleep(Duration::from_secs(5)).await;
             let note = format!(
                 "the peak until all are read; {:.1} MiB with the first requests",
-                operator.memory().peak
+                mib(&operator, "VmHWM")
             );
             report.add(Figure::at_most(names[way], listed, 64.0, "MiB").note(&note));
             println!("{:<36} {note}", "");
-            operator.stop().await;
+            stop(operator).await;
         }
         if way == 1 {
             let namespace = stage.namespace("small").await;
             stage.provider(&namespace, 1, 1).await;
             stage.create_many(&namespace, SMALL, 512).await;
-            let mut operator = stage.operator(&namespace);
+            let operator = stage.operator(&namespace);
             let started = Instant::now();
             operator.ready().await;
             let took = started.elapsed().as_secs_f64();
             report.add(Figure::plain("restart_to_ready_paged_s", took, "s").note("10,000 pending"));
-            operator.stop().await;
+            stop(operator).await;
         }
     }
 }

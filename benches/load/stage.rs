@@ -1,9 +1,8 @@
-//! The stage of the measurements: control plane, emulator, operator processes, and the floor.
+//! What is measured: operator processes and the floor, on a control plane and an emulator.
 
 use crate::in_parallel;
-use control_plane::{ControlPlane, Options};
 use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn, Invocation, Kind, Protocol};
-use functiongraph_emulator::{AccessKey, Api as FunctionGraph, Config, Emulator, Function, RateLimit};
+use functiongraph_emulator::{Api as FunctionGraph, Config, Emulator, Function, RateLimit};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus};
 use functiongraph_operator::crds;
 use functiongraph_operator::kubernetes::Clients;
@@ -15,13 +14,13 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use tokio::process::{Child, Command};
+use testkit::control_plane::{ControlPlane, Options};
+use testkit::{KEY, Launch, Operator, PROJECT, access_keys, provider_spec, secret};
 
-const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
-const KEY: (&str, &str) = ("BENCHACCESSKEY000001", "bench-secret-key-00000000000000000000001");
+/// Warnings, and of the rest what says where the ports are.
+const LOG: &str = "--log=warn,functiongraph_operator::controller=info";
 
 /// Everything that is measured against.
 pub struct Stage {
@@ -77,7 +76,7 @@ impl Stage {
                 answer_latency: Duration::from_millis(5),
                 ..Function::named("hello")
             }],
-            access_keys: vec![AccessKey { id: KEY.0.into(), secret: KEY.1.into(), security_token: None }],
+            access_keys: access_keys(&[KEY]),
             ..Config::default()
         })
         .await
@@ -92,23 +91,14 @@ impl Stage {
     }
 
     pub async fn provider(&self, namespace: &str, per_second: u32, in_flight: u32) {
-        let secret = json!({"metadata": {"name": "key"},
-            "stringData": {"accessKeyID": KEY.0, "secretAccessKey": KEY.1}});
+        let secret = serde_json::from_value(secret(KEY.1)).unwrap();
         let secrets: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
-        secrets
-            .create(&PostParams::default(), &serde_json::from_value(secret).unwrap())
-            .await
-            .expect("a secret");
-        let provider = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionGraphProvider",
-            "metadata": {"name": "default"}, "spec": {
-                "region": "eu-de", "projectID": PROJECT, "endpoint": self.emulator.url(),
-                "caBundle": self.emulator.ca_pem(), "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
-                "limits": {"maxRequestsPerSecond": per_second, "maxInFlight": in_flight}}});
+        secrets.create(&PostParams::default(), &secret).await.expect("a secret");
+        let mut spec = provider_spec(&self.emulator);
+        spec["limits"] = json!({"maxRequestsPerSecond": per_second, "maxInFlight": in_flight});
+        let provider = FunctionGraphProvider::new("default", serde_json::from_value(spec).unwrap());
         let providers: Api<FunctionGraphProvider> = Api::namespaced(self.client.clone(), namespace);
-        providers
-            .create(&PostParams::default(), &serde_json::from_value(provider).unwrap())
-            .await
-            .expect("a provider");
+        providers.create(&PostParams::default(), &provider).await.expect("a provider");
     }
 
     fn object(namespace: &str, number: usize, bytes: usize) -> (String, FunctionInvocation) {
@@ -198,29 +188,14 @@ impl Stage {
             .expect("a write")
     }
 
+    /// Starts an operator of one namespace.
     pub fn operator(&self, namespace: &str) -> Operator {
-        self.start(&["--namespace", namespace])
+        Launch::new(&self.plane).namespaced(namespace).flags(&[LOG]).start()
     }
 
+    /// Starts an operator of the whole cluster.
     pub fn operator_everywhere(&self) -> Operator {
-        self.start(&[])
-    }
-
-    fn start(&self, flags: &[&str]) -> Operator {
-        // A free port of the moment; nobody else on this machine is after it.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let probes = format!("127.0.0.1:{port}");
-        let process = Command::new(env!("CARGO_BIN_EXE_functiongraph-operator"))
-            .args(["run", "--allowed-endpoint-hosts=localhost", "--log=warn", "--probe-listen", &probes])
-            .arg("--metrics-listen=127.0.0.1:0")
-            .arg("--kubeconfig")
-            .arg(self.plane.kubeconfig(control_plane::ADMIN).expect("a kubeconfig"))
-            .args(flags)
-            .stderr(Stdio::inherit())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the operator starts");
-        Operator { process, probes }
+        Launch::new(&self.plane).flags(&[LOG]).start()
     }
 
     /// Waits until every object of the namespace has an outcome.
@@ -298,53 +273,5 @@ impl Stage {
             *counts.entry(entry.tag.unwrap_or_default()).or_default() += 1;
         }
         counts.values().filter(|count| **count > 1).count()
-    }
-}
-
-/// An operator process.
-pub struct Operator {
-    process: Child,
-    probes: String,
-}
-
-/// Memory in MiB.
-pub struct Memory {
-    pub resident: f64,
-    /// The most that it ever was.
-    pub peak: f64,
-}
-
-impl Operator {
-    pub async fn ready(&mut self) {
-        let url = format!("http://{}/readyz", self.probes);
-        while !reqwest::get(&url).await.is_ok_and(|answer| answer.status().is_success()) {
-            assert!(self.process.try_wait().unwrap().is_none(), "the operator ended");
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    pub fn memory(&self) -> Memory {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id().unwrap())).unwrap();
-        let mib = |field| {
-            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
-            let kib: f64 = line.trim().trim_end_matches(" kB").parse().unwrap();
-            kib / 1024.0
-        };
-        Memory { resident: mib("VmRSS:"), peak: mib("VmHWM:") }
-    }
-
-    pub fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process.id().unwrap())).unwrap();
-        let after = stat.rsplit_once(')').unwrap().1;
-        let fields: Vec<&str> = after.split_whitespace().collect();
-        // utime and stime, in ticks of a hundredth of a second (USER_HZ on every Linux we know).
-        let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-        Duration::from_millis(ticks * 10)
-    }
-
-    pub async fn stop(mut self) {
-        let pid = self.process.id().unwrap().to_string();
-        Command::new("kill").args(["-s", "TERM", &pid]).status().await.unwrap();
-        self.process.wait().await.unwrap();
     }
 }

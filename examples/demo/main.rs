@@ -1,17 +1,11 @@
 //! `make demo`: a Kubernetes API, a FunctionGraph and the operator on this machine, and what becomes of the
 //! examples.
 
-mod board;
-mod faults;
-mod manifests;
-mod plan;
 mod screen;
 mod stage;
 mod words;
 
-use board::Board;
 use clap::Parser;
-use control_plane::ControlPlane;
 use functiongraph_emulator::Emulator;
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::{clock, crds};
@@ -19,16 +13,16 @@ use futures::StreamExt;
 use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
-use manifests::Manifests;
-use plan::Deed;
 use screen::Screen;
-use stage::Operator;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 use std::pin::pin;
 use std::process::ExitCode;
 use std::time::Duration;
+use testkit::Operator;
+use testkit::control_plane::ControlPlane;
+use testkit::examples::{self, Board, Deed, Manifests};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The examples take a quarter of a minute, slow ones aside; what is not there by now will not come.
@@ -99,7 +93,7 @@ async fn run(Args { once }: Args) -> Result<ExitCode, Box<dyn Error>> {
     };
     let log = match outcome {
         Ok(None | Some(true)) => None,
-        Ok(Some(false)) | Err(_) => Some(demo.operator.keep_log()?),
+        Ok(Some(false)) | Err(_) => Some(stage::keep_log(&demo.operator)?),
     };
     demo.stop().await;
     if let Some(log) = log {
@@ -136,15 +130,15 @@ async fn part<T>(
 impl Demo {
     async fn start(once: bool) -> Result<Self, Box<dyn Error>> {
         let screen = Screen::new();
-        let mut examples = Manifests::read(Path::new(manifests::FOLDER))?;
+        let mut examples = Manifests::read(Path::new(examples::FOLDER))?;
         if once {
             examples.leave_out_slow();
         }
         let plane = part(&screen, "Kubernetes API server", stage::control_plane()).await?;
         let emulator = part(&screen, "FunctionGraph, local", stage::emulator()).await?;
         examples.point_at(&emulator.url(), emulator.ca_pem());
-        let operator = part(&screen, "Operator", Operator::start(&plane)).await?;
-        plane.apply_yaml(&manifests::list(&examples.foundations)).await?;
+        let operator = part(&screen, "Operator", stage::operator(&plane)).await?;
+        plane.apply_yaml(&examples::list(&examples.foundations)).await?;
         Ok(Self { screen, operator, emulator, plane, examples })
     }
 
@@ -158,7 +152,7 @@ impl Demo {
         let mut changes = pin!(reflector(writer, watch).boxed());
         let mut board = Board::new(examples.plans.clone());
         let mut deeds = examples.deeds();
-        let list = manifests::list(&examples.invocations);
+        let list = examples::list(&examples.invocations);
         let mut applying = pin!(plane.apply_yaml(&list));
         let mut applied = false;
         let mut settled = false;
@@ -198,10 +192,10 @@ impl Demo {
                         if once {
                             return Ok(mismatches.is_empty());
                         }
-                        screen.say(words::by_hand(plane, emulator, operator)?)?;
+                        screen.say(words::by_hand(plane, emulator, operator).await?)?;
                     }
                 }
-                error = operator.ended() => return Err(error.into()),
+                status = operator.exit() => return Err(operator.ended_with(status?).into()),
             }
         }
     }
@@ -209,7 +203,7 @@ impl Demo {
     /// Stops everything, the operator first.
     async fn stop(self) {
         let Self { screen: _, operator, emulator, plane, examples: _ } = self;
-        operator.stop().await;
+        stage::stop(operator).await;
         emulator.stop().await;
         plane.stop();
     }

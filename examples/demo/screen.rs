@@ -1,6 +1,5 @@
 //! How it looks: a table redrawn in place on a terminal, one line for each change elsewhere.
 
-use crate::board::{Board, Row};
 use console::{Style, Term, measure_text_width, pad_str, truncate_str};
 use functiongraph_operator::api::ConditionStatus;
 use jiff::Timestamp;
@@ -8,6 +7,7 @@ use serde_json::Value;
 use std::fmt::Display;
 use std::io;
 use std::time::Duration;
+use testkit::examples::{Board, Row};
 
 /// The columns of wide and narrow terminals, each with the room that it must leave for the message: the first that
 /// does is taken.
@@ -232,8 +232,8 @@ fn countdown(then: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Plan;
     use std::collections::BTreeMap;
+    use testkit::examples::Plan;
 
     #[test]
     fn no_line_is_wider_than_the_terminal() {

@@ -1,12 +1,12 @@
 //! What the demo says before and after the table.
 
-use crate::board::Mismatch;
-use crate::stage::Operator;
-use control_plane::{ADMIN, ControlPlane, tool};
 use functiongraph_emulator::Emulator;
 use std::error::Error;
 use std::fmt::Write as _;
 use std::time::Duration;
+use testkit::Operator;
+use testkit::control_plane::{ADMIN, ControlPlane, tool};
+use testkit::examples::Mismatch;
 
 /// Before the first change.
 pub fn opening(examples: usize) -> String {
@@ -33,7 +33,7 @@ pub fn summary(examples: usize, mismatches: &[Mismatch], after: Duration) -> Str
 ///
 /// # Errors
 /// When kubectl or the way to the API is gone.
-pub fn by_hand(
+pub async fn by_hand(
     plane: &ControlPlane,
     emulator: &Emulator,
     operator: &Operator,
@@ -43,7 +43,7 @@ pub fn by_hand(
     let kubeconfig = plane.kubeconfig(ADMIN)?;
     let kubeconfig = kubeconfig.display();
     let ledger = emulator.admin_url().unwrap_or_default();
-    let (metrics, log) = (operator.metrics, operator.log().display());
+    let (metrics, log) = (operator.metrics().await, operator.log().path().display());
     Ok(format!(
         r#"
 It goes on until Ctrl-C, and tells below what you do. In another terminal, in the

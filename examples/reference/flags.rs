@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 /// Flags that the chart does not call `settings.` and their own name: what sets them there.
 const ELSEWHERE: &[(&str, &str)] = &[
     ("kubeconfig", "–"),
-    ("namespace", "`watchNamespace`"),
+    ("namespaces", "`watchNamespaces`"),
     ("own-namespace", "–"),
     ("probe-listen", "–"),
     ("metrics-listen", "–"),

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use functiongraph_fuzz::fuzz_target;
 use functiongraph_operator::api::invocation::{DeliveryPolicy, FunctionInvocation};
-use functiongraph_operator::lifecycle::{Memory, Moment, State, Step, Target, View, decide, display, record};
+use functiongraph_operator::lifecycle::{
+    Moment, Progress, State, Step, Target, View, decide, display, record,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -55,9 +57,11 @@ fuzz_target!(|bytes: &[u8]| {
         let in_doubt = attempt["state"] == "Ambiguous"
             && (object.spec.delivery_policy == DeliveryPolicy::AtLeastOnce || view.resolve == Some("Retry"));
         let may_be_sent = attempt.is_null() || never_accepted || in_doubt;
-        for memory in [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved] {
+        for progress in
+            [Progress::Nothing, Progress::Returned, Progress::Sent, Progress::Answered, Progress::Saved]
+        {
             for unchanged_for in [Duration::ZERO, Duration::from_hours(1), Duration::MAX] {
-                let moment = Moment { now, holder: HOLDER, memory, unchanged_for, looked_up: !listed };
+                let moment = Moment { now, holder: HOLDER, progress, unchanged_for, looked_up: !listed };
                 let step = decide(&view, &moment);
                 if let Step::Invoke { number } = step {
                     assert!(may_be_sent, "{written} is sent again");

@@ -199,7 +199,7 @@ pub fn fitting(message: &str) -> String {
 
 /// Desired content of a condition; [`Condition::put`] makes it a condition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Claim {
+pub struct ConditionUpdate {
     /// Type of the condition.
     pub type_: ConditionType,
     /// Status of the condition.
@@ -217,13 +217,18 @@ impl Condition {
         conditions.iter().find(|c| c.type_ == type_)
     }
 
-    /// The new list for `claims`, in their order. A condition without a claim is removed, and `lastTransitionTime`
+    /// The new list for `updates`, in their order. A condition without an update is removed, and `lastTransitionTime`
     /// changes only with `status`.
     #[must_use]
-    pub fn put(previous: &[Self], claims: Vec<Claim>, generation: i64, now: Timestamp) -> Vec<Self> {
-        claims
+    pub fn put(
+        previous: &[Self],
+        updates: Vec<ConditionUpdate>,
+        generation: i64,
+        now: Timestamp,
+    ) -> Vec<Self> {
+        updates
             .into_iter()
-            .map(|Claim { type_, status, reason, message }| {
+            .map(|ConditionUpdate { type_, status, reason, message }| {
                 let last_transition_time = Self::find(previous, type_)
                     .filter(|old| old.status == status)
                     .map_or(now, |old| old.last_transition_time);

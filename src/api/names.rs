@@ -10,14 +10,21 @@ pub const NO_OBJECT_NAME: &str = "this is not a valid object name: use lower-cas
 /// The same rule, for objects that were stored before the schema had it.
 #[must_use]
 pub fn is_object_name(name: &str) -> bool {
+    name.len() <= 253 && name.split('.').all(is_part)
+}
+
+/// Whether a text may be the name of a namespace: a DNS label, as Kubernetes has it.
+#[must_use]
+pub fn is_label(name: &str) -> bool {
+    name.len() <= 63 && is_part(name)
+}
+
+fn is_part(part: &str) -> bool {
     let is_word = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    name.len() <= 253
-        && name.split('.').all(|label| {
-            let bytes = label.as_bytes();
-            bytes.first().is_some_and(|first| is_word(*first))
-                && bytes.last().is_some_and(|last| is_word(*last))
-                && bytes.iter().all(|byte| is_word(*byte) || *byte == b'-')
-        })
+    let bytes = part.as_bytes();
+    bytes.first().is_some_and(|first| is_word(*first))
+        && bytes.last().is_some_and(|last| is_word(*last))
+        && bytes.iter().all(|byte| is_word(*byte) || *byte == b'-')
 }
 
 #[cfg(test)]
@@ -48,6 +55,13 @@ mod tests {
             &long,
         ] {
             assert!(!is_object_name(name), "{name:?}");
+            assert!(!is_label(name), "{name:?}");
         }
+    }
+
+    #[test]
+    fn the_name_of_a_namespace_has_no_dot_and_at_most_63_characters() {
+        assert!(is_label("team-a") && is_label(&"a".repeat(63)));
+        assert!(!is_label("team.a") && !is_label(&"a".repeat(64)));
     }
 }

@@ -86,9 +86,10 @@ pub struct FunctionGraphProviderSpec {
     #[schemars(length(max = 512), regex(pattern = "^https://"))]
     pub sts_endpoint: Option<String>,
 
-    /// Additional trusted certificate authorities (PEM). You cannot switch off the verification.
+    /// Additional trusted certificate authorities (PEM): the few that sign the certificates of this provider's
+    /// endpoints. You cannot switch off the verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 65536))]
+    #[schemars(length(max = 16384))]
     pub ca_bundle: Option<String>,
 
     /// The credential. Set exactly one of the fields.
@@ -112,6 +113,13 @@ pub struct FunctionGraphProviderSpec {
     /// Whether the operator may read FunctionGraph's list of invocations.
     #[serde(default)]
     pub lookup: Lookup,
+}
+
+impl FunctionGraphProviderSpec {
+    /// Drops the text of the CA bundle and leaves an empty one. What is watched is kept in memory, and this is large.
+    pub fn empty_ca_bundle(&mut self) {
+        self.ca_bundle = self.ca_bundle.take().map(|_| String::new());
+    }
 }
 
 /// A version of the invocation API.

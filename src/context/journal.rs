@@ -1,7 +1,7 @@
 //! What this process alone knows: which attempts it sent, what came back, and which claims of others did not change.
 
-use super::Owner;
-use crate::lifecycle::{Memory, Reply};
+use super::{AttemptId, Owner};
+use crate::lifecycle::{Progress, Reply};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 /// watch that lags longer costs one refused write, nothing else.
 const SAVED_TTL: Duration = Duration::from_mins(1);
 
-/// A claim of somebody else that was not looked at for this long is forgotten.
+/// Another process's claim that no reconcile has seen for this long is forgotten.
 const SIGHTING_TTL: Duration = Duration::from_mins(10);
 
 /// The journal of one process.
@@ -42,16 +42,16 @@ pub enum Stage<R> {
 impl<R> Own<R> {
     /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
     #[must_use]
-    pub fn memory(own: Option<&Self>, number: i64) -> Memory {
+    pub fn progress(own: Option<&Self>, number: i64) -> Progress {
         match own {
-            Some(own) if own.number > number => Memory::Saved,
+            Some(own) if own.number > number => Progress::Saved,
             Some(own) if own.number == number => match own.stage {
-                Stage::Returned => Memory::Returned,
-                Stage::Sent => Memory::Sent,
-                Stage::Answered(_) => Memory::Answered,
-                Stage::Saved => Memory::Saved,
+                Stage::Returned => Progress::Returned,
+                Stage::Sent => Progress::Sent,
+                Stage::Answered(_) => Progress::Answered,
+                Stage::Saved => Progress::Saved,
             },
-            Some(_) | None => Memory::Nothing,
+            Some(_) | None => Progress::Nothing,
         }
     }
 
@@ -92,7 +92,7 @@ struct Entry {
     saved: Option<Instant>,
 }
 
-/// Somebody else's attempt.
+/// An attempt of another process.
 struct Sighting {
     number: i64,
     holder: String,
@@ -101,27 +101,27 @@ struct Sighting {
 }
 
 impl Journal {
-    /// Notes, before it is written, that attempt `number` is given back unsent. The write may arrive long after
+    /// Notes, before it is written, that an attempt is given back unsent. The write may arrive long after
     /// we gave up on it: if the attempt were sent meanwhile, it would be sent again.
-    pub fn returned(&self, owner: &Owner, number: i64) {
-        self.pages().note(owner, number, Stage::Returned, None);
+    pub fn returned(&self, attempt: &AttemptId) {
+        self.pages().note(attempt, Stage::Returned, None);
     }
 
-    /// Notes, before the first byte leaves, that attempt `number` is being sent.
-    pub fn sent(&self, owner: &Owner, number: i64) {
-        self.pages().note(owner, number, Stage::Sent, None);
+    /// Notes, before the first byte leaves, that an attempt is being sent.
+    pub fn sent(&self, attempt: &AttemptId) {
+        self.pages().note(attempt, Stage::Sent, None);
     }
 
     /// Notes the answer.
-    pub fn answered(&self, owner: &Owner, number: i64, reply: Reply) {
-        self.pages().note(owner, number, Stage::Answered(reply), None);
+    pub fn answered(&self, attempt: &AttemptId, reply: Reply) {
+        self.pages().note(attempt, Stage::Answered(reply), None);
     }
 
     /// Notes that the answer is written, or has nowhere to be written any more.
-    pub fn saved(&self, owner: &Owner, number: i64, now: Instant) {
+    pub fn saved(&self, attempt: &AttemptId, now: Instant) {
         let mut pages = self.pages();
-        pages.note(owner, number, Stage::Saved, Some(now));
-        pages.saved.push_back((now, owner.uid.clone()));
+        pages.note(attempt, Stage::Saved, Some(now));
+        pages.saved.push_back((now, attempt.owner.uid.clone()));
         while pages.saved.front().is_some_and(|(then, _)| now.duration_since(*then) > SAVED_TTL) {
             let Some((then, old)) = pages.saved.pop_front() else { break };
             if pages.own.get(&old).is_some_and(|entry| entry.own.is_over() && entry.saved == Some(then)) {
@@ -130,11 +130,11 @@ impl Journal {
         }
     }
 
-    /// The objects to which something is still to be written: the answer to an attempt, or that it was never sent.
-    pub fn unwritten(&self) -> Vec<(Owner, i64)> {
+    /// The attempts of which something is still to be written: the answer, or that it was never sent.
+    pub fn unwritten(&self) -> Vec<AttemptId> {
         let pages = self.pages();
         let open = pages.own.values().filter(|entry| entry.own.is_unwritten());
-        open.map(|entry| (entry.owner.clone(), entry.own.number)).collect()
+        open.map(|entry| AttemptId { owner: entry.owner.clone(), number: entry.own.number }).collect()
     }
 
     /// Forgets what concerns objects that are not there any more. Without one there is no status to decide from.
@@ -142,30 +142,30 @@ impl Journal {
         self.pages().own.retain(|uid, entry| entry.own.is_over() || is_there(uid));
     }
 
-    /// What is remembered of attempt `number`.
-    pub fn memory(&self, uid: &str, number: i64) -> Memory {
-        Own::memory(self.pages().own.get(uid).map(|entry| &entry.own), number)
+    /// What is remembered of an attempt.
+    pub fn progress(&self, AttemptId { owner, number }: &AttemptId) -> Progress {
+        Own::progress(self.pages().own.get(&owner.uid).map(|entry| &entry.own), *number)
     }
 
     /// The answer in hand.
-    pub fn reply(&self, uid: &str, number: i64) -> Option<Reply> {
-        self.pages().own.get(uid).and_then(|entry| entry.own.answer(number)).cloned()
+    pub fn reply(&self, AttemptId { owner, number }: &AttemptId) -> Option<Reply> {
+        self.pages().own.get(&owner.uid).and_then(|entry| entry.own.answer(*number)).cloned()
     }
 
-    /// For how long somebody else's attempt has been seen unchanged; the first look starts the count.
-    pub fn unchanged_for(&self, uid: &str, number: i64, holder: &str, now: Instant) -> Duration {
+    /// For how long this process has seen another's attempt unchanged. The first call starts the count.
+    pub fn unchanged_for(&self, attempt: &AttemptId, holder: &str, now: Instant) -> Duration {
+        let AttemptId { owner: Owner { uid, .. }, number } = attempt;
         let mut pages = self.pages();
         if pages.swept.is_none_or(|then| now.duration_since(then) > SIGHTING_TTL) {
             pages.swept = Some(now);
             pages.others.retain(|_, sighting| now.duration_since(sighting.looked) < SIGHTING_TTL);
         }
-        let sighting = pages
-            .others
-            .entry(uid.into())
-            .and_modify(|sighting| sighting.looked = now)
-            .or_insert_with(|| Sighting { number, holder: holder.into(), since: now, looked: now });
-        if sighting.number != number || sighting.holder != holder {
-            *sighting = Sighting { number, holder: holder.into(), since: now, looked: now };
+        let sighting =
+            pages.others.entry(uid.clone()).and_modify(|sighting| sighting.looked = now).or_insert_with(
+                || Sighting { number: *number, holder: holder.into(), since: now, looked: now },
+            );
+        if sighting.number != *number || sighting.holder != holder {
+            *sighting = Sighting { number: *number, holder: holder.into(), since: now, looked: now };
         }
         now.duration_since(sighting.since)
     }
@@ -176,9 +176,9 @@ impl Journal {
 }
 
 impl Pages {
-    fn note(&mut self, owner: &Owner, number: i64, stage: Stage<Reply>, saved: Option<Instant>) {
-        let entry = Entry { owner: owner.clone(), own: Own { number, stage }, saved };
-        self.own.insert(owner.uid.clone(), entry);
+    fn note(&mut self, attempt: &AttemptId, stage: Stage<Reply>, saved: Option<Instant>) {
+        let AttemptId { owner, number } = attempt.clone();
+        self.own.insert(owner.uid.clone(), Entry { owner, own: Own { number, stage }, saved });
     }
 }
 
@@ -188,61 +188,61 @@ mod tests {
     use super::*;
     use crate::lifecycle::Acceptance;
 
-    fn owner(uid: &str) -> Owner {
-        Owner { namespace: "n".into(), name: uid.into(), uid: uid.into() }
+    fn attempt(uid: &str, number: i64) -> AttemptId {
+        AttemptId { owner: Owner { namespace: "n".into(), name: uid.into(), uid: uid.into() }, number }
     }
 
     #[test]
     fn an_attempt_is_remembered_from_its_first_byte_until_a_minute_after_it_was_saved() {
         let (journal, now) = (Journal::default(), Instant::now());
-        assert_eq!(journal.memory("u", 1), Memory::Nothing);
-        journal.sent(&owner("u"), 1);
-        assert_eq!(journal.memory("u", 1), Memory::Sent);
-        assert_eq!(journal.memory("u", 2), Memory::Nothing);
-        journal.answered(&owner("u"), 1, Reply::Accepted(Acceptance::default()));
-        assert_eq!(journal.memory("u", 1), Memory::Answered);
-        journal.saved(&owner("u"), 1, now);
-        assert_eq!(journal.memory("u", 1), Memory::Saved);
-        journal.saved(&owner("other"), 1, now + SAVED_TTL * 2);
-        assert_eq!(journal.memory("u", 1), Memory::Nothing);
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Nothing);
+        journal.sent(&attempt("u", 1));
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Sent);
+        assert_eq!(journal.progress(&attempt("u", 2)), Progress::Nothing);
+        journal.answered(&attempt("u", 1), Reply::Accepted(Acceptance::default()));
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Answered);
+        journal.saved(&attempt("u", 1), now);
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Saved);
+        journal.saved(&attempt("other", 1), now + SAVED_TTL * 2);
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Nothing);
     }
 
     #[test]
     fn an_attempt_that_is_given_back_is_never_again_one_that_may_be_sent() {
         let journal = Journal::default();
-        journal.returned(&owner("u"), 1);
-        assert_eq!(journal.memory("u", 1), Memory::Returned);
-        assert_eq!(journal.memory("u", 2), Memory::Nothing);
+        journal.returned(&attempt("u", 1));
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Returned);
+        assert_eq!(journal.progress(&attempt("u", 2)), Progress::Nothing);
     }
 
     #[test]
     fn what_is_still_to_be_written_is_known_until_it_is_written_or_its_object_is_gone() {
         let (journal, now) = (Journal::default(), Instant::now());
-        journal.returned(&owner("a"), 1);
-        journal.sent(&owner("b"), 1);
-        journal.answered(&owner("c"), 2, Reply::Accepted(Acceptance::default()));
+        journal.returned(&attempt("a", 1));
+        journal.sent(&attempt("b", 1));
+        journal.answered(&attempt("c", 2), Reply::Accepted(Acceptance::default()));
         let open = |journal: &Journal| {
             let mut open: Vec<_> =
-                journal.unwritten().into_iter().map(|(owner, number)| (owner.uid, number)).collect();
+                journal.unwritten().into_iter().map(|open| (open.owner.uid, open.number)).collect();
             open.sort();
             open
         };
         assert_eq!(open(&journal), [("a".into(), 1), ("c".into(), 2)]);
-        journal.saved(&owner("a"), 1, now);
+        journal.saved(&attempt("a", 1), now);
         journal.prune(|uid| uid == "b");
         assert_eq!(open(&journal), []);
-        assert_eq!(journal.memory("b", 1), Memory::Sent);
-        assert_eq!(journal.memory("c", 2), Memory::Nothing);
+        assert_eq!(journal.progress(&attempt("b", 1)), Progress::Sent);
+        assert_eq!(journal.progress(&attempt("c", 2)), Progress::Nothing);
     }
 
     #[test]
     fn somebody_elses_attempt_ages_only_while_it_stays_the_same() {
         let (journal, now) = (Journal::default(), Instant::now());
         let after = |seconds| now + Duration::from_secs(seconds);
-        assert_eq!(journal.unchanged_for("u", 1, "a", now), Duration::ZERO);
-        assert_eq!(journal.unchanged_for("u", 1, "a", after(100)), Duration::from_secs(100));
-        assert_eq!(journal.unchanged_for("u", 2, "a", after(110)), Duration::ZERO);
-        assert_eq!(journal.unchanged_for("u", 2, "b", after(120)), Duration::ZERO);
-        assert_eq!(journal.unchanged_for("u", 2, "b", after(121)), Duration::from_secs(1));
+        assert_eq!(journal.unchanged_for(&attempt("u", 1), "a", now), Duration::ZERO);
+        assert_eq!(journal.unchanged_for(&attempt("u", 1), "a", after(100)), Duration::from_secs(100));
+        assert_eq!(journal.unchanged_for(&attempt("u", 2), "a", after(110)), Duration::ZERO);
+        assert_eq!(journal.unchanged_for(&attempt("u", 2), "b", after(120)), Duration::ZERO);
+        assert_eq!(journal.unchanged_for(&attempt("u", 2), "b", after(121)), Duration::from_secs(1));
     }
 }

@@ -1,11 +1,12 @@
 //! Since when this process has known of an ambiguous attempt.
 
+use super::AttemptId;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A list that could not be read for this long is not read any more.
-const GIVE_UP: Duration = Duration::from_mins(15);
+/// The operator stops reading a list that it could not read for this long.
+const LOOKUP_TIMEOUT: Duration = Duration::from_mins(15);
 
 /// The ambiguous attempts that one process knows of: by uid, their number and since when.
 #[derive(Default)]
@@ -13,16 +14,16 @@ pub struct Lookups(Mutex<HashMap<String, (i64, Instant)>>);
 
 impl Lookups {
     /// Whether the list was tried for long enough.
-    pub fn exhausted(&self, uid: &str, number: i64, now: Instant) -> bool {
-        self.age(uid, number, now) >= GIVE_UP
+    pub fn exhausted(&self, attempt: &AttemptId, now: Instant) -> bool {
+        self.age(attempt, now) >= LOOKUP_TIMEOUT
     }
 
     /// For how long this process has known that the attempt is ambiguous.
-    pub fn age(&self, uid: &str, number: i64, now: Instant) -> Duration {
+    pub fn age(&self, AttemptId { owner, number }: &AttemptId, now: Instant) -> Duration {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let lookup = all.entry(uid.into()).or_insert((number, now));
-        if lookup.0 != number {
-            *lookup = (number, now);
+        let lookup = all.entry(owner.uid.clone()).or_insert((*number, now));
+        if lookup.0 != *number {
+            *lookup = (*number, now);
         }
         now.duration_since(lookup.1)
     }
@@ -37,16 +38,21 @@ impl Lookups {
 #[expect(clippy::disallowed_methods, reason = "a test may start somewhere on the clock")]
 mod tests {
     use super::*;
+    use crate::context::Owner;
+
+    fn attempt(number: i64) -> AttemptId {
+        AttemptId { owner: Owner { namespace: "n".into(), name: "o".into(), uid: "u".into() }, number }
+    }
 
     #[test]
     fn an_attempt_is_looked_up_until_that_is_given_up_and_the_next_one_again() {
         let (lookups, now) = (Lookups::default(), Instant::now());
         let minute = Duration::from_mins(1);
-        assert!(!lookups.exhausted("u", 1, now));
-        assert_eq!(lookups.age("u", 1, now + minute), minute);
-        assert!(lookups.exhausted("u", 1, now + GIVE_UP));
-        assert!(!lookups.exhausted("u", 2, now + GIVE_UP));
+        assert!(!lookups.exhausted(&attempt(1), now));
+        assert_eq!(lookups.age(&attempt(1), now + minute), minute);
+        assert!(lookups.exhausted(&attempt(1), now + LOOKUP_TIMEOUT));
+        assert!(!lookups.exhausted(&attempt(2), now + LOOKUP_TIMEOUT));
         lookups.prune(|uid| uid != "u");
-        assert_eq!(lookups.age("u", 2, now + GIVE_UP * 2), Duration::ZERO);
+        assert_eq!(lookups.age(&attempt(2), now + LOOKUP_TIMEOUT * 2), Duration::ZERO);
     }
 }

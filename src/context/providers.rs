@@ -1,27 +1,26 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
-mod checks;
-mod keys;
 mod place;
 mod reading;
 mod standing;
+mod turns;
 
-pub use checks::{Checked, Proof, Subject, Unanswered};
-pub use keys::{Held as HeldKey, KeyName};
 pub use place::Place;
-pub use standing::{Access, Held, Logins, Origin, Refusal, Refused, Setback, Standing};
+pub use standing::{Access, Destination, Standing};
+pub use turns::Turn;
 
 use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
+use crate::credential::{Call, Event, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
-use checks::Checks;
+use functiongraph::Credential;
 use jiff::Timestamp;
-use keys::Keys;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Notify, OwnedMutexGuard, mpsc};
+use tokio::sync::{Notify, mpsc};
+use turns::Turns;
 
 /// The Secret of a provider in use is not read more often than this, even if it cannot be read.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
@@ -48,19 +47,20 @@ pub fn key(kind: ProviderKind, namespace: &str, name: &str) -> Key {
     }
 }
 
+/// Now.
+fn moment() -> Moment {
+    Moment { instant: clock::monotonic(), time: clock::now(), chance: clock::chance() }
+}
+
 struct Provider {
     standing: Standing,
-    refusal: Option<Refusal>,
-    /// Which credential was checked last: its source, and the login that brought it.
-    latest: Option<(String, u64)>,
-    /// The same as a check calls it.
-    subject: Option<Subject>,
-    made_for: Option<(String, Option<String>)>,
+    /// What the latest login brought, and its number.
+    login: Option<(u64, Credential)>,
+    made_for: Option<Destination>,
     last_trouble: String,
     asked_at: Option<Instant>,
     reported: Option<Finding>,
     differs_since: Option<Instant>,
-    logins: Logins,
     gate: Gate,
 }
 
@@ -79,12 +79,10 @@ impl Provider {
         matches!(self.standing, Standing::Unseen) && state.waiting == 0 && state.in_flight == 0
     }
 
-    fn refuse(&mut self, refusal: Refusal) {
-        let text = format!("The service does not accept the credential: {}", refusal.message);
-        self.refusal = Some(refusal);
-        if matches!(self.standing, Standing::Ready(_)) {
-            self.standing = Standing::NotReady(Reason::CredentialsInvalid, text);
-        }
+    /// Nobody uses the credential until the provider was inspected again.
+    fn refuse(&mut self, said: &str) {
+        let message = format!("The service does not accept the credential: {said}");
+        self.standing = Standing::NotReady(Reason::CredentialsInvalid, message);
         self.gate.shut();
     }
 }
@@ -93,23 +91,19 @@ impl Provider {
 #[derive(Default)]
 struct Known {
     all: HashMap<Key, Provider>,
-    keys: Keys,
-    checks: Checks,
+    credentials: Memory,
 }
 
 impl Known {
     fn provider(&mut self, key: &Key) -> &mut Provider {
         self.all.entry(Arc::clone(key)).or_insert_with(|| Provider {
             standing: Standing::Unseen,
-            refusal: None,
-            latest: None,
-            subject: None,
+            login: None,
             made_for: None,
             last_trouble: String::new(),
             asked_at: None,
             reported: None,
             differs_since: None,
-            logins: Logins::default(),
             gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
         })
     }
@@ -118,6 +112,7 @@ impl Known {
 /// All providers.
 pub struct Providers {
     known: Mutex<Known>,
+    turns: Turns,
     changed: Notify,
     inspect: mpsc::UnboundedSender<Key>,
 }
@@ -126,7 +121,7 @@ impl Providers {
     /// None yet. Who listens to `inspect` is told which providers want to be looked at.
     #[must_use]
     pub fn new(inspect: mpsc::UnboundedSender<Key>) -> Self {
-        Self { known: Mutex::default(), changed: Notify::new(), inspect }
+        Self { known: Mutex::default(), turns: Turns::default(), changed: Notify::new(), inspect }
     }
 
     /// Asks for a look at a provider soon.
@@ -223,124 +218,73 @@ impl Providers {
         }
     }
 
-    /// What is known of a provider's logins.
-    pub fn logins(&self, key: &Key) -> Logins {
-        self.with(key, |provider| provider.logins.clone())
+    /// A reconcile of a provider begins, with the source that its credential has now.
+    pub fn begin(&self, key: &Key, source: &Arc<Source>, told: Option<Told>) {
+        self.known().credentials.begin(key, source, told);
     }
 
-    /// Changes what is known of a provider's logins.
-    pub fn change_logins(&self, key: &Key, change: impl FnOnce(&mut Logins)) {
-        self.with(key, |provider| change(&mut provider.logins));
+    /// What comes next for a provider's credential.
+    pub fn decide(&self, key: &Key) -> Step {
+        self.known().credentials.decide(key, &moment())
     }
 
-    /// A step worked: what was said against it before is settled.
-    pub fn step_worked(&self, key: &Key, step: Refused, change: impl FnOnce(&mut Logins)) {
-        self.with(key, |provider| {
-            provider.logins.setback = None;
-            change(&mut provider.logins);
-            provider.refusal.take_if(|refusal| refusal.at_step == step);
-        });
+    /// Waits until no other provider shows the same principal to a service. `None` if the step needs no turn.
+    pub async fn turn(&self, source: &Source, step: &Step) -> Option<Turn> {
+        if !self.known().credentials.needs_turn(source, step) {
+            return None;
+        }
+        Some(self.turns.take(&source.principal.id).await)
     }
 
-    /// The identity service refused a step: it is not tried again before the source changes or a pause has passed.
-    pub fn refuse_step(&self, key: &Key, source: &Origin, at_step: Refused, message: String) {
-        let (at, time) = (clock::monotonic(), clock::now());
-        let Origin { version: secret_version, resource_version } = source.clone();
-        self.with(key, |provider| {
-            if at_step == Refused::Login {
-                provider.logins.held = None;
+    /// Remembers what came of a request. A refusal counts for every provider that has the same credential.
+    pub fn record(&self, key: &Key, used: &Used, sent: Instant, event: Event) {
+        let refused = match &event {
+            Event::Refused(_, said) => Some(said.clone()),
+            Event::LoggedIn { .. } | Event::ProjectFound(_) | Event::Checked(_) | Event::Failed(..) => None,
+        };
+        let mut known = self.known();
+        let request = Request { provider: key, used, sent };
+        known.credentials.record(&request, event, &moment());
+        let Some(said) = refused else { return };
+        for (other, provider) in &mut known.all {
+            if matches!(&provider.standing, Standing::Ready(access) if access.used.is_refused_with(used)) {
+                provider.refuse(&said);
+                if other != key {
+                    self.ask_to_inspect(other);
+                }
             }
-            let (login, times) = (0, 1);
-            let refusal =
-                Refusal { secret_version, resource_version, login, at, time, times, at_step, message };
-            provider.refusal = Some(refusal);
-        });
-    }
-
-    /// Why an access key must not be tried now, if it must not. What was said against it through another provider counts
-    /// for this one as if it had been told itself.
-    pub fn held_key(&self, key: &Key, name: &KeyName, source: &Origin) -> Option<HeldKey> {
-        let mut known = self.known();
-        let held = known.keys.held(name, clock::monotonic())?;
-        if let HeldKey::Refused(failure) = &held {
-            known.provider(key).refusal = Some(Refusal {
-                secret_version: source.version.clone(),
-                resource_version: source.resource_version.clone(),
-                login: 0,
-                at: failure.at,
-                time: failure.time,
-                times: 1,
-                at_step: Refused::Credential,
-                message: failure.message.clone(),
-            });
-        }
-        Some(held)
-    }
-
-    /// Waits until no other provider checks a key of this id. The check may be made while the turn is held.
-    pub async fn turn(&self, name: &KeyName) -> Option<OwnedMutexGuard<()>> {
-        let queue = self.known().keys.queue(name)?;
-        Some(queue.lock_owned().await)
-    }
-
-    /// The identity service accepted an access key.
-    pub fn accept_key(&self, name: &KeyName) {
-        self.known().keys.accepted(name);
-    }
-
-    /// The identity service refused an access key.
-    pub fn refuse_key(&self, name: &KeyName, message: String) {
-        let mut known = self.known();
-        known.checks.forget(&name.whole);
-        known.keys.refused(name, message, clock::monotonic(), clock::now());
-    }
-
-    /// A provider's credential is about to be checked.
-    pub fn checking(&self, key: &Key, access: &Access) {
-        self.with(key, |provider| {
-            provider.latest = Some((access.secret_version.clone(), access.login));
-            provider.subject = Some(access.subject.clone());
-        });
-    }
-
-    /// What came of the last check.
-    pub fn checked(&self, subject: &Subject) -> Option<Checked> {
-        self.known().checks.get(subject).cloned()
-    }
-
-    /// Remembers what came of a check.
-    pub fn remember_check(&self, access: &Access, checked: Checked) {
-        let mut known = self.known();
-        if let (Some(key), Checked::Proven(Proof::Accepted | Proof::Restricted(_))) = (&access.key, &checked)
-        {
-            known.keys.accepted(key);
-        }
-        known.checks.put(access.subject.clone(), checked);
-    }
-
-    /// When a provider's last check, which proved nothing, is made again; `None` once that time has come.
-    pub fn next_check(&self, key: &Key) -> Option<Instant> {
-        let mut known = self.known();
-        let subject = known.provider(key).subject.clone()?;
-        match known.checks.get(&subject)? {
-            Checked::Unanswered(Unanswered { next_try, .. }) => Some(*next_try),
-            Checked::Proven(_) => None,
         }
     }
 
-    /// Whether FunctionGraph has accepted a credential since it was refused last.
-    pub fn has_proven(&self, credential: &str) -> bool {
-        self.known().checks.has_proven(credential)
+    /// Remembers what a login brought.
+    pub fn logged_in(&self, key: &Key, used: &Used, sent: Instant, credential: Credential, event: Event) {
+        self.record(key, used, sent, event);
+        let mut known = self.known();
+        let number = known.credentials.login(key);
+        known.provider(key).login = Some((number, credential));
+    }
+
+    /// The credential that a login brought.
+    pub fn credential(&self, key: &Key, login: u64) -> Option<Credential> {
+        let (number, credential) = self.with(key, |provider| provider.login.clone())?;
+        (number == login).then_some(credential)
+    }
+
+    /// The service refused the credential of a request: nobody uses it until it was inspected again, neither here nor
+    /// through another provider. A provider that has a newer credential by now is not concerned.
+    pub fn refuse(&self, key: &Key, access: &Access, said: &str) {
+        let event = Event::Refused(Call::Check, said.to_owned());
+        self.record(key, &access.used, clock::monotonic(), event);
+    }
+
+    /// The `resourceVersion` of the Secret whose credential was refused, and when, for other replicas.
+    pub fn refused_at(&self, key: &Key) -> Option<(String, Timestamp)> {
+        self.known().credentials.refused_at(key)
     }
 
     /// Whether the provider was not looked at yet.
     pub fn is_unseen(&self, key: &Key) -> bool {
         matches!(self.standing(key), Standing::Unseen)
-    }
-
-    /// The credential that the service refused last, if nothing was accepted since.
-    pub fn refusal(&self, key: &Key) -> Option<Refusal> {
-        self.with(key, |provider| provider.refusal.clone())
     }
 
     /// What went wrong last between us and the endpoint.
@@ -352,11 +296,12 @@ impl Providers {
     pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) {
         let now = clock::monotonic();
         self.with(key, |provider| {
-            if provider.made_for.as_ref().is_some_and(|old| *old != access.made_for) {
+            let destination = access.destination();
+            if provider.made_for.as_ref().is_some_and(|old| *old != destination) {
                 provider.gate.new_endpoint(now);
                 provider.last_trouble.clear();
             }
-            provider.made_for = Some(access.made_for.clone());
+            provider.made_for = Some(destination);
             provider.standing = Standing::Ready(Arc::new(access));
             provider.gate.set_limits(limits, now);
             provider.gate.open(now);
@@ -374,57 +319,11 @@ impl Providers {
 
     /// The provider does not exist: its credential is dropped, and its invocations wait for it.
     pub fn gone(&self, key: &Key) {
-        self.with(key, |provider| {
-            provider.standing = Standing::Unseen;
-            (provider.refusal, provider.latest, provider.subject) = (None, None, None);
-            provider.logins = Logins { count: provider.logins.count, ..Logins::default() };
-            provider.gate.shut();
-        });
-    }
-
-    /// The service refused the credential: nobody uses it until it is looked at again, neither here nor through another
-    /// provider. Who has taken a newer credential meanwhile is not concerned.
-    pub fn refuse(&self, key: &Key, access: &Access, message: &str) {
-        let (at, time) = (clock::monotonic(), clock::now());
         let mut known = self.known();
-        let refusal = |of: &Access, times| Refusal {
-            secret_version: of.secret_version.clone(),
-            resource_version: of.resource_version.clone(),
-            login: of.login,
-            at,
-            time,
-            times,
-            at_step: Refused::Credential,
-            message: message.to_owned(),
-        };
-        known.checks.forget(&access.subject.credential);
-        if let Some(name) = &access.key {
-            known.keys.refused(name, message.to_owned(), at, time);
-            for (sibling, provider) in known.all.iter_mut().filter(|(other, _)| *other != key) {
-                if let Standing::Ready(same) = provider.standing.clone()
-                    && same.key.as_ref() == Some(name)
-                {
-                    provider.refuse(refusal(&same, 1));
-                    self.ask_to_inspect(sibling);
-                }
-            }
-        }
+        known.credentials.forget(key, clock::monotonic());
         let provider = known.provider(key);
-        let is_latest =
-            |(version, login): &(String, u64)| *version == access.secret_version && *login == access.login;
-        if !provider.latest.as_ref().is_some_and(is_latest) {
-            return;
-        }
-        let before = provider.refusal.as_ref().filter(|refusal| refusal.is_of(&access.secret_version));
-        let times = match before {
-            // Several requests were under way with the same credential.
-            Some(refusal) if refusal.login == access.login && refusal.at_step == Refused::Credential => {
-                refusal.times
-            }
-            Some(refusal) => refusal.times.saturating_add(1),
-            None => 1,
-        };
-        provider.refuse(refusal(access, times));
+        (provider.standing, provider.login) = (Standing::Unseen, None);
+        provider.gate.shut();
     }
 
     /// The pace of one provider.

@@ -60,7 +60,7 @@ type Kept<L> = ((Store<FunctionInvocation>, reflector::store::Writer<FunctionInv
 /// Reconciles finished objects that a field selector selects.
 async fn run_ended<R>(
     watch: Watch,
-    fields: &str,
+    fields: &'static str,
     ((reader, writer), left): Kept<impl Fn(&FunctionInvocation) + Send + 'static>,
     work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
     context: Arc<Context>,
@@ -69,7 +69,7 @@ async fn run_ended<R>(
 {
     let listed = CancellationToken::new();
     let stream = watch
-        .stream::<FunctionInvocation>(fields)
+        .stream(fields, reader.clone())
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .inspect(move |event| {
@@ -103,7 +103,7 @@ pub async fn run_unfinished(
 ) {
     // Finished objects leave this selection, so the process forgets them.
     let stream = watch
-        .stream::<FunctionInvocation>("status.outcome=")
+        .stream("status.outcome=", reader.clone())
         .reflect(writer)
         .inspect(tell_when_listed(&listed))
         .applied_objects();
@@ -114,11 +114,11 @@ pub async fn run_unfinished(
         let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
         background("the line", &context, async move {
             let wanted = |ticket: &Ticket| {
-                reconcile::follow::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
+                reconcile::lists::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
             };
             let call = |provider: &Key, ticket: Ticket| {
                 // The receiver is gone only when the process ends.
-                if reconcile::follow::is_for_a_list(&ticket) {
+                if reconcile::lists::is_for_a_list(&ticket) {
                     let _ = call_list.send((Arc::clone(provider), ticket));
                 } else {
                     let _ = call.send(reference(&ticket));
@@ -135,7 +135,7 @@ pub async fn run_unfinished(
                 store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
             };
             let tell = |owner: Owner| drop(call.send(reference(&owner)));
-            reconcile::follow::run(follower, called_lists, wanted, tell).await;
+            reconcile::lists::run(follower, called_lists, wanted, tell).await;
         })
     };
     let pruner = {
@@ -144,7 +144,7 @@ pub async fn run_unfinished(
             loop {
                 tokio::time::sleep(PRUNE_INTERVAL).await;
                 let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
-                let is_there = |uid: &str| reconcile::follow::is_list(uid) || there.contains(uid);
+                let is_there = |uid: &str| reconcile::lists::is_list(uid) || there.contains(uid);
                 pruner.prune(is_there, clock::monotonic());
             }
         })

@@ -2,11 +2,10 @@
 
 use super::watches::Watches;
 use crate::api::FunctionInvocation;
-use crate::api::invocation::{AttemptState, ProviderRef};
-use crate::context::Context;
-use crate::context::providers::{Key, key};
+use crate::api::invocation::AttemptState;
+use crate::context::providers::Key;
+use crate::context::{Context, provider_key};
 use crate::metrics::Reading;
-use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 use std::collections::HashMap;
 
@@ -30,12 +29,12 @@ pub fn text(
         }
         let created = object.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
         let age = now.duration_since(created).as_secs_f64();
-        let entry = oldest.entry(provider_of(&object)).or_insert(age);
+        let entry = oldest.entry(provider_key(&object)).or_insert(age);
         *entry = entry.max(age);
     }
     let mut unknown_counts: HashMap<Key, usize> = HashMap::new();
     for object in unknown.state() {
-        *unknown_counts.entry(provider_of(&object)).or_default() += 1;
+        *unknown_counts.entry(provider_key(&object)).or_default() += 1;
     }
     context.metrics.text(&Reading {
         ready,
@@ -45,12 +44,8 @@ pub fn text(
         followed: by_name(context.followed.count()),
         unknown: by_name(unknown_counts),
         silences: watches.silences(),
+        namespaces: watches.namespaces(),
     })
-}
-
-fn provider_of(object: &FunctionInvocation) -> Key {
-    let ProviderRef { kind, name } = &object.spec.provider_ref;
-    key(*kind, &object.namespace().unwrap_or_default(), name)
 }
 
 fn by_name<T>(values: HashMap<Key, T>) -> Vec<(String, T)> {

@@ -56,10 +56,10 @@ pub async fn run(
         future::pending::<()>().await;
     };
     let Watches { providers, cluster_providers, .. } = watches;
-    let events = providers.stream("");
+    let events = providers.stream("", own.writer.as_reader());
     let first = control(&providers, events, own, own_asked, AnyProvider::Namespaced, Arc::clone(&context));
     let second = async {
-        match cluster_providers.cluster_stream() {
+        match cluster_providers.cluster_stream(of_the_cluster.writer.as_reader()) {
             Some(events) => {
                 let wrap = AnyProvider::Cluster;
                 let watch = &cluster_providers;

@@ -13,6 +13,7 @@ use kube::api::PostParams;
 use kube::{Api, Client, Resource, ResourceExt};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::fmt;
 
 /// What to do about a missing CRD.
 const INSTALL_CRDS: &str = "install the Helm chart with crds.install=true, or kubectl apply -f crds/";
@@ -21,7 +22,7 @@ const INSTALL_CRDS: &str = "install the Helm chart with crds.install=true, or ku
 const UPGRADE_CRDS: &str = "upgrade the Helm chart with crds.install=true, or apply crds/ again";
 
 /// What to do about a missing permission.
-const GRANT_PERMISSION: &str = "grant it as the Helm chart does in templates/rbac*.yaml";
+pub const GRANT_PERMISSION: &str = "grant it as the Helm chart does in templates/rbac*.yaml";
 
 /// A permission: group, resource, subresource, verbs.
 type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
@@ -55,66 +56,94 @@ const REVIEW_NEEDS: [Need; 2] = [
     ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]),
 ];
 
-/// Missing optional permissions, one line each. `reviews` says whether the API server checks who may read the
-/// metrics.
-///
-/// # Errors
-/// The API server did not answer or had an error.
-pub async fn missing_optional(
-    client: &Client,
-    namespace: Option<&str>,
-    reviews: bool,
-) -> Result<Vec<String>, Error> {
-    let mut missing = permissions(client, namespace, OPTIONAL_NEEDS).await?;
-    missing.extend(permissions(client, None, REVIEW_NEEDS.into_iter().filter(|_| reviews)).await?);
-    Ok(missing)
-}
-
-/// Missing CRDs and permissions, one line each; empty if the operator can start. `namespace` is the only namespace
-/// served, if any. `marks` says whether objects are marked before their first claim.
+/// Which CRDs are missing or too old, one line each; empty if none is. `cluster` says whether the operator uses
+/// cluster-scoped providers.
 ///
 /// The CRDs come from the `OpenAPI` document of their group, which every user may read. The CRDs themselves would
 /// need a cluster-wide permission.
 ///
 /// # Errors
 /// The API server did not answer or had an error.
-pub async fn missing(client: &Client, namespace: Option<&str>, marks: bool) -> Result<Vec<String>, Error> {
-    let mut missing = Vec::new();
-    // With a single namespace the operator uses no cluster-scoped resources.
-    let used = |ours: &CustomResourceDefinition| namespace.is_none() || ours.spec.scope == "Namespaced";
+pub async fn crds(client: &Client, cluster: bool) -> Result<Vec<String>, Error> {
+    let used = |ours: &&CustomResourceDefinition| cluster || ours.spec.scope == "Namespaced";
     match served(client).await {
         Ok(served) => {
-            missing.extend(api::crds().iter().filter(|d| used(d)).flat_map(|d| differences(d, &served)));
+            Ok(api::crds().iter().filter(used).flat_map(|ours| differences(ours, &served)).collect())
         }
-        Err(error) if error.is_forbidden() => missing.push(
+        Err(error) if error.is_forbidden() => Ok(vec![
             "permission to get /openapi/v3: grant the cluster role system:discovery, which every user has by default"
                 .into(),
-        ),
-        Err(error) => return Err(error),
+        ]),
+        Err(error) => Err(error),
     }
-    let cluster_needs = CLUSTER_NEEDS.into_iter().filter(|_| namespace.is_none());
-    let marking_needs = MARKING_NEEDS.into_iter().filter(|_| marks);
-    let needs = NEEDS.into_iter().chain(cluster_needs).chain(marking_needs);
-    missing.extend(permissions(client, namespace, needs).await?);
-    Ok(missing)
+}
+
+/// Missing permissions that the operator needs in a namespace, or in the whole cluster. `marks` says whether objects
+/// are marked before their first claim.
+///
+/// # Errors
+/// The API server did not answer or had an error.
+pub async fn missing(
+    client: &Client,
+    namespace: Option<&str>,
+    marks: bool,
+) -> Result<Vec<MissingPermission>, Error> {
+    let cluster_needs: &[Need] = if namespace.is_none() { &CLUSTER_NEEDS } else { &[] };
+    let marking_needs: &[Need] = if marks { &MARKING_NEEDS } else { &[] };
+    permissions(client, namespace, &[&NEEDS, cluster_needs, marking_needs].concat()).await
+}
+
+/// Missing optional permissions in a namespace, or in the whole cluster.
+///
+/// # Errors
+/// As [`missing`].
+pub async fn missing_optional(
+    client: &Client,
+    namespace: Option<&str>,
+) -> Result<Vec<MissingPermission>, Error> {
+    permissions(client, namespace, &OPTIONAL_NEEDS).await
+}
+
+/// Missing optional permissions for the API server to check who may read the metrics.
+///
+/// # Errors
+/// As [`missing`].
+pub async fn missing_reviews(client: &Client) -> Result<Vec<MissingPermission>, Error> {
+    permissions(client, None, &REVIEW_NEEDS).await
+}
+
+/// A missing permission.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingPermission {
+    /// Verb and resource.
+    pub what: String,
+    namespace: Option<String>,
+}
+
+/// The sentence that says what to do.
+impl fmt::Display for MissingPermission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "permission to {}", self.what)?;
+        if let Some(namespace) = &self.namespace {
+            write!(f, " in namespace {namespace}")?;
+        }
+        write!(f, ": {GRANT_PERMISSION}")
+    }
 }
 
 /// Which of these permissions are missing.
 async fn permissions(
     client: &Client,
     namespace: Option<&str>,
-    needs: impl IntoIterator<Item = Need>,
-) -> Result<Vec<String>, Error> {
+    needs: &[Need],
+) -> Result<Vec<MissingPermission>, Error> {
     let mut missing = Vec::new();
-    for (group, resource, subresource, verbs) in needs {
+    for &(group, resource, subresource, verbs) in needs {
         for verb in verbs {
             if !allowed(client, namespace, group, resource, subresource, verb).await? {
                 let whole = [resource, subresource].join("/");
-                missing.push(format!(
-                    "permission to {verb} {}{}: {GRANT_PERMISSION}",
-                    whole.trim_end_matches('/'),
-                    namespace.map(|n| format!(" in namespace {n}")).unwrap_or_default()
-                ));
+                let what = format!("{verb} {}", whole.trim_end_matches('/'));
+                missing.push(MissingPermission { what, namespace: namespace.map(Into::into) });
             }
         }
     }

@@ -1,12 +1,12 @@
-//! Reads the current version of a provider from the API server, for decisions that need more than the copy of the
-//! watch.
+//! Reads from the API server what the watch's copy of a provider lacks, or may have too late.
 
-use super::{Error, bounded, found};
+use super::{Error, bounded, found, named};
 use crate::api::invocation::ProviderKind;
 use crate::api::names::is_object_name;
-use crate::api::provider::Edition;
+use crate::api::provider::{Edition, FunctionGraphProviderSpec};
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider};
-use kube::{Api, Client};
+use kube::{Api, Client, Resource};
+use tokio::sync::Mutex;
 
 /// The provider object and its spec, by uid and generation; `None` if it does not exist.
 ///
@@ -33,4 +33,36 @@ pub async fn edition(
         ProviderKind::Other => None,
     };
     Ok(metadata.map(|metadata| (metadata.uid.unwrap_or_default(), metadata.generation.unwrap_or_default())))
+}
+
+/// The CA bundle of a provider, and the edition that it is of; `None` if there is no such provider.
+///
+/// # Errors
+/// When the API server did not answer, had trouble of its own, or does not allow it.
+pub async fn ca_bundle(
+    client: &Client,
+    kind: ProviderKind,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<(Edition, Option<String>)>, Error> {
+    // One after the other, because an object may be large, whatever its CA bundle is.
+    static READING: Mutex<()> = Mutex::const_new(());
+    let _one = READING.lock().await;
+    let found = match kind {
+        ProviderKind::FunctionGraphProvider => {
+            let api: Api<FunctionGraphProvider> = Api::namespaced(client.clone(), namespace);
+            named(&api, name).await?.map(|provider| (edition_of(&provider), provider.spec))
+        }
+        ProviderKind::ClusterFunctionGraphProvider => {
+            let api: Api<ClusterFunctionGraphProvider> = Api::all(client.clone());
+            named(&api, name).await?.map(|provider| (edition_of(&provider), provider.spec.provider))
+        }
+        ProviderKind::Other => None,
+    };
+    Ok(found.map(|(edition, FunctionGraphProviderSpec { ca_bundle, .. })| (edition, ca_bundle)))
+}
+
+fn edition_of<K: Resource>(provider: &K) -> Edition {
+    let metadata = provider.meta();
+    (metadata.uid.clone().unwrap_or_default(), metadata.generation.unwrap_or_default())
 }

@@ -256,7 +256,7 @@ fn slim(mut object: FunctionInvocation) -> FunctionInvocation {
 /// It writes while the attempt still belongs to this process and no final result is recorded.
 pub async fn record(
     client: &Client,
-    object: FunctionInvocation,
+    object: &FunctionInvocation,
     compose: impl Fn(&FunctionInvocation, usize) -> Option<FunctionInvocationStatus>,
 ) -> Recorded {
     let give_up = clock::monotonic() + RECORD_TIMEOUT;
@@ -264,7 +264,7 @@ pub async fn record(
     let mut live: Option<FunctionInvocation> = None;
     let mut too_large = 0;
     loop {
-        let current = live.as_ref().unwrap_or(&object);
+        let current = live.as_ref().unwrap_or(object);
         let Some(status) = compose(current, too_large) else {
             return Recorded::Refused("the object is too large for a status".into());
         };
@@ -291,9 +291,9 @@ pub async fn record(
             pause = (pause * 2).min(Duration::from_secs(5));
         }
         tried = true;
-        match get(client, &object).await.map(|live| live.map(slim)) {
+        match get(client, object).await.map(|live| live.map(slim)) {
             Ok(None) => return Recorded::Gone,
-            Ok(Some(fresh)) => match ownership(&object, &fresh, &status) {
+            Ok(Some(fresh)) => match ownership(object, &fresh, &status) {
                 Ownership::Ours => live = Some(fresh),
                 Ownership::Written => return Recorded::Done(Box::new(fresh)),
                 Ownership::Lost(why) => return Recorded::TooLate(why),

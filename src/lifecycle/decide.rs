@@ -1,17 +1,21 @@
 //! The next step for an object, from its status, this process's memory, and the time.
 
-use super::origin;
 use super::resolve::{self, Call};
 use super::{CLOCK_SKEW, Origin, Resolution, State, View, backoff, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{
-    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, Outcome, ProviderKind, RequestIdSource,
+    CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, Outcome, ProviderKind, RESOLVE,
+    RequestIdSource,
 };
 use jiff::Timestamp;
 use std::time::Duration;
 
 /// How long to wait for the watch to replace an outdated copy.
 const STALE_COPY_DELAY: Duration = Duration::from_secs(5);
+
+/// Velero creates the object first and writes its status right afterwards, if it restores the status. Wait this long
+/// for it, because the API server's rules would keep the restored status from replacing the operator's.
+const RESTORED_STATUS_DELAY: Duration = Duration::from_secs(10);
 
 /// How long the operator follows an execution after its acceptance: an event may be queued for 24 h and run for 72 h.
 pub const FOLLOW_LIMIT: Duration = Duration::from_hours(100);
@@ -24,7 +28,7 @@ pub struct Moment<'a> {
     /// The id of this process.
     pub holder: &'a str,
     /// What this process remembers of its own claim on this object.
-    pub memory: Memory,
+    pub progress: Progress,
     /// How long this process has seen the attempt unchanged, by its own monotonic clock.
     pub unchanged_for: Duration,
     /// Whether this process has read FunctionGraph's list about the ambiguous attempt, or has tried for long enough.
@@ -33,7 +37,7 @@ pub struct Moment<'a> {
 
 /// What a process remembers of an attempt that it claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Memory {
+pub enum Progress {
     /// Nothing, so it certainly has not sent it.
     Nothing,
     /// It started to give the attempt back unsent; the result is unknown.
@@ -117,7 +121,7 @@ pub enum Conclusion {
 #[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     // The origin comes first: the status and the annotations of a copy describe the original.
-    if let Some(step) = origin::unresolved(view, moment.now) {
+    if let Some(step) = judge_origin(view, moment.now) {
         return step;
     }
     match resolve::call(view) {
@@ -136,10 +140,43 @@ pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     if idle && view.is_outdated() { Step::Acknowledge } else { step }
 }
 
+/// The step for an object that may have been submitted before its creation; `None` if nothing prevents an attempt.
+fn judge_origin(view: &View<'_>, now: Timestamp) -> Option<Step> {
+    let origin = match view.origin {
+        Origin::New => return None,
+        Origin::Restored(name) => {
+            format!("Velero restored this object (restore {name}) without its status")
+        }
+        Origin::Copy(uid) => {
+            format!("This object was restored or copied, and was submitted before as object {uid}")
+        }
+    };
+    let resolves = matches!(resolve::call(view), Some(Call::Act(_)));
+    let open = match State::of(view.status) {
+        State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Ambiguous { .. } => true,
+        // Its annotation is older than the object.
+        State::Finished(Outcome::Unknown) => resolves,
+        State::Finished(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
+        | State::Accepted => false,
+    };
+    if !open || view.deleting {
+        return None;
+    }
+    let restored = later(view.created, RESTORED_STATUS_DELAY);
+    let fresh = matches!(view.origin, Origin::Restored(_)) && State::of(view.status) == State::Fresh;
+    // Creation times in the future count within the clock skew.
+    if fresh && restored > now && view.created <= later(now, RESTORED_STATUS_DELAY) {
+        return Some(Step::Wait(restored));
+    }
+    Some(Step::Conclude(Conclusion::Restored(format!(
+        "{origin}. FunctionGraph may have accepted it before, so the operator does not send it. Look for it in the function's logs, or where it was copied from. Then set the annotation {RESOLVE} to Retry (the operator sends it), Fail, or the request's id."
+    ))))
+}
+
 fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
     let last = match state {
         State::Finished(_) => return after_the_end(view, moment.now),
-        State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.memory),
+        State::Claimed { holder, .. } if holder == moment.holder => return own_claim(moment.progress),
         State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
         State::Accepted => return after_the_acceptance(view, moment.now),
         State::Ambiguous { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
@@ -162,12 +199,12 @@ pub fn changed_event(view: &View<'_>, event_version: &str) -> Option<Conclusion>
     })
 }
 
-fn own_claim(memory: Memory) -> Step {
-    match memory {
-        Memory::Nothing | Memory::Returned => Step::HandBack,
-        Memory::Sent => Step::GiveUpOwn,
-        Memory::Answered => Step::Save,
-        Memory::Saved => Step::Observe(STALE_COPY_DELAY),
+fn own_claim(progress: Progress) -> Step {
+    match progress {
+        Progress::Nothing | Progress::Returned => Step::HandBack,
+        Progress::Sent => Step::GiveUpOwn,
+        Progress::Answered => Step::Save,
+        Progress::Saved => Step::Observe(STALE_COPY_DELAY),
     }
 }
 

@@ -2,15 +2,9 @@
 //!
 //! A restored object has a new uid and usually no status. Only its labels and annotations tell.
 
-use super::{Conclusion, State, Step, View, later, resolve};
+use super::State;
 use crate::api::FunctionInvocation;
-use crate::api::invocation::{Outcome, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
-use jiff::Timestamp;
-use std::time::Duration;
-
-/// Velero creates the object first and writes its status right afterwards, if it restores the status. Wait this long
-/// for it, because the API server's rules would keep the restored status from replacing the operator's.
-const RESTORED_STATUS_DELAY: Duration = Duration::from_secs(10);
+use crate::api::invocation::{SUBMITTED_AS, VELERO_RESTORE};
 
 /// Origin of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,37 +42,4 @@ pub fn mark(object: &FunctionInvocation) -> Option<&str> {
 pub fn is_unmarked(object: &FunctionInvocation) -> bool {
     let fresh = object.status.as_ref().is_none_or(|status| State::of(status) == State::Fresh);
     fresh && mark(object) != object.metadata.uid.as_deref()
-}
-
-/// The step for an object that may have been submitted before its creation; `None` if nothing prevents an attempt.
-pub(super) fn unresolved(view: &View<'_>, now: Timestamp) -> Option<Step> {
-    let origin = match view.origin {
-        Origin::New => return None,
-        Origin::Restored(name) => {
-            format!("Velero restored this object (restore {name}) without its status")
-        }
-        Origin::Copy(uid) => {
-            format!("This object was restored or copied, and was submitted before as object {uid}")
-        }
-    };
-    let resolves = matches!(resolve::call(view), Some(resolve::Call::Act(_)));
-    let open = match State::of(view.status) {
-        State::Fresh | State::Claimed { .. } | State::Open { .. } | State::Ambiguous { .. } => true,
-        // Its annotation is older than the object.
-        State::Finished(Outcome::Unknown) => resolves,
-        State::Finished(Outcome::Accepted | Outcome::Executed | Outcome::Failed | Outcome::Cancelled)
-        | State::Accepted => false,
-    };
-    if !open || view.deleting {
-        return None;
-    }
-    let restored = later(view.created, RESTORED_STATUS_DELAY);
-    let fresh = matches!(view.origin, Origin::Restored(_)) && State::of(view.status) == State::Fresh;
-    // Creation times in the future count within the clock skew.
-    if fresh && restored > now && view.created <= later(now, RESTORED_STATUS_DELAY) {
-        return Some(Step::Wait(restored));
-    }
-    Some(Step::Conclude(Conclusion::Restored(format!(
-        "{origin}. FunctionGraph may have accepted it before, so the operator does not send it. Look for it in the function's logs, or where it was copied from. Then set the annotation {RESOLVE} to Retry (the operator sends it), Fail, or the request's id."
-    ))))
 }

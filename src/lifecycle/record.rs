@@ -1,5 +1,7 @@
 //! Composes the status for every event in the life of an invocation. No other module composes one.
 
+mod resolution;
+
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
 use super::tell::{
@@ -15,6 +17,8 @@ use crate::api::invocation::{
     ExecutionStatus, FunctionInvocationStatus, Outcome, RequestIdSource,
 };
 use jiff::Timestamp;
+
+pub use resolution::{resolution_forgotten, resolution_refused, resolved};
 
 /// FunctionGraph's code for a cancelled execution: `function invocation canceled`.
 const CANCELLED_CODE: &str = "4208";
@@ -90,7 +94,7 @@ pub fn answered(view: &View<'_>, reply: &Reply, now: Timestamp, chance: u64) -> 
     }
 }
 
-pub(super) fn accepted(
+fn accepted(
     view: &View<'_>,
     Acceptance { request_id, instance_id, executed }: &Acceptance,
     source: RequestIdSource,
@@ -463,7 +467,7 @@ pub(super) fn end(
     with(view, status, now, Situation::Ended { reason, message, accepted })
 }
 
-pub(super) fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {
+fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {
     if let Some(attempt) = &mut status.attempt {
         attempt.state = Some(state);
     }

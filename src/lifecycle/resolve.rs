@@ -1,14 +1,12 @@
-//! The annotation `functiongraph.io/resolve`: its value, when it counts, and the resulting status.
+//! The annotation `functiongraph.io/resolve`: its value, and when it counts.
 //!
 //! A value counts once, and only for the ambiguous attempt that it was set for. A value that is there at the claim,
 //! or when the attempt becomes ambiguous, is recorded in `status.resolution` as handled. The same value counts again
 //! after you have removed it.
 
-use super::record::{accepted, set_state};
-use super::tell::{self, Situation, with};
-use super::{Acceptance, State, View};
+use super::{State, View};
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
-use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome, RequestIdSource};
+use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome};
 use jiff::Timestamp;
 
 /// Maximum length of an id, as in the service.
@@ -68,7 +66,7 @@ fn is_uuid(text: &str) -> bool {
 }
 
 /// A value as recorded in `status.resolution`.
-fn remembered(value: &str) -> &str {
+pub(super) fn remembered(value: &str) -> &str {
     &value[..value.floor_char_boundary(MAX_RECORDED_CHARS)]
 }
 
@@ -110,7 +108,7 @@ pub fn call(view: &View<'_>) -> Option<Call> {
 
 /// What an annotation can resolve.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Subject {
+pub(super) enum Subject {
     /// Nothing.
     Nothing,
     /// An attempt that may have been accepted.
@@ -120,7 +118,7 @@ enum Subject {
 }
 
 /// `None` if the annotation is not read: during an attempt, and after a known final result.
-fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
+pub(super) fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
     let was_accepted =
         status.attempt.as_ref().and_then(|attempt| attempt.state) == Some(AttemptState::Accepted);
     match State::of(status) {
@@ -181,72 +179,21 @@ pub(super) fn note(view: &View<'_>, status: &mut FunctionInvocationStatus) {
 pub(super) fn note_copied(view: &View<'_>, status: &mut FunctionInvocationStatus) {
     if let Some(value) = view.resolve.filter(|value| !is_handled(value, status)) {
         status.resolution = Some(remembered(value).into());
-        tell::mark_refused(&mut status.conditions, (Reason::NothingToResolve, String::new()));
+        mark_refused(&mut status.conditions, (Reason::NothingToResolve, String::new()));
     }
 }
 
-/// The annotation changes nothing, and the status gives the reason. `because` adds a reason that the status does not
-/// have.
-#[must_use]
-pub fn refused(
-    view: &View<'_>,
-    because: Option<(Reason, String)>,
-    now: Timestamp,
-) -> FunctionInvocationStatus {
-    let mut status = view.status.clone();
-    if status.conditions.is_empty() {
-        let waiting = Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into());
-        status = with(view, status, now, waiting);
-    }
-    let value = view.resolve.unwrap_or_default();
-    status.resolution = Some(remembered(value).into());
-    let why = because.unwrap_or_else(|| refusal(value, &status));
-    tell::mark_refused(&mut status.conditions, why);
-    tell::observed(view, status, now)
-}
-
-/// You removed the annotation: you may set the same value again.
-#[must_use]
-pub fn forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
-    let submitted_as = view.status.attempt.as_ref().map(|_| view.uid.into());
-    let mut status = FunctionInvocationStatus { resolution: None, submitted_as, ..view.status.clone() };
-    status.conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
-    tell::observed(view, status, now)
-}
-
-/// The annotation resolves the attempt.
-#[must_use]
-pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> FunctionInvocationStatus {
-    let mut status = view.status.clone();
-    status.resolution = view.resolve.map(|value| remembered(value).into());
-    // The condition about an earlier value without effect does not apply any more.
-    status.conditions = Vec::new();
-    match resolution {
-        Resolution::Accepted(id) => {
-            let acceptance = Acceptance { request_id: Some(id.clone()), ..Acceptance::default() };
-            accepted(&View { status: &status, ..*view }, &acceptance, RequestIdSource::User, now)
-        }
-        Resolution::Fail => {
-            status.outcome = Some(Outcome::Failed);
-            status.completion_time = Some(now);
-            status.next_attempt_time = None;
-            let message = "The annotation functiongraph.io/resolve says Fail.".into();
-            let was_accepted =
-                State::of(view.status) == State::Accepted || subject(view.status) == Some(Subject::Lost);
-            let accepted = if was_accepted { ConditionStatus::True } else { ConditionStatus::Unknown };
-            with(view, status, now, Situation::Ended { reason: Reason::Resolved, message, accepted })
-        }
-        Resolution::Retry => {
-            set_state(&mut status, AttemptState::NotSent);
-            (status.outcome, status.completion_time, status.next_attempt_time) = (None, None, None);
-            (status.start_time, status.failed_attempts) = (Some(now), Some(0));
-            status.candidate_request_ids = None;
-            let message =
-                "The annotation functiongraph.io/resolve says Retry. The operator sends the invocation again. activeDeadlineSeconds counts from now."
-                    .into();
-            with(view, status, now, Situation::Waiting(Reason::Resolved, message))
-        }
-    }
+/// Adds to `conditions` that the annotation changes nothing.
+pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
+    conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
+    conditions.push(Condition {
+        type_: ConditionType::ResolutionRefused,
+        status: ConditionStatus::True,
+        observed_generation: 0,
+        last_transition_time: Timestamp::UNIX_EPOCH,
+        reason,
+        message,
+    });
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ pub enum State {
     },
     /// The last attempt was accepted, but the status has no outcome, because somebody edited it.
     Accepted,
-    /// Finished.
+    /// It has an outcome. `Unknown` can still be resolved.
     Finished(Outcome),
 }
 

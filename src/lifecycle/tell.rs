@@ -1,7 +1,7 @@
 //! The conditions of a status, and their messages.
 
 use super::{Trouble, View, resolve};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, Reason};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, Reason};
 use crate::api::invocation::{
     AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
 };
@@ -38,46 +38,50 @@ pub(super) fn with(
         _ if was_retried(view) => Reason::Resolved,
         reason => reason,
     };
-    let claim =
-        |type_, status, reason, message: &str| Claim { type_, status, reason, message: message.to_owned() };
-    let claims = match situation {
+    let update = |type_, status, reason, message: &str| ConditionUpdate {
+        type_,
+        status,
+        reason,
+        message: message.to_owned(),
+    };
+    let updates = match situation {
         Situation::Waiting(reason, message) => {
             vec![
-                claim(Ready, Unknown, reason, &message),
-                claim(Accepted, Unknown, accepted_for(reason), &message),
-                claim(Finished, False, reason, &message),
-                claim(Reconciling, True, reason, &message),
+                update(Ready, Unknown, reason, &message),
+                update(Accepted, Unknown, accepted_for(reason), &message),
+                update(Finished, False, reason, &message),
+                update(Reconciling, True, reason, &message),
             ]
         }
         Situation::Suspended => {
             let message = "spec.suspend is true. The operator sends nothing until you set it to false.";
             vec![
-                claim(Ready, Unknown, Reason::Suspended, message),
-                claim(Accepted, Unknown, accepted_for(Reason::Suspended), message),
-                claim(Finished, False, Reason::Suspended, message),
-                claim(Suspended, True, Reason::Suspended, message),
+                update(Ready, Unknown, Reason::Suspended, message),
+                update(Accepted, Unknown, accepted_for(Reason::Suspended), message),
+                update(Finished, False, Reason::Suspended, message),
+                update(Suspended, True, Reason::Suspended, message),
             ]
         }
         Situation::Following(reason, message) => vec![
-            claim(Ready, Unknown, reason, &message),
-            claim(Accepted, True, Reason::Accepted, &message),
-            claim(Finished, False, reason, &message),
-            claim(Reconciling, True, reason, &message),
+            update(Ready, Unknown, reason, &message),
+            update(Accepted, True, Reason::Accepted, &message),
+            update(Finished, False, reason, &message),
+            update(Reconciling, True, reason, &message),
         ],
         Situation::Well(reason, message) => vec![
-            claim(Ready, True, reason, &message),
-            claim(Accepted, True, Reason::Accepted, &message),
-            claim(Finished, True, reason, &message),
+            update(Ready, True, reason, &message),
+            update(Accepted, True, Reason::Accepted, &message),
+            update(Finished, True, reason, &message),
         ],
         Situation::Ended { reason, message, accepted } => vec![
-            claim(Ready, False, reason, &message),
-            claim(Accepted, accepted, reason, &message),
-            claim(Finished, True, reason, &message),
-            claim(Stalled, True, reason, &message),
+            update(Ready, False, reason, &message),
+            update(Accepted, accepted, reason, &message),
+            update(Finished, True, reason, &message),
+            update(Stalled, True, reason, &message),
         ],
     };
-    let put = |claims| Condition::put(&view.status.conditions, claims, view.generation, now);
-    status.conditions = put(claims);
+    let put = |updates| Condition::put(&view.status.conditions, updates, view.generation, now);
+    status.conditions = put(updates);
     status.observed_generation = Some(view.generation);
     let handled = view.resolve.filter(|value| resolve::is_handled(value, &status));
     if let (Some(refused), Some(value)) = (refused, handled) {
@@ -86,22 +90,9 @@ pub(super) fn with(
             Reason::RequestIdInUse => (refused.reason, refused.message),
             _ => resolve::refusal(value, &status),
         };
-        status.conditions.extend(put(vec![claim(ResolutionRefused, True, reason, &message)]));
+        status.conditions.extend(put(vec![update(ResolutionRefused, True, reason, &message)]));
     }
     status
-}
-
-/// Adds to `conditions` that the annotation changes nothing.
-pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
-    conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
-    conditions.push(Condition {
-        type_: ConditionType::ResolutionRefused,
-        status: ConditionStatus::True,
-        observed_generation: 0,
-        last_transition_time: Timestamp::UNIX_EPOCH,
-        reason,
-        message,
-    });
 }
 
 /// `status` unchanged, for the current spec.
@@ -110,11 +101,11 @@ pub(super) fn observed(
     mut status: FunctionInvocationStatus,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let claims = std::mem::take(&mut status.conditions).into_iter().map(|condition| {
+    let updates = std::mem::take(&mut status.conditions).into_iter().map(|condition| {
         let Condition { type_, status, reason, message, .. } = condition;
-        Claim { type_, status, reason, message }
+        ConditionUpdate { type_, status, reason, message }
     });
-    status.conditions = Condition::put(&view.status.conditions, claims.collect(), view.generation, now);
+    status.conditions = Condition::put(&view.status.conditions, updates.collect(), view.generation, now);
     status.observed_generation = Some(view.generation);
     status
 }

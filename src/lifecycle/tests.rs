@@ -64,12 +64,12 @@ impl Object {
         }
     }
 
-    fn decide(&self, now: Timestamp, memory: Memory, unchanged_for: Duration) -> Step {
-        decide(&self.view(), &Moment { now, holder: ME, memory, unchanged_for, looked_up: false })
+    fn decide(&self, now: Timestamp, progress: Progress, unchanged_for: Duration) -> Step {
+        decide(&self.view(), &Moment { now, holder: ME, progress, unchanged_for, looked_up: false })
     }
 
     fn next(&self, now: Timestamp) -> Step {
-        self.decide(now, Memory::Nothing, Duration::ZERO)
+        self.decide(now, Progress::Nothing, Duration::ZERO)
     }
 
     fn claimed(mut self, number: i64, holder: &str, now: Timestamp) -> Self {
@@ -156,18 +156,18 @@ fn what_stands_in_the_way_is_judged_in_order() {
 #[test]
 fn an_own_claim_is_never_sent_a_second_time_from_memory() {
     let object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
-    let next = |memory| object.decide(at(2), memory, Duration::from_secs(9999));
-    assert_eq!(next(Memory::Nothing), Step::HandBack);
-    assert_eq!(next(Memory::Returned), Step::HandBack);
-    assert_eq!(next(Memory::Sent), Step::GiveUpOwn);
-    assert_eq!(next(Memory::Answered), Step::Save);
-    assert!(matches!(next(Memory::Saved), Step::Observe(_)));
+    let next = |progress| object.decide(at(2), progress, Duration::from_secs(9999));
+    assert_eq!(next(Progress::Nothing), Step::HandBack);
+    assert_eq!(next(Progress::Returned), Step::HandBack);
+    assert_eq!(next(Progress::Sent), Step::GiveUpOwn);
+    assert_eq!(next(Progress::Answered), Step::Save);
+    assert!(matches!(next(Progress::Saved), Step::Observe(_)));
 }
 
 #[test]
 fn another_process_is_given_its_time_and_then_taken_over() {
     let object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, "other", at(1));
-    let next = |unchanged| object.decide(at(99_999), Memory::Nothing, unchanged);
+    let next = |unchanged| object.decide(at(99_999), Progress::Nothing, unchanged);
     assert_eq!(next(Duration::ZERO), Step::Observe(TAKEOVER));
     assert_eq!(next(Duration::from_secs(119)), Step::Observe(Duration::from_secs(1)));
     assert_eq!(next(TAKEOVER), Step::TakeOver);
@@ -177,8 +177,8 @@ fn another_process_is_given_its_time_and_then_taken_over() {
 fn a_long_request_is_given_its_time_and_more() {
     let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, "other", at(1));
     object.spec.request_timeout_seconds = 90;
-    assert_eq!(object.decide(at(9), Memory::Nothing, TAKEOVER), Step::Observe(Duration::from_secs(45)));
-    assert_eq!(object.decide(at(9), Memory::Nothing, Duration::from_secs(165)), Step::TakeOver);
+    assert_eq!(object.decide(at(9), Progress::Nothing, TAKEOVER), Step::Observe(Duration::from_secs(45)));
+    assert_eq!(object.decide(at(9), Progress::Nothing, Duration::from_secs(165)), Step::TakeOver);
 }
 
 #[test]
@@ -206,7 +206,7 @@ fn a_status_that_makes_no_sense_is_waited_for_and_then_given_up() {
     let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
     object.status.attempt = Some(Attempt::default());
     assert_eq!(object.next(at(1)), Step::Observe(TAKEOVER));
-    assert_eq!(object.decide(at(1), Memory::Nothing, TAKEOVER), Step::TakeOver);
+    assert_eq!(object.decide(at(1), Progress::Nothing, TAKEOVER), Step::TakeOver);
     object.status = record::ambiguous(&object.view(), "why", at(2), 0);
     assert_eq!(object.status.outcome, Some(Outcome::Unknown));
 }
@@ -344,7 +344,7 @@ fn an_edit_that_changes_nothing_else_is_acknowledged() {
         let moment = Moment {
             now: at(3),
             holder: ME,
-            memory: Memory::Nothing,
+            progress: Progress::Nothing,
             unchanged_for: Duration::ZERO,
             looked_up: false,
         };

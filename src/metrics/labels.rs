@@ -52,6 +52,13 @@ pub struct WatchLabels {
     pub watch: &'static str,
 }
 
+/// A namespace that the operator's flag names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct NamespaceLabels {
+    /// Its name. Prometheus gives the label `namespace` to the operator's own.
+    pub served_namespace: String,
+}
+
 /// The trace of an exemplar.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct TraceLabels {

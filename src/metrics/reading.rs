@@ -2,6 +2,7 @@
 
 use crate::api::Reason;
 use jiff::Timestamp;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// All values read at a scrape. Providers are named as in [`ProviderNow::name`]. Providers outside `providers` share
@@ -22,6 +23,8 @@ pub struct Reading {
     pub unknown: Vec<(String, usize)>,
     /// By watch, the time since its last bytes.
     pub silences: Vec<(&'static str, Duration)>,
+    /// The namespaces that the operator's flag names, and whether it can work there.
+    pub namespaces: BTreeMap<String, bool>,
 }
 
 /// A provider at the time of the scrape.

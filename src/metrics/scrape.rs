@@ -1,8 +1,8 @@
 //! The text of a scrape: current gauges, and series for a bounded number of providers.
 
 use super::{
-    CLASSES, CODES, ClassLabels, CodeLabels, MISSING, Metrics, OTHERS, OUTCOMES, OutcomeLabels, PROVIDERS,
-    Reading, ReasonLabels, WatchLabels, class_name, labels,
+    CLASSES, CODES, ClassLabels, CodeLabels, MISSING, Metrics, NamespaceLabels, OTHERS, OUTCOMES,
+    OutcomeLabels, PROVIDERS, Reading, ReasonLabels, WatchLabels, class_name, labels,
 };
 use prometheus_client::encoding::text;
 use std::collections::{BTreeSet, HashSet};
@@ -50,6 +50,10 @@ impl Metrics {
         self.ready.set(now.ready.into());
         for (watch, silence) in &now.silences {
             self.watch_silence.get_or_create(&WatchLabels { watch }).set(silence.as_secs_f64());
+        }
+        for (namespace, served) in &now.namespaces {
+            let labels = NamespaceLabels { served_namespace: namespace.clone() };
+            self.namespace_served.get_or_create(&labels).set((*served).into());
         }
         for provider in &now.providers {
             let label = label(&provider.name);

@@ -1,12 +1,10 @@
-//! Finished objects that have a time to live: deletes them when it is over, and acknowledges that it was changed.
+//! Finished objects that have a time to live: deletes them when it is over, and acknowledges when it is edited.
 
-use super::object::{SOON, provider_of, put};
-use super::{Error, guarded};
+use super::{Error, RETRY_DELAY, Reconcile, guarded};
 use crate::api::FunctionInvocation;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
-use crate::lifecycle::decide::wake;
-use crate::lifecycle::{Memory, Moment, Step, decide, record};
+use crate::lifecycle::{Moment, Progress, Step, decide, record};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
@@ -42,32 +40,31 @@ pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> 
 }
 
 async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Result<Action, Error> {
-    let (view, now) = (context.view(object), context.now());
+    let reconcile = Reconcile::new(object, context);
+    let (view, now) = (&reconcile.view, reconcile.now());
     let moment = Moment {
         now,
         holder: &context.holder,
-        memory: Memory::Nothing,
+        progress: Progress::Nothing,
         unchanged_for: Duration::ZERO,
         looked_up: true,
     };
-    let status = match decide(&view, &moment) {
+    let status = match decide(view, &moment) {
         Step::Delete => {
             status::delete(&context.clients.calls, object).await?;
             let namespace = object.namespace().unwrap_or_default();
             tracing::info!(namespace, name = object.name_any(), "deleted after its time to live");
             return Ok(Action::await_change());
         }
-        step @ Step::Wait(_) => {
-            return Ok(wake(&step, now).map_or_else(Action::await_change, Action::requeue));
-        }
+        step @ Step::Wait(_) => return Ok(reconcile.until(&step)),
         Step::Acknowledge | Step::CorrectTimes if copy == Copy::Cached => {
             Box::pin(acknowledge(&Owner::of(object), context)).await?;
-            return Ok(Action::requeue(SOON));
+            return Ok(Action::requeue(RETRY_DELAY));
         }
-        Step::Acknowledge => record::acknowledged(&view, now),
-        Step::CorrectTimes => record::corrected(&view, now),
-        // Not finished after all, or the annotation is to be handled first: other watches have it.
+        Step::Acknowledge => record::acknowledged(view, now),
+        Step::CorrectTimes => record::corrected(view, now),
+        // Not finished after all, or the annotation comes first: other watches bring it.
         _ => return Ok(Action::await_change()),
     };
-    put(context, &provider_of(object), object, &status).await
+    reconcile.write(&status).await
 }

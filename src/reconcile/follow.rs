@@ -1,410 +1,196 @@
-//! Follows executions to their end: one loop reads the service's list for all, each object writes its own.
+//! One accepted object: has its execution followed, writes how it ended, and has it stopped where that is asked for.
 
-use super::Error;
-use super::exchange::{self, signal};
-use super::object::{LATER, access_of, enter, is_news, put, refuse_credential, uid, unusable};
-use super::prepare::{Hindrance, allowed, sent_to};
+use super::answer::refused_call;
+use super::halt::Halt;
+use super::lists::{CALL_TIMEOUT, leads_to};
+use super::prepare::urn_of;
+use super::{Error, RECHECK_INTERVAL, Reconcile};
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::{self, Execution, FunctionInvocation, RESOLVE};
+use crate::api::invocation::RESOLVE;
 use crate::clock;
-use crate::context::followed::{Line, News, Question, Request, Topic};
-use crate::context::providers::{Access, Key, Place, Standing};
-use crate::context::{Context, Owner};
-use crate::gate::{Signal, Ticket};
+use crate::context::Owner;
+use crate::context::followed::{News, Request, Topic};
+use crate::context::providers::{Access, Place};
+use crate::gate::Signal;
 use crate::lifecycle::{Conclusion, record};
-use functiongraph::{Answer, CancelType, ExecutionStatus, ListQuery, Listed, Record, Verdict};
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use functiongraph::{CancelType, FunctionUrn};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use std::time::Duration;
 
-/// One call about an execution takes no longer.
-pub const CALL: Duration = Duration::from_secs(30);
-
-/// An object that is followed is looked at again this often, should a call to it be lost.
-const AGAIN: Duration = Duration::from_mins(10);
+/// A followed object is reconciled this often, in case the call that brings it news is lost.
+const FOLLOW_RECHECK_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Between the claim and the acceptance that is seen in its answer: the send window and the longest request.
-const LONGEST: Duration = Duration::from_secs(100);
+const LONGEST_ATTEMPT: Duration = Duration::from_secs(100);
 
-/// Marks the places in line that are for a list, not for an object: no namespace is called so.
-const NO_NAMESPACE: &str = "";
-
-/// The same in place of a uid.
-const LIST: &str = "list ";
-
-// === One object ===
-
-/// Writes what is known of the execution, or has it followed.
-///
-/// # Errors
-/// When the API server did not take a write.
-pub async fn follow(object: &FunctionInvocation, context: &Context, provider: &Key) -> Result<Action, Error> {
-    let (topic, _) = match topic(object, context, provider) {
-        Ok(topic) => topic,
-        Err(why) => return unreachable(object, context, provider, why).await,
-    };
-    let news = request(object, context)
-        .and_then(|request| context.followed.follow(&topic, request, clock::monotonic()));
-    let (view, now) = (context.view(object), context.now());
-    let status = match news {
-        Some(News::Ended(mut execution)) => {
-            // The function's words may repeat the event.
-            execution.error_message.take_if(|_| object.spec.has_secret_event());
-            record::executed(&view, &execution, now)
+impl Reconcile<'_> {
+    /// Writes what is known of the execution, or has it followed.
+    pub(super) async fn follow(&self) -> Result<Action, Halt> {
+        let (topic, _) = self.topic()?;
+        let followed = &self.context.followed;
+        let news = self.request().and_then(|request| followed.follow(&topic, request, clock::monotonic()));
+        match news {
+            Some(news) => Ok(self.write_news(news).await?),
+            None => Ok(self.say_trouble(followed.trouble(&topic)).await?),
         }
-        Some(News::Vanished) => {
-            let why =
-                "FunctionGraph accepted the invocation, but does not know the request by its id any more.";
-            record::concluded(&view, &Conclusion::Unfollowed(why.into()), now)
-        }
-        None => return tell(object, context, provider, context.followed.trouble(&topic)).await,
-    };
-    put(context, provider, object, &status).await
-}
-
-/// Says why FunctionGraph cannot be asked about the execution.
-async fn unreachable(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-    why: Unreachable,
-) -> Result<Action, Error> {
-    let (reason, message) = match why {
-        Unreachable::Moment => return Ok(Action::requeue(LATER)),
-        Unreachable::Provider(why) => (
-            Reason::WaitingForProvider,
-            format!("FunctionGraph accepted the invocation. Its end is not known yet: {why}"),
-        ),
-        Unreachable::Elsewhere(why) => (
-            Reason::DestinationChanged,
-            format!(
-                "FunctionGraph accepted the invocation. The operator cannot see its end. {why} Set the provider back, or set the annotation {RESOLVE} to Fail or Accepted:<request id>."
-            ),
-        ),
-    };
-    if is_news(object, context, reason, &message) {
-        let status = record::following(&context.view(object), reason, message, context.now());
-        put(context, provider, object, &status).await?;
     }
-    Ok(Action::requeue(LATER))
-}
 
-/// Why FunctionGraph cannot be asked about an execution.
-enum Unreachable {
-    /// That will show in a moment.
-    Moment,
-    /// The provider cannot be used.
-    Provider(String),
-    /// The provider no longer leads to where the request went.
-    Elsewhere(String),
-}
+    /// Asks FunctionGraph to stop the execution, if that is allowed, and goes on following it.
+    pub(super) async fn stop(&self) -> Result<Action, Halt> {
+        let (topic, access) = self.topic()?;
+        let Some(request) = self.request() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
+        let (uid, id, followed) = (self.view.uid, request.id.clone(), &self.context.followed);
+        if let Some(news) = followed.follow(&topic, request, clock::monotonic()) {
+            return Ok(self.write_news(news).await?);
+        }
+        if !access.spec().allow_cancel {
+            let why = "The execution goes on: the provider does not say allowCancel. Its owner can set it; stopping one request may stop others on the same instance.";
+            return self.stop_refused(why.into()).await;
+        }
+        if let Some(why) = followed.stop_refused(&topic, uid, clock::monotonic()) {
+            return self.stop_refused(why).await;
+        }
+        match self.allowed(&access).await {
+            Ok(_) => {}
+            Err(Halt::Fail(_, message) | Halt::Wait(_, message)) => {
+                return self.stop_refused(format!("The execution goes on. {message}")).await;
+            }
+            Err(halt) => return Err(halt),
+        }
+        let Some(permit) = self.permit() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
+        let Some(why) = self.cancel(&topic.urn, &id, &access, permit).await else {
+            return Ok(self.write(&record::stopping(&self.view, self.now())).await?);
+        };
+        let why = format!(
+            "The execution goes on: FunctionGraph was asked to stop it and did not. {why} It is asked again every minute."
+        );
+        followed.stop_tried(&topic, uid, why.clone(), clock::monotonic());
+        self.stop_refused(why).await
+    }
 
-/// Says what is wrong with reading the list, or that nothing is any more.
-async fn tell(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-    trouble: Option<String>,
-) -> Result<Action, Error> {
-    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let complains = Condition::find(conditions, ConditionType::Ready).is_some_and(|ready| {
-        let complaints = [Reason::ListUnreadable, Reason::WaitingForProvider, Reason::DestinationChanged];
-        complaints.contains(&ready.reason)
-    });
-    let (reason, message) = match trouble {
-        Some(trouble) => (
-            Reason::ListUnreadable,
-            format!(
+    /// Asks FunctionGraph to stop a request. Returns why it did not; `None` if it did.
+    async fn cancel(
+        &self,
+        urn: &FunctionUrn,
+        id: &str,
+        access: &Access,
+        mut permit: Place,
+    ) -> Option<String> {
+        permit.used(access);
+        let (client, credential) = (&access.client, &access.credential);
+        match client.cancel(urn, id, CancelType::Force, credential, clock::now(), CALL_TIMEOUT).await {
+            Ok(answer) if answer.is_success() => {
+                permit.leave(Signal::Clean);
+                let (namespace, name) = (self.object.namespace(), self.object.name_any());
+                tracing::info!(namespace, name, id, "asked FunctionGraph to stop the execution");
+                None
+            }
+            Ok(answer) => Some(refused_call(self.context, &self.provider, access, permit, &answer)),
+            Err(error) => {
+                permit.complain(&error.to_string());
+                permit.leave(Signal::Trouble);
+                Some(format!("{error}."))
+            }
+        }
+    }
+
+    /// Says why the execution is not stopped.
+    async fn stop_refused(&self, why: String) -> Result<Action, Halt> {
+        self.say(Reason::StopRefused, why).await?;
+        Ok(Action::requeue(RECHECK_INTERVAL))
+    }
+
+    async fn write_news(&self, news: News) -> Result<Action, Error> {
+        let status = match news {
+            News::Ended(mut execution) => {
+                // The function's words may repeat the event.
+                execution.error_message.take_if(|_| self.object.spec.has_secret_event());
+                record::executed(&self.view, &execution, self.now())
+            }
+            News::Vanished => {
+                let why = "FunctionGraph accepted the invocation, but does not know the request by its id any more.";
+                record::concluded(&self.view, &Conclusion::Unfollowed(why.into()), self.now())
+            }
+        };
+        self.write(&status).await
+    }
+
+    /// Says what keeps the operator from reading the list, or that nothing does any more.
+    async fn say_trouble(&self, trouble: Option<String>) -> Result<Action, Error> {
+        let complains =
+            Condition::find(&self.view.status.conditions, ConditionType::Ready).is_some_and(|ready| {
+                let complaints =
+                    [Reason::ListUnreadable, Reason::WaitingForProvider, Reason::DestinationChanged];
+                complaints.contains(&ready.reason)
+            });
+        if let Some(trouble) = trouble {
+            let message = format!(
                 "FunctionGraph accepted the invocation. Its end is not known yet, because the operator cannot read the list of invocations: {trouble}"
-            ),
-        ),
-        None if complains => (
-            Reason::Running,
-            "FunctionGraph accepted the invocation. The operator follows its execution.".to_owned(),
-        ),
-        None => return Ok(Action::requeue(AGAIN)),
-    };
-    if is_news(object, context, reason, &message) {
-        let status = record::following(&context.view(object), reason, message, context.now());
-        put(context, provider, object, &status).await?;
-    }
-    Ok(Action::requeue(AGAIN))
-}
-
-/// Asks the service to stop the execution, if that is allowed, and goes on following it.
-///
-/// # Errors
-/// When the API server did not take a write.
-pub async fn stop(
-    object: &FunctionInvocation,
-    context: &Arc<Context>,
-    provider: &Key,
-) -> Result<Action, Error> {
-    let (topic, access) = match topic(object, context, provider) {
-        Ok(found) => found,
-        Err(why) => return unreachable(object, context, provider, why).await,
-    };
-    let Some(request) = request(object, context) else { return Ok(Action::requeue(LATER)) };
-    let (uid, id) = (uid(object), request.id.clone());
-    if context.followed.follow(&topic, request, clock::monotonic()).is_some() {
-        return follow(object, context, provider).await;
-    }
-    if !access.allow_cancel {
-        let why = "The execution goes on: the provider does not say allowCancel. Its owner can set it; stopping one request may stop others on the same instance.";
-        return refused(object, context, provider, why.into()).await;
-    }
-    if let Some(why) = context.followed.stop_refused(&topic, &uid, clock::monotonic()) {
-        return refused(object, context, provider, why).await;
-    }
-    if let Err(Hindrance::Never(_, message) | Hindrance::NotYet(_, message)) =
-        allowed(object, context, &access).await?
-    {
-        return refused(object, context, provider, format!("The execution goes on. {message}")).await;
-    }
-    let Some(mut place) = enter(object, context, provider) else {
-        return Ok(Action::requeue(LATER));
-    };
-    place.used(&access);
-    let asked =
-        access.client.cancel(&topic.urn, &id, CancelType::Force, &access.credential, clock::now(), CALL);
-    let why = match asked.await {
-        Ok(answer) if answer.is_success() => {
-            place.leave(Signal::Clean);
-            tracing::info!(namespace = object.namespace(), name = object.name_any(), id, "asked to stop it");
-            let status = record::stopping(&context.view(object), context.now());
-            return put(context, provider, object, &status).await;
-        }
-        Ok(answer) => answered(context, provider, &access, place, &answer),
-        Err(error) => {
-            place.complain(&error.to_string());
-            place.leave(Signal::Trouble);
-            format!("{error}.")
-        }
-    };
-    let why = format!(
-        "The execution goes on: FunctionGraph was asked to stop it and did not. {why} It is asked again every minute."
-    );
-    context.followed.stop_tried(&topic, &uid, why.clone(), clock::monotonic());
-    refused(object, context, provider, why).await
-}
-
-/// Says why the execution is not stopped.
-async fn refused(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-    why: String,
-) -> Result<Action, Error> {
-    if is_news(object, context, Reason::StopRefused, &why) {
-        let status = record::following(&context.view(object), Reason::StopRefused, why, context.now());
-        put(context, provider, object, &status).await?;
-    }
-    Ok(Action::requeue(LATER))
-}
-
-/// What to follow: the function, where the request went.
-fn topic(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-) -> Result<(Topic, Arc<Access>), Unreachable> {
-    let Some(access) = access_of(object, context, provider) else {
-        let why = unusable(object, context, provider);
-        return Err(why.map_or(Unreachable::Moment, Unreachable::Provider));
-    };
-    let urn = sent_to(object, &access).map_err(Unreachable::Elsewhere)?;
-    let endpoint = access.client.endpoint().to_string();
-    Ok((Topic { provider: Arc::clone(provider), endpoint, urn }, access))
-}
-
-fn request(object: &FunctionInvocation, context: &Context) -> Option<Request> {
-    let status = object.status.as_ref()?;
-    let attempt = status.attempt.as_ref();
-    let holder = attempt.and_then(|attempt| attempt.holder.as_deref());
-    let accepted = status.accepted_time.unwrap_or_else(|| context.now());
-    let claimed = attempt.and_then(|attempt| attempt.claim_time);
-    let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST).ok());
-    Some(Request {
-        owner: Owner::of(object),
-        id: status.request_id.clone()?,
-        claimed: claimed.map_or(accepted, |time| time.min(accepted)),
-        accepted,
-        ours: holder == Some(context.holder.as_str()),
-    })
-}
-
-// === The loop ===
-
-/// Whether a place in line is for a list, not for an object.
-#[must_use]
-pub fn is_for_a_list(ticket: &Ticket) -> bool {
-    ticket.namespace == NO_NAMESPACE
-}
-
-/// Whether a uid in line is that of a list.
-#[must_use]
-pub fn is_list(uid: &str) -> bool {
-    uid.starts_with(LIST)
-}
-
-/// Reads the lists for ever. `called` are the places in line whose turn has come; `tell` wakes the object of
-/// which there is news, and `wanted` knows which objects are still there.
-pub async fn run(
-    context: Arc<Context>,
-    mut called: mpsc::UnboundedReceiver<(Key, Ticket)>,
-    wanted: impl Fn(&Owner) -> bool,
-    tell: impl Fn(Owner),
-) {
-    let mut questions = FuturesUnordered::new();
-    let mut in_line: Vec<(Ticket, Topic)> = Vec::new();
-    loop {
-        let (due, next) = context.followed.due(&wanted, clock::monotonic());
-        for topic in due {
-            let ticket = ticket(&topic);
-            match context.providers.enter(&topic.provider, ticket.clone()) {
-                Some(place) => questions.push(ask_guarded(&context, topic, place)),
-                None => in_line.push((ticket, topic)),
-            }
-        }
-        tokio::select! {
-            Some(owners) = questions.next() => owners.into_iter().for_each(&tell),
-            Some((_, ticket)) = called.recv() => {
-                let Some(index) = in_line.iter().position(|(waiting, _)| waiting.uid == ticket.uid) else { continue };
-                let topic = &in_line[index].1;
-                if let Some(place) = context.providers.enter(&topic.provider, ticket) {
-                    questions.push(ask_guarded(&context, in_line.swap_remove(index).1, place));
-                }
-            }
-            () = until(next) => {}
-            () = context.followed.changed() => {}
-        }
-    }
-}
-
-/// The place of a list in its provider's line: a turn of its own among the namespaces, so that neither waits
-/// for the other for long.
-fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
-    let name = urn.to_string();
-    Ticket {
-        uid: format!("{LIST}{provider} {endpoint} {name}"),
-        namespace: NO_NAMESPACE.into(),
-        function: name.clone(),
-        name,
-    }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Asks for one page. A panic in it ends one round, not the following of everything.
-async fn ask_guarded(context: &Context, topic: Topic, place: Place) -> Vec<Owner> {
-    match AssertUnwindSafe(ask(context, topic.clone(), place)).catch_unwind().await {
-        Ok(owners) => owners,
-        Err(_panic) => {
-            tracing::error!(provider = %topic.provider, "a defect in the operator: reading a list panicked; please report it");
-            context.followed.failed(&topic, None, clock::monotonic())
-        }
-    }
-}
-
-/// Asks for one page, and says whose objects there is news for.
-async fn ask(context: &Context, topic: Topic, mut place: Place) -> Vec<Owner> {
-    let followed = &context.followed;
-    // A provider that leads elsewhere by now knows nothing of these requests: their objects say so themselves.
-    let leads_there = |access: &Access| {
-        access.client.endpoint().to_string() == topic.endpoint
-            && access.region == topic.urn.region()
-            && access.project_id == topic.urn.project_id()
-    };
-    let access = match context.providers.standing(&topic.provider) {
-        Standing::Ready(access) if leads_there(&access) => access,
-        Standing::Ready(_) | Standing::NotReady(..) | Standing::Unseen => {
-            return followed.failed(&topic, None, clock::monotonic());
-        }
-    };
-    let Some(question) = followed.question(&topic, clock::monotonic()) else { return Vec::new() };
-    place.used(&access);
-    context.metrics.listed(&topic.provider);
-    let (query, credential) = (query(question), &access.credential);
-    let listed = access.client.list_async_invocations(&topic.urn, &query, credential, clock::now(), CALL);
-    let trouble = match listed.await {
-        Ok(Listed::Page(page)) => {
-            place.leave(Signal::Clean);
-            let lines = page.records.into_iter().map(line).collect();
-            let now = (context.now(), clock::monotonic());
-            return followed.told(&topic, lines, page.next_marker, page.date, now);
-        }
-        Ok(Listed::Answer(answer)) if answer.is_success() && followed.shorten(&topic, clock::monotonic()) => {
-            place.leave(Signal::Clean);
-            return Vec::new();
-        }
-        Ok(Listed::Answer(answer)) => {
-            let passing = matches!(
-                answer.verdict_of_call(access.credential.kind()),
-                Verdict::Throttled | Verdict::Unavailable { .. } | Verdict::Unauthenticated
             );
-            let why = answered(context, &topic.provider, &access, place, &answer);
-            (!passing).then_some(why)
+            self.say(Reason::ListUnreadable, message).await?;
+        } else if complains {
+            let message = "FunctionGraph accepted the invocation. The operator follows its execution.";
+            self.say(Reason::Running, message.into()).await?;
         }
-        Err(error) => {
-            place.complain(&error.to_string());
-            place.leave(Signal::Trouble);
-            None
-        }
-    };
-    followed.failed(&topic, trouble, clock::monotonic())
-}
-
-/// Ends a place with an answer that is no success, and says in a sentence what it was.
-pub fn answered(context: &Context, provider: &Key, access: &Access, place: Place, answer: &Answer) -> String {
-    let verdict = answer.verdict_of_call(access.credential.kind());
-    let parts = [Some(answer.status.to_string()), answer.error_code.clone()];
-    let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    let message = exchange::message(answer);
-    let why = match message.trim_end_matches('.') {
-        _ if answer.is_success() => {
-            format!("FunctionGraph answered {label} with something else than was asked for.")
-        }
-        "" => format!("FunctionGraph answered {label}."),
-        text => format!("FunctionGraph answered {label}: {text}."),
-    };
-    if verdict == Verdict::Unauthenticated {
-        refuse_credential(context, provider, access, &message);
+        Ok(Action::requeue(FOLLOW_RECHECK_INTERVAL))
     }
-    let signal = signal(verdict, answer.retry_after);
-    if signal == Signal::Trouble {
-        place.complain(&why);
+
+    /// What to follow: the function, where the request went.
+    fn topic(&self) -> Result<(Topic, Arc<Access>), Halt> {
+        let Some(access) = self.access() else {
+            let Some(why) = self.unusable() else { return Err(Halt::rest(RECHECK_INTERVAL)) };
+            let message = format!("FunctionGraph accepted the invocation. Its end is not known yet: {why}");
+            return Err(Halt::Wait(Reason::WaitingForProvider, message));
+        };
+        let urn = self.sent_to(&access).map_err(|why| {
+            let message = format!(
+                "FunctionGraph accepted the invocation. The operator cannot see its end. {why} Set the provider back, or set the annotation {RESOLVE} to Fail or Accepted:<request id>."
+            );
+            Halt::Wait(Reason::DestinationChanged, message)
+        })?;
+        let endpoint = access.client.endpoint().to_string();
+        Ok((Topic { provider: Arc::clone(&self.provider), endpoint, urn }, access))
     }
-    place.leave(signal);
-    why
-}
 
-/// The query for a question.
-#[must_use]
-pub fn query(Question { begin, end, marker, request_id, limit }: Question) -> ListQuery {
-    ListQuery { begin, end, request_id, status: None, limit, marker }
-}
+    fn request(&self) -> Option<Request> {
+        let status = self.view.status;
+        let attempt = status.attempt.as_ref();
+        let holder = attempt.and_then(|attempt| attempt.holder.as_deref());
+        let accepted = status.accepted_time.unwrap_or_else(|| self.now());
+        let claimed = attempt.and_then(|attempt| attempt.claim_time);
+        let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST_ATTEMPT).ok());
+        Some(Request {
+            owner: Owner::of(self.object),
+            id: status.request_id.clone()?,
+            claimed: claimed.map_or(accepted, |time| time.min(accepted)),
+            accepted,
+            ours: holder == Some(self.context.holder.as_str()),
+        })
+    }
 
-fn line(record: Record) -> Line {
-    let Record { request_id, status, error_code, error_message, start_time, end_time } = record;
-    let status = match status {
-        ExecutionStatus::Success => invocation::ExecutionStatus::Success,
-        ExecutionStatus::Fail => invocation::ExecutionStatus::Fail,
-        ExecutionStatus::Discard => invocation::ExecutionStatus::Discard,
-        ExecutionStatus::Wait | ExecutionStatus::Running | ExecutionStatus::Other => {
-            return (request_id, None);
+    /// The function that the latest attempt invoked, if the provider still leads to where that went. What an older
+    /// version of the operator claimed does not say where it went, and is taken to have gone to where the provider leads.
+    ///
+    /// # Errors
+    /// A sentence on where it went.
+    pub(super) fn sent_to(&self, access: &Access) -> Result<FunctionUrn, String> {
+        let attempt = self.view.status.attempt.as_ref();
+        let endpoint = attempt.and_then(|attempt| attempt.endpoint.clone());
+        let urn = match attempt.and_then(|attempt| attempt.urn.as_deref()).map(str::parse::<FunctionUrn>) {
+            Some(Ok(urn)) => urn,
+            Some(Err(_)) | None => urn_of(&self.object.spec.function, access)?,
+        };
+        if leads_to(access, endpoint.as_deref(), &urn) {
+            return Ok(urn);
         }
-    };
-    let error_message = error_message.map(String::from);
-    let execution = Execution { status: Some(status), start_time, end_time, error_code, error_message };
-    (request_id, Some(execution))
+        Err(format!(
+            "The request went to {} in region {} and project {}, where provider {} no longer leads.",
+            endpoint.as_deref().unwrap_or("the service"),
+            urn.region(),
+            urn.project_id(),
+            self.object.spec.provider_ref.name
+        ))
+    }
 }

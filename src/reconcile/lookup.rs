@@ -1,17 +1,15 @@
-//! Reads the service's list for evidence about an ambiguous attempt. What it shows is said in status, and decides
-//! nothing: an empty list proves nothing, and a request in it may be somebody else's.
+//! Reads FunctionGraph's list for evidence about an ambiguous attempt. The status says what the list shows, and that
+//! decides nothing: an empty list proves nothing, and a request in it may be another object's.
 
-use super::Error;
-use super::follow::{CALL, answered, query};
-use super::object::{LATER, SOON, access_of, enter, in_line, put, uid, wait_for};
-use super::prepare::{Hindrance, allowed, sent_to};
-use crate::api::FunctionInvocation;
+use super::answer::refused_call;
+use super::halt::Halt;
+use super::lists::{CALL_TIMEOUT, query};
+use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::ProviderKind;
 use crate::clock;
-use crate::context::Context;
-use crate::context::followed::{PAGE, Question};
-use crate::context::providers::{Access, Key, Place};
+use crate::context::followed::{Question, RECORDS_PER_PAGE};
+use crate::context::providers::{Access, Place};
 use crate::gate::Signal;
 use crate::lifecycle::{Evidence, display, later, record};
 use functiongraph::{FunctionUrn, Listed};
@@ -19,26 +17,26 @@ use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::Duration;
 
 /// A request that was ambiguous for this long is not on its way any more: a gateway waits for an answer for 90 s at most.
-const UNDERWAY: Duration = Duration::from_secs(100);
+const LONGEST_ON_ITS_WAY: Duration = Duration::from_secs(100);
 
 /// The process that sent the request reads the list first. Others do it when it has not in this time.
-const LEAD: Duration = Duration::from_mins(1);
+const SENDER_LEAD: Duration = Duration::from_mins(1);
 
 /// The window of the list begins this long before the claim, and ends this long after the request can have arrived.
-const MARGIN: Duration = Duration::from_mins(1);
+const WINDOW_MARGIN: Duration = Duration::from_mins(1);
 
-/// Clocks that differ by more than this are told of: then the window may be the wrong one.
-const SKEW: Duration = Duration::from_secs(30);
+/// If the clocks differ by more than this, the evidence says so, because the window may be the wrong one.
+const MAX_CLOCK_SKEW: Duration = Duration::from_secs(30);
 
-/// Candidates that a status has room for.
-const CANDIDATES: usize = 5;
+/// A status names no more candidates than this.
+const MAX_CANDIDATES: usize = 5;
 
 /// A list with more pages than this is not read to its end.
-const PAGES: usize = 50;
+const MAX_PAGES: usize = 50;
 
 /// What the list has shown.
 #[derive(Debug, Default)]
@@ -51,80 +49,112 @@ struct Seen {
     skew: Duration,
 }
 
-/// Reads the list once, when the request can no longer be on its way.
-///
-/// # Errors
-/// When the API server did not do what was needed.
-pub async fn look_up(
-    object: &FunctionInvocation,
-    context: &Arc<Context>,
-    provider: &Key,
-) -> Result<Action, Error> {
-    let (uid, now) = (uid(object), clock::monotonic());
-    let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
-    let number = attempt.and_then(|attempt| attempt.number).unwrap_or_default();
-    let ours = attempt.and_then(|attempt| attempt.holder.as_deref()) == Some(context.holder.as_str());
-    let wait = if ours { UNDERWAY } else { UNDERWAY + LEAD };
-    let rest = wait.saturating_sub(context.lookups.age(&uid, number, now));
-    if !rest.is_zero() {
-        return say(object, context, provider, rest).await;
-    }
-    let Some(access) = access_of(object, context, provider) else {
-        return in_line(object, context, provider).await;
-    };
-    let urn = match sent_to(object, &access) {
-        Ok(urn) => urn,
-        Err(why) => return conclude(object, context, provider, not_read(&why)).await,
-    };
-    match allowed(object, context, &access).await? {
-        Ok(_) => {}
-        Err(Hindrance::Moment) => return Ok(Action::requeue(SOON)),
-        Err(Hindrance::NotYet(_, why) | Hindrance::Never(_, why)) => {
-            return conclude(object, context, provider, not_read(&why)).await;
+impl Reconcile<'_> {
+    /// Reads the list once, when the request can no longer be on its way.
+    pub(super) async fn look_up(&self) -> Result<Action, Halt> {
+        let attempt = self.view.status.attempt.as_ref();
+        let number = attempt.and_then(|attempt| attempt.number).unwrap_or_default();
+        let ours = attempt.and_then(|attempt| attempt.holder.as_deref()) == Some(&*self.context.holder);
+        let wait = if ours { LONGEST_ON_ITS_WAY } else { LONGEST_ON_ITS_WAY + SENDER_LEAD };
+        let age = self.context.lookups.age(&self.attempt_id(number), clock::monotonic());
+        let rest = wait.saturating_sub(age);
+        if !rest.is_zero() {
+            return Ok(self.say_looking_up(rest).await?);
         }
+        let Some(access) = self.access() else { return self.wait_in_queue() };
+        let urn = match self.sent_to(&access) {
+            Ok(urn) => urn,
+            Err(why) => return self.write_evidence(not_read(&why)).await,
+        };
+        match self.allowed(&access).await {
+            Ok(_) => {}
+            Err(Halt::Wait(_, why) | Halt::Fail(_, why)) => return self.write_evidence(not_read(&why)).await,
+            Err(halt) => return Err(halt),
+        }
+        let Some(claimed) = attempt.and_then(|attempt| attempt.claim_time) else {
+            let why = "The status does not say when the request was sent.";
+            return self.write_evidence(not_read(why)).await;
+        };
+        let Some(permit) = self.permit() else { return self.wait_in_queue() };
+        let begin = claimed.saturating_sub(WINDOW_MARGIN).unwrap_or(Timestamp::MIN);
+        let window = begin..later(claimed, LONGEST_ON_ITS_WAY + WINDOW_MARGIN);
+        let Some(seen) = self.read_list(&access, &urn, &window, permit).await else {
+            return Ok(self.say_looking_up(RECHECK_INTERVAL).await?);
+        };
+        let shared = self.object.spec.provider_ref.kind == ProviderKind::ClusterFunctionGraphProvider;
+        let function = display(&self.object.spec);
+        let list = format!("FunctionGraph's list of {function} at {}", access.client.endpoint());
+        self.write_evidence(evidence(seen, &list, window, self.now(), shared)).await
     }
-    let Some(claimed) = attempt.and_then(|attempt| attempt.claim_time) else {
-        let why = "The status does not say when the request was sent.";
-        return conclude(object, context, provider, not_read(why)).await;
-    };
-    let Some(place) = enter(object, context, provider) else {
-        return in_line(object, context, provider).await;
-    };
-    let window = claimed.saturating_sub(MARGIN).unwrap_or(Timestamp::MIN)..later(claimed, UNDERWAY + MARGIN);
-    let question =
-        Question { begin: window.start, end: Some(window.end), marker: None, request_id: None, limit: PAGE };
-    let Some(seen) = list(context, &access, &urn, question, (provider, place)).await else {
-        return say(object, context, provider, LATER).await;
-    };
-    let shared = object.spec.provider_ref.kind == ProviderKind::ClusterFunctionGraphProvider;
-    let place = format!("FunctionGraph's list of {} at {}", display(&object.spec), access.client.endpoint());
-    conclude(object, context, provider, evidence(seen, &place, window, context.now(), shared)).await
-}
 
-/// Says what the operator is doing, and takes the object up again after `rest`.
-async fn say(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-    rest: Duration,
-) -> Result<Action, Error> {
-    let conditions = object.status.as_ref().map(|status| status.conditions.as_slice()).unwrap_or_default();
-    let ready = Condition::find(conditions, ConditionType::Ready);
-    if ready.is_none_or(|ready| ready.reason != Reason::LookingUp) {
-        let message = "FunctionGraph may have accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and shows the result here.";
-        wait_for(object, context, provider, Reason::LookingUp, message.into()).await?;
+    /// Says that the operator will read the list, and reconciles the object again after `rest`.
+    async fn say_looking_up(&self, rest: Duration) -> Result<Action, Error> {
+        let ready = Condition::find(&self.view.status.conditions, ConditionType::Ready);
+        if ready.is_none_or(|ready| ready.reason != Reason::LookingUp) {
+            let message = "FunctionGraph may have accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and shows the result here.";
+            self.wait(Reason::LookingUp, message.into()).await?;
+        }
+        Ok(Action::requeue(rest.max(RETRY_DELAY)))
     }
-    Ok(Action::requeue(rest.max(SOON)))
-}
 
-async fn conclude(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-    evidence: Evidence,
-) -> Result<Action, Error> {
-    let status = record::looked_up(&context.view(object), evidence, context.now());
-    put(context, provider, object, &status).await
+    async fn write_evidence(&self, evidence: Evidence) -> Result<Action, Halt> {
+        Ok(self.write(&record::looked_up(&self.view, evidence, self.now())).await?)
+    }
+
+    /// The requests in the window; `None` if they cannot be read now. One permit is for all pages, because an ambiguous
+    /// attempt is rare.
+    async fn read_list(
+        &self,
+        access: &Access,
+        urn: &FunctionUrn,
+        window: &Range<Timestamp>,
+        mut permit: Place,
+    ) -> Option<Seen> {
+        let mut seen = Seen::default();
+        let mut question = Question {
+            begin: window.start,
+            end: Some(window.end),
+            marker: None,
+            request_id: None,
+            limit: RECORDS_PER_PAGE,
+        };
+        permit.used(access);
+        for _ in 0..MAX_PAGES {
+            self.context.metrics.listed(&self.provider);
+            let (client, credential, query) = (&access.client, &access.credential, query(question.clone()));
+            match client.list_async_invocations(urn, &query, credential, clock::now(), CALL_TIMEOUT).await {
+                Ok(Listed::Page(page)) => {
+                    let now = self.now();
+                    // The service may leave out the marker: a full page without one may not be the last.
+                    seen.complete =
+                        page.next_marker.is_none() && page.records.len() < usize::from(question.limit);
+                    seen.skew = page.date.map_or(seen.skew, |date| now.duration_since(date).unsigned_abs());
+                    seen.ids.extend(page.records.into_iter().map(|record| record.request_id));
+                    question.marker = page.next_marker;
+                }
+                Ok(Listed::Answer(answer)) if answer.is_success() && question.limit > 1 => {
+                    // The page is too long to be read.
+                    question.limit /= 2;
+                    continue;
+                }
+                Ok(Listed::Answer(answer)) => {
+                    let why = refused_call(self.context, &self.provider, access, permit, &answer);
+                    tracing::warn!(provider = %self.provider, why, "the list of invocations cannot be read");
+                    return None;
+                }
+                Err(error) => {
+                    permit.complain(&error.to_string());
+                    permit.leave(Signal::Trouble);
+                    return None;
+                }
+            }
+            if question.marker.is_none() {
+                break;
+            }
+        }
+        permit.leave(Signal::Clean);
+        Some(seen)
+    }
 }
 
 /// Why there is no evidence.
@@ -138,7 +168,7 @@ fn not_read(why: &str) -> Evidence {
 fn evidence(
     Seen { ids, complete, skew }: Seen,
     list: &str,
-    window: std::ops::Range<Timestamp>,
+    window: Range<Timestamp>,
     read: Timestamp,
     shared: bool,
 ) -> Evidence {
@@ -148,7 +178,7 @@ fn evidence(
         1 => "1 request".to_owned(),
         more => format!("{more} requests"),
     };
-    let named = !shared && !ids.is_empty() && ids.len() <= CANDIDATES;
+    let named = !shared && !ids.is_empty() && ids.len() <= MAX_CANDIDATES;
     let request_ids: Vec<String> = if named { ids.into_iter().collect() } else { Vec::new() };
     let listed = if named { format!(": {}", request_ids.join(", ")) } else { String::new() };
     let mut sentence = format!(
@@ -163,7 +193,7 @@ fn evidence(
     if !complete {
         sentence.push_str(" It was too long to be read to its end.");
     }
-    if skew > SKEW {
+    if skew > MAX_CLOCK_SKEW {
         let skew = skew.as_secs();
         let _ = write!(
             sentence,
@@ -171,54 +201,6 @@ fn evidence(
         );
     }
     Evidence { request_ids, sentence }
-}
-
-/// The requests in the window; `None` if they cannot be read now. All pages at one place: an ambiguous attempt is rare.
-async fn list(
-    context: &Context,
-    access: &Access,
-    urn: &FunctionUrn,
-    mut question: Question,
-    (provider, mut place): (&Key, Place),
-) -> Option<Seen> {
-    let mut seen = Seen::default();
-    place.used(access);
-    for _ in 0..PAGES {
-        context.metrics.listed(provider);
-        let (credential, query) = (&access.credential, query(question.clone()));
-        let page = access.client.list_async_invocations(urn, &query, credential, clock::now(), CALL).await;
-        match page {
-            Ok(Listed::Page(page)) => {
-                let now = context.now();
-                // The service may leave out the marker: a full page without one may not be the last.
-                seen.complete =
-                    page.next_marker.is_none() && page.records.len() < usize::from(question.limit);
-                seen.skew = page.date.map_or(seen.skew, |date| now.duration_since(date).unsigned_abs());
-                seen.ids.extend(page.records.into_iter().map(|record| record.request_id));
-                question.marker = page.next_marker;
-            }
-            Ok(Listed::Answer(answer)) if answer.is_success() && question.limit > 1 => {
-                // Too long to be read.
-                question.limit /= 2;
-                continue;
-            }
-            Ok(Listed::Answer(answer)) => {
-                let why = answered(context, provider, access, place, &answer);
-                tracing::warn!(%provider, why, "the list of invocations cannot be read");
-                return None;
-            }
-            Err(error) => {
-                place.complain(&error.to_string());
-                place.leave(Signal::Trouble);
-                return None;
-            }
-        }
-        if question.marker.is_none() {
-            break;
-        }
-    }
-    place.leave(Signal::Clean);
-    Some(seen)
 }
 
 #[cfg(test)]

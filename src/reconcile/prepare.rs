@@ -1,172 +1,156 @@
 //! Everything that can keep an invocation from being sent, found out before anything is claimed.
 
-use super::Error;
-use super::exchange::Prepared;
-use super::object::access_of;
+use super::halt::Halt;
+use super::{RETRY_DELAY, Reconcile};
 use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, ProviderRef, event_version};
 use crate::api::provider::{Edition, ProtocolVersion};
-use crate::api::{FunctionInvocation, FunctionInvocationSpec, Reason};
+use crate::api::{FunctionInvocationSpec, Reason};
 use crate::clock;
-use crate::context::Context;
-use crate::context::providers::{Access, Key};
-use crate::kubernetes::payload::{self, Found};
+use crate::context::providers::Access;
+use crate::kubernetes::payload::{self, Event, Found};
 use crate::kubernetes::providers;
 use crate::lifecycle::Target;
+use crate::lifecycle::decide::changed_event;
 use functiongraph::{FunctionUrn, Kind, Protocol, Qualifier};
 use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A credential is read again when it is used and older than this, so that a rotated Secret is picked up.
-const CREDENTIAL_AGE: Duration = Duration::from_mins(1);
+/// A credential that is older than this when it is used is read again, so that the operator notices a rotated Secret.
+const CREDENTIAL_TTL: Duration = Duration::from_mins(1);
 
 /// The largest event of a `Sync` invocation, as the API server stores it: etcd takes objects of 1.5 MiB, and this leaves
 /// room for the metadata and the largest status.
-const MOST_SYNC: usize = 1_400_000;
+const MAX_SYNC_EVENT_BYTES: usize = 1_400_000;
 
 /// The event of an invocation that gives none.
-pub const EMPTY: &[u8] = b"{}";
+pub const EMPTY_EVENT: &[u8] = b"{}";
 
-/// What keeps an object from being sent.
-pub enum Hindrance {
-    /// The provider has just become unusable, or was edited: the next reconcile says why.
-    Moment,
-    /// It may go away.
-    NotYet(Reason, String),
-    /// It will not.
-    Never(Reason, String),
+/// Everything about a request that can fail, done before the claim.
+pub struct Prepared {
+    /// Where and as whom.
+    pub access: Arc<Access>,
+    /// What is invoked.
+    pub urn: FunctionUrn,
+    /// How.
+    pub kind: Kind,
+    /// In which version of the API.
+    pub protocol: Protocol,
+    /// With how much memory, if not the function's own.
+    pub instance_memory_mb: Option<u32>,
+    /// The event, if it is not in the object itself.
+    pub event: Option<Event>,
+    /// The size of the event.
+    pub event_bytes: usize,
+    /// What is claimed: where it goes, and which event.
+    pub target: Target,
 }
 
-/// Everything that can fail without a trace, before anything is claimed.
-///
-/// What ends the object was judged by a provider that is still the one that the API server has.
-pub async fn prepare(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-) -> Result<Result<Prepared, Hindrance>, Error> {
-    let Some(access) = access_of(object, context, provider) else {
-        // Nothing else wakes a provider whose credential ended earlier than a timer knew: clocks can jump.
-        context.providers.ask_to_renew(provider);
-        return Ok(Err(Hindrance::Moment));
-    };
-    let edition = access.edition.clone();
-    match judge(object, context, provider, access).await? {
-        // The watch may not have brought yet what its owner has changed.
-        Err(Hindrance::Never(..)) if current_edition(object, context).await? != Some(edition) => {
-            Ok(Err(Hindrance::Moment))
+impl Reconcile<'_> {
+    /// Everything that can fail without a trace, before anything is claimed.
+    ///
+    /// What ends the object was judged by the provider as the API server has it now.
+    pub(super) async fn prepare(&self) -> Result<Prepared, Halt> {
+        let Some(access) = self.access() else {
+            // Nothing else wakes a provider whose credential ended earlier than a timer knew: clocks can jump.
+            self.context.providers.ask_to_renew(&self.provider);
+            return Err(Halt::rest(RETRY_DELAY));
+        };
+        let edition = access.edition();
+        let prepared = match self.judge(access).await {
+            // The watch may not have brought the owner's last edit yet.
+            Err(Halt::Fail(..)) if self.current_edition().await? != Some(edition) => {
+                return Err(Halt::rest(RETRY_DELAY));
+            }
+            judged => judged?,
+        };
+        match changed_event(&self.view, &prepared.target.event_version) {
+            None => Ok(prepared),
+            Some(conclusion) => Err(Halt::Rest(self.conclude(&conclusion).await?)),
         }
-        judged => Ok(judged),
+    }
+
+    /// The edition of the provider that the API server has now.
+    async fn current_edition(&self) -> Result<Option<Edition>, Halt> {
+        let ProviderRef { kind, name } = &self.object.spec.provider_ref;
+        let namespace = self.object.namespace().unwrap_or_default();
+        Ok(providers::edition(&self.context.clients.calls, *kind, &namespace, name).await?)
+    }
+
+    async fn judge(&self, access: Arc<Access>) -> Result<Prepared, Halt> {
+        if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_TTL {
+            self.context.providers.ask_to_renew(&self.provider);
+        }
+        let spec = &self.object.spec;
+        let urn = self.allowed(&access).await?;
+        let (kind, protocol) = manner(spec, access.spec().protocol_version)
+            .map_err(|message| Halt::Fail(Reason::Unsupported, message))?;
+        let instance_memory_mb = spec.instance_memory_mb.and_then(|size| size.try_into().ok());
+        let (event, event_version, event_bytes) = self.event_to_send().await?;
+        let endpoint = access.client.endpoint().to_string();
+        let target = Target { endpoint, urn: urn.to_string(), event_version };
+        Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event, event_bytes, target })
+    }
+
+    /// The function, if the provider may be used for it from the object's namespace.
+    pub(super) async fn allowed(&self, access: &Access) -> Result<FunctionUrn, Halt> {
+        let namespace = self.object.namespace().unwrap_or_default();
+        let clients = &self.context.clients;
+        if !self.context.namespaces.admitted(&clients.calls, &access.grant, &namespace).await? {
+            let message = format!(
+                "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}. Ask its owner to add the namespace to spec.allowedNamespaces, then create a new FunctionInvocation.",
+                self.object.spec.provider_ref.name
+            );
+            return Err(Halt::Fail(Reason::AccessDenied, message));
+        }
+        urn_of(&self.object.spec.function, access)
+            .and_then(|urn| listed(&urn, access).map(|()| urn))
+            .map_err(|message| Halt::Fail(Reason::AccessDenied, message))
+    }
+
+    /// The event, where it is not in the object itself; what identifies it; and its size in bytes.
+    async fn event_to_send(&self) -> Result<(Option<Event>, String, usize), Halt> {
+        let unfit = |why: String| {
+            let message =
+                format!("The payload cannot be sent: {why}. Fix it and create a new FunctionInvocation.");
+            Halt::Fail(Reason::InvalidPayload, message)
+        };
+        let Some(source) = &self.object.spec.payload_from else {
+            let Some(payload) = &self.object.spec.payload else {
+                return Ok((None, event_version(EMPTY_EVENT), EMPTY_EVENT.len()));
+            };
+            let digest = payload.digest();
+            let is_sync = self.object.spec.invocation_type == InvocationType::Sync;
+            let (size, max) = if is_sync {
+                (digest.stored_bytes, MAX_SYNC_EVENT_BYTES)
+            } else {
+                (digest.sent_bytes, payload::MAX_EVENT_BYTES)
+            };
+            if size > max {
+                return Err(unfit(format!("it has {size} bytes, and may have {max}")));
+            }
+            return Ok((None, digest.version, digest.sent_bytes));
+        };
+        let namespace = self.object.namespace().unwrap_or_default();
+        match payload::fetch(&self.context.clients.calls, &namespace, source).await? {
+            Found::Event { event, version } => {
+                let size = event.len();
+                Ok((Some(event), version, size))
+            }
+            Found::Missing(what) => Err(Halt::Wait(Reason::WaitingForPayload, format!("{what}."))),
+            Found::Unfit(why) => Err(unfit(why)),
+            Found::Unsupported => {
+                let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
+                Err(Halt::Fail(Reason::Unsupported, message.into()))
+            }
+        }
     }
 }
 
-/// The edition of an object's provider that the API server has now.
-async fn current_edition(object: &FunctionInvocation, context: &Context) -> Result<Option<Edition>, Error> {
-    let ProviderRef { kind, name } = &object.spec.provider_ref;
-    let namespace = object.namespace().unwrap_or_default();
-    Ok(providers::edition(&context.clients.calls, *kind, &namespace, name).await?)
-}
-
-async fn judge(
-    object: &FunctionInvocation,
-    context: &Context,
-    provider: &Key,
-    access: Arc<Access>,
-) -> Result<Result<Prepared, Hindrance>, Error> {
-    if clock::monotonic().duration_since(access.read_at) > CREDENTIAL_AGE {
-        context.providers.ask_to_renew(provider);
-    }
-    let namespace = object.namespace().unwrap_or_default();
-    let urn = match allowed(object, context, &access).await? {
-        Ok(urn) => urn,
-        Err(hindrance) => return Ok(Err(hindrance)),
-    };
-    let (kind, protocol) = match manner(&object.spec, access.protocol) {
-        Ok(manner) => manner,
-        Err(message) => return Ok(Err(Hindrance::Never(Reason::Unsupported, message))),
-    };
-    let instance_memory_mb = object.spec.instance_memory_mb.and_then(|size| size.try_into().ok());
-    let (event, event_version, event_bytes) = match event_of(object, context, &namespace).await? {
-        Ok(event) => event,
-        Err(hindrance) => return Ok(Err(hindrance)),
-    };
-    let endpoint = access.client.endpoint().to_string();
-    let target = Target { endpoint, urn: urn.to_string(), event_version };
-    Ok(Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event, event_bytes, target }))
-}
-
-/// The event, where it is not in the object itself; what identifies it; and its size in bytes.
-type Known = (Option<payload::Event>, String, usize);
-
-async fn event_of(
-    object: &FunctionInvocation,
-    context: &Context,
-    namespace: &str,
-) -> Result<Result<Known, Hindrance>, Error> {
-    let unfit = |why: String| {
-        let message =
-            format!("The payload cannot be sent: {why}. Fix it and create a new FunctionInvocation.");
-        Hindrance::Never(Reason::InvalidPayload, message)
-    };
-    let Some(source) = &object.spec.payload_from else {
-        let Some(payload) = &object.spec.payload else {
-            return Ok(Ok((None, event_version(EMPTY), EMPTY.len())));
-        };
-        let digest = payload.digest();
-        let is_sync = object.spec.invocation_type == InvocationType::Sync;
-        let (size, most) = if is_sync {
-            (digest.stored_bytes, MOST_SYNC)
-        } else {
-            (digest.sent_bytes, payload::MAX_EVENT_BYTES)
-        };
-        if size > most {
-            return Ok(Err(unfit(format!("it has {size} bytes, and may have {most}"))));
-        }
-        return Ok(Ok((None, digest.version, digest.sent_bytes)));
-    };
-    Ok(match payload::fetch(&context.clients.calls, namespace, source).await? {
-        Found::Event { event, version } => {
-            let size = event.len();
-            Ok((Some(event), version, size))
-        }
-        Found::Missing(what) => Err(Hindrance::NotYet(Reason::WaitingForPayload, format!("{what}."))),
-        Found::Unfit(why) => Err(unfit(why)),
-        Found::Unsupported => {
-            let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
-            Err(Hindrance::Never(Reason::Unsupported, message.into()))
-        }
-    })
-}
-
-/// The function that the latest attempt invoked, if the provider still leads to where that went. What was claimed by an
-/// older version of the operator does not say where it went, and is taken to have gone to where the provider leads.
+/// How FunctionGraph is asked.
 ///
 /// # Errors
-/// A sentence on where it went.
-pub fn sent_to(object: &FunctionInvocation, access: &Access) -> Result<FunctionUrn, String> {
-    let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
-    let endpoint = attempt.and_then(|attempt| attempt.endpoint.clone());
-    let urn = match attempt.and_then(|attempt| attempt.urn.as_deref()).map(str::parse::<FunctionUrn>) {
-        Some(Ok(urn)) => urn,
-        Some(Err(_)) | None => urn_of(&object.spec.function, access)?,
-    };
-    let here = access.client.endpoint().to_string();
-    let leads_there = urn.region() == access.region
-        && urn.project_id() == access.project_id
-        && endpoint.as_ref().is_none_or(|endpoint| *endpoint == here);
-    if leads_there {
-        return Ok(urn);
-    }
-    Err(format!(
-        "The request went to {} in region {} and project {}, where provider {} no longer leads.",
-        endpoint.as_deref().unwrap_or("the service"),
-        urn.region(),
-        urn.project_id(),
-        object.spec.provider_ref.name
-    ))
-}
-
-/// How the service is asked; what is in the way of that, if its API of this version does not know it.
+/// A sentence on what the provider's version of the API does not know.
 fn manner(spec: &FunctionInvocationSpec, version: ProtocolVersion) -> Result<(Kind, Protocol), String> {
     let protocol = match version {
         ProtocolVersion::V2 => Protocol::V2,
@@ -198,25 +182,6 @@ fn manner(spec: &FunctionInvocationSpec, version: ProtocolVersion) -> Result<(Ki
     }
 }
 
-/// The function, if the provider may be used for it from here.
-pub async fn allowed(
-    object: &FunctionInvocation,
-    context: &Context,
-    access: &Access,
-) -> Result<Result<FunctionUrn, Hindrance>, Error> {
-    let namespace = object.namespace().unwrap_or_default();
-    if !context.namespaces.admitted(&context.clients.calls, &access.grant, &namespace).await? {
-        let message = format!(
-            "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}. Ask its owner to add the namespace to spec.allowedNamespaces, then create a new FunctionInvocation.",
-            object.spec.provider_ref.name
-        );
-        return Ok(Err(Hindrance::Never(Reason::AccessDenied, message)));
-    }
-    Ok(urn_of(&object.spec.function, access)
-        .and_then(|urn| listed(&urn, access).map(|()| urn))
-        .map_err(|message| Hindrance::Never(Reason::AccessDenied, message)))
-}
-
 /// The full name of a function of the provider's project.
 ///
 /// # Errors
@@ -228,17 +193,17 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     } else {
         or(&function.qualifier, "latest").parse::<Qualifier>().and_then(|qualifier| {
             let (package, name) = (or(&function.package, "default"), or(&function.name, ""));
-            FunctionUrn::new(&access.region, &access.project_id, &package, &name, qualifier)
+            FunctionUrn::new(&access.spec().region, access.project_id(), &package, &name, qualifier)
         })
     };
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
-    if urn.region() != access.region || urn.project_id() != access.project_id {
+    if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
             "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
             urn.region(),
             urn.project_id(),
-            access.region,
-            access.project_id
+            access.spec().region,
+            access.project_id()
         ));
     }
     Ok(urn)
@@ -246,7 +211,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
 
 /// Whether the provider's owner allows the function.
 fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
-    let (short, patterns) = (urn.short(), &access.allowed_functions);
+    let (short, patterns) = (urn.short(), &access.spec().allowed_functions);
     if patterns.is_empty() || patterns.iter().any(|pattern| matches(pattern, &short)) {
         return Ok(());
     }
@@ -255,7 +220,7 @@ fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
     ))
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for any run of characters.
+/// Whether `text` matches `pattern`, in which `*` matches any characters.
 fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let Some(rest) = parts.next().and_then(|first| text.strip_prefix(first)) else { return false };
@@ -278,7 +243,7 @@ mod tests {
     use super::matches;
 
     #[test]
-    fn a_star_stands_for_any_run_of_characters() {
+    fn a_star_matches_any_characters() {
         for (pattern, text) in [
             ("*", "default:resize:latest"),
             ("default:*", "default:resize:latest"),

@@ -1,37 +1,42 @@
 //! Looks at one provider: is its endpoint acceptable, is there a credential, can it be used?
 
 mod check;
+mod credential;
 mod destination;
-mod exchange;
-mod login;
+mod identity;
 mod source;
 
+use super::halt::Halt;
 use super::{Error, guarded};
-use crate::api::condition::{Claim, Condition, ConditionStatus, ConditionType, fitting};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
 use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::grants::Grant;
-pub use crate::context::providers::Access;
-use crate::context::providers::{Checked, Key, Proof, Standing, Subject, key};
+
+use crate::context::providers::{Access, Key, Standing, key};
+use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
-use crate::kubernetes::status;
+use crate::kubernetes::{providers, secrets, status};
 use crate::lifecycle::{self, later};
+use credential::Ready;
 use destination::{Destination, destination};
-use functiongraph::{Client, regions};
+use functiongraph::{Client, ClientOptions, LoadCaBundle, regions};
 use kube::runtime::controller::Action;
-use login::Credentials;
 use source::{source, unsupported};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A refused credential is tried again after this long even if its Secret did not change: access keys are
-/// locked for five minutes after more than five failed authentications in a row (API Gateway FAQ).
-const PROBE: Duration = Duration::from_secs(310);
+/// A provider is not reconciled again sooner than this.
+const RECONCILE_DELAY_MIN: Duration = Duration::from_millis(100);
 
-/// Nothing is looked at again sooner than this.
-const SOON: Duration = Duration::from_millis(100);
+/// How long the watch may lag behind a live read.
+const WATCH_DELAY: Duration = Duration::from_secs(1);
+
+/// Requests in flight while a credential could not be checked: few enough not to lock a key, and more than one, so that
+/// a single slow function does not hold up the others.
+const UNCHECKED_IN_FLIGHT_MAX: u32 = 2;
 
 /// One look at a provider.
 ///
@@ -44,9 +49,6 @@ pub async fn inspect(provider: AnyProvider, context: Arc<Context>) -> Result<Act
     }
     looked
 }
-
-/// Why a provider cannot be used.
-pub(super) struct Obstacle(Reason, String);
 
 /// The name of a provider as this process uses it.
 #[must_use]
@@ -66,30 +68,32 @@ fn home<'a>(provider: &'a AnyProvider, context: &'a Context) -> &'a str {
 
 async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error> {
     let key = key_of(provider);
-    let found = access(provider, context, &key).await?;
-    // A look may take half a minute: what was deleted meanwhile must not come back, for a namesake's sake least of all.
+    let Some(whole) = whole(provider, context).await? else {
+        // The watch will tell of the deletion, or of the change.
+        return Ok(Action::requeue(WATCH_DELAY));
+    };
+    let found = access(&whole, context, &key).await;
+    // That may take half a minute: a provider that was deleted meanwhile must not come back.
     if !is_there(provider, context) {
         context.providers.gone(&key);
         return Ok(Action::await_change());
     }
     let look_again = match found {
-        Ok((access, look_again)) => {
-            let proof = proof(context, &access);
-            context.providers.ready(&key, access, limits(provider.spec(), proof.as_ref()));
+        Ok(access) => {
+            let again = access.in_use.decide_again_in;
+            let limits = limits(provider.spec(), &access.in_use.proof);
+            context.providers.ready(&key, access, limits);
             let try_again = match context.providers.standing(&key) {
                 Standing::Ready(access) => check::try_again(context, &key, &access).await,
                 Standing::NotReady(..) | Standing::Unseen => None,
             };
-            [look_again, try_again].into_iter().flatten().min()
+            [again, try_again].into_iter().flatten().min()
         }
-        Err(Obstacle(reason, message)) => {
+        Err(Halt::Rest(action)) => return Ok(action),
+        Err(Halt::Error(error)) => return Err(error),
+        Err(Halt::Wait(reason, message) | Halt::Fail(reason, message)) => {
             context.providers.not_ready(&key, reason, message);
-            // A login or a check that is to be tried again does not wait for the Secret's turn.
-            let now = clock::monotonic();
-            let login = context.providers.logins(&key).setback.map(|setback| setback.next_try);
-            let due = [login, context.providers.next_check(&key)].into_iter().flatten();
-            let due = due.filter_map(|next_try| next_try.checked_duration_since(now)).min();
-            Some(context.options.secret_poll.min(due.unwrap_or(Duration::MAX)).max(SOON))
+            Some(retry_in(context, &key))
         }
     };
     report(provider, context, &key).await?;
@@ -97,6 +101,30 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     let paused = context.providers.paused(&key, true);
     let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
     Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The provider with its CA bundle, which the watch drops. `None` if the API server has it no more, or has a newer one than
+/// the watch.
+async fn whole(provider: &AnyProvider, context: &Context) -> Result<Option<AnyProvider>, Error> {
+    if provider.spec().ca_bundle.is_none() {
+        return Ok(Some(provider.clone()));
+    }
+    let meta = provider.meta();
+    let namespace = meta.namespace.as_deref().unwrap_or_default();
+    let name = meta.name.as_deref().unwrap_or_default();
+    let found = providers::ca_bundle(&context.clients.calls, provider.kind(), namespace, name).await?;
+    let same = found.filter(|(edition, _)| *edition == provider.edition());
+    Ok(same.map(|(_, ca_bundle)| provider.with_ca_bundle(ca_bundle)))
+}
+
+/// When to reconcile a provider that is not ready: a call that is made again does not wait for the Secret's turn.
+fn retry_in(context: &Context, key: &Key) -> Duration {
+    let until = match context.providers.decide(key) {
+        Step::Stop(stop) => stop.until,
+        Step::LogIn | Step::FindProject(_) | Step::Check(..) | Step::Use(_) => None,
+    };
+    let rest = until.map(|until| until.saturating_duration_since(clock::monotonic()));
+    rest.unwrap_or(Duration::MAX).min(context.options.secret_poll).max(RECONCILE_DELAY_MIN)
 }
 
 /// Whether the API server still has this very provider, as far as the watch knows.
@@ -111,7 +139,7 @@ fn is_there(provider: &AnyProvider, context: &Context) -> bool {
 /// this is another provider or another spec: the owner's word counts at once.
 fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
     match context.providers.standing(key) {
-        Standing::Ready(access) if access.edition != provider.edition() => {
+        Standing::Ready(access) if access.edition() != provider.edition() => {
             let why = "The provider was changed, and cannot be looked at at the moment.".into();
             context.providers.not_ready(key, Reason::CredentialsInvalid, why);
         }
@@ -121,119 +149,83 @@ fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
     }
 }
 
-/// The client and the credential, and when to look at them again.
-async fn access(
-    provider: &AnyProvider,
-    context: &Context,
-    key: &Key,
-) -> Result<Result<(Access, Option<Duration>), Obstacle>, Error> {
+/// The client and a credential that FunctionGraph has accepted.
+async fn access(provider: &AnyProvider, context: &Context, key: &Key) -> Result<Access, Halt> {
     let spec = provider.spec();
-    let place = destination(
-        "endpoint",
-        spec.endpoint.as_deref(),
-        || regions::endpoint(&spec.region),
-        &context.options.reach,
-    );
-    let place = match place {
-        Ok(place) => place,
-        Err(obstacle) => return Ok(Err(obstacle)),
-    };
+    let derived = || regions::endpoint(&spec.region);
+    let place = destination("endpoint", spec.endpoint.as_deref(), derived, &context.options.reach)?;
     if spec.protocol_version == ProtocolVersion::Other {
-        return Ok(Err(unsupported("the protocolVersion in spec")));
+        return Err(unsupported("the protocolVersion in spec"));
     }
-    let grant = match Grant::of(provider) {
-        Ok(grant) => grant,
-        Err(error) => {
-            let why = format!("spec.allowedNamespaces.selector cannot be used: {error}.");
-            return Ok(Err(Obstacle(Reason::Unsupported, why)));
-        }
-    };
-    let made_for = (place.endpoint.to_string(), spec.ca_bundle.clone());
-    let client = match client(context, key, place, &made_for) {
-        Ok(client) => client,
-        Err(obstacle) => return Ok(Err(obstacle)),
-    };
+    let grant = Grant::of(provider).map_err(|error| {
+        let why = format!("spec.allowedNamespaces.selector cannot be used: {error}.");
+        Halt::Wait(Reason::Unsupported, why)
+    })?;
+    let client = client(provider, context, key, place)?;
     let read_at = clock::monotonic();
-    let source = match source(provider, context, &made_for.0).await? {
-        Ok(source) => source,
-        Err(obstacle) => return Ok(Err(obstacle)),
+    let source = source(provider, context, client.endpoint()).await?;
+    let Ready { credential, used, in_use } =
+        credential::ready(provider, context, key, &source, &client).await?;
+    let ca_bundle = name_of_bundle(spec);
+    // The client reads the bundle again when it needs it.
+    let provider = match ca_bundle {
+        Some(_) => provider.with_ca_bundle(Some(String::new())),
+        None => provider.clone(),
     };
-    let Credentials { credential, login, expires_at, project_id, not_renewed, look_again } =
-        match login::credentials(provider, context, key, &source).await? {
-            Ok(credentials) => credentials,
-            Err(obstacle) => return Ok(Err(obstacle)),
-        };
-    let project_id = match spec.project_id.clone().or(project_id) {
-        Some(project_id) => project_id,
-        None => match login::project(provider, context, key, &source, &credential).await {
-            Ok(project_id) => project_id,
-            Err(obstacle) => return Ok(Err(obstacle)),
-        },
-    };
-    let subject = Subject {
-        credential: source.credential().to_owned(),
-        place: check::place(&project_id, spec.ca_bundle.as_deref()),
-    };
-    let access = Access {
-        client,
-        credential,
-        secret_version: source.origin.version.clone(),
-        resource_version: source.origin.resource_version.clone(),
-        key: source.key.clone(),
-        subject,
-        login,
-        expires_at,
-        not_renewed,
-        read_at,
-        made_for,
-        edition: provider.edition(),
-        region: spec.region.clone(),
-        project_id,
-        grant,
-        allowed_functions: spec.allowed_functions.clone(),
-        protocol: spec.protocol_version,
-        allow_cancel: spec.allow_cancel,
-    };
-    Ok(check::check(context, key, &source, &access).await.map(|()| (access, look_again)))
+    Ok(Access { provider, client, credential, used, in_use, read_at, ca_bundle, grant })
 }
 
 /// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
-fn client(
-    context: &Context,
-    key: &Key,
-    place: Destination,
-    made_for: &(String, Option<String>),
-) -> Result<Client, Obstacle> {
+fn client(provider: &AnyProvider, context: &Context, key: &Key, place: Destination) -> Result<Client, Halt> {
+    let spec = provider.spec();
     if let Standing::Ready(old) = context.providers.standing(key)
-        && old.made_for == *made_for
+        && *old.client.endpoint() == place.endpoint
+        && old.ca_bundle == name_of_bundle(spec)
     {
         return Ok(old.client.clone());
     }
-    let options = place.options(made_for.1.as_deref());
+    let options = ClientOptions {
+        load_ca_bundle: load_ca_bundle(provider, context),
+        ..place.options(spec.ca_bundle.as_deref())
+    };
     Client::new(place.endpoint, options).map_err(|error| {
         let why = format!("spec.endpoint or spec.caBundle cannot be used: {error}.");
-        Obstacle(Reason::EndpointRefused, why)
+        Halt::Wait(Reason::EndpointRefused, why)
     })
 }
 
-/// What FunctionGraph said to the check of a credential that is in use.
-fn proof(context: &Context, access: &Access) -> Option<Proof> {
-    match context.providers.checked(&access.subject)? {
-        Checked::Proven(proof) => Some(proof),
-        Checked::Unanswered(_) => None,
-    }
+/// Reads the CA bundle again that a client was made with.
+fn load_ca_bundle(provider: &AnyProvider, context: &Context) -> Option<LoadCaBundle> {
+    let made_with = name_of_bundle(provider.spec())?;
+    let (client, kind) = (context.clients.calls.clone(), provider.kind());
+    let meta = provider.meta();
+    let (namespace, name) =
+        (meta.namespace.clone().unwrap_or_default(), meta.name.clone().unwrap_or_default());
+    let load = move || {
+        let (client, made_with) = (client.clone(), made_with.clone());
+        let (namespace, name) = (namespace.clone(), name.clone());
+        async move {
+            let found = providers::ca_bundle(&client, kind, &namespace, &name).await;
+            let ca_bundle = found.map_err(|error| error.to_string())?.and_then(|(_, ca_bundle)| ca_bundle);
+            let same = ca_bundle.filter(|ca_bundle| secrets::name_of(&[ca_bundle]) == made_with);
+            same.ok_or_else(|| "the provider has changed".to_owned())
+        }
+    };
+    Some(LoadCaBundle::new(load))
 }
 
-fn limits(spec: &FunctionGraphProviderSpec, proof: Option<&Proof>) -> GateLimits {
+fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {
+    spec.ca_bundle.as_deref().map(|ca_bundle| secrets::name_of(&[ca_bundle]))
+}
+
+fn limits(spec: &FunctionGraphProviderSpec, proof: &Proof) -> GateLimits {
     let number = |n: i64| u32::try_from(n).unwrap_or(1);
     let max_in_flight = number(spec.limits.max_in_flight);
     GateLimits {
         max_requests_per_second: number(spec.limits.max_requests_per_second),
         max_in_flight: match proof {
-            Some(Proof::Unchecked { used: false, .. }) => max_in_flight.min(check::UNCHECKED_IN_FLIGHT),
-            Some(Proof::Unchecked { used: true, .. } | Proof::Accepted | Proof::Restricted(_)) | None => {
-                max_in_flight
-            }
+            Proof::Unchecked { used: false, .. } => max_in_flight.min(UNCHECKED_IN_FLIGHT_MAX),
+            Proof::Unchecked { used: true, .. } | Proof::Accepted | Proof::Restricted(_) => max_in_flight,
         },
     }
 }
@@ -252,8 +244,8 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
             )
         }),
         Standing::Ready(access) => {
-            let message = match (&access.not_renewed, access.expires_at) {
-                (None, _) => check::words(&proof(context, &access).unwrap_or(Proof::Accepted)),
+            let message = match (&access.in_use.not_renewed, access.in_use.expires_at) {
+                (None, _) => access.in_use.proof.message(),
                 (Some(why), Some(end)) => format!(
                     "The credential could not be renewed: {why}. The one in use ends at {end}; it is tried again until then."
                 ),
@@ -280,7 +272,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     });
     // An Event and the log say it too.
     let message = fitting(&message);
-    let claim = |type_, status| Claim { type_, status, reason, message: message.clone() };
+    let claim = |type_, status| ConditionUpdate { type_, status, reason, message: message.clone() };
     let mut claims = vec![claim(ConditionType::Ready, status)];
     match reason {
         Reason::ProviderReady => {}
@@ -291,7 +283,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
         _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
     }
     let pause = paused.as_ref().map(|(_, until)| *until);
-    claims.extend(paused.map(|(message, _)| Claim {
+    claims.extend(paused.map(|(message, _)| ConditionUpdate {
         type_: ConditionType::Paused,
         status: ConditionStatus::True,
         reason: Reason::Throttled,
@@ -300,7 +292,7 @@ async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     let previous = provider.status().cloned().unwrap_or_default();
     let generation = provider.meta().generation.unwrap_or_default();
     let (project_id, credential_expiration_time) = match context.providers.standing(key) {
-        Standing::Ready(access) => (Some(access.project_id.clone()), access.expires_at),
+        Standing::Ready(access) => (Some(access.in_use.project.clone()), access.in_use.expires_at),
         Standing::NotReady(..) | Standing::Unseen => (spec.project_id.clone(), None),
     };
     let credential_refusal = refusal_to_tell(provider, context, key);
@@ -341,10 +333,9 @@ fn refusal_to_tell(provider: &AnyProvider, context: &Context, key: &Key) -> Opti
     let stands = provider.status().and_then(|status| status.credential_refusal.clone());
     match context.providers.standing(key) {
         Standing::NotReady(Reason::CredentialsInvalid, _) => {
-            let own = context.providers.refusal(key).and_then(|refusal| {
-                let (time, version) = (refusal.time, refusal.resource_version?);
-                Some(CredentialRefusal { secret_resource_version: version, time })
-            });
+            let own = context.providers.refused_at(key);
+            let own = own
+                .map(|(secret_resource_version, time)| CredentialRefusal { secret_resource_version, time });
             [stands, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
         }
         Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,

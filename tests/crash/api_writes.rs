@@ -1,15 +1,14 @@
 //! Every status write of a small piece of work meets every fault on its way to the API server and back.
 
 use crate::judge::{PAST_TAKEOVER, acceptances, invoke, settled, sound};
-use crate::process::Process;
 use crate::proxy::{Fault, Hit, Kind, Proxy};
-use crate::world::{PATIENCE, World};
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use futures::{FutureExt, StreamExt};
 use kube::ResourceExt;
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
+use testkit::{Operator, PATIENCE, World};
 
 /// The work: each of them takes two status writes, a claim and a record.
 const OBJECTS: [&str; 3] = ["a", "b", "c"];
@@ -71,7 +70,7 @@ struct Case {
     world: World,
     proxy: Proxy,
     /// The operator that does the work in the end.
-    operator: Process,
+    operator: Operator,
 }
 
 // === impl Case ===
@@ -82,7 +81,7 @@ impl Case {
         let world = World::new().await;
         world.provider().await;
         let proxy = Proxy::start(&[(at, fault)]).await;
-        let mut operator = Process::spawn(&world, &proxy.kubeconfig());
+        let mut operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
         proxy.aim(operator.pid());
         operator.ready().await;
         for name in OBJECTS {
@@ -91,7 +90,7 @@ impl Case {
         if matches!(fault, Fault::KilledBefore | Fault::KilledAfter) {
             operator.ended().await;
             sound(&operator);
-            operator = Process::spawn(&world, &proxy.kubeconfig());
+            operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
             operator.ready().await;
         }
         Self { fault, world, proxy, operator }

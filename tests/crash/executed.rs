@@ -2,13 +2,12 @@
 
 use crate::api_writes::{AT_ONCE, FAULTS};
 use crate::judge::{PAST_TAKEOVER, settled, sound};
-use crate::process::Process;
 use crate::proxy::{Fault, Proxy};
-use crate::world::World;
 use functiongraph_operator::api::invocation::Outcome;
 use futures::{FutureExt, StreamExt};
 use serde_json::json;
 use std::panic::AssertUnwindSafe;
+use testkit::World;
 
 /// The status writes of one followed invocation: its claim, its acceptance, its end.
 const ACCEPTANCE: usize = 2;
@@ -35,7 +34,7 @@ async fn judge(fault: Fault, at: usize) {
     let world = World::new().await;
     world.provider().await;
     let proxy = Proxy::start(&[(at, fault)]).await;
-    let mut operator = Process::spawn(&world, &proxy.kubeconfig());
+    let mut operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     proxy.aim(operator.pid());
     operator.ready().await;
     let spec = json!({
@@ -45,7 +44,7 @@ async fn judge(fault: Fault, at: usize) {
     if is_kill(fault) {
         operator.ended().await;
         sound(&operator);
-        operator = Process::spawn(&world, &proxy.kubeconfig());
+        operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
         operator.ready().await;
     }
 

@@ -1,7 +1,5 @@
 //! The judge: what the ledger and the statuses say when all is over.
 
-use crate::process::Process;
-use crate::world::World;
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::Outcome;
 use kube::ResourceExt;
@@ -9,6 +7,7 @@ use kube::api::ListParams;
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use testkit::{Operator, World, until};
 
 /// Longer than the takeover time and what goes before it and after it on a busy machine.
 pub const PAST_TAKEOVER: Duration = Duration::from_mins(4);
@@ -27,11 +26,7 @@ pub async fn invoke_many(world: &World, count: usize) {
 
 /// Waits until the ledger holds so many entries.
 pub async fn accepted(world: &World, count: usize) {
-    let reached = async {
-        while world.emulator.ledger().len() < count {
-            tokio::time::sleep(Duration::from_millis(1)).await; // polls a value: nothing to await
-        }
-    };
+    let reached = until(async || world.emulator.ledger().len() >= count);
     let waited = tokio::time::timeout(PAST_TAKEOVER, reached).await;
     assert!(waited.is_ok(), "{} of {count} were accepted", world.emulator.ledger().len());
 }
@@ -91,8 +86,8 @@ pub fn holders(objects: &[FunctionInvocation]) -> BTreeSet<String> {
 }
 
 /// No defect showed in the log.
-pub fn sound(process: &Process) {
-    let log = process.log();
+pub fn sound(process: &Operator) {
+    let log = process.log().text();
     for sign in ["panicked", "a defect in the operator", "it took longer than"] {
         assert!(!log.contains(sign), "{sign}:\n{log}");
     }

@@ -1,13 +1,12 @@
 //! Operators that die or stand still in the middle of a run, and their successors.
 
 use crate::judge::{PAST_TAKEOVER, accepted, at_most_once, invoke, invoke_many, settled, sound};
-use crate::process::Process;
-use crate::world::World;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use serde_json::json;
 use std::time::Duration;
+use testkit::World;
 
 /// Objects of the run with kills.
 const OBJECTS: usize = 1000;
@@ -33,20 +32,20 @@ async fn killed_at_random() {
     let mut chance = Chance::new();
     let function = Function { answer_latency: Duration::from_millis(100), ..Function::named("hello") };
     let world = World::with(|config| config.functions = vec![function]).await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"limits": {"maxInFlight": IN_FLIGHT}})).await;
     invoke_many(&world, OBJECTS).await;
     let mut moments: Vec<usize> = (0..KILLS).map(|_| chance.below(OBJECTS * 9 / 10)).collect();
     moments.sort_unstable();
 
-    let mut operator = Process::start(&world).await;
+    let mut operator = world.operator().await;
     for moment in moments {
         accepted(&world, moment).await;
         // Not always right after an acceptance: anywhere within the time of an exchange.
         tokio::time::sleep(Duration::from_millis(chance.below(100) as u64)).await;
         operator.kill().await;
         sound(&operator);
-        operator = Process::start(&world).await;
+        operator = world.operator().await;
     }
 
     let objects = settled(&world, PAST_TAKEOVER).await;
@@ -63,12 +62,12 @@ async fn stopped_inside_its_send_window() {
     let function = Function { answer_latency: Duration::from_secs(5), ..Function::named("hello") };
     let world = World::with(|config| config.functions = vec![function]).await;
     world.provider().await;
-    let stopped = Process::start(&world).await;
+    let stopped = world.operator().await;
     world.invoke("slow", json!({"function": {"name": "hello"}, "payload": {"tag": "slow"}})).await;
     accepted(&world, 1).await;
     stopped.signal("STOP");
 
-    let successor = Process::start(&world).await;
+    let successor = world.operator().await;
     invoke(&world, "another").await;
     let outcomes: Vec<_> = settled(&world, PAST_TAKEOVER).await.iter().map(outcome).collect();
     assert!(outcomes.contains(&Some(Outcome::Unknown)), "given up: {outcomes:?}");
@@ -78,7 +77,7 @@ async fn stopped_inside_its_send_window() {
     // Its clock went on while it stood still: when it wakes up, the answer that lies ready and the end of the
     // time for it arrive together. Whichever it takes, the object says what it knows.
     stopped.logged("answer").await;
-    let knows = stopped.log().contains(r#""class":"Accepted""#);
+    let knows = stopped.log().text().contains(r#""class":"Accepted""#);
     let expected = if knows { Outcome::Accepted } else { Outcome::Unknown };
     let told = world.until("slow", move |object: Option<&FunctionInvocation>| {
         object.is_some_and(|object| outcome(object) == Some(expected))

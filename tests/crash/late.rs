@@ -1,13 +1,12 @@
 //! Writes that arrive when nobody waits for them any more, while the operator's own view is old.
 
 use crate::judge::{PAST_TAKEOVER, at_most_once, invoke, settled, sound};
-use crate::process::Process;
 use crate::proxy::{Fault, Proxy};
-use crate::world::World;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::AttemptState;
 use std::time::Duration;
+use testkit::World;
 
 /// The claim is answered when it is too late to send, so it is handed back; that write is given up on after 15 s
 /// and arrives after 20. In between the operator, whose watch is silent, meets its own claim again. If it sent
@@ -19,7 +18,7 @@ async fn a_claim_whose_hand_back_is_still_on_its_way_is_not_sent() {
     world.provider().await;
     let proxy = Proxy::start(&[(1, Fault::AnswerLate(12)), (2, Fault::ArrivesLate(20))]).await;
     proxy.deafen();
-    let operator = Process::spawn(&world, &proxy.kubeconfig());
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     operator.ready().await;
 
     invoke(&world, "late").await;

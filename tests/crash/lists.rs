@@ -2,12 +2,11 @@
 //! fills the operator's memory by creating many large objects.
 
 use crate::judge::{accepted, invoke, sound};
-use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::silent::plane_of_pages;
-use crate::world::{World, plane};
-use control_plane::ControlPlane;
 use serde_json::json;
+use testkit::control_plane::ControlPlane;
+use testkit::{World, plane};
 
 /// The objects that are there when the operator starts, in the order in which they are read: small ones, large ones, and
 /// the size of the large ones' events.
@@ -54,9 +53,9 @@ async fn read_by_a_new_operator(plane: &'static ControlPlane) -> Vec<String> {
     }
     invoke(&world, "c").await;
     let proxy = Proxy::before(plane, &[]).await;
-    let operator = Process::spawn(&world, &proxy.kubeconfig());
-    operator.ready().await;
-    let read = operator.lines().find_map(|line| line["unfinished"].as_u64());
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
+    operator.logged("working").await;
+    let read = operator.log().lines().iter().find_map(|line| line["unfinished"].as_u64());
     assert_eq!(read, Some((small + large + 1) as u64), "all of them are read");
     accepted(&world, 1).await;
     let requests = proxy.reads.requests();

@@ -11,9 +11,6 @@
 #![cfg(test)]
 
 mod api_writes;
-#[expect(dead_code, reason = "as below")]
-#[path = "../it/evidence.rs"]
-mod evidence;
 mod executed;
 mod judge;
 mod killed;
@@ -21,12 +18,9 @@ mod late;
 mod lists;
 mod outage;
 mod posts;
-mod process;
 mod proxy;
 mod replicas;
+mod resolving;
 mod silent;
 mod stale;
 mod stall;
-#[expect(dead_code, reason = "the harness of the other integration tests; some of it is theirs alone")]
-#[path = "../it/world.rs"]
-mod world;

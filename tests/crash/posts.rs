@@ -1,9 +1,7 @@
 //! Every request of a small piece of work meets every fault on its way to FunctionGraph and back.
 
 use crate::judge::sound;
-use crate::process::Process;
-use crate::world::{KEY, World};
-use functiongraph_emulator::{AccessKey, Action, Config, Emulator, ErrorAnswer, Fault, Function, When};
+use functiongraph_emulator::{Action, Config, Emulator, ErrorAnswer, Fault, Function, PlannedFault, When};
 use functiongraph_operator::api::FunctionGraphProvider;
 use functiongraph_operator::api::invocation::Outcome;
 use futures::StreamExt;
@@ -11,7 +9,7 @@ use http::StatusCode;
 use k8s_openapi::api::core::v1::Secret;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use testkit::{KEY, World, access_keys, provider_spec, until, within};
 
 /// The work: a request for each.
 const OBJECTS: [&str; 3] = ["a", "b", "c"];
@@ -53,7 +51,7 @@ fn faults() -> Vec<(Action, Meaning)> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_survives_every_fault() {
     let world = World::new().await;
-    let operator = Process::start(&world).await;
+    let operator = world.operator().await;
     let mut cases = Vec::new();
     for policy in ["AtMostOnce", "AtLeastOnce"] {
         for (action, meaning) in faults() {
@@ -116,9 +114,7 @@ impl Case {
     async fn emulator(&self) -> Emulator {
         let emulator = Emulator::start(Config {
             functions: vec![Function::named("hello")],
-            access_keys: [KEY, OTHER_KEY]
-                .map(|(id, secret)| AccessKey { id: id.into(), secret: secret.into(), security_token: None })
-                .into(),
+            access_keys: access_keys(&[KEY, OTHER_KEY]),
             ..Config::default()
         });
         let emulator = emulator.await.expect("the emulator starts");
@@ -131,22 +127,14 @@ impl Case {
     async fn provider(&self, world: &World, emulator: &Emulator, name: &str) {
         let data = json!({"stringData": {"accessKeyID": KEY.0, "secretAccessKey": KEY.1}});
         world.create::<Secret>(name, data).await.expect("a secret");
-        let spec = json!({
-            "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
-            "endpoint": emulator.url(), "caBundle": emulator.ca_pem(),
-            "credentials": {"accessKey": {"secretRef": {"name": name}}},
-        });
+        let mut spec = provider_spec(emulator);
+        spec["credentials"]["accessKey"]["secretRef"]["name"] = name.into();
         world.create::<FunctionGraphProvider>(name, json!({"spec": spec})).await.expect("a provider");
     }
 
     async fn fired(&self, emulator: &Emulator) {
-        let fired = async {
-            while emulator.faults().iter().any(|fault| fault.fault.action == self.action && fault.fired == 0)
-            {
-                tokio::time::sleep(Duration::from_millis(5)).await; // polls a value: nothing to await
-            }
-        };
-        crate::world::within(fired).await;
+        let waits = |fault: &PlannedFault| fault.fault.action == self.action && fault.fired == 0;
+        within(until(async || !emulator.faults().iter().any(waits))).await;
     }
 
     fn judge(&self, emulator: &Emulator, outcomes: &BTreeMap<&str, Outcome>) {

@@ -3,10 +3,7 @@
 //! TLS on both sides, HTTP/1.1, one connection to the API server for each from the operator. Everything else
 //! passes as it is, watches included, unless the operator is to be deaf.
 
-use crate::process;
 use crate::stall::{Stall, Stalls, is_read};
-use crate::world::plane;
-use control_plane::{ADMIN, ControlPlane};
 use functiongraph_operator::api::invocation::AttemptState;
 use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
@@ -26,6 +23,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use testkit::control_plane::{ADMIN, ControlPlane};
+use testkit::{plane, signal};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -317,12 +316,12 @@ async fn exchange(
     };
     match fault {
         Fault::KilledBefore => {
-            process::signal(victim.expect("somebody to kill"), "KILL");
+            signal(victim.expect("somebody to kill"), "KILL");
             Err(Cut)
         }
         Fault::KilledAfter => {
             read(forward(server, request).await?).await?;
-            process::signal(victim.expect("somebody to kill"), "KILL");
+            signal(victim.expect("somebody to kill"), "KILL");
             Err(Cut)
         }
         Fault::AnswerLost => {

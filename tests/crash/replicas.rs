@@ -1,14 +1,13 @@
 //! Several operators, and operators that are told to stop.
 
 use crate::judge::{accepted, at_most_once, holders, invoke, invoke_many, settled, sound};
-use crate::process::Process;
-use crate::world::{KEY, PATIENCE, World};
 use functiongraph_emulator::{Config, Function};
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::clock;
 use kube::api::ListParams;
 use serde_json::json;
 use std::time::Duration;
+use testkit::{KEY, PATIENCE, World};
 
 /// The function `hello` answers this late, after it accepted.
 fn answers_after(latency: Duration) -> impl FnOnce(&mut Config) {
@@ -22,7 +21,7 @@ async fn two_operators_share_the_work_and_nothing_is_sent_twice() {
     world.secret(KEY.1).await;
     world.provider_with(json!({"limits": {"maxInFlight": 4}})).await;
     invoke_many(&world, 300).await;
-    let (one, other) = tokio::join!(Process::start(&world), Process::start(&world));
+    let (one, other) = tokio::join!(world.operator(), world.operator());
 
     let objects = settled(&world, PATIENCE).await;
 
@@ -41,10 +40,10 @@ async fn a_rolling_update_in_the_middle_of_the_work_is_not_noticed() {
     let world = World::with(answers_after(Duration::from_millis(50))).await;
     world.provider().await;
     invoke_many(&world, 200).await;
-    let old = Process::start(&world).await;
+    let old = world.operator().await;
     accepted(&world, 20).await;
 
-    let new = Process::start(&world).await;
+    let new = world.operator().await;
     let status = old.stop().await;
 
     assert!(status.success(), "{status}");
@@ -59,7 +58,7 @@ async fn a_rolling_update_in_the_middle_of_the_work_is_not_noticed() {
 async fn requests_on_their_way_are_recorded_before_a_stopped_operator_ends() {
     let world = World::with(answers_after(Duration::from_secs(3))).await;
     world.provider().await;
-    let operator = Process::start(&world).await;
+    let operator = world.operator().await;
     invoke_many(&world, 5).await;
     accepted(&world, 5).await;
 
@@ -78,7 +77,7 @@ async fn nothing_is_claimed_after_the_first_signal_and_the_second_ends_at_once()
     let latency = Duration::from_secs(40);
     let world = World::with(answers_after(latency)).await;
     world.provider().await;
-    let operator = Process::start(&world).await;
+    let operator = world.operator().await;
     invoke(&world, "on-its-way").await;
     accepted(&world, 1).await;
     operator.signal("TERM");

@@ -2,14 +2,13 @@
 //! says so, and works on what has come meanwhile.
 
 use crate::judge::{PAST_TAKEOVER, accepted, at_most_once, invoke, settled, sound};
-use crate::process::Process;
 use crate::proxy::Proxy;
 use crate::stall::Stall;
-use crate::world::{World, installed, plane, start_plane};
-use control_plane::{ADMIN, ControlPlane};
 use futures::FutureExt;
+use serde_json::Value;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use testkit::control_plane::ControlPlane;
+use testkit::{Operator, World, new_plane, plane};
 use tokio::sync::OnceCell;
 
 /// The lists and watches of an operator of one namespace: providers, unfinished, unknown, expiring.
@@ -39,8 +38,7 @@ static PLANE_OF_PAGES: OnceCell<ControlPlane> = OnceCell::const_new();
 
 /// A control plane whose API server does not stream lists, as Kubernetes 1.33 by default.
 pub async fn plane_of_pages() -> &'static ControlPlane {
-    let start = async || installed(start_plane(&["--feature-gates=WatchList=false"]).await).await;
-    PLANE_OF_PAGES.get_or_init(start).await
+    PLANE_OF_PAGES.get_or_init(|| new_plane(&["--feature-gates=WatchList=false"])).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -71,7 +69,7 @@ async fn is_survived(plane: &'static ControlPlane, in_pages: bool, trouble: Trou
     if let Trouble::AtTheStart(stall) = trouble {
         proxy.reads.stall(Some(stall));
     }
-    let operator = Process::spawn(&world, &proxy.kubeconfig());
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     if !matches!(trouble, Trouble::AtTheStart(_)) {
         accepted(&world, 1).await;
     }
@@ -92,7 +90,8 @@ async fn is_survived(plane: &'static ControlPlane, in_pages: bool, trouble: Trou
     until(&format!("{trouble:?}: it works again"), async || world.emulator.ledger().len() == 2).await;
     let objects = settled(&world, PAST_TAKEOVER).await;
     assert_eq!(at_most_once(&world, &objects), 0, "none is unknown");
-    let broke = operator.lines().any(|line| line["level"] == "WARN" && line["watch"] == "unfinished");
+    let broke =
+        operator.log().lines().iter().any(|line| line["level"] == "WARN" && line["watch"] == "unfinished");
     assert!(broke, "{trouble:?}: nothing tells of it");
     sound(&operator);
     assert!(operator.stop().await.success());
@@ -105,14 +104,13 @@ async fn a_watch_on_which_nothing_happens_is_not_taken_for_a_dead_one() {
 
 async fn is_renewed(plane: &'static ControlPlane) {
     let world = World::on(plane, |_| {}).await;
-    let operator = Process::spawn(&world, &plane.kubeconfig(ADMIN).expect("a kubeconfig"));
+    let operator = world.operator().start();
     operator.ready().await;
     until("nothing comes for a while", async || silence(&operator).await > 30.0).await;
     until("it is made again", async || silence(&operator).await < 30.0).await;
     // An API server that has just started asks to try again later; that is no silence.
-    let timed_out =
-        |line: serde_json::Value| line["reason"].as_str().is_some_and(|it| it.contains("in time"));
-    assert!(!operator.lines().any(timed_out));
+    let timed_out = |line: &Value| line["reason"].as_str().is_some_and(|it| it.contains("in time"));
+    assert!(!operator.log().lines().iter().any(timed_out));
     assert!(operator.stop().await.success());
 }
 
@@ -121,7 +119,7 @@ async fn a_watch_that_stays_silent_is_a_reason_not_to_be_ready() {
     let world = World::new().await;
     world.provider().await;
     let proxy = Proxy::start(&[]).await;
-    let operator = Process::spawn(&world, &proxy.kubeconfig());
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     operator.ready().await;
     until("it is ready", async || operator.ask("/readyz").await.0 == 200).await;
     proxy.reads.stall(Some(Stall::Answer));
@@ -145,7 +143,7 @@ async fn a_watch_that_stays_silent_is_a_reason_not_to_be_ready() {
 }
 
 /// For how many seconds nothing has come on the watch of unfinished invocations.
-async fn silence(operator: &Process) -> f64 {
+async fn silence(operator: &Operator) -> f64 {
     let (_, metrics) = operator.ask("/metrics").await;
     let name = "functiongraph_operator_watch_silence_seconds{watch=\"unfinished\"} ";
     let value = metrics.lines().find_map(|line| line.strip_prefix(name));
@@ -154,10 +152,6 @@ async fn silence(operator: &Process) -> f64 {
 
 /// Waits for a condition that is only there to be asked for.
 async fn until(what: &str, condition: impl AsyncFn() -> bool) {
-    let reached = async {
-        while !condition().await {
-            tokio::time::sleep(Duration::from_millis(50)).await; // polls a value: nothing to await
-        }
-    };
-    assert!(tokio::time::timeout(PAST_TAKEOVER, reached).await.is_ok(), "it does not come to this: {what}");
+    let reached = tokio::time::timeout(PAST_TAKEOVER, testkit::until(condition));
+    assert!(reached.await.is_ok(), "it does not come to this: {what}");
 }

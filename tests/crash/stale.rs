@@ -1,14 +1,11 @@
 //! What the watch has not brought yet must not end an invocation.
 
 use crate::judge::{invoke, sound};
-use crate::process::Process;
 use crate::proxy::Proxy;
-use crate::world::{KEY, World, within};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, Reason};
-use kube::runtime::wait::await_condition;
 use serde_json::json;
-use std::time::Duration;
+use testkit::{KEY, World, until, within};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_provider_allows_is_read_again_before_an_invocation_ends_for_it() {
@@ -16,26 +13,20 @@ async fn what_a_provider_allows_is_read_again_before_an_invocation_ends_for_it()
     world.secret(KEY.1).await;
     world.provider_with(json!({"allowedFunctions": ["default:another:latest"]})).await;
     let proxy = Proxy::start(&[]).await;
-    let operator = Process::spawn(&world, &proxy.kubeconfig());
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
     operator.ready().await;
-    let ready = |object: Option<&FunctionGraphProvider>| {
-        let conditions = object.and_then(|object| object.status.as_ref()).map(|status| &status.conditions);
-        conditions.is_some_and(|all| all.iter().any(|c| c.reason == Reason::ProviderReady))
-    };
-    within(await_condition(world.api(), "default", ready)).await.unwrap();
+    world.provider_says(Reason::ProviderReady).await;
 
     proxy.deafen_to_providers(true);
     let wider = json!({"spec": {"allowedFunctions": ["default:hello:latest"]}});
     world.change::<FunctionGraphProvider>("default", wider).await;
     invoke(&world, "next").await;
-    let judged = async {
+    let judged = async || {
         let has_ended =
             |object: FunctionInvocation| object.status.is_some_and(|status| status.outcome.is_some());
-        while proxy.provider_reads() == 0 && !has_ended(world.api().get("next").await.unwrap()) {
-            tokio::time::sleep(Duration::from_millis(10)).await; // polls a counter: nothing to await
-        }
+        proxy.provider_reads() > 0 || has_ended(world.api().get("next").await.unwrap())
     };
-    within(judged).await;
+    within(until(judged)).await;
     proxy.deafen_to_providers(false);
 
     assert_eq!(world.finished("next").await.status.unwrap().outcome, Some(Outcome::Accepted));

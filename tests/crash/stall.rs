@@ -38,6 +38,8 @@ struct State {
     stall: Option<Stall>,
     /// Whether streamed lists are spared.
     sparing: bool,
+    /// Only requests with this text meet it.
+    only: &'static str,
     stalled: usize,
     /// The paths and queries that were asked for.
     asked: Vec<String>,
@@ -56,7 +58,7 @@ pub fn is_read(method: &Method, path: &str) -> bool {
 impl Default for Stalls {
     fn default() -> Self {
         let fate = watch::Sender::new(Fate::Flows);
-        let state = State { stall: None, sparing: false, stalled: 0, asked: Vec::new(), fate };
+        let state = State { stall: None, sparing: false, only: "", stalled: 0, asked: Vec::new(), fate };
         Self(Arc::new(Mutex::new(state)))
     }
 }
@@ -70,6 +72,11 @@ impl Stalls {
     /// Streamed lists never stop: what is read instead of them does.
     pub fn spare_streamed_lists(&self) {
         self.0.lock().unwrap().sparing = true;
+    }
+
+    /// Requests without this text never stop.
+    pub fn only(&self, text: &'static str) {
+        self.0.lock().unwrap().only = text;
     }
 
     /// How many requests have stopped.
@@ -103,7 +110,7 @@ impl Stalls {
         let mut state = self.0.lock().unwrap();
         let request = uri.path_and_query().map(ToString::to_string).unwrap_or_default();
         let spared = state.sparing && request.contains("sendInitialEvents=");
-        let stall = state.stall.filter(|_| !spared);
+        let stall = state.stall.filter(|_| !spared && request.contains(state.only));
         state.asked.push(request);
         state.stalled += usize::from(stall.is_some());
         stall

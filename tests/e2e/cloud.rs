@@ -1,6 +1,5 @@
 //! The local FunctionGraph as a Pod: what it is made of, and its admin API, reached through the API server.
 
-use crate::faults;
 use crate::machine::{Images, Machine};
 use functiongraph_emulator::{Config, Emulator, Fault, Function, IdentityProvider, LedgerEntry, Tls};
 use http::Request;
@@ -8,6 +7,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use std::fs;
 use std::time::Duration;
+use testkit::examples;
 
 /// Its namespace.
 pub const NAMESPACE: &str = "fg-e2e-cloud";
@@ -41,8 +41,7 @@ impl Cloud {
     /// Starts it, with the faults that the examples are about.
     pub async fn start(machine: &Machine, images: &Images) -> Self {
         let client = machine.client.clone();
-        let mut config =
-            Config::from_yaml(include_str!("../../examples/demo/emulator.yaml")).expect("a config");
+        let mut config = examples::emulator_config().expect("a config");
         let late = |name, latency| Function { answer_latency: latency, ..Function::named(name) };
         config.functions.push(late(SLOW, Duration::from_secs(3)));
         config.functions.push(late(STEADY, Duration::from_secs(1)));
@@ -71,7 +70,7 @@ impl Cloud {
             .kubectl(["rollout", "status", "deployment/functiongraph-emulator"].iter().chain(&place))
             .await;
         let cloud = Self { client, url: format!("https://{HOST}:8443"), ca };
-        for fault in faults::all() {
+        for fault in examples::faults() {
             cloud.fault(&fault).await;
         }
         cloud

@@ -1,6 +1,5 @@
 //! What the story plays on: the programs, the images, and a cluster, be it a node of our own or somebody else's.
 
-use control_plane::tool;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use std::env;
@@ -8,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command as Blocking, Stdio};
 use tempfile::TempDir;
+use testkit::control_plane::tool;
 use tokio::process::Command;
 
 const CHECKOUT: &str = env!("CARGO_MANIFEST_DIR");

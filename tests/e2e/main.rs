@@ -9,18 +9,9 @@
 
 #![cfg(test)]
 
-#[path = "../../examples/demo/board.rs"]
-#[expect(dead_code, reason = "what knows where the examples end; the demo shows more of it")]
-mod board;
 mod cloud;
-#[path = "../../examples/demo/faults.rs"]
-mod faults;
 mod judge;
 mod machine;
-#[path = "../../examples/demo/manifests.rs"]
-mod manifests;
-#[path = "../../examples/demo/plan.rs"]
-mod plan;
 mod release;
 mod show;
 mod steps;

@@ -1,10 +1,8 @@
 //! The steps of the story, each a thing that a user of the chart does or suffers.
 
-use crate::board::Board;
 use crate::cloud::{AUDIENCE, Cloud, HOST, IDENTITY_PROVIDER, NAMESPACE as CLOUD, SLOW};
 use crate::judge::{self, invocations, invoke, settled, under_load, until};
 use crate::machine::{Images, Machine};
-use crate::manifests::{self, Manifests};
 use crate::release::{self, Release};
 use crate::show::note;
 use functiongraph_operator::api::FunctionGraphProvider;
@@ -17,6 +15,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use testkit::PROJECT;
+use testkit::examples::{self, Board, Manifests};
 
 /// Where the operator is installed, with a default provider.
 const HOME: &str = "fg-e2e-operator";
@@ -28,7 +28,6 @@ const LOAD: &str = "fg-e2e-load";
 const LONE: &str = "fg-e2e-lone";
 
 const KEY: (&str, &str) = ("EMULATORACCESSKEY001", "emulator-secret-key-0000000000000000001");
-const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
 
 /// All that the steps work with.
 pub struct World {
@@ -109,7 +108,7 @@ fn secret(namespace: &str) -> Value {
 
 async fn apply(machine: &Machine, objects: &[Value]) {
     let file = machine.folder.path().join("objects.json");
-    fs::write(&file, manifests::list(objects)).expect("a file");
+    fs::write(&file, examples::list(objects)).expect("a file");
     machine.kubectl(["apply", "--filename", file.to_str().expect("UTF-8")]).await;
 }
 
@@ -148,7 +147,7 @@ pub async fn look_around(world: &World) {
 
 /// Every example of the repository, as `make demo ONCE=1` shows them.
 pub async fn examples(world: &World) {
-    let mut examples = Manifests::read(Path::new(manifests::FOLDER)).expect("the examples");
+    let mut examples = Manifests::read(Path::new(examples::FOLDER)).expect("the examples");
     examples.leave_out_slow();
     examples.point_at(&world.cloud.url, &world.cloud.ca);
     for object in examples.foundations.iter_mut().chain(&mut examples.invocations) {
@@ -256,7 +255,7 @@ pub async fn kill(world: &World) -> Killed {
     world.provider(LONE).await;
     let lone = world.lone();
     let values = world.values(&json!({
-        "watchNamespace": LONE, "crds": {"install": false}, "defaultProvider": {}, "rbac": {"aggregateRoles": false},
+        "watchNamespaces": [LONE], "crds": {"install": false}, "defaultProvider": {}, "rbac": {"aggregateRoles": false},
         "settings": {"allowedEndpointHosts": [HOST], "secretPollSeconds": 1},
     }));
     lone.apply("install", &world.chart, &values, &[]).await;

@@ -1,12 +1,11 @@
 //! The main job: an object is applied, its event arrives, and the answer stands in its status.
 
-use crate::looks::{condition, message, ready};
-use crate::world::World;
 use functiongraph_emulator::{Function, RateLimit};
 use functiongraph_operator::api::invocation::{Outcome, RequestIdSource};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, Reason};
 use serde_json::json;
 use std::collections::BTreeSet;
+use testkit::{World, condition, message, ready};
 
 /// SHA-256 of `{}`.
 const EMPTY_OBJECT: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";

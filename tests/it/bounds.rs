@@ -1,11 +1,11 @@
 //! What the API server refuses by itself: every bound of every field, and what is allowed up to there.
 
-use crate::cel::{PROJECT, any, assert_said, on_status, words};
-use crate::world::World;
+use crate::cel::{any, assert_said, on_status, words};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use kube::Resource;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use serde_json::{Value, json};
+use testkit::{PROJECT, World};
 
 /// What the API server would say to a new object with this spec: nothing if it is fine.
 async fn on_creation<K: Resource<DynamicType = ()>>(world: &World, spec: &Value) -> Option<String> {

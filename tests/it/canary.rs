@@ -1,7 +1,5 @@
 //! The search at the end of each test finds what it is for: what an operator might leak is planted in each place.
 
-use crate::looks::text;
-use crate::world::{KEY, World, within};
 use functiongraph_operator::api::FunctionGraphProvider;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -9,6 +7,7 @@ use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use testkit::{KEY, World, text, within};
 use tokio::process::Command;
 
 /// Ends a world, and says what was found in it.

@@ -1,13 +1,10 @@
 //! The rules that the API server itself enforces on changes: what never changes, and what is never forged.
 
-use crate::world::World;
 use functiongraph_operator::api::FunctionInvocation;
 use kube::Resource;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
-
-/// The project of the emulator.
-pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
+use testkit::{PROJECT, World};
 
 /// Objects of any shape, also those that our own types could not hold.
 pub fn any<K: Resource<DynamicType = ()>>(world: &World) -> Api<DynamicObject> {

@@ -1,14 +1,13 @@
 //! The Helm chart, installed on a real API server as a user does it.
 
-use crate::looks::{output, text};
-use crate::world::{bare_plane, enforced, established, within};
-use control_plane::{ControlPlane, tool};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+use testkit::control_plane::{ControlPlane, tool};
+use testkit::{bare_plane, enforced, established, output, text, until, within};
 use tokio::process::Command;
 
 /// Where the chart is.
@@ -83,12 +82,8 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
     for definition in definitions.list(&ListParams::default()).await.unwrap() {
         definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
     }
-    let gone = async {
-        while !definitions.list(&ListParams::default()).await.unwrap().items.is_empty() {
-            tokio::task::yield_now().await;
-        }
-    };
-    within(gone).await;
+    let left = async || definitions.list(&ListParams::default()).await.unwrap().items;
+    within(until(async || left().await.is_empty())).await;
 
     let said = install("team").await.unwrap();
     assert!(said.contains("kubectl get fgp -n team default -o wide"), "{said}");
@@ -127,7 +122,7 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
 #[tokio::test]
 async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
     let values = json!({
-        "watchNamespace": "", "projectedTokens": [{"path": "a", "audience": "a"}],
+        "projectedTokens": [{"path": "a", "audience": "a"}],
         "settings": {
             "allowedEndpointHosts": ["a.example"], "tokenAudience": "a", "ownIdentityProviders": ["a"],
             "strict503": true, "restoreGuard": true, "eventsOnSuccess": true, "log": "info",

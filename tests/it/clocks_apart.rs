@@ -1,8 +1,6 @@
 //! Two operators whose wall clocks differ: no final result may follow from that.
 
-use crate::looks::message;
-use crate::world::{Operator, PATIENCE, World};
-use crate::wrong_clock::Clock;
+use crate::wrong_clock::{Clock, operator_with_clock};
 use functiongraph_operator::api::Reason;
 use functiongraph_operator::api::invocation::{FunctionInvocation, Outcome};
 use functiongraph_operator::clock;
@@ -12,6 +10,7 @@ use kube::ResourceExt;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use testkit::{Operator, PATIENCE, World, message};
 
 /// Both take up about half of them, so that many have a time that one operator wrote and the other reads.
 const MANY: usize = 12;
@@ -39,7 +38,7 @@ fn spec(tag: &str) -> Value {
 /// One operator with a right clock, and one that is ahead.
 async fn operators(world: &World, ahead: SignedDuration) -> (Operator, Operator, Clock) {
     let right = world.operator().await;
-    let (fast, clock) = world.operator_with_clock(ahead, &[]).await;
+    let (fast, clock) = operator_with_clock(world, ahead, &[]).await;
     (right, fast, clock)
 }
 

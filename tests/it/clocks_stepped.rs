@@ -1,9 +1,7 @@
 //! An operator whose wall clock is wrong and then corrected, or right and then stepped: the times in statuses are the API
 //! server's, and no wrong one that is stored holds up or ends an object.
 
-use crate::looks::{message, ready};
-use crate::world::{KEY, World};
-use crate::wrong_clock::Clock;
+use crate::wrong_clock::{Clock, operator_with_clock};
 use functiongraph_emulator::{Api as Emulated, AsyncInvokeConfig, AuthMode, Function};
 use functiongraph_operator::api::Reason;
 use functiongraph_operator::api::invocation::{AttemptState, FunctionInvocation, Outcome};
@@ -11,6 +9,7 @@ use functiongraph_operator::clock;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{KEY, World, message, ready, until};
 
 const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 const RIGHT: SignedDuration = SignedDuration::ZERO;
@@ -30,11 +29,11 @@ fn brisk(tag: &str) -> Value {
 }
 
 /// A world in which an attempt was answered 429 while the operator's clock was ahead.
-async fn backing_off(ahead: SignedDuration) -> (World, crate::world::Operator, Clock) {
+async fn backing_off(ahead: SignedDuration) -> (World, testkit::Operator, Clock) {
     // The gateway refuses signatures that are a quarter of an hour off: not what is tested here.
     let world = World::with(|config| config.auth = AuthMode::None).await;
     world.provider().await;
-    let (operator, clock) = world.operator_with_clock(ahead, &[]).await;
+    let (operator, clock) = operator_with_clock(&world, ahead, &[]).await;
     world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 429, "retryAfter": "10"}}}));
     let mut spec = brisk("throttled");
     spec["activeDeadlineSeconds"] = 604_800.into(); // further away than any clock in here is off
@@ -77,7 +76,7 @@ async fn a_backoff_that_an_operator_with_a_wrong_clock_stored_is_not_believed_by
 async fn the_deadline_after_a_resume_passes_though_the_clock_was_ahead_when_it_was_resumed() {
     let world = World::new().await;
     world.provider().await;
-    let (_operator, clock) = world.operator_with_clock(AHEAD, &[]).await;
+    let (_operator, clock) = operator_with_clock(&world, AHEAD, &[]).await;
     let throttled = json!({"status": {"status": 429, "retryAfter": "5"}});
     world.fault(json!({"when": "forever", "action": throttled}));
     let mut spec = brisk("resumed");
@@ -99,7 +98,7 @@ async fn the_deadline_after_a_resume_passes_though_the_clock_was_ahead_when_it_w
 async fn a_finished_object_is_deleted_in_its_time_though_the_clock_was_ahead_when_it_ended() {
     let world = World::new().await;
     world.provider().await;
-    let (_operator, clock) = world.operator_with_clock(AHEAD, &[]).await;
+    let (_operator, clock) = operator_with_clock(&world, AHEAD, &[]).await;
     let mut spec = brisk("finished");
     spec["ttlSecondsAfterFinished"] = 20.into();
     world.invoke("finished", spec).await;
@@ -148,7 +147,7 @@ async fn followed(off: SignedDuration) {
     })
     .await;
     world.provider().await;
-    let (_operator, clock) = world.operator_with_clock(RIGHT, &[]).await;
+    let (_operator, clock) = operator_with_clock(&world, RIGHT, &[]).await;
     let spec = |tag: &str| json!({"function": {"name": "good"}, "payload": {"tag": tag}, "completionPolicy": "Executed"});
     world.invoke("before", spec("before")).await;
     assert_eq!(world.end("before").await.outcome, Some(Outcome::Executed));
@@ -180,7 +179,7 @@ async fn an_ambiguous_attempt_is_not_sent_again_though_the_clock_was_behind_at_i
     .await;
     world.secret(KEY.1).await;
     world.provider_with(json!({"lookup": {"enabled": true}})).await;
-    let (_operator, clock) = world.operator_with_clock(SignedDuration::from_mins(-5), &[]).await;
+    let (_operator, clock) = operator_with_clock(&world, SignedDuration::from_mins(-5), &[]).await;
     world.fault(json!({"when": {"next": 1}, "action": {"acceptThen": {"status": 504}}}));
     let spec = json!({
         "function": {"name": "logged"}, "payload": {"tag": "ours"}, "requestTimeoutSeconds": 5,
@@ -195,16 +194,11 @@ async fn an_ambiguous_attempt_is_not_sent_again_though_the_clock_was_behind_at_i
     clock.step(RIGHT);
 
     // The list is read a minute and a half after the claim, and may be read again half a minute later.
-    let looked = async {
-        loop {
-            let listed = world.emulator.requests().calls.contains_key(&Emulated::ListAsync);
-            let ended = world.get("ours").await.status.unwrap().outcome.is_some();
-            if world.accepted("ours").len() > 1 || (listed && ended) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(100)).await; // polls a counter: nothing to await
-        }
-    };
+    let looked = until(async || {
+        let listed = world.emulator.requests().calls.contains_key(&Emulated::ListAsync);
+        let ended = world.get("ours").await.status.unwrap().outcome.is_some();
+        world.accepted("ours").len() > 1 || (listed && ended)
+    });
     tokio::time::timeout(Duration::from_mins(4), looked).await.expect("the list is read");
     assert_eq!(world.accepted("ours").len(), 1, "accepted twice");
     let status = world.get("ours").await.status.unwrap();

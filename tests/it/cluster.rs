@@ -4,9 +4,6 @@
 //! own and come one after the other.
 
 use crate::chart::rendered;
-use crate::looks::{message, ready};
-use crate::world::{KEY, NOBODY, World, new_plane, within};
-use control_plane::{ADMIN, ControlPlane};
 use functiongraph_emulator::Config;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
@@ -20,6 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use std::fmt::Debug;
+use testkit::control_plane::ControlPlane;
+use testkit::{KEY, NOBODY, World, message, new_plane, provider_spec, ready, within};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 static PLANE: OnceCell<ControlPlane> = OnceCell::const_new();
@@ -33,7 +32,7 @@ pub async fn alone() -> (World, MutexGuard<'static, ()>) {
 /// The same, with changes to the emulator's configuration.
 pub async fn alone_with(change: impl FnOnce(&mut Config)) -> (World, MutexGuard<'static, ()>) {
     let turn = TURN.lock().await;
-    let world = World::on(PLANE.get_or_init(new_plane).await, change).await;
+    let world = World::on(PLANE.get_or_init(|| new_plane(&[])).await, change).await;
     let all = cluster(&world);
     all.delete_collection(&DeleteParams::default(), &ListParams::default()).await.unwrap();
     (world, turn)
@@ -55,12 +54,9 @@ pub async fn share_as(
     allowed: Value,
     credentials: Value,
 ) -> Result<DynamicObject, kube::Error> {
-    let spec = json!({
-        "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
-        "endpoint": world.emulator.url(), "caBundle": world.emulator.ca_pem(),
-        "iamEndpoint": world.emulator.url(),
-        "credentials": credentials, "allowedNamespaces": allowed,
-    });
+    let mut spec = provider_spec(&world.emulator);
+    spec["iamEndpoint"] = world.emulator.url().into();
+    (spec["credentials"], spec["allowedNamespaces"]) = (credentials, allowed);
     let kind = ApiResource::erase::<ClusterFunctionGraphProvider>(&());
     let object = json!({
         "apiVersion": kind.api_version, "kind": kind.kind, "metadata": {"name": name}, "spec": spec,
@@ -151,7 +147,7 @@ async fn t02_a_provider_of_the_cluster_serves_the_namespaces_that_it_admits_and_
     .await
     .unwrap();
     share(&world, "everybody", json!({"selector": {}})).await.unwrap();
-    let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
+    let _operator = world.operator().cluster_wide(&world.namespace).await;
 
     for (provider, admitted) in [
         ("by-name", [true, false, false]),
@@ -176,7 +172,7 @@ async fn t02_a_grant_that_is_taken_back_ends_within_seconds_and_without_a_restar
     let tenant = tenant(&world, "tenant", json!({"team": "images"})).await;
     share(&world, "labels", json!({"selector": {"matchLabels": {"team": "images"}}})).await.unwrap();
     share(&world, "names", json!({"names": [tenant]})).await.unwrap();
-    let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
+    let _operator = world.operator().cluster_wide(&world.namespace).await;
     for provider in ["labels", "names"] {
         assert_admitted(provider, invoke(&world, &tenant, provider, provider).await, true);
     }
@@ -210,7 +206,7 @@ async fn a_grant_that_is_given_counts_for_the_next_invocation_at_once() {
     world.secret(KEY.1).await;
     let tenant = tenant(&world, "late", json!({})).await;
     share(&world, "labels", json!({"selector": {"matchLabels": {"team": "images"}}})).await.unwrap();
-    let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
+    let _operator = world.operator().cluster_wide(&world.namespace).await;
     assert_admitted("before", invoke(&world, &tenant, "labels", "before").await, false);
 
     let namespaces: Api<Namespace> = Api::all(world.client.clone());
@@ -224,7 +220,7 @@ async fn t02_providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_
     let (world, _turn) = alone().await;
     world.provider().await; // `default` of the namespace
     share(&world, "default", json!({"names": [world.namespace]})).await.unwrap();
-    let operator = world.operator_of_the_cluster(ADMIN, &[]).await;
+    let operator = world.operator().cluster_wide(&world.namespace).await;
     let own = json!({"function": {"name": "hello"}, "payload": {"tag": "own"}});
     world.invoke("own", own.clone()).await;
     assert_eq!(world.end("own").await.outcome, Some(Outcome::Accepted));
@@ -274,7 +270,7 @@ async fn t10_the_rights_in_the_chart_are_enough_and_a_missing_secret_is_missed_a
     grant_rights().await;
     let tenant = tenant(&world, "tenant", json!({"team": "images"})).await;
     share(&world, "shared", json!({"selector": {"matchLabels": {"team": "images"}}})).await.unwrap();
-    let _operator = world.operator_of_the_cluster(NOBODY, &[]).await;
+    let _operator = world.operator().cluster_wide(&world.namespace).user(NOBODY).await;
 
     let said = says(&world, "shared", Reason::SecretNotFound).await;
     let missing = format!("Secret key does not exist in namespace {}: create it.", world.namespace);
@@ -312,7 +308,7 @@ async fn t02_whom_it_serves_must_be_said_in_one_way() {
     let odd =
         json!({"selector": {"matchExpressions": [{"key": "team", "operator": "Like", "values": ["i*"]}]}});
     share(&world, "odd", odd).await.unwrap();
-    let _operator = world.operator_of_the_cluster(ADMIN, &[]).await;
+    let _operator = world.operator().cluster_wide(&world.namespace).await;
     let said = says(&world, "odd", Reason::Unsupported).await;
     assert!(said.message.contains("spec.allowedNamespaces.selector cannot be used"), "{}", said.message);
 }

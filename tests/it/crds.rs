@@ -1,7 +1,5 @@
 //! The definitions as users install and meet them: the files, the columns, the examples, the waiting.
 
-use crate::looks::{output, text};
-use crate::world::{World, plane};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use functiongraph_operator::crds;
 use kube::api::ListParams;
@@ -9,6 +7,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use testkit::{World, output, plane, text};
 use tokio::process::Command;
 
 fn files_in(folder: &str) -> Vec<PathBuf> {

@@ -1,13 +1,11 @@
 //! Providers, Secrets and keys that are missing or wrong: invocations wait, and nobody locks a key.
 
-use crate::looks::{condition, message, ready};
-use crate::world::{KEY, World, within};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
 use serde_json::json;
+use testkit::{KEY, World, condition, message, ready};
 
 #[tokio::test]
 async fn an_invocation_waits_for_its_provider_and_says_what_to_create() {
@@ -145,11 +143,8 @@ async fn t13_what_one_replica_was_told_of_a_key_the_next_one_does_not_try() {
     let first = world.operator().await;
     world.invoke("one", json!({"function": {"name": "hello"}})).await;
     world.tells("one", "is not ready (CredentialsInvalid)").await;
-    let told = |object: Option<&FunctionGraphProvider>| {
-        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.credential_refusal.is_some())
-    };
-    let provider = within(await_condition(world.api(), "default", told)).await.unwrap().unwrap();
-    let refusal = provider.status.unwrap().credential_refusal.unwrap();
+    let told = world.provider_status(|status| status.credential_refusal.is_some()).await;
+    let refusal = told.credential_refusal.unwrap();
     let secret = world.api::<Secret>().get("key").await.unwrap();
     assert_eq!(Some(refusal.secret_resource_version), secret.metadata.resource_version);
     let failures = world.emulator.requests().failed_authentications;
@@ -167,11 +162,7 @@ async fn t13_what_one_replica_was_told_of_a_key_the_next_one_does_not_try() {
     for name in ["one", "two"] {
         assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
     }
-    let provider = world.api::<FunctionGraphProvider>();
-    let clear = |object: Option<&FunctionGraphProvider>| {
-        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.credential_refusal.is_none())
-    };
-    within(await_condition(provider, "default", clear)).await.unwrap();
+    world.provider_status(|status| status.credential_refusal.is_none()).await;
     assert_eq!(world.emulator.requests().failed_authentications, failures);
 }
 

@@ -1,17 +1,17 @@
 //! From when on the deadline counts: the object's creation, whoever looks at it first.
 
-use crate::looks::{message, ready};
-use crate::world::World;
+use crate::wrong_clock::operator_with_clock;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, Reason};
 use jiff::SignedDuration;
 use serde_json::json;
+use testkit::{World, message, ready};
 
 #[tokio::test]
 async fn an_invocation_that_was_just_created_is_sent_by_an_operator_whose_clock_is_ahead() {
     let world = World::new().await;
     world.provider().await;
-    let (_operator, _clock) = world.operator_with_clock(SignedDuration::from_mins(10), &[]).await;
+    let (_operator, _clock) = operator_with_clock(&world, SignedDuration::from_mins(10), &[]).await;
     let spec = json!({
         "function": {"name": "hello"}, "payload": {"tag": "new"},
         "activeDeadlineSeconds": 300, "requestTimeoutSeconds": 5,

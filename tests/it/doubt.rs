@@ -1,11 +1,10 @@
 //! Answers that leave it open whether the invocation was accepted, and answers that only look odd.
 
-use crate::looks::{condition, message, ready};
-use crate::world::World;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::{AttemptState, ErrorClass, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionInvocationStatus, Reason};
 use serde_json::{Value, json};
+use testkit::{World, condition, message, ready};
 
 /// A world whose functions each have a fault of their own, and one invocation of each, in this order.
 async fn faulty(faults: &[(&str, Value)], spec: Value) -> World {

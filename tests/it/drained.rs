@@ -1,6 +1,5 @@
 //! The end of a process that has an answer in hand.
 
-use crate::world::{World, within};
 use functiongraph_operator::api::GROUP;
 use functiongraph_operator::api::invocation::{FunctionInvocation, Outcome};
 use k8s_openapi::api::admissionregistration::v1::{
@@ -9,7 +8,7 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
-use std::time::Duration;
+use testkit::{World, until, within};
 
 const REFUSAL: &str = "no acceptance may be recorded";
 
@@ -48,12 +47,7 @@ async fn policy_against_acceptances(world: &World) -> Api<ValidatingAdmissionPol
         .create(&PostParams::default(), &serde_json::from_value(binding).unwrap())
         .await
         .expect("a binding");
-    within(async {
-        while !is_refused(world).await {
-            tokio::time::sleep(Duration::from_millis(50)).await; // polls until it is in force: nothing to await
-        }
-    })
-    .await;
+    within(until(async || is_refused(world).await)).await;
     bindings
 }
 
@@ -79,7 +73,7 @@ async fn an_operator_that_is_told_to_end_writes_the_answer_in_its_hand_as_soon_a
     world.invoke("kept", json!({"function": {"name": "hello"}, "payload": {"tag": "kept"}})).await;
     world.logged(|line| line["level"] == "ERROR" && line["name"] == "kept").await;
 
-    operator.signal("TERM").await;
+    operator.signal("TERM");
     world.logged(|line| line["message"].as_str().is_some_and(|words| words.starts_with("stop"))).await;
     bindings.delete(&world.namespace, &DeleteParams::default()).await.expect("it is there");
     let ended = operator.ended().await;

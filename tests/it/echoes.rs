@@ -1,11 +1,11 @@
 //! Servers and functions that repeat the credential, in whatever form: nothing of it is stored or logged.
 
-use crate::world::{KEY, World};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::Outcome;
 use serde_json::{Value, json};
+use testkit::{KEY, World};
 
 /// What stands for a text that is not kept.
 const WITHHELD: &str = "withheld, because it repeats a credential";

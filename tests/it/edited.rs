@@ -1,22 +1,17 @@
 //! Edits of finished objects: `observedGeneration` follows. Otherwise `kubectl wait`, `helm upgrade --wait` and Flux hang.
 
-use crate::looks::text;
-use crate::world::World;
 use functiongraph_operator::api::invocation::{FunctionInvocation, Outcome};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use testkit::{World, text};
 
 /// Changes the spec, and waits until the status is about what was changed.
 async fn edit(world: &World, name: &str, spec: Value) {
     let generation =
         world.change::<FunctionInvocation>(name, json!({"spec": spec})).await.metadata.generation;
-    let seen = move |object: Option<&FunctionInvocation>| {
-        let status = object.and_then(|object| object.status.as_ref());
-        status.is_some_and(|status| status.observed_generation == generation)
-    };
-    let object = world.until(name, seen).await;
+    let status = world.until_status(name, |status| status.observed_generation == generation).await;
     // kubectl ignores a condition of an older generation.
-    let ready = json!(object.status.unwrap().conditions.iter().find(|one| json!(one)["type"] == "Ready"));
+    let ready = json!(status.conditions.iter().find(|one| json!(one)["type"] == "Ready"));
     let condition = format!("--for=condition=Ready={}", ready["status"].as_str().unwrap());
     let waited = world.kubectl(&["wait", &format!("fninv/{name}"), &condition, "--timeout=20s"]).await;
     assert!(waited.status.success(), "{spec}: {}", text(&waited.stderr));

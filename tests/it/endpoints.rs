@@ -1,7 +1,5 @@
 //! Where a provider may lead, which functions it is for, and what happens when nobody answers there.
 
-use crate::looks::{message, ready};
-use crate::world::{PATIENCE, World};
 use functiongraph_emulator::{Config, Emulator};
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::api::{
@@ -11,6 +9,7 @@ use kube::api::ListParams;
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::task::Poll;
+use testkit::{PATIENCE, World, message, ready};
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -20,7 +19,7 @@ async fn t01_a_host_that_is_not_on_the_list_is_never_connected_to() {
     // The operator is started with `localhost` on its list: the same place by another name is not on it.
     let endpoint = format!("https://127.0.0.1:{}", listener.local_addr().unwrap().port());
     world.provider_with(json!({"endpoint": endpoint})).await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     let _operator = world.operator().await;
     world.invoke("nowhere", json!({"function": {"name": "hello"}})).await;
 
@@ -80,7 +79,7 @@ const HOSTILE: [&str; 37] = [
 #[tokio::test]
 async fn t01_no_hostile_url_leads_to_a_connection() {
     let world = World::new().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     // Machines without IPv6 have nowhere to be led to.
@@ -92,7 +91,7 @@ async fn t01_no_hostile_url_leads_to_a_connection() {
         world.invoke(&name, json!({"function": {"name": "hello"}, "providerRef": reference})).await;
     }
     let clouds = "--allowed-endpoint-hosts=functiongraph.{region}.otc.t-systems.com,.myhuaweicloud.eu";
-    let _operator = world.operator_with(&[clouds]).await;
+    let _operator = world.operator().flags(&[clouds]).await;
 
     for (number, url) in HOSTILE.into_iter().enumerate() {
         let name = format!("hostile-{number}");
@@ -115,7 +114,7 @@ async fn t01_no_hostile_url_leads_to_a_connection() {
 #[tokio::test]
 async fn t07_authorities_that_cannot_be_read_are_told_and_can_be_corrected() {
     let world = World::new().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"caBundle": "not a certificate"})).await;
     let _operator = world.operator().await;
     world.invoke("trusting", json!({"function": {"name": "hello"}})).await;
@@ -131,7 +130,7 @@ async fn t07_authorities_that_cannot_be_read_are_told_and_can_be_corrected() {
 #[tokio::test]
 async fn an_authority_that_is_not_trusted_is_told_with_the_field_that_changes_it() {
     let world = World::new().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"caBundle": null})).await;
     let _operator = world.operator().await;
     world.invoke("distrust", json!({"function": {"name": "hello"}})).await;
@@ -145,7 +144,7 @@ async fn an_authority_that_is_not_trusted_is_told_with_the_field_that_changes_it
 async fn t07_an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authority_is_trusted() {
     let world = World::new().await;
     let stranger = World::new().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"caBundle": stranger.emulator.ca_pem()})).await;
     let _operator = world.operator().await;
     world.invoke("distrust", json!({"function": {"name": "hello"}})).await;
@@ -165,7 +164,7 @@ async fn t07_an_endpoint_that_cannot_prove_itself_gets_nothing_until_its_authori
 #[tokio::test]
 async fn t03_what_the_provider_is_not_for_is_denied_before_anything_is_sent() {
     let world = World::new().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"allowedFunctions": ["default:resize-*:*", "default:hello:latest"]})).await;
     let _operator = world.operator().await;
     let urn = |region: &str, project: &str| format!("urn:fss:{region}:{project}:function:default:hello");
@@ -241,12 +240,7 @@ async fn an_endpoint_that_is_down_is_left_alone_for_a_while_and_found_again_when
     assert!((5..=12).contains(&before), "{before} attempts");
     assert!(operator.metric("functiongraph_operator_throttled", &["/default"]).await > 0.5);
     // Another provider of the same namespace is not concerned, and shows that the operator did not stand still.
-    let spec = json!({
-        "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
-        "endpoint": world.emulator.url(), "caBundle": world.emulator.ca_pem(),
-        "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
-    });
-    world.create::<FunctionGraphProvider>("other", json!({"spec": spec})).await.unwrap();
+    world.provider_named("other", json!({})).await;
     let action = json!({"status": {"status": 429, "retryAfter": "3"}});
     world.fault(json!({"when": {"next": 1}, "action": action}));
     let reference = json!({"name": "other"});

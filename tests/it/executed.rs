@@ -1,7 +1,5 @@
 //! Invocations that are followed to the end of their execution, and stopped on the way.
 
-use crate::looks::{condition, message, ready};
-use crate::world::{KEY, World};
 use functiongraph_emulator::{Api as Emulated, AsyncInvokeConfig, Failure, Function, Listing};
 use functiongraph_operator::api::invocation::{ExecutionStatus, FunctionInvocation, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionInvocationStatus, Reason};
@@ -9,6 +7,7 @@ use functiongraph_operator::clock;
 use futures::StreamExt;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{KEY, World, condition, message, ready};
 
 fn followed(function: &str) -> Value {
     json!({"function": {"name": function}, "payload": {"tag": function}, "completionPolicy": "Executed"})

@@ -44,6 +44,7 @@ fn exported() -> BTreeSet<String> {
         followed: one(),
         unknown: one(),
         silences: vec![("unfinished", Duration::ZERO)],
+        namespaces: [("n".to_owned(), true)].into(),
     };
     let metrics = Metrics::default();
     metrics.requested("p", Some(202), Duration::ZERO, None);

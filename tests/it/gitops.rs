@@ -1,7 +1,5 @@
 //! What Argo CD, Flux, Helm and quotas make of our objects: the files in `examples/with/`, put to work.
 
-use crate::looks::{output, text};
-use crate::world::{World, plane};
 use functiongraph_operator::api::Reason;
 use functiongraph_operator::api::invocation::Outcome;
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
@@ -9,7 +7,7 @@ use kube::api::{Api, Patch, PatchParams};
 use mlua::{Lua, LuaSerdeExt, Table};
 use serde_json::{Value, json};
 use std::process::Output;
-use std::time::Duration;
+use testkit::{World, output, plane, text, until_some, within};
 use tokio::process::Command;
 
 /// The folder of the examples.
@@ -175,15 +173,12 @@ async fn a_quota_refuses_one_too_many_and_says_so() {
             json!({"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": plain(name)});
         world.kubectl_with(&["create", "-f", "-"], &object.to_string()).await
     };
-    let last = loop {
+    let last = until_some(async || {
         let last = create("last").await;
         // It has not seen the count yet.
-        if !text(&last.stderr).contains("status unknown for quota") {
-            break last;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await; // polls an answer: nothing to await
-    };
-    well(&last);
+        (!text(&last.stderr).contains("status unknown for quota")).then_some(last)
+    });
+    well(&within(last).await);
     let refused = create("one-too-many").await;
     assert!(!refused.status.success());
     let said = text(&refused.stderr);

@@ -1,11 +1,10 @@
 //! What somebody with every right may write into a status: it harms neither the neighbours nor the operator.
 
-use crate::looks::{message, ready, text};
-use crate::world::World;
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::api::{ConditionStatus, Reason};
 use kube::ResourceExt;
 use serde_json::{Value, json};
+use testkit::{World, message, ready, text};
 
 /// Statuses that the schema takes, and what becomes of an object that has one: an outcome, or nothing yet.
 fn nonsense() -> Vec<(&'static str, Value, Option<Outcome>)> {

@@ -2,9 +2,7 @@
 
 use crate::chart::rendered;
 use crate::cluster::{alone_with, apply, assert_admitted, grant_rights, invoke, says, share_as};
-use crate::logins::{PROJECT, accepted, calls, federated_with, once, provider, ready, world};
-use crate::world::{NOBODY, World};
-use control_plane::ADMIN;
+use crate::logins::{accepted, calls, federated_with, provider, ready, world};
 use functiongraph_emulator::{
     Agency, Config, Identity, IdentityApi, IdentityProvider, Metadata, PodIdentity,
 };
@@ -16,6 +14,7 @@ use kube::api::PostParams;
 use serde_json::json;
 use std::fs;
 use std::time::Duration;
+use testkit::{NOBODY, PROJECT, World};
 
 const AGENCY: &str = "iam::emulator:agency:invoker";
 
@@ -31,7 +30,7 @@ async fn a_service_account_assumes_an_agency_through_the_security_token_service(
     let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "sts": sts("iam::emulator:agency:other")});
     let place = json!({"stsEndpoint": world.emulator.url()});
     provider(&world, json!({"oidc": oidc}), place).await;
-    let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+    let _operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
     let said = world.provider_says(Reason::CredentialsInvalid).await;
     assert!(said.message.contains("The identity service does not accept"), "{}", said.message);
     assert_eq!(calls(&world, IdentityApi::AssumeAgency), 1);
@@ -39,7 +38,7 @@ async fn a_service_account_assumes_an_agency_through_the_security_token_service(
     let right = json!({"spec": {"credentials": {"oidc": {"sts": sts(AGENCY)}}}});
     world.change::<FunctionGraphProvider>("default", right).await;
     accepted(&world, "assumed").await;
-    let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+    let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
     // Keys belong to no project: it is looked up.
     assert_eq!(status.project_id.as_deref(), Some(PROJECT));
     assert!(status.credential_expiration_time.is_some());
@@ -86,7 +85,7 @@ async fn t02_the_operators_own_identity_is_for_providers_that_the_platform_team_
         // The one of the cluster, one of another namespace, and another of the same.
         nearly.push(format!("--own-identity-providers=default,other/default,{}/others", world.namespace));
         for flags in [&flags, &nearly] {
-            let operator = world.operator_with(&borrowed(flags)).await;
+            let operator = world.operator().flags(&borrowed(flags)).await;
             let said = world.provider_says(Reason::AccessDenied).await;
             let words = format!("--own-identity-providers={}/default", world.namespace);
             assert!(said.message.contains(&words), "{}", said.message);
@@ -95,9 +94,9 @@ async fn t02_the_operators_own_identity_is_for_providers_that_the_platform_team_
         assert_eq!(calls(&world, api), 0, "{credentials}");
 
         flags.push(format!("--own-identity-providers=a/b,{}/default", world.namespace));
-        let operator = world.operator_with(&borrowed(&flags)).await;
+        let operator = world.operator().flags(&borrowed(&flags)).await;
         assert_eq!(world.end("waits").await.outcome, Some(Outcome::Accepted), "{credentials}");
-        let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+        let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
         assert_eq!(status.project_id.as_deref(), Some(PROJECT), "{credentials}");
         assert!(status.credential_expiration_time.is_some(), "{credentials}");
         assert_eq!(calls(&world, api), 1, "{credentials}");
@@ -111,11 +110,11 @@ async fn keys_of_the_operators_pod_are_renewed_with_the_file_as_it_is_then() {
     let (world, folder, mut flags) = with_surroundings(Duration::from_secs(12)).await;
     flags.push(format!("--own-identity-providers={}/default", world.namespace));
     provider(&world, json!({"podIdentity": {}}), json!({"projectID": PROJECT})).await;
-    let _operator = world.operator_with(&borrowed(&flags)).await;
+    let _operator = world.operator().flags(&borrowed(&flags)).await;
     accepted(&world, "first").await;
     // Not readable for a while: it goes on with what it has, and says so.
     fs::rename(folder.path().join("token"), folder.path().join("away")).unwrap();
-    let status = once(&world, |status| ready(status).message.contains("could not be renewed")).await;
+    let status = world.provider_status(|status| ready(status).message.contains("could not be renewed")).await;
     assert_eq!(ready(&status).status, ConditionStatus::True, "{}", ready(&status).message);
     fs::rename(folder.path().join("away"), folder.path().join("token")).unwrap();
     accepted(&world, "second").await;
@@ -181,12 +180,12 @@ async fn t02_a_projected_token_is_for_providers_of_the_cluster_and_from_one_fold
         said.message
     );
 
-    let none = world.operator_of_the_cluster(ADMIN, &[]).await;
+    let none = world.operator().cluster_wide(&world.namespace).await;
     let said = says(&world, "inside", Reason::Unsupported).await;
     assert!(said.message.contains("--token-folder"), "{}", said.message);
     none.stop().await;
     let flag = format!("--token-folder={}", folder.display());
-    let operator = world.operator_of_the_cluster(ADMIN, &[&flag]).await;
+    let operator = world.operator().cluster_wide(&world.namespace).flags(&[&flag]).await;
     assert_admitted("inside", invoke(&world, &world.namespace, "inside", "inside").await, true);
     says(&world, "inside", Reason::ProviderReady).await;
     let said = says(&world, "outside", Reason::CredentialsInvalid).await;
@@ -205,7 +204,12 @@ async fn t10_tokens_of_one_service_account_are_made_with_the_documented_role_and
         world.create::<ServiceAccount>(name, json!({})).await.unwrap();
         share_as(&world, name, json!({"selector": {}}), of(name)).await.unwrap();
     }
-    let _operator = world.operator_of_the_cluster(NOBODY, &["--token-audience=functiongraph"]).await;
+    let _operator = world
+        .operator()
+        .cluster_wide(&world.namespace)
+        .user(NOBODY)
+        .flags(&["--token-audience=functiongraph"])
+        .await;
     for name in ["functiongraph", "other"] {
         let said = says(&world, name, Reason::CredentialsInvalid).await;
         assert!(said.message.contains("grant it create on serviceaccounts/token"), "{}", said.message);

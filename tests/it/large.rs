@@ -1,11 +1,10 @@
 //! Objects near the largest size that the API server stores: they end too, and hold nothing up.
 
-use crate::looks::{message, ready, text};
-use crate::world::World;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, FunctionInvocation, Reason};
 use serde_json::{Value, json};
+use testkit::{World, message, ready, text};
 
 /// What etcd takes in one request.
 const LIMIT: usize = 3 * 512 * 1024;

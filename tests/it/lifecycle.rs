@@ -1,13 +1,12 @@
 //! What users do to an invocation while it lives: suspend, resume, cancel, delete, wait, and restart us.
 
-use crate::looks::{condition, message, ready};
-use crate::world::{World, within};
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionInvocation, Reason};
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use kube::runtime::wait::{await_condition, conditions};
 use serde_json::{Value, json};
+use testkit::{World, condition, message, ready, within};
 
 /// Makes the next request for `hello` end in a pause of so many seconds and up to a tenth more, for specs of
 /// [`patient`].
@@ -212,7 +211,7 @@ async fn failures_have_an_event_and_successes_none_unless_asked_for() {
     assert_eq!((world.count_events("bad").await, world.count_events("good").await), (1, 0));
     operator.stop().await;
 
-    let _operator = world.operator_with(&["--events-on-success"]).await;
+    let _operator = world.operator().flags(&["--events-on-success"]).await;
     world.invoke("told", plain("told")).await;
     assert_eq!(world.event("told", "Accepted").await.type_.as_deref(), Some("Normal"));
 }

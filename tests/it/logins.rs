@@ -1,8 +1,5 @@
 //! Credentials that are exchanged for others: had in time, renewed in the background, and never hammered for.
 
-use crate::looks::{output, text};
-use crate::world::{KEY, World, plane, within};
-use control_plane::ADMIN;
 use functiongraph_emulator::{Api, Config, Identity, IdentityApi, IdentityProvider, Project, User};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
@@ -12,14 +9,13 @@ use functiongraph_operator::clock;
 use jiff::SignedDuration;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{DynamicObject, Patch, PatchParams};
-use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::control_plane::ADMIN;
+use testkit::{KEY, PROJECT, World, output, plane, text};
 use tokio::process::Command;
 
-/// The project of the emulator.
-pub const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
-const PASSWORD: &str = "emulator-pass word \"quoted\"";
+pub const PASSWORD: &str = "emulator-pass word \"quoted\"";
 
 /// A world whose identity service knows a user, with tokens and keys that live this long.
 pub async fn world(life: Duration, change: impl FnOnce(&mut Identity)) -> World {
@@ -36,7 +32,7 @@ pub async fn world(life: Duration, change: impl FnOnce(&mut Identity)) -> World 
 }
 
 /// The Secret `user` with this password, made or replaced.
-async fn user(world: &World, password: &str) {
+pub async fn user(world: &World, password: &str) {
     let secret = json!({
         "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "user"},
         "stringData": {"domainName": "acct", "userName": "ci", "password": password},
@@ -55,7 +51,7 @@ pub async fn provider(world: &World, credentials: Value, more: Value) {
     world.provider_with(spec).await;
 }
 
-fn password() -> Value {
+pub fn password() -> Value {
     json!({"password": {"secretRef": {"name": "user"}}})
 }
 
@@ -64,18 +60,7 @@ pub fn calls(world: &World, api: IdentityApi) -> u64 {
     world.emulator.requests().calls.get(&Api::from(api)).copied().unwrap_or_default()
 }
 
-/// The status of the provider once it fits.
-pub async fn once(
-    world: &World,
-    fits: impl Fn(&FunctionGraphProviderStatus) -> bool,
-) -> FunctionGraphProviderStatus {
-    let there =
-        |object: Option<&FunctionGraphProvider>| object.and_then(|o| o.status.as_ref()).is_some_and(&fits);
-    let object = within(await_condition(world.api(), "default", there)).await.unwrap().unwrap();
-    object.status.unwrap()
-}
-
-/// Its condition `Ready`.
+/// The condition `Ready` of a provider.
 pub fn ready(status: &FunctionGraphProviderStatus) -> &Condition {
     Condition::find(&status.conditions, ConditionType::Ready).unwrap()
 }
@@ -97,7 +82,7 @@ async fn a_password_becomes_a_token_that_says_which_project_it_is_for() {
     accepted(&world, "one").await;
     accepted(&world, "two").await;
 
-    let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+    let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
     assert_eq!(status.project_id.as_deref(), Some(PROJECT));
     let left = status.credential_expiration_time.unwrap().duration_since(clock::now());
     assert!(left > SignedDuration::from_hours(23) && left <= SignedDuration::from_hours(24), "{left}");
@@ -142,7 +127,11 @@ async fn t13_a_wrong_password_is_tried_once_and_the_right_one_as_soon_as_it_is_t
     let said = world.provider_says(Reason::CredentialsInvalid).await;
     let words = "The identity service does not accept the credential in Secret user: refused with status 401";
     assert!(said.message.starts_with(words), "{}", said.message);
-    assert!(said.message.ends_with("Correct the Secret; it is read again every 1 s."), "{}", said.message);
+    assert!(
+        said.message.ends_with("Correct the Secret. The operator reads it again every 1 s."),
+        "{}",
+        said.message
+    );
     world.tells("waits", "is not ready (CredentialsInvalid)").await;
     // It is read again and again, also when it is touched without a change, and not tried again.
     for touch in 0..3 {
@@ -150,13 +139,13 @@ async fn t13_a_wrong_password_is_tried_once_and_the_right_one_as_soon_as_it_is_t
         world.change::<Secret>("user", touched).await;
         let limits = json!({"spec": {"limits": {"maxInFlight": 10 + touch}}});
         let changed = world.change::<FunctionGraphProvider>("default", limits).await;
-        once(&world, |status| status.observed_generation == changed.metadata.generation).await;
+        world.provider_status(|status| status.observed_generation == changed.metadata.generation).await;
     }
     assert_eq!(calls(&world, IdentityApi::Password), 1);
 
     user(&world, PASSWORD).await;
     assert_eq!(world.end("waits").await.outcome, Some(Outcome::Accepted));
-    once(&world, |status| ready(status).status == ConditionStatus::True).await;
+    world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
     assert_eq!(calls(&world, IdentityApi::Password), 2);
     operator.stop().await;
     assert!(!world.logs().contains("wrong-canary"));
@@ -172,13 +161,13 @@ async fn a_renewal_that_fails_leaves_the_old_credential_in_use_and_is_told() {
     let busy = json!({"when": "forever", "api": "v3/tokens", "action": {"status": {"status": 503}}});
     world.fault(busy);
 
-    let status = once(&world, |status| ready(status).message.contains("could not be renewed")).await;
+    let status = world.provider_status(|status| ready(status).message.contains("could not be renewed")).await;
     assert_eq!(ready(&status).status, ConditionStatus::True);
     assert!(ready(&status).message.contains("status 503"), "{}", ready(&status).message);
     accepted(&world, "meanwhile").await;
 
     // What has ended is not used, and not offered to the service either.
-    let status = once(&world, |status| ready(status).status == ConditionStatus::False).await;
+    let status = world.provider_status(|status| ready(status).status == ConditionStatus::False).await;
     assert_eq!(ready(&status).reason, Reason::EndpointUnreachable, "{}", ready(&status).message);
     assert_eq!(status.credential_expiration_time, None);
     world.invoke("later", json!({"function": {"name": "hello"}, "payload": {"tag": "later"}})).await;
@@ -197,12 +186,12 @@ async fn t13_a_renewal_that_is_forbidden_for_other_reasons_leaves_the_old_creden
     accepted(&world, "before").await;
     let forbidden = json!({"status": 403, "errorCode": "IAM.0002", "errorMsg": "a policy in between"});
     world.fault(json!({"when": "forever", "api": "v3/tokens", "action": {"status": forbidden}}));
-    let status = once(&world, |status| ready(status).message.contains("could not be renewed")).await;
+    let status = world.provider_status(|status| ready(status).message.contains("could not be renewed")).await;
     assert_eq!(ready(&status).status, ConditionStatus::True, "{}", ready(&status).message);
     assert!(ready(&status).message.contains("a policy in between"), "{}", ready(&status).message);
     accepted(&world, "meanwhile").await;
     // Tried once, and not again before it ended; then it says what was said.
-    let status = once(&world, |status| ready(status).status == ConditionStatus::False).await;
+    let status = world.provider_status(|status| ready(status).status == ConditionStatus::False).await;
     assert_eq!(ready(&status).reason, Reason::CredentialsInvalid, "{}", ready(&status).message);
     assert!(ready(&status).message.contains("a policy in between"), "{}", ready(&status).message);
     assert_eq!(calls(&world, IdentityApi::Password), 2);
@@ -222,7 +211,7 @@ async fn what_the_owner_takes_back_counts_also_while_a_login_takes_its_time() {
     let asked = json!({"function": {"name": "hello"}, "payload": {"tag": "after"}});
     world.invoke("after", asked).await;
     // The login has been given up, and nothing was sent meanwhile.
-    once(&world, |status| ready(status).reason == Reason::EndpointUnreachable).await;
+    world.provider_status(|status| ready(status).reason == Reason::EndpointUnreachable).await;
     assert_eq!(world.accepted("after").len(), 0);
     world.emulator.clear_faults();
     let status = world.end("after").await;
@@ -247,7 +236,7 @@ async fn t13_a_token_that_was_revoked_is_renewed_once() {
         assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
     }
     assert_eq!(calls(&world, IdentityApi::Password), 2);
-    once(&world, |status| ready(status).status == ConditionStatus::True).await;
+    world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
 }
 
 #[tokio::test]
@@ -260,16 +249,20 @@ async fn t13_a_renewed_token_that_is_refused_too_is_left_alone() {
     let _operator = world.operator().await;
     world.invoke("waits", json!({"function": {"name": "hello"}})).await;
 
+    let said = world.provider_says(Reason::CredentialsInvalid).await;
     let words = "The service does not accept the credential in Secret user: ";
-    let status = once(&world, |status| ready(status).message.starts_with(words)).await;
-    assert!(ready(&status).message.contains("decrypt token fail"), "{}", ready(&status).message);
+    assert!(
+        said.message.starts_with(words) && said.message.contains("decrypt token fail"),
+        "{}",
+        said.message
+    );
     let tried = world.emulator.requests();
     assert_eq!(calls(&world, IdentityApi::Password), 2);
     // It rests: what changes without being a correction changes nothing.
     for rate in 10..13 {
         let limits = json!({"spec": {"limits": {"maxInFlight": rate}}});
         let changed = world.change::<FunctionGraphProvider>("default", limits).await;
-        once(&world, |status| status.observed_generation == changed.metadata.generation).await;
+        world.provider_status(|status| status.observed_generation == changed.metadata.generation).await;
     }
     assert_eq!(world.emulator.requests(), tried);
 }
@@ -282,7 +275,7 @@ async fn a_project_is_looked_up_once_by_the_name_of_the_region() {
     let _operator = world.operator().await;
     accepted(&world, "one").await;
     accepted(&world, "two").await;
-    let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+    let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
     assert_eq!(status.project_id.as_deref(), Some(PROJECT));
     assert_eq!((status.credential_expiration_time, calls(&world, IdentityApi::Projects)), (None, 1));
 }
@@ -350,7 +343,7 @@ pub async fn federated(audience: &str, life: Duration) -> World {
 /// The same, with more that the identity services know.
 pub async fn federated_with(audience: &str, life: Duration, more: impl FnOnce(&mut Identity)) -> World {
     // The namespace is known only afterwards: any ServiceAccount named `deployer` of any namespace will do.
-    let keys = crate::world::plane().await.client().unwrap();
+    let keys = testkit::plane().await.client().unwrap();
     let request = http::Request::get("/openid/v1/jwks").body(Vec::new()).unwrap();
     let keys: Value = serde_json::from_str(&keys.request_text(request).await.unwrap()).unwrap();
     let world = world(life, |identity| {
@@ -373,11 +366,11 @@ async fn a_service_account_becomes_keys_or_a_token_without_any_secret() {
         let world = federated("functiongraph", Duration::from_hours(1)).await;
         let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster", "mode": mode});
         provider(&world, json!({"oidc": oidc}), json!({})).await;
-        let operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+        let operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
         accepted(&world, "one").await;
         accepted(&world, "two").await;
 
-        let status = once(&world, |status| ready(status).status == ConditionStatus::True).await;
+        let status = world.provider_status(|status| ready(status).status == ConditionStatus::True).await;
         assert_eq!(status.project_id.as_deref(), Some(PROJECT), "{mode}");
         assert!(status.credential_expiration_time.is_some(), "{mode}");
         assert_eq!(calls(&world, IdentityApi::IdToken), 1, "{mode}");
@@ -393,7 +386,7 @@ async fn keys_of_a_service_account_are_renewed_with_a_new_token_each_time() {
     let world = federated("functiongraph", Duration::from_secs(12)).await;
     let oidc = json!({"serviceAccountRef": {"name": "deployer"}, "idpID": "my-cluster"});
     provider(&world, json!({"oidc": oidc}), json!({"projectID": PROJECT})).await;
-    let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+    let _operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
     let (mut number, mut overlap) = (0, false);
     while calls(&world, IdentityApi::SecurityTokens) < 4 {
         overlap |= world.emulator.issued().keys > 1;
@@ -439,16 +432,16 @@ async fn t02_the_audience_is_the_operators_and_without_one_no_token_is_made() {
     none.stop().await;
     assert_eq!(world.seen(), 0);
 
-    let another = world.operator_with(&["--token-audience=somebody-else"]).await;
+    let another = world.operator().flags(&["--token-audience=somebody-else"]).await;
     let said = world.provider_says(Reason::CredentialsInvalid).await;
     assert!(said.message.contains("the token of ServiceAccount deployer"), "{}", said.message);
     another.stop().await;
 
     let missing = json!({"spec": {"credentials": {"oidc": {"serviceAccountRef": {"name": "absent"}}}}});
     world.change::<FunctionGraphProvider>("default", missing).await;
-    let _operator = world.operator_with(&["--token-audience=functiongraph"]).await;
+    let _operator = world.operator().flags(&["--token-audience=functiongraph"]).await;
     let words = format!("ServiceAccount absent does not exist in namespace {}: create it.", world.namespace);
-    once(&world, |status| ready(status).message == words).await;
+    world.provider_status(|status| ready(status).message == words).await;
     // No field of a provider can ask for another audience.
     let asks = json!({"spec": {"credentials": {"oidc": {"audience": "https://kubernetes.default.svc"}}}});
     let manifest = asks.to_string();

@@ -2,7 +2,7 @@
 //!
 //! One control plane serves the whole binary. Each test has a namespace, an emulator and operator processes
 //! of its own, so that tests run side by side. Nothing sleeps: every wait is for a condition. At its end each test is
-//! searched for secrets and payloads that operators have printed or stored (`evidence`).
+//! searched for secrets and payloads that operators have printed or stored (`testkit::Evidence`).
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,7 +29,6 @@ mod drained;
 mod echoes;
 mod edited;
 mod endpoints;
-mod evidence;
 mod executed;
 mod figures;
 mod gitops;
@@ -38,12 +37,13 @@ mod identities;
 mod large;
 mod lead;
 mod lifecycle;
+mod lockout;
 mod logins;
-mod looks;
 mod memory;
 mod metrics;
 mod moved;
 mod names;
+mod namespaces;
 mod payload;
 mod policy;
 mod ports;
@@ -58,6 +58,5 @@ mod tour;
 mod traces;
 mod types;
 mod unwritten;
-mod world;
 mod writers;
 mod wrong_clock;

@@ -1,20 +1,23 @@
 //! T17: memory does not depend on what tenants create. The operator runs in a memory cgroup of the chart's limit while
 //! it meets what has killed it before. The kernel is the judge: at the limit it kills.
 //!
+//! `make test` runs these tests with the operator of the image (`TEST_OPERATOR`). By hand they run the one that cargo has
+//! just built, which needs more.
+//!
 //! Making a cgroup takes root and a writable hierarchy. Elsewhere these tests say that they are left out.
 
-use crate::looks::{message, ready};
-use crate::world::{Operator, World, within};
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::Outcome;
-use functiongraph_operator::api::{FunctionInvocation, Reason};
+use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, Reason};
 use futures::{StreamExt, stream};
+use kube::CustomResourceExt;
 use kube::api::{DeleteParams, ListParams};
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use testkit::{Operator, World, message, ready, until, within};
 
 /// `resources.limits.memory` of the chart.
 const LIMIT: &str = "134217728";
@@ -69,7 +72,12 @@ impl Cgroup {
 
     /// Starts an operator in it, and waits until it works.
     async fn operator(&self, world: &World, flags: &[&str]) -> Operator {
-        let operator = world.operator_starting(flags).await;
+        let launch = world.operator().flags(flags);
+        let launch = match std::env::var_os("TEST_OPERATOR") {
+            Some(program) => launch.program(Path::new(&program)),
+            None => launch,
+        };
+        let operator = launch.start();
         self.write("cgroup.procs", &operator.pid().to_string()).expect("it is put into the cgroup");
         operator.ready().await;
         operator
@@ -81,6 +89,9 @@ impl Cgroup {
         let events = events.expect("what happened in it");
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         assert_eq!(kills, Some("0"), "{events}");
+        let most =
+            fs::read_to_string(self.folder.join(self.file("memory.max_usage_in_bytes", "memory.peak")));
+        eprintln!("the most memory: {} bytes", most.unwrap_or_default().trim());
     }
 }
 
@@ -146,7 +157,7 @@ async fn t17_many_large_requests_in_flight_do_not_end_the_operator() {
         ..Function::named("slow")
     };
     let world = World::with(|config| config.functions.push(slow)).await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"limits": {"maxInFlight": 1000, "maxRequestsPerSecond": 1000}})).await;
     let spec = |name: &str| {
         json!({
@@ -180,10 +191,78 @@ async fn t17_objects_that_are_deleted_in_line_are_forgotten() {
     all.delete_collection(&DeleteParams::default(), &ListParams::default())
         .await
         .expect("they can be deleted");
-    within(async {
-        while waiting().await > 0.5 {
-            tokio::time::sleep(Duration::from_millis(200)).await; // polls an address: nothing to await
+    within(until(async || waiting().await < 0.5)).await;
+}
+
+/// The largest `caBundle` that the API server takes, in characters.
+fn largest_bundle() -> usize {
+    let definition = serde_json::to_value(FunctionGraphProvider::crd()).expect("a definition");
+    let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec";
+    let length = definition.pointer(&format!("{spec}/properties/caBundle/maxLength"));
+    usize::try_from(length.and_then(Value::as_u64).expect("a longest length")).expect("a small number")
+}
+
+/// Bundles of the largest size, all different, that hold an authority.
+struct Bundles {
+    size: usize,
+    authority: String,
+    others: Vec<String>,
+}
+
+impl Bundles {
+    fn with(authority: &str) -> Self {
+        let other = |number| {
+            let certified = rcgen::generate_simple_self_signed([format!("authority-{number}.example.com")]);
+            certified.expect("a certificate").cert.pem()
+        };
+        let others = (0..200).map(other).collect();
+        Self { size: largest_bundle(), authority: authority.to_owned(), others }
+    }
+
+    /// Two of the others tell one bundle from the next.
+    fn get(&self, number: usize) -> String {
+        let others = &self.others;
+        let begin = [&others[number % others.len()], &others[number / others.len()]];
+        let mut bundle = self.authority.clone();
+        for other in begin.into_iter().chain(others.iter().cycle().skip(number)) {
+            if bundle.len() + other.len() > self.size {
+                break;
+            }
+            bundle.push_str(other);
         }
-    })
-    .await;
+        bundle
+    }
+}
+
+#[tokio::test]
+async fn t17_a_thousand_providers_with_large_bundles_of_their_own_do_not_end_the_operator() {
+    const PROVIDERS: usize = 1000;
+    let Some(cgroup) = Cgroup::new() else { return };
+    let slow = Function { latency: Duration::from_secs(5), ..Function::named("slow") };
+    let world = World::with(|config| config.functions.push(slow)).await;
+    world.secret(testkit::KEY.1).await;
+    let bundles = Bundles::with(world.emulator.ca_pem());
+    let names: Vec<_> = (0..PROVIDERS).map(|number| format!("p-{number}")).collect();
+    let creating = stream::iter(names.iter().enumerate()).map(|(number, name)| {
+        let (world, more) = (&world, json!({"caBundle": bundles.get(number)}));
+        async move { world.provider_named(name, more).await }
+    });
+    creating.buffer_unordered(8).for_each(|()| async {}).await;
+    let _operator = cgroup.operator(&world, &[]).await;
+    for name in &names {
+        world.provider_ready(name, |ready| ready.reason == Reason::ProviderReady).await;
+    }
+
+    // All at once.
+    let sending = stream::iter(&names).map(|name| {
+        let spec =
+            json!({"function": {"name": "slow"}, "invocationType": "Sync", "providerRef": {"name": name}});
+        world.invoke(name, spec)
+    });
+    sending.buffer_unordered(32).for_each(|_| async {}).await;
+    for name in &names {
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Executed), "{name}");
+    }
+    cgroup.assert_alive();
+    assert_eq!(world.emulator.ledger().len(), PROVIDERS);
 }

@@ -1,19 +1,17 @@
 //! Numbers for machines and lines for people: the documented names, true counts, and nothing that is private.
 
-use crate::looks::output;
-use crate::world::{KEY, World, plane, within};
 use functiongraph_emulator::AccessKey;
 use functiongraph_operator::api::{FunctionGraphProvider, Reason};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::DeleteParams;
 use serde_json::json;
 use std::collections::BTreeSet;
-use std::time::Duration;
+use testkit::{KEY, World, output, plane, until, within};
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 20] = [
+const DOCUMENTED: [&str; 21] = [
     "build_info",
     "ready",
     "provider_ready",
@@ -33,6 +31,7 @@ const DOCUMENTED: [&str; 20] = [
     "reconcile_errors_total",
     "watch_errors_total",
     "watch_silence_seconds",
+    "namespace_served",
     "request_duration_seconds_bucket",
 ];
 
@@ -110,10 +109,8 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     }
     let labels: BTreeSet<_> =
         samples.iter().flat_map(|(_, labels, _)| labels).map(|(key, _)| key.as_str()).collect();
-    assert_eq!(
-        labels,
-        BTreeSet::from(["class", "code_class", "le", "outcome", "provider", "reason", "version", "watch"])
-    );
+    let known = ["class", "code_class", "le", "outcome", "provider", "reason", "served_namespace", "version"];
+    assert_eq!(labels, known.into_iter().chain(["watch"]).collect());
     let provider = format!("{}/default", world.namespace);
     let count = |name: &str, key: &str, value: &str| -> f64 {
         let (provider, other) = (("provider", provider.as_str()), (key, value));
@@ -152,6 +149,7 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
         ("waiting", Some(("provider", "(missing)")), 1.0),
         ("build_info", Some(("version", env!("CARGO_PKG_VERSION"))), 1.0),
         ("watch_errors_total", Some(("watch", "unfinished")), 0.0),
+        ("namespace_served", Some(("served_namespace", &world.namespace)), 1.0),
     ] {
         let found = value(name, label.as_slice());
         assert!((found - expected).abs() < 0.1, "{name}: {found}, not {expected}");
@@ -191,20 +189,10 @@ async fn a_provider_says_why_it_is_not_ready_and_has_no_series_once_it_is_delete
         let ready = of(numbers).into_iter().find(|(name, ..)| name.ends_with("provider_ready"));
         ready.map(|(_, labels, value)| (labels.last().unwrap().1.clone(), value))
     };
-    let not_ready = async {
-        while reason(&numbers().await) != Some(("SecretNotFound".into(), 0.0)) {
-            tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
-        }
-    };
-    within(not_ready).await;
+    within(until(async || reason(&numbers().await) == Some(("SecretNotFound".into(), 0.0)))).await;
     let providers = world.api::<FunctionGraphProvider>();
     providers.delete("default", &DeleteParams::default()).await.unwrap();
-    let gone = async {
-        while !of(&numbers().await).is_empty() {
-            tokio::time::sleep(Duration::from_millis(20)).await; // polls an address: nothing to await
-        }
-    };
-    within(gone).await;
+    within(until(async || of(&numbers().await).is_empty())).await;
 }
 
 #[tokio::test]
@@ -256,14 +244,10 @@ async fn no_payload_and_no_secret_is_ever_logged_not_even_at_the_highest_level()
         ("token", json!({"token": {"secretRef": {"name": "token"}}})),
     ];
     for (name, credentials) in credentials {
-        let spec = json!({
-            "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
-            "endpoint": world.emulator.url(), "caBundle": world.emulator.ca_pem(), "credentials": credentials,
-        });
-        world.create::<FunctionGraphProvider>(name, json!({"spec": spec})).await.unwrap();
+        world.provider_named(name, json!({"credentials": credentials})).await;
     }
     world.config_map("event", "event", r#"{"from": "canary-config-map-77aa"}"#).await;
-    let operator = world.operator_with(&["--log=trace"]).await;
+    let operator = world.operator().flags(&["--log=trace"]).await;
     let payload = json!({"text": "canary-payload-90fe"});
     for provider in ["default", "temporary", "token"] {
         let reference = json!({"name": provider});

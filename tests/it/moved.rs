@@ -1,19 +1,18 @@
 //! A provider that leads elsewhere than when an execution was accepted: nothing there can tell about it.
 
-use crate::looks::message;
-use crate::world::{KEY, World, within};
-use functiongraph_emulator::{AccessKey, Api as Emulated, Config, Emulator, Function};
+use functiongraph_emulator::{Api as Emulated, Config, Emulator, Function};
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, Reason};
 use serde_json::json;
 use std::time::Duration;
+use testkit::{KEY, World, access_keys, message, until_some, within};
 
 /// A world with an execution that runs for ever, and another FunctionGraph that has the same function.
 async fn running() -> (World, Emulator) {
     let config = |config: &mut Config| {
         let latency = Duration::from_hours(1);
         config.functions = vec![Function { latency, ..Function::named("endless") }];
-        config.access_keys = vec![AccessKey { id: KEY.0.into(), secret: KEY.1.into(), security_token: None }];
+        config.access_keys = access_keys(&[KEY]);
     };
     let world = World::with(config).await;
     world.secret(KEY.1).await;
@@ -38,17 +37,12 @@ async fn lead(world: &World, emulator: &Emulator) {
 /// Waits until the object says something else than before, and asserts that the other service was not asked.
 async fn assert_says_so(world: &World, other: &Emulator, asked: Emulated) {
     const FOLLOWED: &str = "Its execution is followed.";
-    let told = within(async {
-        loop {
-            let status = world.get("ours").await.status.unwrap();
-            let asked = other.requests().calls.contains_key(&asked);
-            if asked || !message(&status).ends_with(FOLLOWED) {
-                return (asked, status);
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await; // polls a counter: nothing to await
-        }
+    let told = until_some(async || {
+        let status = world.get("ours").await.status.unwrap();
+        let was_asked = other.requests().calls.contains_key(&asked);
+        (was_asked || !message(&status).ends_with(FOLLOWED)).then_some((was_asked, status))
     });
-    let (was_asked, status) = told.await;
+    let (was_asked, status) = within(told).await;
     assert!(!was_asked, "{asked:?}: a service that never had the request was asked about it");
     assert_eq!(status.outcome, None, "{}", message(&status));
 }

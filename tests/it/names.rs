@@ -1,13 +1,11 @@
 //! Names of other objects in specs, and errors of libraries: neither reaches a path, and neither silences a status.
 
 use crate::cel::{any, words};
-use crate::world::World;
-use functiongraph_operator::api::{
-    ConditionStatus, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
-};
+use functiongraph_operator::api::{ConditionStatus, FunctionGraphProvider, FunctionInvocation, Reason};
 use kube::Resource;
 use kube::api::{ApiResource, DynamicObject, PostParams};
 use serde_json::{Value, json};
+use testkit::World;
 
 /// What is no name of an object.
 const NO_NAMES: [&str; 12] =
@@ -60,17 +58,7 @@ async fn t21_an_error_of_a_library_that_is_too_long_for_the_schema_is_told_all_t
     let line = format!("-----BEGIN {}\u{1b}[31m\u{202e}-----\n", "C".repeat(5_000));
     world.provider_with(json!({"caBundle": line.clone() + &line})).await;
     let _operator = world.operator().await;
-    let told = crate::world::within(async {
-        loop {
-            let provider: FunctionGraphProvider = world.api().get("default").await.unwrap();
-            let conditions = provider.status.unwrap_or_default().conditions;
-            if let Some(ready) = conditions.into_iter().find(|c| c.type_ == ConditionType::Ready) {
-                return ready;
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+    let told = world.provider_ready("default", |_| true).await;
     assert_eq!((told.status, told.reason), (ConditionStatus::False, Reason::EndpointRefused));
     assert!(told.message.starts_with("spec.endpoint or spec.caBundle cannot be used"), "{}", told.message);
     assert!(told.message.chars().count() <= 1500, "{}", told.message.len());

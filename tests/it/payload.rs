@@ -1,9 +1,7 @@
 //! Events that stand in another object: waited for while missing, refused when they can never be sent, and taken from
 //! a Secret only where its owner says so.
 
-use crate::looks::{condition, message, ready, text};
 use crate::policy;
-use crate::world::World;
 use functiongraph_operator::api::FunctionInvocation;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{ConditionStatus, ConditionType, Reason};
@@ -14,6 +12,7 @@ use kube::api::{ListParams, PostParams};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+use testkit::{World, condition, message, ready, text};
 
 /// A spec for `hello` with the event from a ConfigMap.
 fn from(name: &str, key: &str) -> Value {

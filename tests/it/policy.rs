@@ -1,16 +1,14 @@
 //! What the admission policy refuses, in which words, and what it lets through.
 
 use crate::cel::{any, assert_said, words};
-use crate::looks::text;
 use crate::rights::installed;
-use crate::world::{World, enforced, within};
 use functiongraph_operator::api::{self, FunctionInvocation};
 use k8s_openapi::api::admissionregistration::v1::{ValidatingAdmissionPolicy, ValidatingAdmissionPolicySpec};
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::time::Duration;
+use testkit::{World, enforced, text, until, until_some, within};
 
 const EVENT: &str = "denied request: spec.payload is immutable: create a new FunctionInvocation";
 const FINISHED: &str = "denied request: it has finished: create a new FunctionInvocation. Only \
@@ -364,14 +362,9 @@ async fn warnings(
     let metadata = ObjectMeta { generate_name: Some("checked-".into()), ..ObjectMeta::default() };
     let policy = ValidatingAdmissionPolicy { metadata, spec: Some(spec.clone()), ..Default::default() };
     let name = policies.create(&PostParams::default(), &policy).await.unwrap().name_any();
-    loop {
-        let status = policies.get(&name).await.unwrap().status.unwrap_or_default();
-        if let Some(checked) = status.type_checking {
-            let warnings = checked.expression_warnings.unwrap_or_default();
-            return warnings.into_iter().map(|warning| warning.warning).collect();
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await; // polls an answer: nothing to await
-    }
+    let checked = until_some(async || policies.get(&name).await.unwrap().status?.type_checking).await;
+    let warnings = checked.expression_warnings.unwrap_or_default();
+    warnings.into_iter().map(|warning| warning.warning).collect()
 }
 
 #[tokio::test]
@@ -383,8 +376,7 @@ async fn the_policy_of_the_chart_is_enforced_and_fits_the_schema() {
     let mut broken = ours.clone();
     broken.validations.as_mut().unwrap()[0].expression = "object.spec.nowhere == 1".into();
     // The controller finds nothing wrong with what is about a kind that it does not know yet.
-    let known = async { while warnings(&policies, &broken).await.is_empty() {} };
-    within(known).await;
+    within(until(async || !warnings(&policies, &broken).await.is_empty())).await;
 
     assert_eq!(within(warnings(&policies, &ours)).await, Vec::<String>::new());
 }

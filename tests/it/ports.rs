@@ -1,7 +1,5 @@
 //! T18: the ports for probes and metrics hold against whoever connects to them.
 
-use crate::looks::text;
-use crate::world::{Operator, World, within};
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::ServiceAccount;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
@@ -9,6 +7,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 use std::net::SocketAddr;
+use testkit::{World, text, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
@@ -18,16 +17,6 @@ const MEMORY_KIB: u64 = 16 * 1024;
 /// Connections of the attack, and the size of the header that none of them finishes.
 const CONNECTIONS: usize = 1000;
 const HEADER: usize = 400_000;
-
-impl Operator {
-    /// Its memory, in KiB.
-    fn memory(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("it runs");
-        let resident =
-            status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("the line is there");
-        resident.trim().trim_end_matches(" kB").parse().expect("a number")
-    }
-}
 
 /// Begins a request that it never finishes, and holds the connection until the server ends it.
 async fn half_open(to: SocketAddr) {
@@ -46,10 +35,10 @@ async fn t18_connections_that_never_finish_a_request_take_no_memory_and_keep_no_
     let world = World::new().await;
     let operator = world.operator().await;
     for port in [operator.probes().await, operator.metrics().await] {
-        let before = operator.memory();
+        let before = operator.memory_kib("VmRSS");
         let attack = join_all((0..CONNECTIONS).map(|_| half_open(port)));
         let flat = || {
-            let grown = operator.memory().saturating_sub(before);
+            let grown = operator.memory_kib("VmRSS").saturating_sub(before);
             assert!(grown < MEMORY_KIB, "{CONNECTIONS} connections took {grown} KiB");
         };
         let answers = async {
@@ -90,7 +79,7 @@ async fn t18_metrics_are_for_those_whom_the_cluster_allows_where_that_is_asked_f
         let said = world.kubectl(&["create", "token", name]).await;
         text(&said.stdout).trim().to_owned()
     };
-    let operator = world.operator_with(&["--metrics-auth"]).await;
+    let operator = world.operator().flags(&["--metrics-auth"]).await;
     let metrics = format!("http://{}/metrics", operator.metrics().await);
     let scrape = async |authorization: Option<String>| {
         let request = reqwest::Client::new().get(&metrics);

@@ -1,13 +1,12 @@
 //! Before any work: missing CRDs and permissions are named, and waited for.
 
-use crate::looks::{output, text};
-use crate::world::{KEY, NOBODY, World, bare_plane, plane};
-use control_plane::ControlPlane;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{self, FunctionGraphProvider, GROUP};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use testkit::control_plane::ControlPlane;
+use testkit::{KEY, NOBODY, World, bare_plane, output, plane, text};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -21,7 +20,7 @@ static BARE: OnceCell<ControlPlane> = OnceCell::const_new();
 async fn t11_without_its_crds_it_says_what_to_install_and_begins_when_they_are_there() {
     let bare = BARE.get_or_init(bare_plane).await;
     let world = World::on(bare, |_| {}).await;
-    let operator = world.operator_starting(&[]).await;
+    let operator = world.operator().start();
     let said = operator
         .lacks(|said| {
             said.contains(
@@ -95,7 +94,7 @@ async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_mor
     let world = World::new().await;
     world.provider().await;
     world.invoke("permitted", json!({"function": {"name": "hello"}})).await;
-    let operator = world.operator_as(NOBODY, &[]);
+    let operator = world.operator().user(NOBODY).start();
     let rule = |group: &str, resources: &[&str], verbs: &[&str]| json!({"apiGroups": [group], "resources": resources, "verbs": verbs});
     let ours = [
         rule(GROUP, &["functioninvocations"], &["get", "list", "watch", "delete"]),
@@ -129,7 +128,7 @@ async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_mor
     operator.lacks(|said| said == expected).await;
     assert_eq!(world.get("permitted").await.status.unwrap().observed_generation, Some(-1));
 
-    let marking = world.operator_as(NOBODY, &["--restore-guard"]);
+    let marking = world.operator().user(NOBODY).flags(&["--restore-guard"]).start();
     let patch = format!("permission to patch functioninvocations in namespace {}: {GRANT}", world.namespace);
     marking.lacks(|said| said.lines().any(|said| said == patch)).await;
     drop(marking);
@@ -166,7 +165,7 @@ async fn told_to_stop_while_it_still_reads_the_objects_it_ends_and_does_not_wait
         let name = format!("provider-{number}");
         world.create::<FunctionGraphProvider>(&name, json!({"spec": spec})).await.unwrap();
     }
-    let operator = world.operator_starting(&[]).await;
+    let operator = world.operator().start();
     operator.lacks(|said| said.contains("reading the first list of the objects")).await;
 
     assert!(operator.stop().await.success());

@@ -1,12 +1,11 @@
 //! What proves a credential: a call of the operator's own, never the invocation of a user.
 
-use crate::world::{KEY, World, within};
 use functiongraph_emulator::{Api, Function};
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
-use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
-use kube::runtime::wait::await_condition;
+use functiongraph_operator::api::{ConditionStatus, FunctionGraphProvider, Reason};
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{KEY, World, until, within};
 
 const IN_FLIGHT: &str = "functiongraph_operator_in_flight";
 const WAITING: &str = "functiongraph_operator_waiting";
@@ -19,17 +18,6 @@ fn of(function: &str, provider: &str, tag: &str) -> Value {
 /// A fault of the operator's check, as long as it is not taken back.
 fn check_meets(world: &World, action: &Value) {
     world.fault(json!({"when": "forever", "api": "v2/functions", "action": action}));
-}
-
-/// The condition `Ready` of a provider once it fits.
-async fn once(world: &World, provider: &str, fits: impl Fn(&Condition) -> bool) -> Condition {
-    let find = |object: &FunctionGraphProvider| {
-        let conditions = &object.status.as_ref()?.conditions;
-        Condition::find(conditions, ConditionType::Ready).filter(|c| fits(c)).cloned()
-    };
-    let there = |object: Option<&FunctionGraphProvider>| object.and_then(find).is_some();
-    let object = within(await_condition(world.api(), provider, there)).await.unwrap();
-    object.as_ref().and_then(find).unwrap()
 }
 
 #[tokio::test]
@@ -47,12 +35,7 @@ async fn a_slow_first_call_holds_up_nobody_who_uses_the_same_key() {
     spec["requestTimeoutSeconds"] = 90.into();
     world.invoke("slow", spec).await;
     let _operator = world.operator().await;
-    let begun = async {
-        while world.calls(Api::Invoke) == 0 {
-            tokio::time::sleep(Duration::from_millis(10)).await; // polls a counter: nothing to await
-        }
-    };
-    within(begun).await;
+    within(until(async || world.calls(Api::Invoke) > 0)).await;
 
     for provider in ["other", "default"] {
         world.invoke(provider, of("hello", provider, provider)).await;
@@ -74,12 +57,12 @@ async fn an_endpoint_that_is_silent_at_the_start_holds_up_no_other_and_is_ready_
     let _operator = world.operator().await;
     assert_eq!(world.end("beside").await.outcome, Some(Outcome::Accepted));
 
-    let said = once(&world, "silent", |c| c.reason == Reason::EndpointUnreachable).await;
+    let said = world.provider_ready("silent", |c| c.reason == Reason::EndpointUnreachable).await;
     assert_eq!(said.status, ConditionStatus::False);
     assert!(said.message.contains("no answer within"), "{}", said.message);
     // Nobody invokes through it, before or after.
     silent.emulator.clear_faults();
-    let said = once(&world, "silent", |c| c.reason == Reason::ProviderReady).await;
+    let said = world.provider_ready("silent", |c| c.reason == Reason::ProviderReady).await;
     assert_eq!(said.message, "FunctionGraph accepted the credential.");
     assert_eq!(silent.seen(), 0);
 }
@@ -115,17 +98,17 @@ async fn t13_a_key_is_checked_once_for_all_its_providers_and_not_again_by_edits(
     }
     let operator = world.operator().await;
     for name in &names {
-        once(&world, name, |c| c.reason == Reason::ProviderReady).await;
+        world.provider_ready(name, |c| c.reason == Reason::ProviderReady).await;
     }
     assert_eq!(world.checks(), 1);
     let limits = json!({"spec": {"limits": {"maxInFlight": 7}}});
     let changed = world.change::<FunctionGraphProvider>("p-0", limits).await;
     let generation = changed.metadata.generation;
-    once(&world, "p-0", |c| Some(c.observed_generation) == generation).await;
+    world.provider_ready("p-0", |c| Some(c.observed_generation) == generation).await;
     assert_eq!(world.checks(), 1);
     // What it is about has changed: another project is another question.
     world.change::<FunctionGraphProvider>("p-0", json!({"spec": {"projectID": "0123456789abcdef"}})).await;
-    let said = once(&world, "p-0", |c| c.message.contains("403 FSS.0403")).await;
+    let said = world.provider_ready("p-0", |c| c.message.contains("403 FSS.0403")).await;
     assert_eq!(said.status, ConditionStatus::True, "a credential that may only invoke looks like this");
     assert!(said.message.contains("spec.projectID"), "{}", said.message);
     assert_eq!(world.checks(), 2);
@@ -148,7 +131,7 @@ async fn t13_a_wrong_key_is_found_out_before_anybody_invokes() {
     for rate in 10..13 {
         let limits = json!({"spec": {"limits": {"maxInFlight": rate}}});
         let generation = world.change::<FunctionGraphProvider>("default", limits).await.metadata.generation;
-        once(&world, "default", |c| Some(c.observed_generation) == generation).await;
+        world.provider_ready("default", |c| Some(c.observed_generation) == generation).await;
     }
     assert_eq!((world.checks(), world.emulator.requests().failed_authentications), (1, 1));
     world.secret(KEY.1).await;
@@ -194,15 +177,10 @@ async fn an_endpoint_that_does_not_know_the_check_is_used_two_requests_at_a_time
         world.invoke(&format!("job-{number}"), spec).await;
     }
     let operator = world.operator().await;
-    let said = once(&world, "default", |c| c.message.contains("404 APIG.0101")).await;
+    let said = world.provider_ready("default", |c| c.message.contains("404 APIG.0101")).await;
     assert_eq!(said.status, ConditionStatus::True);
-    let two_and_four = async {
-        let now = async |name| operator.metric(name, &["/default"]).await.round();
-        while (now(IN_FLIGHT).await, now(WAITING).await) != (2.0, 4.0) {
-            tokio::time::sleep(Duration::from_millis(10)).await; // polls an address: nothing to await
-        }
-    };
-    within(two_and_four).await;
+    let now = async |name| operator.metric(name, &["/default"]).await.round();
+    within(until(async || (now(IN_FLIGHT).await, now(WAITING).await) == (2.0, 4.0))).await;
     assert_eq!(world.seen(), 2);
     world.emulator.clear_faults();
     check_meets(&world, &json!({"status": {"status": 404, "errorCode": "APIG.0101"}}));

@@ -1,11 +1,11 @@
 //! Objects that wait for their turn say so, and why.
 
-use crate::looks::{message, ready};
-use crate::world::{World, within};
 use functiongraph_operator::api::invocation::Outcome;
-use functiongraph_operator::api::{Condition, ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
-use kube::runtime::wait::await_condition;
+use functiongraph_operator::api::{
+    Condition, ConditionStatus, ConditionType, FunctionGraphProviderStatus, Reason,
+};
 use serde_json::json;
+use testkit::{World, message, ready};
 
 #[tokio::test]
 async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
@@ -16,13 +16,11 @@ async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
     world.fault(json!({"when": {"next": 1}, "action": throttled}));
     world.invoke("first", json!({"function": {"name": "hello"}, "payload": {"tag": "first"}})).await;
     world.scheduled("first").await;
-    let pauses = |object: Option<&FunctionGraphProvider>| {
-        let conditions = object.and_then(|o| o.status.as_ref()).map(|status| status.conditions.as_slice());
-        let paused = Condition::find(conditions.unwrap_or_default(), ConditionType::Paused);
+    let pauses = |status: &FunctionGraphProviderStatus| {
+        let paused = Condition::find(&status.conditions, ConditionType::Paused);
         paused.is_some_and(|paused| paused.message.contains("sends nothing through it until "))
     };
-    let provider = || world.api::<FunctionGraphProvider>();
-    within(await_condition(provider(), "default", pauses)).await.expect("the watch works");
+    world.provider_status(pauses).await;
     world.invoke("second", json!({"function": {"name": "hello"}, "payload": {"tag": "second"}})).await;
 
     let status = world.says("second", Reason::Queued).await;
@@ -30,8 +28,7 @@ async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
     assert_eq!(ready(&status).0, Some(ConditionStatus::Unknown));
     let told = message(&status);
     assert!(told.contains("FunctionGraph throttles the provider until ") && told.contains(" UTC."), "{told}");
-    let goes_on = move |object: Option<&FunctionGraphProvider>| !pauses(object);
-    within(await_condition(provider(), "default", goes_on)).await.expect("the watch works");
+    world.provider_status(|status| !pauses(status)).await;
     for name in ["first", "second"] {
         assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
         assert_eq!(world.accepted(name).len(), 1, "{name}");

@@ -1,7 +1,5 @@
 //! Answers that say for certain "not accepted": what fails at once, what is tried again, and when.
 
-use crate::looks::{condition, message, ready};
-use crate::world::World;
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::{AttemptState, ErrorClass, Outcome};
 use functiongraph_operator::api::{ConditionStatus, ConditionType, Reason};
@@ -9,6 +7,7 @@ use functiongraph_operator::clock;
 use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, ToSpan};
 use serde_json::{Value, json};
+use testkit::{World, condition, message, ready};
 use tokio::net::TcpListener;
 
 /// A spec for `hello` that calls a 404 a reason to try again.

@@ -1,7 +1,5 @@
 //! Ambiguous attempts: what FunctionGraph's list shows of them, and what the annotation does with them.
 
-use crate::looks::{condition, message, ready};
-use crate::world::{KEY, World};
 use functiongraph_emulator::{AccessKey, Api as Emulated, AsyncInvokeConfig, Config, Emulator, Function};
 use functiongraph_operator::api::invocation::{
     AttemptState, FunctionInvocation, FunctionInvocationStatus, Outcome, RequestIdSource,
@@ -10,6 +8,7 @@ use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphP
 use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
 use std::time::Duration;
+use testkit::{KEY, World, condition, message, ready};
 
 /// An id that no emulator gives.
 const ID: &str = "1167bf8c-87b0-43ab-8f5f-26b16c64f252";
@@ -37,47 +36,41 @@ fn spec(function: &str, tag: &str) -> Value {
     json!({"function": {"name": function}, "payload": {"tag": tag}, "requestTimeoutSeconds": 5})
 }
 
-impl World {
-    /// An invocation whose only attempt is answered 500 and not accepted.
-    async fn unknown(&self, name: &str) {
-        self.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
-        self.invoke(name, spec("hello", name)).await;
-        assert_eq!(self.end(name).await.outcome, Some(Outcome::Unknown), "{name}");
-    }
+/// An invocation whose only attempt is answered 500 and not accepted.
+pub async fn unknown(world: &World, name: &str) {
+    world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
+    world.invoke(name, spec("hello", name)).await;
+    assert_eq!(world.end(name).await.outcome, Some(Outcome::Unknown), "{name}");
+}
 
-    /// An invocation that is created with the annotation.
-    async fn annotated(&self, name: &str, value: &str) {
-        let annotations = json!({"functiongraph.io/resolve": value});
-        let object = json!({"metadata": {"annotations": annotations}, "spec": spec("hello", name)});
-        self.create::<FunctionInvocation>(name, object).await.expect("the API server accepts it");
-    }
+/// An invocation that is created with the annotation.
+async fn annotated(world: &World, name: &str, value: &str) {
+    let annotations = json!({"functiongraph.io/resolve": value});
+    let object = json!({"metadata": {"annotations": annotations}, "spec": spec("hello", name)});
+    world.create::<FunctionInvocation>(name, object).await.expect("the API server accepts it");
+}
 
-    /// Sets the annotation.
-    async fn resolve(&self, name: &str, value: &str) {
-        let annotations = json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}});
-        self.change::<FunctionInvocation>(name, annotations).await;
-    }
+/// Sets the annotation.
+pub async fn resolve(world: &World, name: &str, value: &str) {
+    let annotations = json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}});
+    world.change::<FunctionInvocation>(name, annotations).await;
+}
 
-    /// The status once it says that the annotation changed nothing, for this reason.
-    async fn refuses(&self, name: &str, reason: Reason) -> FunctionInvocationStatus {
-        let refused = move |object: Option<&FunctionInvocation>| {
-            object
-                .and_then(|o| o.status.as_ref())
-                .is_some_and(|status| condition(status, ConditionType::ResolutionRefused).1 == Some(reason))
-        };
-        self.until(name, refused).await.status.expect("a status")
-    }
+/// The status once it says that the annotation changed nothing, for this reason.
+pub async fn refuses(world: &World, name: &str, reason: Reason) -> FunctionInvocationStatus {
+    let refused = |status: &_| condition(status, ConditionType::ResolutionRefused).1 == Some(reason);
+    world.until_status(name, refused).await
+}
 
-    /// The status once the list was read: that is after more than a minute and a half.
-    async fn looked_up(&self, name: &str) -> FunctionInvocationStatus {
-        let ended = |object: Option<&FunctionInvocation>| {
-            object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.outcome.is_some())
-        };
-        let waiting = await_condition(self.api(), name, ended);
-        let waited = tokio::time::timeout(Duration::from_mins(5), waiting).await;
-        let object: Option<FunctionInvocation> = waited.expect("it ends").expect("the watch works");
-        object.expect("the object is there").status.expect("a status")
-    }
+/// The status once the list was read: that is after more than a minute and a half.
+async fn looked_up(world: &World, name: &str) -> FunctionInvocationStatus {
+    let ended = |object: Option<&FunctionInvocation>| {
+        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.outcome.is_some())
+    };
+    let waiting = await_condition(world.api(), name, ended);
+    let waited = tokio::time::timeout(Duration::from_mins(5), waiting).await;
+    let object: Option<FunctionInvocation> = waited.expect("it ends").expect("the watch works");
+    object.expect("the object is there").status.expect("a status")
 }
 
 /// Holds once the invocation has this outcome.
@@ -99,7 +92,7 @@ async fn the_list_is_evidence_and_nothing_is_sent_or_named_because_of_it() {
     assert_eq!(world.says("unlogged", Reason::LookingUp).await.outcome, None);
 
     for (name, candidates) in [("accepted", 2), ("unlogged", 0)] {
-        let status = world.looked_up(name).await;
+        let status = looked_up(&world, name).await;
         assert_eq!((status.outcome, status.attempts), (Some(Outcome::Unknown), Some(1)), "{name}");
         assert_eq!(status.attempt.as_ref().unwrap().state, Some(AttemptState::Ambiguous), "{name}");
         assert_eq!((&status.request_id, status.request_id_source), (&None, None), "{name}");
@@ -131,7 +124,7 @@ async fn nothing_is_sent_again_after_the_provider_was_led_elsewhere() {
     let there = json!({"spec": {"endpoint": elsewhere.url(), "caBundle": elsewhere.ca_pem()}});
     world.change::<FunctionGraphProvider>("default", there).await;
 
-    let status = world.looked_up("ours").await;
+    let status = looked_up(&world, "ours").await;
     assert_eq!((status.outcome, status.attempts), (Some(Outcome::Unknown), Some(1)));
     let told = message(&status);
     assert!(told.contains("did not read FunctionGraph's list"), "{told}");
@@ -170,11 +163,11 @@ async fn the_annotation_resolves_an_unknown_outcome() {
     world.provider().await;
     let _operator = world.operator().await;
     for name in ["retry", "fail", "found", "odd"] {
-        world.unknown(name).await;
+        unknown(&world, name).await;
     }
     let odd = "Accepted:3.14_x";
     for (name, value) in [("retry", "Retry"), ("fail", "Fail"), ("found", ID), ("odd", odd)] {
-        world.resolve(name, value).await;
+        resolve(&world, name, value).await;
     }
 
     let retried = world.until("retry", has(Outcome::Accepted)).await.status.unwrap();
@@ -198,7 +191,7 @@ async fn a_typo_changes_nothing_and_is_told_in_status_and_by_an_event() {
     let _operator = world.operator().await;
     for (name, value) in [("a", "Failed"), ("b", "done"), ("c", "true"), ("d", "retry")] {
         world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 500}}}));
-        world.annotated(name, value).await;
+        annotated(&world, name, value).await;
         let status = world.end(name).await;
         assert_eq!((status.outcome, &status.request_id), (Some(Outcome::Unknown), &None), "{value}");
         let refused = condition(&status, ConditionType::ResolutionRefused);
@@ -206,7 +199,7 @@ async fn a_typo_changes_nothing_and_is_told_in_status_and_by_an_event() {
         let event = world.event(name, "NotUnderstood").await;
         assert!(event.note.unwrap().contains("Set it to Retry, Fail,"), "{value}");
     }
-    world.resolve("a", "Retry").await;
+    resolve(&world, "a", "Retry").await;
     world.until("a", has(Outcome::Accepted)).await;
     assert_eq!(world.accepted("a").len(), 1);
 }
@@ -219,8 +212,8 @@ async fn the_annotation_of_a_copy_does_not_resolve_the_copy() {
     let _operator = world.operator().await;
     for (name, value) in [("retry", "Retry"), ("id", ID)] {
         world.fault(json!({"when": {"next": 1}, "action": {"acceptThen": {"status": 504}}}));
-        world.annotated(name, value).await;
-        let status = world.refuses(name, Reason::ResolvedTooEarly).await;
+        annotated(&world, name, value).await;
+        let status = refuses(&world, name, Reason::ResolvedTooEarly).await;
         assert_eq!((status.outcome, status.attempts), (Some(Outcome::Unknown), Some(1)), "{name}");
         assert_eq!(status.request_id, None, "{name}");
         assert_eq!(world.accepted(name).len(), 1, "{name}");
@@ -243,14 +236,14 @@ async fn an_annotation_on_what_waits_does_not_resolve_what_becomes_ambiguous_lat
     world.invoke("throttled", throttled).await;
     world.scheduled("throttled").await;
     for name in ["suspended", "throttled"] {
-        world.resolve(name, "Retry").await;
-        let status = world.refuses(name, Reason::NothingToResolve).await;
+        resolve(&world, name, "Retry").await;
+        let status = refuses(&world, name, Reason::NothingToResolve).await;
         assert_eq!(status.outcome, None, "{name}");
         world.event(name, "NothingToResolve").await;
     }
     world.fault(json!({"when": {"next": 1}, "action": {"acceptThen": {"status": 504}}}));
     world.change::<FunctionInvocation>("suspended", json!({"spec": {"suspend": false}})).await;
-    let status = world.refuses("suspended", Reason::ResolvedTooEarly).await;
+    let status = refuses(&world, "suspended", Reason::ResolvedTooEarly).await;
     assert_eq!((status.outcome, status.attempts), (Some(Outcome::Unknown), Some(1)));
     assert_eq!(world.accepted("suspended").len(), 1);
 }
@@ -263,9 +256,9 @@ async fn t16_the_request_id_of_another_object_is_refused() {
     let _operator = world.operator().await;
     world.invoke("theirs", spec("hello", "theirs")).await;
     let theirs = world.end("theirs").await.request_id.unwrap();
-    world.unknown("ours").await;
-    world.resolve("ours", &theirs.to_uppercase()).await;
-    let status = world.refuses("ours", Reason::RequestIdInUse).await;
+    unknown(&world, "ours").await;
+    resolve(&world, "ours", &theirs.to_uppercase()).await;
+    let status = refuses(&world, "ours", Reason::RequestIdInUse).await;
     assert_eq!((status.outcome, status.request_id), (Some(Outcome::Unknown), None));
     world.event("ours", "RequestIdInUse").await;
 }
@@ -287,7 +280,7 @@ async fn t16_an_id_that_was_typed_is_neither_followed_nor_stopped() {
     world.invoke("ours", ours).await;
     assert_eq!(world.end("ours").await.outcome, Some(Outcome::Unknown));
 
-    world.resolve("ours", &theirs).await;
+    resolve(&world, "ours", &theirs).await;
     let status = world.until("ours", has(Outcome::Accepted)).await.status.unwrap();
     assert_eq!(status.request_id.as_deref(), Some(theirs.as_str()));
     assert_eq!(status.execution, None);

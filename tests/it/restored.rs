@@ -1,7 +1,5 @@
 //! Objects that come back: from a backup, or as a copy of themselves. None is sent again by itself.
 
-use crate::looks::{condition, message, ready, text};
-use crate::world::World;
 use functiongraph_operator::api::invocation::{
     AttemptState, Outcome, RESOLVE, RequestIdSource, SUBMITTED_AS, VELERO_RESTORE,
 };
@@ -9,6 +7,7 @@ use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionInvoca
 use kube::ResourceExt;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use testkit::{World, condition, message, ready, text};
 
 const GUARD: &[&str] = &["--restore-guard"];
 
@@ -75,10 +74,7 @@ async fn what_velero_restores_without_its_status_is_not_sent_until_you_resolve_i
         assert!(said.status.success(), "{}", text(&said.stderr));
     };
     annotating(&["paid", "functiongraph.io/resolve-"]).await;
-    let forgotten = |object: Option<&FunctionInvocation>| {
-        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.resolution.is_none())
-    };
-    world.until("paid", forgotten).await;
+    world.until_status("paid", |status| status.resolution.is_none()).await;
     annotating(&["-l", "velero.io/restore-name=nightly-20261121", "functiongraph.io/resolve=Fail"]).await;
     world.until("paid", has(Outcome::Failed)).await;
     assert_eq!((world.accepted("paid").len(), world.seen()), (2, 2));
@@ -108,7 +104,7 @@ async fn a_restored_invocation_can_be_given_its_request_id_which_is_recorded_and
 async fn under_the_restore_guard_an_exported_object_is_not_sent_again_by_any_operator() {
     let world = World::new().await;
     world.provider().await;
-    let mut operator = world.operator_with(GUARD).await;
+    let mut operator = world.operator().flags(GUARD).await;
     let uid = world.invoke("exported", plain("exported")).await.uid().unwrap();
     let object = world.finished("exported").await;
     assert_eq!(object.status.as_ref().unwrap().outcome, Some(Outcome::Accepted));
@@ -197,7 +193,7 @@ async fn an_object_that_was_marked_and_not_claimed_before_a_crash_is_sent_once()
     annotate(&world, "marked", json!({SUBMITTED_AS: uid})).await;
     let marked = world.get("marked").await;
 
-    let _operator = world.operator_with(GUARD).await;
+    let _operator = world.operator().flags(GUARD).await;
     assert_eq!(world.end("marked").await.outcome, Some(Outcome::Accepted));
     assert_eq!(world.accepted("marked").len(), 1);
     assert_eq!(world.get("marked").await.annotations(), marked.annotations());

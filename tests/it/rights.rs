@@ -3,8 +3,6 @@
 //! Asked of a real API server, for every resource that it has and every verb.
 
 use crate::chart::{CHART, helm, rendered};
-use crate::world::{established, within};
-use control_plane::{ControlPlane, Options, User};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, GROUP};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
@@ -14,6 +12,8 @@ use kube::runtime::wait::await_condition;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use testkit::control_plane::{ControlPlane, Options, User};
+use testkit::{established, within};
 use tokio::sync::OnceCell;
 
 /// A control plane on which the chart is installed as `fg` in `system`, with users that hold the cluster's own roles
@@ -58,7 +58,8 @@ fn rights<'a>(of: impl IntoIterator<Item = &'a (&'a str, &'a str, &'a str)>) -> 
 }
 
 /// The values with which the chart makes nothing that belongs to the cluster.
-const NOTHING_OF_THE_CLUSTER: &str = "watchNamespace=team,crds.install=false,statusPolicy.enabled=false";
+const NOTHING_OF_THE_CLUSTER: &str =
+    "watchNamespaces={team,annex},crds.install=false,statusPolicy.enabled=false";
 
 /// The role of a user who may do everything in `team` and `annex`.
 pub const EVERYTHING: &str = "cluster-admin";
@@ -165,17 +166,19 @@ async fn t10_the_operator_of_a_cluster_may_do_what_it_needs_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn t10_the_operator_of_one_namespace_may_do_nothing_in_any_other_or_in_the_cluster() {
+async fn t10_the_operator_of_some_namespaces_may_do_nothing_in_any_other_or_in_the_cluster() {
     let plane = installed().await;
     let client = plane.client().unwrap();
     let objects = rendered("elsewhere", &["--set", NOTHING_OF_THE_CLUSTER]).await;
     for kind in ["ClusterRole", "CustomResourceDefinition", "ValidatingAdmissionPolicy"] {
         assert!(!objects.contains(&format!("kind: {kind}")), "{objects}");
     }
-    let roles = ["--set", "watchNamespace=team", "-s", "templates/rbac.yaml"];
+    let roles = ["--set", "watchNamespaces={team,annex}", "-s", "templates/rbac.yaml"];
     plane.apply_yaml(&rendered("elsewhere", &roles).await).await.unwrap();
     let account = "elsewhere:functiongraph-operator";
-    assert_eq!(may(&client, account, "team").await, rights(SERVED.iter().chain(&EVERYBODY)));
+    for served in ["team", "annex"] {
+        assert_eq!(may(&client, account, served).await, rights(SERVED.iter().chain(&EVERYBODY)), "{served}");
+    }
     for nowhere in ["elsewhere", ""] {
         assert_eq!(may(&client, account, nowhere).await, rights(&EVERYBODY), "{nowhere}");
     }

@@ -9,8 +9,6 @@
 use crate::console::{self, Block, Waiver};
 use crate::documents::{pages, read, root};
 use crate::lead::lead_to;
-use crate::world::{NOBODY, World, within};
-use control_plane::{ADMIN, ControlPlane, Options, User, tool};
 use functiongraph_emulator::Config;
 use futures::StreamExt;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -23,6 +21,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::process::Stdio;
+use testkit::control_plane::{ADMIN, ControlPlane, Options, User, tool};
+use testkit::{NOBODY, World, within};
 use tokio::process::Command;
 
 /// Pages that belong together, in the order in which somebody would follow them. The first installs what all others need,
@@ -175,7 +175,7 @@ async fn every_command_in_the_documents_does_what_the_page_shows() {
     let users = vec![User::new(NOBODY, &[])];
     let options = Options { users, audit: true, controller_manager: true, ..Options::default() };
     let plane: &ControlPlane = Box::leak(Box::new(ControlPlane::start(options).await.unwrap()));
-    let demo = Config::from_yaml(include_str!("../../examples/demo/emulator.yaml")).unwrap();
+    let demo = testkit::examples::emulator_config().unwrap();
     let known = demo.clone();
     let world = World::on(plane, |config| {
         (config.functions, config.access_keys, config.tokens) =
@@ -194,7 +194,7 @@ async fn every_command_in_the_documents_does_what_the_page_shows() {
     let mut _operator = None;
     for page in &journey {
         if INSTALLING.iter().any(|name| page.ends_with(name)) {
-            _operator = Some(world.operator_at_home(HOME));
+            _operator = Some(world.operator().at_home(HOME).start());
         }
         match desk.follow(page).await {
             Ok(commands) => done += commands,

@@ -1,6 +1,5 @@
 //! Traces, for those who want them: one span for each attempt, nothing private in it, and no harm when nobody listens.
 
-use crate::world::{KEY, World};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
@@ -12,6 +11,7 @@ use prost::Message;
 use serde_json::json;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
+use testkit::{KEY, World};
 use tokio::net::TcpListener;
 
 /// A collector: its base URL, and the bodies that it got.
@@ -46,7 +46,7 @@ async fn each_attempt_is_a_span_with_its_class_and_steps_and_without_anything_pr
     let world = World::new().await;
     world.provider().await;
     let (url, received) = collector().await;
-    let operator = world.operator_with(&["--otlp-endpoint", &url]).await;
+    let operator = world.operator().flags(&["--otlp-endpoint", &url]).await;
     world.fault(json!({"when": {"next": 1}, "action": {"status": {"status": 429}}}));
     let payload = json!({"text": "canary-traced-payload-4711"});
     world.invoke("traced", json!({"function": {"name": "hello"}, "payload": payload})).await;
@@ -91,12 +91,12 @@ async fn a_collector_that_is_not_there_disturbs_nothing_and_an_address_that_is_n
     world.provider().await;
     // Nothing listens on a port that was free a moment ago.
     let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-    let operator = world.operator_with(&["--otlp-endpoint", &format!("http://127.0.0.1:{port}")]).await;
+    let operator = world.operator().flags(&["--otlp-endpoint", &format!("http://127.0.0.1:{port}")]).await;
     world.invoke("untraced", json!({"function": {"name": "hello"}})).await;
     assert_eq!(world.end("untraced").await.outcome, Some(Outcome::Accepted));
     assert!(operator.stop().await.success());
 
-    let refused = world.operator_starting(&["--otlp-endpoint", "not a url"]).await;
+    let refused = world.operator().flags(&["--otlp-endpoint", "not a url"]).start();
     assert!(!refused.ended().await.success());
     assert!(world.logs().contains("--otlp-endpoint cannot be used"));
 }

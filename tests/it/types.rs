@@ -1,13 +1,12 @@
 //! The ways to invoke: synchronous and reserved, in both versions of the API, and with memory of one's own.
 
 use crate::cel::{any, assert_said, words};
-use crate::looks::{message, ready};
-use crate::world::World;
 use functiongraph_emulator::{Api as Emulated, Failure, Function};
 use functiongraph_operator::api::invocation::{ExecutionStatus, Outcome};
 use functiongraph_operator::api::{ConditionStatus, FunctionInvocation, Reason};
 use kube::api::PostParams;
 use serde_json::{Value, json};
+use testkit::{World, message, ready};
 
 /// A world with functions that return something, that fail, and that run on reserved instances.
 async fn world() -> World {
@@ -100,7 +99,7 @@ async fn a_synchronous_answer_that_does_not_come_in_time_leaves_doubt() {
 #[tokio::test]
 async fn version_1_of_the_api_is_spoken_where_the_provider_says_so() {
     let world = world().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"protocolVersion": "v1.0"})).await;
     world.invoke("async", json!({"function": {"name": "hello"}, "payload": {"tag": "async"}})).await;
     world.invoke("sync", sync("answering", &json!({"captureResult": true, "logTail": true}))).await;
@@ -124,7 +123,7 @@ async fn version_1_of_the_api_is_spoken_where_the_provider_says_so() {
 #[tokio::test]
 async fn what_version_1_does_not_know_is_refused_before_anything_is_sent() {
     let world = world().await;
-    world.secret(crate::world::KEY.1).await;
+    world.secret(testkit::KEY.1).await;
     world.provider_with(json!({"protocolVersion": "v1.0"})).await;
     let cases = [
         ("reserved", json!({"function": {"name": "reserved"}, "invocationType": "Reserved"})),

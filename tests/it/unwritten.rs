@@ -1,6 +1,5 @@
 //! Status writes that the API server cannot take: an admission webhook is down.
 
-use crate::world::{World, within};
 use functiongraph_operator::api::GROUP;
 use functiongraph_operator::api::invocation::{FunctionInvocation, Outcome};
 use jiff::{SignedDuration, Timestamp};
@@ -9,7 +8,7 @@ use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::time::Duration;
+use testkit::{World, until, within};
 
 const MANY: usize = 20;
 
@@ -35,12 +34,7 @@ async fn webhook_that_is_down(world: &World) -> Api<ValidatingWebhookConfigurati
     let all: Api<ValidatingWebhookConfiguration> = Api::all(world.client.clone());
     let configuration = serde_json::from_value(configuration).unwrap();
     all.create(&PostParams::default(), &configuration).await.expect("a webhook");
-    within(async {
-        while !refusal(world).await.contains("failed calling webhook") {
-            tokio::time::sleep(Duration::from_millis(50)).await; // polls until it is in force: nothing to await
-        }
-    })
-    .await;
+    within(until(async || refusal(world).await.contains("failed calling webhook"))).await;
     all
 }
 
@@ -88,12 +82,8 @@ async fn while_a_webhook_is_down_each_object_is_tried_ever_more_rarely_and_the_l
     for name in names() {
         world.invoke(&name, json!({"function": {"name": "hello"}, "payload": {"tag": name}})).await;
     }
-    within(async {
-        while tries(&world).values().filter(|times| times.len() >= WRITES).count() < MANY {
-            tokio::time::sleep(Duration::from_millis(200)).await; // polls a file: nothing to await
-        }
-    })
-    .await;
+    let often_tried = || tries(&world).values().filter(|times| times.len() >= WRITES).count();
+    within(until(async || often_tried() >= MANY)).await;
 
     let tries = tries(&world);
     let busy: BTreeMap<_, _> = tries

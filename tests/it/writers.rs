@@ -2,8 +2,6 @@
 
 use crate::chart::rendered;
 use crate::rights::{EVERYTHING, RESTORES, forbidden, installed, user_with};
-use crate::world::within;
-use control_plane::{ADMIN, ControlPlane};
 use functiongraph_operator::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams};
@@ -12,7 +10,8 @@ use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use std::fmt::Debug;
-use std::time::Duration;
+use testkit::control_plane::{ADMIN, ControlPlane};
+use testkit::{until, within};
 
 /// What the policy of the chart's first release says.
 const REFUSAL: &str =
@@ -46,12 +45,7 @@ async fn until_refused<K>(api: &Api<K>, name: &str)
 where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned,
 {
-    let refused = async {
-        while write(api, name).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(20)).await; // polls an answer: nothing to await
-        }
-    };
-    within(refused).await;
+    within(until(async || write(api, name).await.is_err())).await;
 }
 
 /// An invocation and a provider of this name in a namespace.
@@ -141,8 +135,14 @@ async fn t11_operators_of_several_releases_do_not_keep_each_other_from_writing()
     assert_eq!(writes(&restores, "annex", "written").await, [Ok(()), Ok(())]);
 
     // A second release, for one namespace. Its policy names nobody, so it refuses whom the first one admits.
-    let set =
-        ["--set", "watchNamespace=annex", "-s", "templates/statuspolicy.yaml", "-s", "templates/rbac.yaml"];
+    let set = [
+        "--set",
+        "watchNamespaces={annex}",
+        "-s",
+        "templates/statuspolicy.yaml",
+        "-s",
+        "templates/rbac.yaml",
+    ];
     plane.apply_yaml(&rendered("annex", &set).await).await.unwrap();
     until_refused(&in_namespace::<FunctionInvocation>(&restores, "annex"), "written").await;
     let first = service_account(plane, "system", "fg-functiongraph-operator").await;

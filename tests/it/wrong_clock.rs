@@ -3,17 +3,15 @@
 //! The operator knows nothing of it. A small library (`wrong_clock.c`) that the C compiler builds once for this binary
 //! stands between the operator and libc, and adds a number in a file to the wall clock.
 
-use crate::world::{Operator, World, within};
-use functiongraph_operator::api::{Condition, ConditionType, FunctionGraphProvider};
+use functiongraph_operator::api::Condition;
 use functiongraph_operator::clock;
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::wait::await_condition;
 use serde_json::{Value, json};
-use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
+use testkit::{Operator, World};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -54,22 +52,18 @@ impl Clock {
     }
 }
 
-impl World {
-    /// Starts an operator whose wall clock is `off` from the right one, and waits until it works.
-    pub async fn operator_with_clock(&self, off: SignedDuration, flags: &[&str]) -> (Operator, Clock) {
-        let library = LIBRARY.get_or_init(build).await;
-        let clock = Clock::new(off);
-        let environment: [(&str, OsString); 2] =
-            [(PRELOAD, library.into()), ("WRONG_CLOCK", clock.0.path().into())];
-        let operator = self.operator_in(&environment, flags);
-        operator.ready().await;
-        assert!(
-            clock.is_in_use(),
-            "the operator reads the machine's own clock: {PRELOAD} works on programs that are linked dynamically \
-             (no musl target, no `+crt-static`)"
-        );
-        (operator, clock)
-    }
+/// Starts an operator whose wall clock is `off` from the right one, and waits until it works.
+pub async fn operator_with_clock(world: &World, off: SignedDuration, flags: &[&str]) -> (Operator, Clock) {
+    let library = LIBRARY.get_or_init(build).await;
+    let clock = Clock::new(off);
+    let launch = world.operator().environment(PRELOAD, library).environment("WRONG_CLOCK", clock.0.path());
+    let operator = launch.flags(flags).await;
+    assert!(
+        clock.is_in_use(),
+        "the operator reads the machine's own clock: {PRELOAD} works on programs that are linked dynamically \
+         (no musl target, no `+crt-static`)"
+    );
+    (operator, clock)
 }
 
 /// Builds the library, in the folder that cargo gives to tests. Another test binary may do the same at the same time.
@@ -90,7 +84,7 @@ async fn build() -> PathBuf {
 async fn a_wrong_clock_shows_in_the_log_until_it_is_corrected_and_in_no_status() {
     let world = World::new().await;
     world.provider().await;
-    let (_operator, clock) = world.operator_with_clock(SignedDuration::ZERO, &[]).await;
+    let (_operator, clock) = operator_with_clock(&world, SignedDuration::ZERO, &[]).await;
     // The gateway refuses signatures that are a quarter of an hour off.
     for (name, off) in [("ahead", 10), ("behind", -10), ("right", 0)] {
         clock.step(SignedDuration::from_mins(off));
@@ -111,16 +105,9 @@ async fn a_wrong_clock_shows_in_the_log_until_it_is_corrected_and_in_no_status()
 async fn a_clock_that_the_service_does_not_accept_is_told_as_a_clock() {
     let world = World::new().await;
     world.provider().await;
-    let (_operator, _clock) = world.operator_with_clock(SignedDuration::from_mins(20), &[]).await;
-    let message = |provider: &FunctionGraphProvider| {
-        let conditions = &provider.status.as_ref()?.conditions;
-        Some(Condition::find(conditions, ConditionType::Ready)?.message.clone())
-    };
-    let is_told = |provider: Option<&FunctionGraphProvider>| {
-        provider.and_then(message).is_some_and(|m| m.contains("signature expired"))
-    };
-    let provider = within(await_condition(world.api(), "default", is_told)).await.unwrap().unwrap();
-    let said = message(&provider).unwrap();
+    let (_operator, _clock) = operator_with_clock(&world, SignedDuration::from_mins(20), &[]).await;
+    let is_told = |ready: &Condition| ready.message.contains("signature expired");
+    let said = world.provider_ready("default", is_told).await.message;
     assert!(said.contains("clock of the operator differs"), "{said}");
     assert!(!said.contains("Secret"), "{said}");
     let year = clock::now().strftime(", which says %Y-").to_string();

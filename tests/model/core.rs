@@ -9,7 +9,7 @@ use functiongraph_operator::api::invocation::{
 };
 use functiongraph_operator::kubernetes::ownership::{Ownership, ownership, owns};
 use functiongraph_operator::lifecycle::{
-    Conclusion, Evidence, Memory, Moment, Resolution, Step, TAKEOVER, Target, View, decide, record, resolve,
+    Conclusion, Evidence, Moment, Progress, Resolution, Step, TAKEOVER, Target, View, decide, record,
 };
 use std::collections::HashMap;
 use std::sync::{Arc, RwLock};
@@ -58,7 +58,7 @@ pub enum Todo {
 pub struct Asked {
     pub object: Object,
     pub holder: u8,
-    pub memory: u8,
+    pub progress: u8,
     /// A claim has not changed for the takeover time, and the list has been read.
     pub late: bool,
     pub clock: Clock,
@@ -183,14 +183,14 @@ impl Core {
         todo
     }
 
-    fn decide(&self, Asked { object, holder, memory, late, clock }: Asked) -> Todo {
+    fn decide(&self, Asked { object, holder, progress, late, clock }: Asked) -> Todo {
         let object = self.object(object);
         let view = View::of(&object, self.world.lookup);
         let now = clock.now();
         let holder = name(holder);
-        let memory = MEMORIES[usize::from(memory)];
+        let progress = ALL_PROGRESS[usize::from(progress)];
         let unchanged_for = if late { TAKEOVER } else { Duration::ZERO };
-        let step = decide(&view, &Moment { now, holder: &holder, memory, unchanged_for, looked_up: late });
+        let step = decide(&view, &Moment { now, holder: &holder, progress, unchanged_for, looked_up: late });
         let put = |status| Todo::Put { object: self.with(&object, status), retry: false };
         let (ambiguous, noting) = (|view| record::ambiguous(view, "", now, 0), self.noting(view));
         match step {
@@ -209,15 +209,15 @@ impl Core {
                 put(record::answered(&view, &accepted(&id), now, 0))
             }
             Step::Resolve(resolution) => Todo::Put {
-                object: self.with(&object, resolve::resolved(&view, &resolution, now)),
+                object: self.with(&object, record::resolved(&view, &resolution, now)),
                 retry: resolution == Resolution::Retry,
             },
             Step::RefuseResolution if self.variant == Variant::AnyTextIsAnId => {
                 let text = view.resolve.unwrap_or_default();
-                put(resolve::resolved(&view, &Resolution::Accepted(text.into()), now))
+                put(record::resolved(&view, &Resolution::Accepted(text.into()), now))
             }
-            Step::RefuseResolution => put(resolve::refused(&view, None, now)),
-            Step::ForgetResolution => put(resolve::forgotten(&view, now)),
+            Step::RefuseResolution => put(record::resolution_refused(&view, None, now)),
+            Step::ForgetResolution => put(record::resolution_forgotten(&view, now)),
             Step::CorrectTimes => put(record::corrected(&view, now)),
             Step::Acknowledge => put(record::acknowledged(&view, now)),
             Step::Suspend => put(record::suspended(&view, now)),
@@ -313,10 +313,10 @@ impl Core {
     }
 }
 
-const MEMORIES: [Memory; 5] =
-    [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved];
+const ALL_PROGRESS: [Progress; 5] =
+    [Progress::Nothing, Progress::Returned, Progress::Sent, Progress::Answered, Progress::Saved];
 
-/// A memory as a question holds it.
-pub fn memory(memory: Memory) -> u8 {
-    memory as u8
+/// The progress as a question holds it.
+pub fn progress(progress: Progress) -> u8 {
+    progress as u8
 }

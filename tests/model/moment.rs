@@ -4,7 +4,7 @@ use crate::core::Object;
 use crate::object::{Answer, Clock};
 use crate::world::Act;
 use functiongraph_operator::context::journal::{Own, Stage};
-use functiongraph_operator::lifecycle::Memory;
+use functiongraph_operator::lifecycle::Progress;
 
 /// Any version that is not the current one.
 const OUTDATED: u8 = u8::MAX;
@@ -245,8 +245,8 @@ impl Process {
         Self { holder, own: [None; 2], cache: 0, doing: Doing::Nothing }
     }
 
-    pub fn memory(&self, uid: u8, number: u8) -> Memory {
-        Own::memory(self.own[usize::from(uid)].as_ref(), number.into())
+    pub fn progress(&self, uid: u8, number: u8) -> Progress {
+        Own::progress(self.own[usize::from(uid)].as_ref(), number.into())
     }
 
     pub fn remember(&mut self, uid: u8, number: u8, stage: Stage<Answer>) {

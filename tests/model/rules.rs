@@ -1,6 +1,6 @@
 //! The rules: what each thing that can happen does. What the operator's own functions decide is asked of them.
 
-use crate::core::{Asked, Object, Todo, What, memory};
+use crate::core::{Asked, Object, Todo, What, progress};
 use crate::moment::{Action, Doing, Fault, List, Moment, Post, Prepared, Process, Truth, Write};
 use crate::object::{Answer, Clock, Note};
 use crate::protocol::{Protocol, request};
@@ -8,7 +8,7 @@ use crate::world::{Act, Variant};
 use functiongraph_operator::api::invocation::{AttemptState, Outcome};
 use functiongraph_operator::context::journal::Stage;
 use functiongraph_operator::kubernetes::ownership::Ownership;
-use functiongraph_operator::lifecycle::Memory;
+use functiongraph_operator::lifecycle::Progress;
 
 impl Protocol {
     /// Process `p` sends a write of `object` over version `base`.
@@ -36,12 +36,12 @@ impl Protocol {
     pub fn todo(&self, process: &Process, object: Object, late: bool, clock: Clock) -> Todo {
         let facts = self.core.facts(object);
         let is_own = facts.is_claimed && facts.holder == Some(process.holder);
-        let remembered = if is_own { process.memory(facts.uid, facts.number) } else { Memory::Nothing };
+        let remembered = if is_own { process.progress(facts.uid, facts.number) } else { Progress::Nothing };
         let remembered = match remembered {
-            Memory::Sent if self.variant == Variant::SentIsHandedBack => Memory::Nothing,
+            Progress::Sent if self.variant == Variant::SentIsHandedBack => Progress::Nothing,
             other => other,
         };
-        self.core.todo(Asked { object, holder: process.holder, memory: memory(remembered), late, clock })
+        self.core.todo(Asked { object, holder: process.holder, progress: progress(remembered), late, clock })
     }
 
     fn look(&self, moment: &mut Moment, p: usize, index: u8, todo: Todo, list: List) -> Option<()> {
@@ -192,7 +192,7 @@ impl Protocol {
         read: bool,
     ) -> Doing {
         let claimed = self.core.facts(wrote);
-        let unsent = process.memory(claimed.uid, claimed.number) == Memory::Nothing
+        let unsent = process.progress(claimed.uid, claimed.number) == Progress::Nothing
             || (read && self.variant == Variant::ReadClaimIsUnsent);
         let found = self.core.facts(fresh);
         let is_a_claim = found.is_claimed && (found.holder, found.number) == (claimed.holder, claimed.number);

@@ -4,7 +4,9 @@
                              definitions of the Prometheus Operator; needs Go
     schemas.py expand DIR    write for each version of Kubernetes a folder as kubeconform reads it
 
-schemas/ holds what the chart uses, without descriptions: one file for each version, one for the Prometheus Operator.
+schemas/ holds what the chart uses, without descriptions: one file for each version, one for the Prometheus Operator. It is
+in the repository because kubeconform has no schemas of its own: it would download them in every run, from the current state of
+another repository, and the Go modules that they come from are 20 MB for each version.
 """
 
 import json

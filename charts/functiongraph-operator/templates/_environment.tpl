@@ -8,7 +8,7 @@ what older values lack or `null` takes away. */}}
 {{- define "functiongraph-operator.environment" -}}
 {{- $settings := .Values.settings }}
 {{- $flags := dict
-  "NAMESPACE" .Values.watchNamespace
+  "NAMESPACES" (join "," .Values.watchNamespaces)
   "ALLOWED_ENDPOINT_HOSTS" (join "," $settings.allowedEndpointHosts)
   "REFUSED_NETWORKS" (join "," $settings.refusedNetworks)
   "TOKEN_AUDIENCE" $settings.tokenAudience

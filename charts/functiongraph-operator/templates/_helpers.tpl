@@ -68,7 +68,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* Where the provider and its Secret are: for a cluster provider the Secret alone. */}}
 {{- define "functiongraph-operator.providerNamespace" -}}
-{{- default .Release.Namespace .Values.watchNamespace }}
+{{- first (append (default list .Values.watchNamespaces) .Release.Namespace) }}
 {{- end }}
 
 {{- define "functiongraph-operator.providerKind" -}}

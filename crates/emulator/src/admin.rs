@@ -8,7 +8,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, State as Extract};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post, put};
+use axum::routing::{get, put};
 use http::{StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,7 +16,6 @@ use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
 use crate::config::{ConfigError, Function};
 use crate::fault::Fault;
 use crate::rate_limit::RateLimit;
@@ -33,9 +32,6 @@ pub(crate) async fn run(listener: TcpListener, state: Arc<State>, stop: Cancella
         .route("/admin/rate-limit", put(set_rate_limit))
         .route("/admin/functions", get(functions))
         .route("/admin/functions/{name}", put(put_function))
-        .route("/admin/stats", get(stats))
-        .route("/admin/identity", get(identity))
-        .route("/admin/identity/revoke", post(revoke))
         .with_state(state);
     // Do not stop gracefully: an idle curl would keep the emulator running.
     stop.run_until_cancelled(axum::serve(listener, router).into_future()).await;
@@ -118,19 +114,6 @@ async fn put_function(
     let function: Function = serde_json::from_value(Value::Object(declared))?;
     state.put_function(function.clone())?;
     Ok(json(&function))
-}
-
-async fn stats(Extract(state): Shared) -> Response {
-    json(&state.stats.read())
-}
-
-/// The number of valid credentials. The credentials themselves are given only to a login.
-async fn identity(Extract(state): Shared) -> Response {
-    json(&state.auth.issued.count(clock::now()))
-}
-
-async fn revoke(Extract(state): Shared) -> Response {
-    json(&state.auth.issued.revoke(clock::now()))
 }
 
 /// Reads JSON whatever the content type is, because `curl -d` sends that of a form.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
-use serde::Serialize;
 
 use crate::clock;
 use crate::config::AccessKey;
@@ -41,7 +40,7 @@ pub(crate) enum Scope {
 }
 
 /// Numbers of valid credentials that the emulator has issued.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct IssuedCount {
     /// Tokens.
     pub tokens: usize,
@@ -146,10 +145,9 @@ impl Issued {
         self.0.lock().count(now)
     }
 
-    /// Revokes all credentials; returns the numbers of those that were valid.
-    pub(crate) fn revoke(&self, now: Timestamp) -> IssuedCount {
+    /// Revokes all credentials.
+    pub(crate) fn revoke(&self, now: Timestamp) {
         let mut credentials = self.0.lock();
-        let count = credentials.count(now);
         let Credentials { tokens, keys, sessions } = &mut *credentials;
         for token in tokens.values_mut() {
             token.revoked = true;
@@ -157,7 +155,6 @@ impl Issued {
         for expires in keys.values_mut().map(|(_, expires)| expires).chain(sessions.values_mut()) {
             *expires = now.min(*expires);
         }
-        count
     }
 
     /// Every recognised secret, for tests that search other texts for them.
@@ -219,7 +216,8 @@ mod tests {
         let issued = Issued::default();
         let (token, _) = issued.token(Scope::None, MINUTE, at(0));
         let (key, _) = issued.key(MINUTE, at(0));
-        assert_eq!(issued.revoke(at(1)), IssuedCount { tokens: 1, keys: 1 });
+        assert_eq!(issued.count(at(1)), IssuedCount { tokens: 1, keys: 1 });
+        issued.revoke(at(1));
         assert!(issued.find_token(&token).unwrap().revoked);
         assert_eq!(issued.find_key(&key.id, at(1)), None);
         assert_eq!(issued.count(at(1)), IssuedCount::default());

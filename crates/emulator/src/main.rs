@@ -127,10 +127,7 @@ fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Re
     writeln!(out, "FunctionGraph emulator at {url}, region {region}, project {project_id}")?;
     writeln!(out, "  authority    {ca}")?;
     if let Some(admin) = emulator.admin_url() {
-        writeln!(
-            out,
-            "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions, stats, identity)"
-        )?;
+        writeln!(out, "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions)")?;
     }
     if let Some(metadata) = emulator.metadata_url() {
         writeln!(out, "  metadata     {metadata}/openstack/latest/securitykey")?;

@@ -3,13 +3,11 @@
 use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
-use serde::Serialize;
 
 use crate::api::Api;
 
 /// Numbers of requests at the emulated API, and of their results.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Requests {
     /// Requests whose headers arrived, answered or not.
     pub seen: u64,

@@ -31,12 +31,25 @@ pub fn sts_endpoint(region: &str) -> String {
     format!("https://sts.{region}.{}", domain(region))
 }
 
+/// The cloud that a host belongs to, by its domain. Accounts, users and access keys are the same in all of its regions. A
+/// host of no known cloud is a cloud of its own.
+#[must_use]
+pub fn cloud(host: &str) -> &str {
+    let is_of = |domain: &&str| host.strip_suffix(domain).is_some_and(|rest| rest.ends_with('.'));
+    DOMAINS.into_iter().find(is_of).unwrap_or(host)
+}
+
+const OPEN_TELEKOM_CLOUD: &str = "otc.t-systems.com";
+const HUAWEI_CLOUD_EUROPE: &str = "myhuaweicloud.eu";
+const HUAWEI_CLOUD: &str = "myhuaweicloud.com";
+const DOMAINS: [&str; 3] = [OPEN_TELEKOM_CLOUD, HUAWEI_CLOUD_EUROPE, HUAWEI_CLOUD];
+
 /// The domain of the cloud that runs a region.
 fn domain(region: &str) -> &'static str {
     match region {
-        "eu-de" | "eu-nl" => "otc.t-systems.com",
-        _ if region.starts_with("eu-west-1") => "myhuaweicloud.eu",
-        _ => "myhuaweicloud.com",
+        "eu-de" | "eu-nl" => OPEN_TELEKOM_CLOUD,
+        _ if region.starts_with("eu-west-1") => HUAWEI_CLOUD_EUROPE,
+        _ => HUAWEI_CLOUD,
     }
 }
 
@@ -58,6 +71,12 @@ mod tests {
             assert_eq!(endpoint(region), format!("https://functiongraph.{host}"));
             assert_eq!(iam_endpoint(region), format!("https://iam.{host}"));
             assert_eq!(sts_endpoint(region), format!("https://sts.{host}"));
+            assert_eq!(cloud(&format!("iam.{host}")), host.split_once('.').unwrap().1);
+        }
+        for host in
+            ["localhost", "otc.t-systems.com", "evilmyhuaweicloud.com", "myhuaweicloud.com.evil.example"]
+        {
+            assert_eq!(cloud(host), host);
         }
     }
 }

@@ -1,12 +1,15 @@
 //! The TLS configuration: versions and trusted authorities.
 
-use std::sync::{Arc, OnceLock};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use crate::text::Clean;
+use rustls::client::Resumption;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, Der, TrustAnchor};
 use rustls::{ClientConfig, RootCertStore};
+use sha2::{Digest, Sha256};
 
 /// The only protocol that the client offers, because the service's own SDKs use nothing newer.
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -28,9 +31,24 @@ pub enum TlsError {
     Versions(#[source] rustls::Error),
 }
 
+/// The TLS configuration for a CA bundle. Transports with the same bundle share one, while any of them exists.
+pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<Arc<ClientConfig>, TlsError> {
+    static SHARED: Mutex<BTreeMap<Option<[u8; 32]>, Weak<ClientConfig>>> = Mutex::new(BTreeMap::new());
+    let digest = ca_bundle_pem.map(|bundle| Sha256::digest(bundle).into());
+    let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(config) = shared().get(&digest).and_then(Weak::upgrade) {
+        return Ok(config);
+    }
+    let config = Arc::new(new_config(ca_bundle_pem)?);
+    let mut shared = shared();
+    shared.retain(|_, config| config.strong_count() > 0);
+    shared.insert(digest, Arc::downgrade(&config));
+    Ok(config)
+}
+
 /// TLS 1.2 or newer, with this crate's own cryptography provider instead of the process default. Trusts the system's
 /// certificate authorities and those of the bundle.
-pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
+fn new_config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsError> {
     let mut roots = RootCertStore::empty();
     roots.extend(system_roots().roots.iter().map(borrowed));
     if let Some(bundle) = ca_bundle_pem {
@@ -42,6 +60,8 @@ pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<ClientConfig, TlsErr
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+    // A server says how large the tickets are that would be kept for it.
+    config.resumption = Resumption::disabled();
     Ok(config)
 }
 
@@ -97,6 +117,18 @@ mod tests {
         assert!(matches!(config(Some(broken)), Err(TlsError::Bundle(_))));
         let cut = "-----BEGIN CERTIFICATE-----\nAAAA\n";
         assert!(matches!(config(Some(cut)), Err(TlsError::Bundle(_))));
+    }
+
+    #[test]
+    fn t17_the_same_trust_is_in_memory_once() {
+        let bundle = || rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+        let (one, other) = (bundle(), bundle());
+        let of_one = config(Some(&one)).unwrap();
+        assert!(Arc::ptr_eq(&of_one, &config(Some(&one)).unwrap()));
+        assert!(!Arc::ptr_eq(&of_one, &config(Some(&other)).unwrap()));
+        let untrusting = config(None).unwrap();
+        assert!(Arc::ptr_eq(&untrusting, &config(None).unwrap()));
+        assert!(!Arc::ptr_eq(&untrusting, &of_one));
     }
 
     #[test]

@@ -1,11 +1,15 @@
 //! The network access of this crate: writes a request at most once, and reads a bounded answer.
 
+use std::collections::VecDeque;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::{Arc, OnceLock};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Request};
+use rustls::ClientConfig;
 
 use crate::addresses::{self, GuardedResolver, IpNet};
 use crate::endpoint::Endpoint;
@@ -31,17 +35,52 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// * If a status arrives, you get it, even if the rest of the answer is cut, endless or late.
 /// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), a body up to the
 ///   caller's cap, no decompression.
+/// * Memory between calls is bounded: only the most recently used transports keep connections and TLS
+///   configuration ([`KEPT`]).
 /// * TLS 1.2 or newer, verified, except for local services; HTTP/1.1.
 #[derive(Clone)]
-pub(crate) struct Transport {
+pub(crate) struct Transport(Arc<Shared>);
+
+struct Shared {
+    /// The sender, while it is kept or in use. A request that creates it again blocks the other requests meanwhile.
+    sender: tokio::sync::Mutex<Weak<Sender>>,
+    make: Box<MakeSender>,
+    ca_bundle: CaBundle,
+}
+
+/// Creates a sender for a CA bundle.
+type MakeSender = dyn Fn(Option<&str>) -> Result<Sender, BuildError> + Send + Sync;
+
+/// Connections, and the TLS configuration for new ones.
+struct Sender {
     http: reqwest::Client,
     /// Clients for exchanges so short that connecting must time out earlier, by seconds. Created on demand.
-    hasty: Arc<[OnceLock<reqwest::Client>; SHORT_EXCHANGE_SECONDS]>,
-    make: Arc<Make>,
+    hasty: [OnceLock<reqwest::Client>; SHORT_EXCHANGE_SECONDS],
+    make: Box<MakeClient>,
 }
 
 /// Creates an HTTP client with a connect timeout.
-type Make = dyn Fn(Duration) -> Result<reqwest::Client, reqwest::Error> + Send + Sync;
+type MakeClient = dyn Fn(Duration) -> Result<reqwest::Client, reqwest::Error> + Send + Sync;
+
+/// Where the CA bundle is while a transport keeps nothing else.
+enum CaBundle {
+    /// In memory, if there is one.
+    Here(Option<String>),
+    /// Somewhere else.
+    Elsewhere(LoadCaBundle),
+}
+
+/// Reads the CA bundle of a client again, or returns the reason why it cannot.
+#[derive(Clone)]
+pub struct LoadCaBundle(Arc<Load>);
+
+type Load = dyn Fn() -> Pin<Box<dyn Future<Output = Result<String, String>> + Send>> + Send + Sync;
+
+/// Senders that are kept although no request uses them. The most recently used is at the end.
+static KEPT: Mutex<VecDeque<Arc<Sender>>> = Mutex::new(VecDeque::new());
+
+/// The number of senders kept. One with a large CA bundle and an idle connection takes about 100 KB.
+const MAX_KEPT: usize = 128;
 
 /// Exchanges of at least this many seconds use the full connect timeout.
 const SHORT_EXCHANGE_SECONDS: usize = 10;
@@ -51,6 +90,8 @@ const SHORT_EXCHANGE_SECONDS: usize = 10;
 pub struct ClientOptions {
     /// Certificate authorities to trust in addition to the system's, as PEM.
     pub ca_bundle_pem: Option<String>,
+    /// Reads the same bundle when the client needs it again. Without it, the client keeps the text in memory.
+    pub load_ca_bundle: Option<LoadCaBundle>,
     /// Timeout for name, TCP and TLS together; 5 seconds by default. For an exchange of less than ten seconds it is
     /// at most half of the exchange. So an unreachable server can be told from one that does not answer.
     pub connect_timeout: Duration,
@@ -93,10 +134,55 @@ impl Default for ClientOptions {
     fn default() -> Self {
         Self {
             ca_bundle_pem: None,
+            load_ca_bundle: None,
             connect_timeout: Duration::from_secs(5),
             user_agent: concat!(env!("CARGO_PKG_NAME"), "-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             refused_networks: Vec::new(),
         }
+    }
+}
+
+// === impl LoadCaBundle ===
+
+impl LoadCaBundle {
+    /// Loads with a function.
+    pub fn new<F>(load: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<String, String>> + Send + 'static,
+    {
+        Self(Arc::new(move || Box::pin(load())))
+    }
+}
+
+impl fmt::Debug for LoadCaBundle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("LoadCaBundle")
+    }
+}
+
+// === impl Sender ===
+
+impl Sender {
+    /// The client for an exchange of this length. Connecting must time out before the exchange does.
+    fn http(&self, timeout: Duration) -> reqwest::Client {
+        let seconds = usize::try_from(timeout.as_secs()).unwrap_or(SHORT_EXCHANGE_SECONDS);
+        let Some(hasty) = self.hasty.get(seconds) else { return self.http.clone() };
+        if let Some(made) = hasty.get() {
+            return made.clone();
+        }
+        // The same options were built successfully before.
+        let made = (self.make)(timeout / 2).unwrap_or_else(|_| self.http.clone());
+        hasty.get_or_init(|| made).clone()
+    }
+
+    /// Keeps this sender, and drops the least recently used one if there are too many.
+    fn keep(self: &Arc<Self>) {
+        let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|other| !Arc::ptr_eq(self, other));
+        kept.push_back(Arc::clone(self));
+        let oldest = if kept.len() > MAX_KEPT { kept.pop_front() } else { None };
+        drop(kept);
+        drop(oldest);
     }
 }
 
@@ -125,23 +211,50 @@ impl Transport {
         options: ClientOptions,
         finish: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, BuildError> {
-        let connect_timeout = options.connect_timeout;
-        let builder = builder(ip, options)?;
-        let make = move |most: Duration| finish(builder().connect_timeout(connect_timeout.min(most))).build();
-        let http = make(connect_timeout).map_err(BuildError::Options)?;
-        Ok(Self { http, hasty: Arc::default(), make: Arc::new(make) })
+        let ClientOptions { ca_bundle_pem, load_ca_bundle, connect_timeout, user_agent, refused_networks } =
+            options;
+        // An address is never resolved, so the resolver cannot refuse it.
+        if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
+            return Err(BuildError::RefusedAddress(ip));
+        }
+        let build = Arc::new(move |tls: &ClientConfig, max: Duration| {
+            let builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
+            finish(builder.connect_timeout(connect_timeout.min(max))).build()
+        });
+        let make = move |ca_bundle: Option<&str>| {
+            let (tls, build) = (tls::config(ca_bundle)?, Arc::clone(&build));
+            let http = build(&tls, connect_timeout).map_err(BuildError::Options)?;
+            let make = move |max| build(&tls, max);
+            Ok(Sender { http, hasty: Default::default(), make: Box::new(make) })
+        };
+        let sender = Arc::new(make(ca_bundle_pem.as_deref())?);
+        sender.keep();
+        Ok(Self(Arc::new(Shared {
+            sender: tokio::sync::Mutex::new(Arc::downgrade(&sender)),
+            make: Box::new(make),
+            ca_bundle: load_ca_bundle.map_or(CaBundle::Here(ca_bundle_pem), CaBundle::Elsewhere),
+        })))
     }
 
-    /// The client for an exchange of this length. Connecting must time out before the exchange does.
-    fn http(&self, timeout: Duration) -> reqwest::Client {
-        let seconds = usize::try_from(timeout.as_secs()).unwrap_or(SHORT_EXCHANGE_SECONDS);
-        let Some(hasty) = self.hasty.get(seconds) else { return self.http.clone() };
-        if let Some(made) = hasty.get() {
-            return made.clone();
-        }
-        // The same options were built successfully before.
-        let made = (self.make)(timeout / 2).unwrap_or_else(|_| self.http.clone());
-        hasty.get_or_init(|| made).clone()
+    /// The sender of the last request if it is still kept, or a new one.
+    async fn sender(&self) -> Result<Arc<Sender>, SendError> {
+        let Shared { sender: last, make, ca_bundle } = &*self.0;
+        let mut last = last.lock().await;
+        let sender = if let Some(sender) = last.upgrade() {
+            sender
+        } else {
+            let made = match ca_bundle {
+                CaBundle::Here(text) => make(text.as_deref()),
+                CaBundle::Elsewhere(LoadCaBundle(load)) => {
+                    let why = |why| SendError::NotSent(format!("the CA bundle cannot be read again: {why}"));
+                    make(Some(&load().await.map_err(why)?))
+                }
+            };
+            Arc::new(made.map_err(|error| SendError::NotSent(error.to_string()))?)
+        };
+        sender.keep();
+        *last = Arc::downgrade(&sender);
+        Ok(sender)
     }
 
     /// Sends a request once. `timeout` bounds the whole exchange, and at most `cap` bytes of the body are read.
@@ -153,12 +266,22 @@ impl Transport {
     ) -> Result<Seen, SendError> {
         let request = reqwest::Request::try_from(request).map_err(|error| SendError::from_http(&error))?;
         // Kept outside the exchange, so that a timeout does not drop it.
-        let mut seen = None;
-        let ended =
-            tokio::time::timeout(timeout, exchange(&self.http(timeout), request, cap, &mut seen)).await;
+        let (mut seen, mut begun) = (None, false);
+        // Reading the CA bundle again counts in the timeout, because the caller relies on it.
+        let ended = tokio::time::timeout(timeout, async {
+            let sender = self.sender().await?;
+            begun = true;
+            let sent = exchange(&sender.http(timeout), request, cap, &mut seen).await;
+            sent.map_err(|error| SendError::from_http(&error))
+        })
+        .await;
         match (seen, ended) {
             (Some(seen), _) => Ok(seen),
-            (None, Ok(Err(error))) => Err(SendError::from_http(&error)),
+            (None, Ok(Err(error))) => Err(error),
+            (None, Err(_)) if !begun => {
+                let why = format!("the CA bundle was not read again within {} s", timeout.as_secs());
+                Err(SendError::NotSent(why))
+            }
             (None, Ok(Ok(())) | Err(_)) => Err(SendError::timeout(timeout)),
         }
     }
@@ -198,31 +321,82 @@ fn initial_capacity(length: Option<u64>, cap: usize) -> usize {
     length.and_then(|length| usize::try_from(length).ok()).unwrap_or(MAX_INITIAL).min(MAX_INITIAL).min(cap)
 }
 
-/// Settings of every client to a host, which may be an address.
-fn builder(
-    ip: Option<IpAddr>,
-    options: ClientOptions,
-) -> Result<impl Fn() -> reqwest::ClientBuilder + Send + Sync, BuildError> {
-    let ClientOptions { ca_bundle_pem, connect_timeout: _, user_agent, refused_networks } = options;
-    // An address is never resolved, so the resolver cannot refuse it.
-    if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
-        return Err(BuildError::RefusedAddress(ip));
+impl Drop for Shared {
+    /// Drops the kept sender too, because no other transport uses it.
+    fn drop(&mut self) {
+        let own = self.sender.get_mut().as_ptr();
+        KEPT.lock().unwrap_or_else(PoisonError::into_inner).retain(|kept| Arc::as_ptr(kept) != own);
     }
-    let tls = tls::config(ca_bundle_pem.as_deref())?;
-    Ok(move || {
-        let builder = reqwest::Client::builder();
-        #[cfg(target_os = "linux")]
-        let builder = builder.tcp_user_timeout(TCP_USER_TIMEOUT);
-        builder
-            .tls_backend_preconfigured(tls.clone())
-            .dns_resolver(GuardedResolver::new(&refused_networks))
-            .http1_only()
-            // A redirect to another host would forward X-Auth-Token.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .referer(false)
-            .user_agent(user_agent.clone())
-            .pool_idle_timeout(IDLE_TIMEOUT)
-    })
+}
+
+/// Settings of every client.
+fn builder(tls: &ClientConfig, refused_networks: &[IpNet]) -> reqwest::ClientBuilder {
+    let builder = reqwest::Client::builder();
+    #[cfg(target_os = "linux")]
+    let builder = builder.tcp_user_timeout(TCP_USER_TIMEOUT);
+    builder
+        .tls_backend_preconfigured(tls.clone())
+        .dns_resolver(GuardedResolver::new(refused_networks))
+        .http1_only()
+        // A redirect to another host would forward X-Auth-Token.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .no_proxy()
+        .referer(false)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    fn transport(load_ca_bundle: Option<LoadCaBundle>, ca_bundle_pem: &str) -> Transport {
+        let ca_bundle_pem = Some(ca_bundle_pem.to_owned());
+        let options = ClientOptions { ca_bundle_pem, load_ca_bundle, ..ClientOptions::default() };
+        Transport::new(&"https://localhost:1".parse().unwrap(), options).unwrap()
+    }
+
+    #[tokio::test]
+    async fn t17_few_clients_are_kept_and_the_others_are_made_again_when_they_are_used() {
+        let bundle = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+        let (loads, good) = (Arc::new(AtomicUsize::new(0)), bundle.clone());
+        let counted = Arc::clone(&loads);
+        let load = LoadCaBundle::new(move || {
+            let first = counted.fetch_add(1, Ordering::Relaxed) == 0;
+            std::future::ready(if first { Ok(good.clone()) } else { Err("it has changed".to_owned()) })
+        });
+        let loading = transport(Some(load), &bundle);
+        let is_made = async || loading.0.sender.lock().await.upgrade().is_some();
+        let crowd = || (0..MAX_KEPT).map(|_| transport(None, &bundle)).collect::<Vec<_>>();
+        assert!(loading.sender().await.is_ok() && is_made().await);
+        assert_eq!(loads.load(Ordering::Relaxed), 0);
+
+        let others = crowd();
+        assert!(!is_made().await);
+        assert_eq!(KEPT.lock().unwrap().len(), MAX_KEPT);
+        let in_use = loading.sender().await.unwrap();
+        assert_eq!(loads.load(Ordering::Relaxed), 1);
+
+        // A sender in use is not dropped.
+        let more = crowd();
+        assert!(is_made().await);
+        drop(in_use);
+        let Err(SendError::NotSent(why)) = loading.sender().await else { panic!("it has no bundle") };
+        assert_eq!(why, "the CA bundle cannot be read again: it has changed");
+        assert!(others[0].sender().await.is_ok());
+
+        let silent = LoadCaBundle::new(std::future::pending);
+        let late = transport(Some(silent), &bundle);
+        drop((others, more));
+        let crowd = crowd();
+        let request = Request::builder().uri("https://localhost:1").body(Bytes::new()).unwrap();
+        let Err(SendError::NotSent(why)) = late.send(request, Duration::from_millis(1), 1).await else {
+            panic!("nothing was sent")
+        };
+        assert_eq!(why, "the CA bundle was not read again within 0 s");
+
+        drop((loading, late, crowd));
+        assert!(KEPT.lock().unwrap().len() < MAX_KEPT);
+    }
 }

@@ -58,6 +58,17 @@ impl AnyProvider {
         }
     }
 
+    /// The same provider with this CA bundle.
+    #[must_use]
+    pub fn with_ca_bundle(&self, ca_bundle: Option<String>) -> Self {
+        let mut provider = self.clone();
+        match &mut provider {
+            Self::Namespaced(provider) => Arc::make_mut(provider).spec.ca_bundle = ca_bundle,
+            Self::Cluster(provider) => Arc::make_mut(provider).spec.provider.ca_bundle = ca_bundle,
+        }
+        provider
+    }
+
     /// Its last written status.
     #[must_use]
     pub fn status(&self) -> Option<&FunctionGraphProviderStatus> {

@@ -1,8 +1,10 @@
 //! Rounds over the service's list: how few calls tell how much.
 
+use super::group::{OTHERS_DELAY, VANISHED_DELAY};
 use super::*;
 use crate::api::invocation::ExecutionStatus;
 use functiongraph::Qualifier;
+use std::time::Duration;
 
 const NOON: Timestamp = Timestamp::UNIX_EPOCH;
 
@@ -84,7 +86,7 @@ fn what_others_sent_is_left_to_them_for_a_while() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
     followed.follow(&topic, request("a", false), start);
     assert_eq!(followed.due(|_| true, start + seconds(40)).0, []);
-    let late = start + OTHERS;
+    let late = start + OTHERS_DELAY;
     assert_eq!(followed.due(|_| true, late).0, std::slice::from_ref(&topic));
     assert!(followed.question(&topic, late).is_some());
 }
@@ -110,7 +112,7 @@ fn a_request_that_complete_lists_do_not_show_is_asked_for_by_its_id_before_it_co
     assert_eq!(round(minutes(6), true), (false, vec![]), "the list, for the others");
     assert_eq!(round(minutes(8), true), (true, vec![]), "its id, and there is nothing");
     assert_eq!(round(minutes(10), true), (false, vec![]));
-    assert_eq!(round(minutes(2) + VANISHED, true), (true, vec![request("a", true).owner]));
+    assert_eq!(round(minutes(2) + VANISHED_DELAY, true), (true, vec![request("a", true).owner]));
     assert_eq!(followed.follow(&topic, request("a", true), start), Some(News::Vanished));
 }
 
@@ -197,7 +199,8 @@ fn a_full_page_without_a_marker_is_no_complete_list() {
         let now = start + seconds(round * 60);
         assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
         followed.question(&topic, now).unwrap();
-        let lines = (0..usize::from(PAGE)).map(|number| line(&number.to_string(), true)).collect();
+        let lines =
+            (0..usize::from(RECORDS_PER_PAGE)).map(|number| line(&number.to_string(), true)).collect();
         assert_eq!(followed.told(&topic, lines, None, None, (at(round * 60), now)), []);
     }
 }

@@ -1,9 +1,11 @@
 //! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, Key, KeyName, LONG_PAUSE, Provider, Providers, Subject};
+use super::{Access, Key, LONG_PAUSE, Provider, Providers};
 use crate::clock;
+use crate::credential::{Request, Used};
 use crate::gate::Signal;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A place at a provider: one request may be sent. Dropping it gives the place to the next.
 pub struct Place {
@@ -11,27 +13,19 @@ pub struct Place {
     key: Key,
     uid: String,
     signal: Signal,
-    sent_with: Option<SentWith>,
-}
-
-/// The credential of a request.
-struct SentWith {
-    source: String,
-    key: Option<KeyName>,
-    subject: Subject,
+    /// With what a request was sent, and when.
+    sent: Option<(Used, Instant)>,
 }
 
 impl Place {
     pub(super) fn new(providers: Arc<Providers>, key: Key, uid: String) -> Self {
-        Self { providers, key, uid, signal: Signal::Unused, sent_with: None }
+        Self { providers, key, uid, signal: Signal::Unused, sent: None }
     }
 
     /// From here on something may have been sent: unless it is told otherwise, that went badly.
     pub fn used(&mut self, access: &Access) {
-        let Access { secret_version, key, subject, .. } = access;
         self.signal = Signal::Trouble;
-        self.sent_with =
-            Some(SentWith { source: secret_version.clone(), key: key.clone(), subject: subject.clone() });
+        self.sent = Some((access.used.clone(), clock::monotonic()));
     }
 
     /// Keeps what went wrong, for the provider's status.
@@ -43,19 +37,9 @@ impl Place {
     pub fn leave(mut self, signal: Signal) {
         self.signal = signal;
         // A 429 may be sent before the key is checked, so it proves nothing.
-        let Some(SentWith { source, key, subject }) =
-            self.sent_with.take().filter(|_| signal == Signal::Clean)
-        else {
-            return;
-        };
-        let mut known = self.providers.known();
-        if let Some(key) = &key {
-            known.keys.accepted(key);
-        }
-        let news = known.checks.used(&subject);
-        known.provider(&self.key).refusal.take_if(|refusal| refusal.is_of(&source));
-        drop(known);
-        if news {
+        let Some((used, sent)) = self.sent.take().filter(|_| signal == Signal::Clean) else { return };
+        let request = Request { provider: &self.key, used: &used, sent };
+        if self.providers.known().credentials.answered(&request) {
             self.providers.ask_to_inspect(&self.key);
         }
     }

@@ -55,6 +55,6 @@ impl Provider {
         } else {
             Reason::ProviderReady
         };
-        Some((reason, access.expires_at, access.not_renewed.is_some()))
+        Some((reason, access.in_use.expires_at, access.in_use.not_renewed.is_some()))
     }
 }

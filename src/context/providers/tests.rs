@@ -1,10 +1,11 @@
-//! What is known of providers when answers come late, and when several of them have one key.
+//! What one provider's answers mean for the others.
 
 use super::*;
-use crate::api::provider::ProtocolVersion;
+use crate::api::{AnyProvider, FunctionGraphProvider};
 use crate::context::grants::Grant;
+use crate::credential::{InUse, Lock, Principal, Proof};
 use crate::gate::Signal;
-use functiongraph::{Client, ClientOptions, Credential};
+use functiongraph::{Client, ClientOptions};
 
 const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 10 };
 
@@ -12,36 +13,55 @@ fn providers() -> Arc<Providers> {
     Arc::new(Providers::new(mpsc::unbounded_channel().0))
 }
 
-/// Access with the key `id`, whose secret is `version`.
-fn access(id: &str, version: &str) -> Access {
+fn provider() -> AnyProvider {
+    let spec = serde_json::json!({
+        "region": "eu-de", "credentials": {"accessKey": {"secretRef": {"name": "s"}}},
+    });
+    AnyProvider::Namespaced(Arc::new(FunctionGraphProvider::new("p", serde_json::from_value(spec).unwrap())))
+}
+
+/// The access key `id`, whose secret is `version`.
+fn used(id: &str, version: &str) -> Used {
+    let source = Source {
+        version: version.into(),
+        resource_version: Some("1".into()),
+        principal: Principal { id: id.into(), secret: format!("{id}/{version}") },
+        lock: Lock::AccessKey,
+        place: "p".into(),
+        is_exchanged: false,
+        project: Some("p".into()),
+        name: "the credential".into(),
+        remedy: String::new(),
+    };
+    Used { source: Arc::new(source), login: 0 }
+}
+
+fn access(used: &Used, proof: Proof) -> Access {
     let endpoint = "https://localhost:1".parse().unwrap();
     Access {
+        provider: provider(),
         client: Client::new(endpoint, ClientOptions::default()).unwrap(),
-        credential: Credential::access_key(id, version, None).unwrap(),
-        secret_version: version.into(),
-        resource_version: Some("1".into()),
-        key: Some(KeyName { id: id.into(), whole: format!("{id}/{version}") }),
-        subject: Subject { credential: format!("{id}/{version}"), place: "p".into() },
-        login: 0,
-        expires_at: None,
-        not_renewed: None,
+        credential: Credential::access_key("id", "secret", None).unwrap(),
+        used: used.clone(),
+        in_use: InUse {
+            login: 0,
+            expires_at: None,
+            project: "p".into(),
+            not_renewed: None,
+            decide_again_in: None,
+            proof,
+        },
         read_at: clock::monotonic(),
-        made_for: ("https://localhost:1".into(), None),
-        edition: ("uid".into(), 1),
-        region: "eu-de".into(),
-        project_id: "p".into(),
+        ca_bundle: None,
         grant: Grant::Own,
-        allowed_functions: Vec::new(),
-        protocol: ProtocolVersion::V2,
-        allow_cancel: false,
     }
 }
 
-/// What happens to a provider whose credential was accepted.
-fn ready(providers: &Providers, key: &Key, access: Access) {
-    providers.checking(key, &access);
-    providers.remember_check(&access, Checked::Proven(Proof::Accepted));
-    providers.ready(key, access, LIMITS);
+/// What happens to a provider whose credential was checked.
+fn ready(providers: &Providers, key: &Key, used: &Used, proof: Proof) {
+    providers.begin(key, &used.source, None);
+    providers.record(key, used, clock::monotonic(), Event::Checked(proof.clone()));
+    providers.ready(key, access(used, proof), LIMITS);
 }
 
 fn ticket(uid: &str) -> Ticket {
@@ -51,19 +71,20 @@ fn ticket(uid: &str) -> Ticket {
 #[test]
 fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_new_one() {
     let (providers, key): (_, Key) = (providers(), "ns/p".into());
-    ready(&providers, &key, access("a", "old"));
-    ready(&providers, &key, access("a", "new"));
-    providers.refuse(&key, &access("a", "old"), "late");
+    let [old, new] = ["old", "new"].map(|version| used("a", version));
+    ready(&providers, &key, &old, Proof::Accepted);
+    ready(&providers, &key, &new, Proof::Accepted);
+    providers.refuse(&key, &access(&old, Proof::Accepted), "late");
     assert!(matches!(providers.standing(&key), Standing::Ready(_)));
-    assert!(providers.refusal(&key).is_none());
+    assert!(providers.refused_at(&key).is_none());
 
-    providers.refuse(&key, &access("a", "new"), "in time");
-    providers.refuse(&key, &access("a", "old"), "later still");
-    assert_eq!(providers.refusal(&key).unwrap().message, "in time");
+    providers.refuse(&key, &access(&new, Proof::Accepted), "in time");
+    providers.refuse(&key, &access(&old, Proof::Accepted), "later still");
+    assert!(providers.refused_at(&key).is_some());
     assert!(matches!(providers.standing(&key), Standing::NotReady(_, why) if why.contains("in time")));
 
     providers.gone(&key);
-    providers.refuse(&key, &access("a", "new"), "too late");
+    providers.refuse(&key, &access(&new, Proof::Accepted), "too late");
     assert!(matches!(providers.standing(&key), Standing::Unseen));
 }
 
@@ -71,49 +92,43 @@ fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_n
 fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
     let providers = providers();
     let [one, same, other]: [Key; 3] = ["ns/one", "ns/same", "other"].map(Into::into);
-    ready(&providers, &one, access("a", "revoked"));
-    ready(&providers, &same, access("a", "revoked"));
-    ready(&providers, &other, access("b", "right"));
-    let used = access("a", "revoked");
-    assert!(providers.has_proven(&used.subject.credential));
+    let (revoked, right) = (used("a", "revoked"), used("b", "right"));
+    ready(&providers, &one, &revoked, Proof::Accepted);
+    ready(&providers, &same, &revoked, Proof::Accepted);
+    ready(&providers, &other, &right, Proof::Accepted);
     let mut place = providers.enter(&one, ticket("1")).unwrap();
-    place.used(&used);
-    providers.refuse(&one, &used, "no");
+    place.used(&access(&revoked, Proof::Accepted));
+    providers.refuse(&one, &access(&revoked, Proof::Accepted), "no");
     place.leave(Signal::Unused);
     for key in [&one, &same] {
-        assert!(
-            matches!(providers.standing(key), Standing::NotReady(Reason::CredentialsInvalid, _)),
-            "{key}"
-        );
+        let standing = providers.standing(key);
+        assert!(matches!(standing, Standing::NotReady(Reason::CredentialsInvalid, _)), "{key}");
     }
     assert!(matches!(providers.standing(&other), Standing::Ready(_)), "another key is not concerned");
-    // It has to prove itself again, and one that comes later has heard of it, too.
-    assert!(!providers.has_proven(&used.subject.credential) && providers.checked(&used.subject).is_none());
-    let origin = Origin { version: "revoked".into(), resource_version: Some("7".into()) };
+    // A provider that comes later has heard of it, too.
     let late: Key = "ns/late".into();
-    let held = providers.held_key(&late, used.key.as_ref().unwrap(), &origin);
-    assert!(matches!(held, Some(HeldKey::Refused(failure)) if failure.message == "no"));
-    assert_eq!(providers.refusal(&late).unwrap().resource_version.as_deref(), Some("7"));
+    providers.begin(&late, &revoked.source, None);
+    assert!(matches!(providers.decide(&late), Step::Stop(stop) if stop.message.contains("no")));
+    assert_eq!(providers.refused_at(&late).unwrap().0, "1");
 }
 
 #[test]
 fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked() {
     let providers = providers();
-    let (key, unchecked): (Key, _) = ("ns/p".into(), access("a", "any"));
-    let proof = |used| Checked::Proven(Proof::Unchecked { said: "404".into(), used });
-    providers.remember_check(&unchecked, proof(false));
-    let subject = unchecked.subject.clone();
-    providers.ready(&key, unchecked, LIMITS);
+    let (key, unchecked): (Key, _) = ("ns/p".into(), used("a", "any"));
+    let proof = |used| Proof::Unchecked { said: "404".into(), used };
+    ready(&providers, &key, &unchecked, proof(false));
     for (signal, used) in
         [(Signal::Trouble, false), (Signal::Throttled { retry_after: None }, false), (Signal::Clean, true)]
     {
         // A throttle pauses the gate: another one, for the same credential.
-        let key: Key = format!("{key}-{signal:?}").into();
-        providers.ready(&key, access("a", "any"), LIMITS);
-        let mut place = providers.enter(&key, ticket("1")).unwrap();
-        place.used(&access("a", "any"));
+        let other: Key = format!("{key}-{signal:?}").into();
+        providers.begin(&other, &unchecked.source, None);
+        providers.ready(&other, access(&unchecked, proof(false)), LIMITS);
+        let mut place = providers.enter(&other, ticket("1")).unwrap();
+        place.used(&access(&unchecked, proof(false)));
         place.leave(signal);
-        assert_eq!(providers.checked(&subject), Some(proof(used)), "{signal:?}");
-        assert!(!providers.has_proven(&subject.credential), "{signal:?}");
+        let Step::Use(in_use) = providers.decide(&key) else { panic!("it can be used") };
+        assert_eq!(in_use.proof, proof(used), "{signal:?}");
     }
 }

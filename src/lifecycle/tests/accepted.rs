@@ -64,12 +64,12 @@ fn what_cannot_be_followed_ends_as_unknown_and_is_never_sent_again() {
     for mut object in [nameless, endless] {
         object.resolve = Some("Retry".into());
         assert_eq!(object.next(late), Step::RefuseResolution, "that it was accepted is certain");
-        object.status = resolve::refused(&object.view(), None, late);
+        object.status = record::resolution_refused(&object.view(), None, late);
         assert_eq!(object.next(late), Step::Rest);
         assert_eq!(refused(&object), Some(Reason::NothingToResolve));
         object.resolve = Some("Fail".into());
         assert_eq!(object.next(late), Step::Resolve(Resolution::Fail));
-        object.status = resolve::resolved(&object.view(), &Resolution::Fail, late);
+        object.status = record::resolved(&object.view(), &Resolution::Fail, late);
         assert_eq!((object.status.outcome, refused(&object)), (Some(Outcome::Failed), None));
         assert_eq!(object.condition(ConditionType::Accepted), Some(ConditionStatus::True));
     }
@@ -86,7 +86,7 @@ fn an_id_that_was_typed_is_recorded_and_nothing_is_done_with_it() {
         followed().claimed(1, ME, at(1)).answered(&trouble(ErrorClass::Ambiguous, Some(504)), at(2));
     object.resolve = Some(format!("Accepted:{ID}"));
     let Step::Resolve(resolution) = object.next(at(3)) else { unreachable!() };
-    object.status = resolve::resolved(&object.view(), &resolution, at(3));
+    object.status = record::resolved(&object.view(), &resolution, at(3));
     assert_eq!(object.status.outcome, Some(Outcome::Accepted), "it is not followed");
     assert_eq!(object.status.request_id.as_deref(), Some(ID));
     object.status.outcome = None; // as an older version left it
@@ -106,7 +106,7 @@ fn a_request_whose_provider_leads_elsewhere_is_followed_on_or_resolved() {
         match object.next(at(5)) {
             Step::RefuseResolution => assert_eq!(value, "Retry"),
             Step::Resolve(resolution) => {
-                object.status = resolve::resolved(&object.view(), &resolution, at(5));
+                object.status = record::resolved(&object.view(), &resolution, at(5));
                 assert!(object.status.outcome.is_some_and(Outcome::is_final), "{value}");
                 assert_eq!(object.status.request_id.as_deref(), Some("id"), "FunctionGraph's own id stays");
                 assert_eq!(object.status.request_id_source, Some(RequestIdSource::Response));
@@ -188,7 +188,7 @@ fn a_list_is_evidence_for_you_and_no_answer_of_it_sends_or_names_anything() {
     let moment = Moment {
         now: at(900),
         holder: ME,
-        memory: Memory::Nothing,
+        progress: Progress::Nothing,
         unchanged_for: Duration::ZERO,
         looked_up: true,
     };
@@ -203,7 +203,7 @@ fn each_value_of_the_annotation_resolves_once() {
         assert_eq!(object.status.outcome, Some(Outcome::Unknown));
         object.resolve = Some(value.into());
         let Step::Resolve(resolution) = object.next(at(7200)) else { unreachable!("{value}") };
-        object.status = resolve::resolved(&object.view(), &resolution, at(7200));
+        object.status = record::resolved(&object.view(), &resolution, at(7200));
         object
     };
     let accepted = asked(ID);
@@ -224,7 +224,7 @@ fn each_value_of_the_annotation_resolves_once() {
     assert_eq!(again.next(at(7203)), Step::Rest, "the value was handled");
     again.resolve = None;
     assert_eq!(again.next(at(7203)), Step::ForgetResolution);
-    again.status = resolve::forgotten(&again.view(), at(7203));
+    again.status = record::resolution_forgotten(&again.view(), at(7203));
     again.resolve = Some("Retry".into());
     assert_eq!(again.next(at(7204)), Step::Resolve(Resolution::Retry));
 }
@@ -243,7 +243,7 @@ fn an_annotation_on_what_is_not_ambiguous_is_refused_once_and_does_not_count_lat
             object.resolve = Some(value.into());
             let before = Object { resolve: None, ..object.clone() }.next(at(400));
             assert_eq!(object.next(at(400)), Step::RefuseResolution);
-            object.status = resolve::refused(&object.view(), None, at(400));
+            object.status = record::resolution_refused(&object.view(), None, at(400));
             assert_eq!(refused(&object), Some(Reason::NothingToResolve));
             assert_eq!(object.next(at(400)), before, "and it goes on as before");
             object.spec.suspend = false;
@@ -258,7 +258,7 @@ fn an_annotation_on_what_is_not_ambiguous_is_refused_once_and_does_not_count_lat
             assert_eq!(object.next(at(402)), Step::Rest, "it was there before");
             assert_eq!(refused(&object), Some(Reason::ResolvedTooEarly));
             object.resolve = None;
-            object.status = resolve::forgotten(&object.view(), at(403));
+            object.status = record::resolution_forgotten(&object.view(), at(403));
             assert_eq!(refused(&object), None);
             object.resolve = Some("Fail".into());
             assert_eq!(object.next(at(404)), Step::Resolve(Resolution::Fail));
@@ -270,10 +270,10 @@ fn an_annotation_on_what_is_not_ambiguous_is_refused_once_and_does_not_count_lat
 fn an_annotation_that_came_while_the_attempt_was_under_way_does_not_resolve_it() {
     for ended in [false, true] {
         let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
-        let before = object.decide(at(2), Memory::Sent, Duration::ZERO);
+        let before = object.decide(at(2), Progress::Sent, Duration::ZERO);
         object.resolve = Some("Retry".into());
         assert_eq!(
-            object.decide(at(2), Memory::Sent, Duration::ZERO),
+            object.decide(at(2), Progress::Sent, Duration::ZERO),
             before,
             "nothing is written meanwhile"
         );
@@ -297,7 +297,7 @@ fn what_is_not_understood_changes_nothing_and_says_so() {
         object.resolve = Some(value.into());
         assert_eq!(object.next(at(3)), Step::RefuseResolution, "{value}");
         let before = object.status.clone();
-        object.status = resolve::refused(&object.view(), None, at(3));
+        object.status = record::resolution_refused(&object.view(), None, at(3));
         assert_eq!(refused(&object), Some(Reason::NotUnderstood), "{value}");
         assert_eq!((object.status.outcome, &object.status.request_id), (before.outcome, &before.request_id));
         assert_eq!(object.next(at(4)), Step::Rest);
@@ -311,7 +311,7 @@ fn after_retry_nothing_says_that_the_invocation_was_certainly_not_accepted() {
     let retried = || {
         let mut object = ambiguous(DeliveryPolicy::AtMostOnce);
         object.resolve = Some("Retry".into());
-        object.status = resolve::resolved(&object.view(), &Resolution::Retry, at(3));
+        object.status = record::resolved(&object.view(), &Resolution::Retry, at(3));
         object
     };
     let mut cancelled = retried();

@@ -128,7 +128,7 @@ impl Walk {
         let moment = Moment {
             now,
             holder: &holder,
-            memory: Memory::Nothing,
+            progress: Progress::Nothing,
             unchanged_for: TAKEOVER,
             looked_up: matches!(what, Event::Listed(0)),
         };
@@ -171,10 +171,10 @@ impl Walk {
                 if resolution != Resolution::Fail {
                     self.possibly_accepted = 0;
                 }
-                resolve::resolved(&view, &resolution, now)
+                record::resolved(&view, &resolution, now)
             }
-            Step::RefuseResolution => resolve::refused(&view, None, now),
-            Step::ForgetResolution => resolve::forgotten(&view, now),
+            Step::RefuseResolution => record::resolution_refused(&view, None, now),
+            Step::ForgetResolution => record::resolution_forgotten(&view, now),
             Step::CorrectTimes => record::corrected(&view, now),
             Step::Acknowledge => record::acknowledged(&view, now),
             Step::HandBack => record::handed_back(&view, now),
@@ -247,8 +247,8 @@ proptest! {
         });
         let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
         object.status = serde_json::from_value(odd).unwrap();
-        for memory in [Memory::Nothing, Memory::Returned, Memory::Sent, Memory::Answered, Memory::Saved] {
-            let _ = object.decide(at(seconds.clamp(0, 9_999_999)), memory, Duration::from_secs(seconds.unsigned_abs()));
+        for progress in [Progress::Nothing, Progress::Returned, Progress::Sent, Progress::Answered, Progress::Saved] {
+            let _ = object.decide(at(seconds.clamp(0, 9_999_999)), progress, Duration::from_secs(seconds.unsigned_abs()));
         }
         object.status = record::claimed(&object.view(), number, ME, &target(), at(1));
         object.status = record::answered(&object.view(), &accepted(), at(2), 3);

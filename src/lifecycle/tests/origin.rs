@@ -19,8 +19,13 @@ fn object(value: &Value) -> FunctionInvocation {
 
 fn next(object: &FunctionInvocation) -> Step {
     let view = View::of(object, true);
-    let moment =
-        Moment { now: at(1), holder: ME, memory: Memory::Nothing, unchanged_for: TAKEOVER, looked_up: false };
+    let moment = Moment {
+        now: at(1),
+        holder: ME,
+        progress: Progress::Nothing,
+        unchanged_for: TAKEOVER,
+        looked_up: false,
+    };
     decide(&view, &moment)
 }
 
@@ -84,10 +89,10 @@ fn an_annotation_that_is_older_than_the_copy_counts_only_when_it_is_set_again() 
 
         copy.resolve = None;
         assert_eq!(copy.next(at(13)), Step::ForgetResolution);
-        copy.status = resolve::forgotten(&copy.view(), at(13));
+        copy.status = record::resolution_forgotten(&copy.view(), at(13));
         copy.resolve = Some("Retry".into());
         assert_eq!(copy.next(at(14)), Step::Resolve(Resolution::Retry));
-        copy.status = resolve::resolved(&copy.view(), &Resolution::Retry, at(14));
+        copy.status = record::resolved(&copy.view(), &Resolution::Retry, at(14));
         assert_eq!(copy.next(at(15)), Step::Invoke { number: 2 });
     }
 }
@@ -99,7 +104,7 @@ fn what_was_restored_outlives_its_time_to_live_until_it_is_resolved() {
     let Step::Conclude(conclusion) = copy.next(at(10)) else { panic!("{:?}", copy.next(at(10))) };
     copy.status = record::concluded(&copy.view(), &conclusion, at(10));
     assert_eq!(copy.next(at(100_000)), Step::Rest);
-    copy.status = resolve::resolved(&copy.view(), &Resolution::Fail, at(100_000));
+    copy.status = record::resolved(&copy.view(), &Resolution::Fail, at(100_000));
     assert_eq!(copy.next(at(100_065)), Step::Delete);
 }
 

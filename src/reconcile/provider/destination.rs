@@ -1,8 +1,8 @@
 //! Which hosts a provider's endpoints may name, and which addresses these must not lead to.
 
-use super::Obstacle;
 use crate::api::Reason;
 use crate::context::Reach;
+use crate::reconcile::halt::Halt;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
 use functiongraph::{ClientOptions, Endpoint};
 
@@ -24,9 +24,9 @@ pub fn destination(
     given: Option<&str>,
     derived: impl FnOnce() -> String,
     reach: &Reach,
-) -> Result<Destination, Obstacle> {
+) -> Result<Destination, Halt> {
     let text = given.map_or_else(derived, ToOwned::to_owned);
-    let refused = |why: String| Obstacle(Reason::EndpointRefused, why);
+    let refused = |why: String| Halt::Wait(Reason::EndpointRefused, why);
     let endpoint: Endpoint =
         text.parse().map_err(|error| refused(format!("The {field} cannot be used: {error}.")))?;
     let (host, allowed) = (endpoint.host(), &reach.allowed_hosts);

@@ -1,31 +1,22 @@
 //! What a provider's credential is made from: values of a Secret, or an identity of the cluster.
 
-use super::{Obstacle, PROBE, home, key_of};
+use super::identity::iam_destination;
+use super::{home, key_of};
 use crate::api::provider::{Credentials, FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};
 use crate::context::Context;
-use crate::context::providers::{KeyName, Origin, Refused, Subject};
+use crate::credential::{self, Lock, Principal};
 use crate::kubernetes::secrets::{self, Values};
 use crate::kubernetes::tokens;
-use crate::reconcile::Error;
-use functiongraph::Credential;
+use crate::reconcile::halt::Halt;
+use functiongraph::{Credential, Endpoint, regions};
 use secrecy::{ExposeSecret, SecretString};
-use std::time::Duration;
-
-/// A refused password is tried again after this long even if its Secret did not change: a user is locked for 15 minutes
-/// after five failed logins within 15 minutes (IAM, account lockout, as it is by default), whoever makes them.
-const PASSWORD_PROBE: Duration = Duration::from_mins(16);
+use std::sync::Arc;
 
 /// What a credential is made from.
 pub struct Source<'a> {
-    /// Where it comes from.
-    pub origin: Origin,
-    /// What it is called across providers, if it is an access key from a Secret.
-    pub key: Option<KeyName>,
-    /// What it is called in messages.
-    pub name: String,
-    /// What to do if it is refused.
-    pub remedy: String,
+    /// The same by name, for the core.
+    pub name: Arc<credential::Source>,
     /// What to do with it.
     pub material: Material<'a>,
 }
@@ -51,23 +42,6 @@ pub enum Material<'a> {
     InstanceMetadata,
 }
 
-impl Source<'_> {
-    /// What a check calls the credential.
-    #[must_use]
-    pub fn credential(&self) -> &str {
-        Subject::credential(self.key.as_ref(), &self.origin.version)
-    }
-
-    /// How long to wait after a refusal, if nothing changes.
-    #[must_use]
-    pub fn pause(&self, step: Refused) -> Duration {
-        match (&self.material, step) {
-            (Material::Password { .. }, Refused::Login) => PASSWORD_PROBE,
-            _ => PROBE,
-        }
-    }
-}
-
 impl Material<'_> {
     /// Whether a login is needed.
     #[must_use]
@@ -87,12 +61,12 @@ enum Kind {
 /// Reads what a provider's credential is made from.
 ///
 /// # Errors
-/// When the API server did not answer.
+/// Why it cannot be had, or when the API server did not answer.
 pub async fn source<'a>(
     provider: &'a AnyProvider,
     context: &Context,
-    endpoint: &str,
-) -> Result<Result<Source<'a>, Obstacle>, Error> {
+    endpoint: &Endpoint,
+) -> Result<Source<'a>, Halt> {
     let spec = provider.spec();
     let Credentials { access_key, token, password, oidc, pod_identity, instance_metadata } =
         &spec.credentials;
@@ -100,7 +74,7 @@ pub async fn source<'a>(
         (Some(_), None) => Some(Material::PodIdentity),
         (None, Some(_)) => Some(Material::InstanceMetadata),
         (None, None) => None,
-        (Some(_), Some(_)) => return Ok(Err(unsupported("the kind of credential in spec.credentials"))),
+        (Some(_), Some(_)) => return Err(unsupported("the kind of credential in spec.credentials")),
     };
     match (access_key, token, password, oidc, own) {
         (Some(of), None, None, None, None) => {
@@ -112,9 +86,9 @@ pub async fn source<'a>(
         (None, None, Some(of), None, None) => {
             from_secret(provider, context, endpoint, &of.secret_ref.name, Kind::Password).await
         }
-        (None, None, None, Some(oidc), None) => Ok(from_cluster(provider, context, oidc)),
-        (None, None, None, None, Some(own)) => Ok(of_the_operator(provider, context, own)),
-        _ => Ok(Err(unsupported("the kind of credential in spec.credentials"))),
+        (None, None, None, Some(oidc), None) => from_cluster(provider, context, endpoint, oidc),
+        (None, None, None, None, Some(own)) => of_the_operator(provider, context, endpoint, own),
+        _ => Err(unsupported("the kind of credential in spec.credentials")),
     }
 }
 
@@ -122,14 +96,15 @@ pub async fn source<'a>(
 fn of_the_operator<'a>(
     provider: &AnyProvider,
     context: &Context,
+    endpoint: &Endpoint,
     material: Material<'a>,
-) -> Result<Source<'a>, Obstacle> {
+) -> Result<Source<'a>, Halt> {
     let key = key_of(provider);
     if !context.options.own_identity.providers.iter().any(|listed| **listed == *key) {
         let why = format!(
             "The provider may not act as the operator itself: the platform team allows it with --own-identity-providers={key}."
         );
-        return Err(Obstacle(Reason::AccessDenied, why));
+        return Err(Halt::Wait(Reason::AccessDenied, why));
     }
     let (name, place) = match material {
         Material::PodIdentity => {
@@ -137,28 +112,61 @@ fn of_the_operator<'a>(
         }
         _ => ("the agency of the operator's node", "the agency of the node"),
     };
-    Ok(Source {
-        origin: Origin { version: surroundings(provider), resource_version: None },
-        key: None,
-        name: name.into(),
-        remedy: format!("Correct {place}; it is tried again every five minutes."),
-        material,
-    })
+    let remedy = format!("Correct {place}. The operator tries again every five minutes.");
+    Ok(without_secret(provider, endpoint, name.into(), remedy, material))
+}
+
+/// A source that no Secret is needed for. No service is known to lock it.
+fn without_secret<'a>(
+    provider: &AnyProvider,
+    endpoint: &Endpoint,
+    name: String,
+    remedy: String,
+    material: Material<'a>,
+) -> Source<'a> {
+    let version = surroundings(provider);
+    let source = credential::Source {
+        principal: Principal { id: version.clone(), secret: version.clone() },
+        version,
+        resource_version: None,
+        lock: Lock::None,
+        place: place(provider, endpoint),
+        is_exchanged: material.is_exchanged(),
+        project: provider.spec().project_id.clone(),
+        name,
+        remedy,
+    };
+    Source { name: Arc::new(source), material }
+}
+
+/// Where a credential is used. Providers of one place share a check of it.
+fn place(provider: &AnyProvider, endpoint: &Endpoint) -> String {
+    let FunctionGraphProviderSpec { region, project_id, ca_bundle, .. } = provider.spec();
+    let (project, bundle) = (project_id.as_ref().unwrap_or(region), ca_bundle.as_deref().unwrap_or_default());
+    secrets::name_of(&[&endpoint.to_string(), project, bundle])
+}
+
+/// The cloud that an endpoint belongs to: what an account, a user or an access key is known in.
+fn cloud(endpoint: &Endpoint) -> String {
+    match regions::cloud(endpoint.host()) {
+        host if host == endpoint.host() => endpoint.to_string(),
+        cloud => cloud.to_owned(),
+    }
 }
 
 /// What only a newer version can do.
-pub fn unsupported(what: &str) -> Obstacle {
+pub fn unsupported(what: &str) -> Halt {
     let why = format!("This version of the operator does not know {what}: upgrade the operator.");
-    Obstacle(Reason::Unsupported, why)
+    Halt::Wait(Reason::Unsupported, why)
 }
 
 async fn from_secret<'a>(
     provider: &AnyProvider,
     context: &Context,
-    endpoint: &str,
+    endpoint: &Endpoint,
     name: &str,
     kind: Kind,
-) -> Result<Result<Source<'a>, Obstacle>, Error> {
+) -> Result<Source<'a>, Halt> {
     let namespace = home(provider, context);
     let values = match secrets::read(&context.clients.calls, namespace, name).await {
         // Whoever writes providers need not be allowed to read Secrets: the token of a ServiceAccount, which has a
@@ -167,49 +175,70 @@ async fn from_secret<'a>(
             let why = format!(
                 "Secret {name} is of a type that Kubernetes itself uses: put the credential into one of type Opaque."
             );
-            return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+            return Err(Halt::Wait(Reason::CredentialsInvalid, why));
         }
         Ok(Some(values)) => values,
         Ok(None) => {
             let why = format!("Secret {name} does not exist in namespace {namespace}: create it.");
-            return Ok(Err(Obstacle(Reason::SecretNotFound, why)));
+            return Err(Halt::Wait(Reason::SecretNotFound, why));
         }
         Err(error) if error.is_forbidden() => {
             let why = format!(
                 "The operator may not read Secret {name} in namespace {namespace}: grant it get on secrets."
             );
-            return Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+            return Err(Halt::Wait(Reason::CredentialsInvalid, why));
         }
         Err(error) => return Err(error.into()),
     };
-    let key = matches!(kind, Kind::AccessKey).then(|| key_name(&values, endpoint));
-    Ok(material(&values, name, kind).map(|material| Source {
-        origin: Origin {
-            version: format!("{}{}", values.version, surroundings(provider)),
-            resource_version: values.resource_version,
-        },
-        key,
+    let material = material(&values, name, kind)?;
+    let version = format!("{}{}", values.version, surroundings(provider));
+    let (principal, lock) = principal(&values, provider, context, endpoint, kind)?;
+    let source = credential::Source {
+        principal: principal.unwrap_or_else(|| Principal { id: version.clone(), secret: version.clone() }),
+        version,
+        resource_version: values.resource_version,
+        lock,
+        place: place(provider, endpoint),
+        is_exchanged: material.is_exchanged(),
+        project: provider.spec().project_id.clone(),
         name: format!("the credential in Secret {name}"),
         remedy: format!(
-            "Correct the Secret; it is read again every {} s.",
+            "Correct the Secret. The operator reads it again every {} s.",
             context.options.secret_poll.as_secs()
         ),
-        material,
-    }))
+    };
+    Ok(Source { name: Arc::new(source), material })
 }
 
-/// What an access key is called: a salted name that says nothing outside of this process.
-fn key_name(values: &Values, endpoint: &str) -> KeyName {
+/// Whom the service counts failures of a Secret's credential for; `None` if it counts none.
+fn principal(
+    values: &Values,
+    provider: &AnyProvider,
+    context: &Context,
+    endpoint: &Endpoint,
+    kind: Kind,
+) -> Result<(Option<Principal>, Lock), Halt> {
     let text = |key: &str| values.by_key.get(key).map(ExposeSecret::expose_secret).unwrap_or_default();
-    let id = text("accessKeyID");
-    KeyName {
-        id: secrets::name_of(&[endpoint, id]),
-        whole: secrets::name_of(&[endpoint, id, text("secretAccessKey"), text("securityToken")]),
-    }
+    let named = |public: &[&str], secret: &[&str]| Principal {
+        id: secrets::name_of(public),
+        secret: secrets::name_of(&[public, secret].concat()),
+    };
+    Ok(match kind {
+        Kind::AccessKey => {
+            let public = [&*cloud(endpoint), text("accessKeyID")];
+            (Some(named(&public, &[text("secretAccessKey"), text("securityToken")])), Lock::AccessKey)
+        }
+        Kind::Password => {
+            let iam = iam_destination(provider.spec(), &context.options.reach)?.endpoint;
+            let public = [&*cloud(&iam), text("domainName"), text("userName")];
+            (Some(named(&public, &[text("password")])), Lock::Password)
+        }
+        Kind::Token => (None, Lock::None),
+    })
 }
 
-fn material<'a>(values: &Values, name: &str, kind: Kind) -> Result<Material<'a>, Obstacle> {
-    let invalid = |why: String| Obstacle(Reason::CredentialsInvalid, why);
+fn material<'a>(values: &Values, name: &str, kind: Kind) -> Result<Material<'a>, Halt> {
+    let invalid = |why: String| Halt::Wait(Reason::CredentialsInvalid, why);
     let value = |key: &str| {
         values
             .by_key
@@ -238,8 +267,9 @@ fn material<'a>(values: &Values, name: &str, kind: Kind) -> Result<Material<'a>,
 fn from_cluster<'a>(
     provider: &'a AnyProvider,
     context: &Context,
+    endpoint: &Endpoint,
     oidc: &'a Oidc,
-) -> Result<Source<'a>, Obstacle> {
+) -> Result<Source<'a>, Halt> {
     if oidc.mode == Some(OidcMode::Other) || oidc.sts.is_some() == oidc.idp_id.is_some() {
         return Err(unsupported("what spec.credentials.oidc asks for"));
     }
@@ -247,7 +277,7 @@ fn from_cluster<'a>(
         (Some(account), None) => {
             if context.options.token_audience.is_none() {
                 let why = "The operator makes no tokens of ServiceAccounts: the platform team sets --token-audience to the client id of the identity provider in IAM.";
-                return Err(Obstacle(Reason::Unsupported, why.into()));
+                return Err(Halt::Wait(Reason::Unsupported, why.into()));
             }
             format!("the token of ServiceAccount {}", account.name)
         }
@@ -255,24 +285,18 @@ fn from_cluster<'a>(
             // The schema says the same; an older definition may not.
             if !matches!(provider, AnyProvider::Cluster(_)) {
                 let why = "oidc.projectedTokenFile is only for a ClusterFunctionGraphProvider: use oidc.serviceAccountRef.";
-                return Err(Obstacle(Reason::Unsupported, why.into()));
+                return Err(Halt::Wait(Reason::Unsupported, why.into()));
             }
             if context.options.token_folder.is_none() {
                 let why = "The operator reads no token files: the platform team mounts a folder of projected tokens and names it with --token-folder.";
-                return Err(Obstacle(Reason::Unsupported, why.into()));
+                return Err(Halt::Wait(Reason::Unsupported, why.into()));
             }
             format!("the token in file {file}")
         }
         (None, None) | (Some(_), Some(_)) => return Err(unsupported("what spec.credentials.oidc asks for")),
     };
-    Ok(Source {
-        origin: Origin { version: surroundings(provider), resource_version: None },
-        key: None,
-        name,
-        remedy: "Correct spec.credentials.oidc, or the identity provider or agency in IAM; it is tried again every five minutes."
-            .into(),
-        material: Material::Oidc(oidc),
-    })
+    let remedy = "Correct spec.credentials.oidc, or the identity provider or agency in IAM. The operator tries again every five minutes.";
+    Ok(without_secret(provider, endpoint, name, remedy.into(), Material::Oidc(oidc)))
 }
 
 /// What the spec says about credentials and where they are used, as a name that changes with it: a correction there
@@ -301,18 +325,14 @@ fn surroundings(provider: &AnyProvider) -> String {
 ///
 /// # Errors
 /// When the API server did not answer.
-pub async fn id_token(
-    provider: &AnyProvider,
-    context: &Context,
-    oidc: &Oidc,
-) -> Result<Result<SecretString, Obstacle>, Error> {
-    let invalid = |why: String| Ok(Err(Obstacle(Reason::CredentialsInvalid, why)));
+pub async fn id_token(provider: &AnyProvider, context: &Context, oidc: &Oidc) -> Result<SecretString, Halt> {
+    let invalid = |why: String| Err(Halt::Wait(Reason::CredentialsInvalid, why));
     if let (Some(file), Some(folder)) = (&oidc.projected_token_file, &context.options.token_folder) {
         let (folder, name) = (folder.clone(), file.clone());
         let read = tokio::task::spawn_blocking(move || tokens::from_file(&folder, &name)).await;
         let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
         return match read {
-            Ok(token) => Ok(Ok(token)),
+            Ok(token) => Ok(token),
             Err(error) => {
                 tracing::debug!(provider = %key_of(provider), %error, "a token file");
                 invalid(format!(
@@ -322,11 +342,11 @@ pub async fn id_token(
         };
     }
     let (Some(account), Some(audience)) = (&oidc.service_account_ref, &context.options.token_audience) else {
-        return Ok(Err(unsupported("what spec.credentials.oidc asks for")));
+        return Err(unsupported("what spec.credentials.oidc asks for"));
     };
     let (name, namespace) = (&account.name, home(provider, context));
     match tokens::request(&context.clients.calls, namespace, name, audience).await {
-        Ok(Some(token)) => Ok(Ok(token)),
+        Ok(Some(token)) => Ok(token),
         Ok(None) => {
             invalid(format!("ServiceAccount {name} does not exist in namespace {namespace}: create it."))
         }
@@ -334,27 +354,5 @@ pub async fn id_token(
             "The operator may not make tokens of ServiceAccount {name} in namespace {namespace}: grant it create on serviceaccounts/token."
         )),
         Err(error) => Err(error.into()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_refused_password_rests_longer_than_the_window_in_which_failed_logins_are_counted() {
-        let of = |material| Source {
-            origin: Origin::default(),
-            key: None,
-            name: String::new(),
-            remedy: String::new(),
-            material,
-        };
-        let (domain, user) = (String::new(), String::new());
-        let password = of(Material::Password { domain, user, password: "p".into() });
-        assert!(password.pause(Refused::Login) > Duration::from_mins(15));
-        // The password itself was good.
-        assert_eq!(password.pause(Refused::Credential), PROBE);
-        assert_eq!(of(Material::PodIdentity).pause(Refused::Login), PROBE);
     }
 }

@@ -101,20 +101,3 @@ async fn a_function_is_changed_field_by_field_or_added() {
     let names: Vec<Value> = place.admin_get("functions").await.as_array().unwrap().clone();
     assert_eq!(names.len(), 3);
 }
-
-#[tokio::test]
-async fn the_statistics_count_by_status() {
-    let place = place().await;
-    place.submit("hello", "{}").await;
-    Seen::of(place.http.post(place.url("hello", "invocations-async"))).await;
-    assert_eq!(
-        place.admin_get("stats").await,
-        json!({
-            "seen": 2,
-            "accepted": 1,
-            "calls": {"v2/invocations-async": 2},
-            "answered": {"202": 1, "401": 1},
-            "failedAuthentications": 1, "issued": {},
-        })
-    );
-}

@@ -157,11 +157,8 @@ async fn revoked_tokens_and_keys_are_good_no_more_and_new_ones_are() {
     let place = place(|_| {}).await;
     let old = token(&place).await;
     let key = keys(&place, &old, 900).await;
-    let admin = place.emulator.admin_url().unwrap();
-    let count = Seen::of(place.http.get(format!("{admin}/admin/identity"))).await;
-    assert_eq!(count.json(), json!({"tokens": 1, "keys": 1}));
-    let revoked = Seen::of(place.http.post(format!("{admin}/admin/identity/revoke"))).await;
-    assert_eq!(revoked.json(), json!({"tokens": 1, "keys": 1}));
+    assert_eq!(place.emulator.issued(), IssuedCount { tokens: 1, keys: 1 });
+    place.emulator.revoke_issued();
     submit(&place, &old).await.assert_error(401, "APIG.0307", "The token must be updated");
     assert_eq!(place.submit_with(credential(&key), now()).await.unwrap().status, 401);
     assert_eq!(submit(&place, &token(&place).await).await.status, 202);

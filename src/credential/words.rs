@@ -1,0 +1,104 @@
+//! Why a credential cannot be used, in sentences for the provider's status.
+
+use super::{Call, Failure, Proof, Source, Stop};
+use crate::api::Reason;
+
+/// How the message of an answer begins that is about the time of the signature.
+pub const CLOCK_DIFFERS: &str =
+    "the clock of the operator differs from the service's by more than 15 minutes";
+
+/// What a provider says of a refusal, until it is tried again.
+pub fn refused(source: &Source, call: Call, said: &str) -> Stop {
+    let (name, said) = (&source.name, said.trim_end_matches('.'));
+    let message = match call {
+        Call::Check if said.starts_with(CLOCK_DIFFERS) => {
+            format!(
+                "The service does not accept the signature, because {said}, and the operator tries again."
+            )
+        }
+        Call::Check => format!("The service does not accept {name}: {said}. {}", source.remedy),
+        Call::LogIn | Call::FindProject => {
+            format!("The identity service does not accept {name}: {said}. {}", source.remedy)
+        }
+    };
+    stop(Reason::CredentialsInvalid, message)
+}
+
+/// What a provider says while too many secrets of its principal were refused. It names no time that is left, which would
+/// be another text at each reconcile.
+pub fn locked(source: &Source) -> Stop {
+    let message = format!(
+        "The service refused several secrets for {}. The operator pauses for up to {} minutes, because another failure could lock it for everybody who uses it.",
+        source.name,
+        source.lock.window().as_secs() / 60 + 1
+    );
+    stop(Reason::CredentialsInvalid, message)
+}
+
+/// What another replica's status says.
+pub fn told(message: &str) -> Stop {
+    stop(Reason::CredentialsInvalid, message.to_owned())
+}
+
+/// What a provider says that was deleted while it was looked at.
+pub fn deleted() -> Stop {
+    stop(Reason::CredentialsInvalid, "The provider was deleted.".into())
+}
+
+/// What a provider without a credential says of a call that failed.
+pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
+    let clause = |why: &str| why.trim_end_matches('.').to_owned();
+    match failure {
+        Failure::Obstacle(reason, message, _) | Failure::Unproven(reason, message, _) => {
+            stop(*reason, message.clone())
+        }
+        Failure::Denied(said) if call == Call::FindProject => stop(
+            Reason::CredentialsInvalid,
+            format!(
+                "The identity service refused to look up the project: {}. Set spec.projectID, or correct the cause.",
+                clause(said)
+            ),
+        ),
+        Failure::Denied(said) => refused(source, call, said),
+        Failure::Passing(why, _) if call == Call::FindProject => stop(
+            Reason::EndpointUnreachable,
+            format!(
+                "The operator cannot look up the project: {}. Retrying. You can set spec.projectID instead.",
+                clause(why)
+            ),
+        ),
+        Failure::Passing(why, _) => stop(
+            Reason::EndpointUnreachable,
+            format!("Cannot obtain a credential from {}: {}. Retrying.", source.name, clause(why)),
+        ),
+    }
+}
+
+/// Why a credential that is in use could not be renewed, as a clause.
+pub fn not_renewed(failure: &Failure) -> String {
+    let (Failure::Passing(why, _)
+    | Failure::Denied(why)
+    | Failure::Obstacle(_, why, _)
+    | Failure::Unproven(_, why, _)) = failure;
+    why.trim_end_matches('.').to_owned()
+}
+
+fn stop(reason: Reason, message: String) -> Stop {
+    Stop { reason, message, until: None }
+}
+
+impl Proof {
+    /// What a provider that is ready says of its credential.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Accepted => "FunctionGraph accepted the credential.".into(),
+            Self::Restricted(said) => format!(
+                "FunctionGraph accepted the credential and refused to list functions ({said}). Invoking needs no such permission. If invocations fail too, check spec.projectID and the permissions of the credential."
+            ),
+            Self::Unchecked { said, used: _ } => format!(
+                "The credential could not be checked, because the endpoint does not know the list of functions ({said}). If invocations fail too, check spec.endpoint and spec.protocolVersion."
+            ),
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Reads FunctionGraph's lists of executions: one loop for all followed objects. Each object writes its own status.
+
+use super::answer::refused_call;
+use crate::api::invocation::{self, Execution};
+use crate::clock;
+use crate::context::followed::{Line, Question, Topic};
+use crate::context::providers::{Access, Key, Place, Standing};
+use crate::context::{Context, Owner};
+use crate::gate::{Signal, Ticket};
+use functiongraph::{ExecutionStatus, FunctionUrn, ListQuery, Listed, Record, Verdict};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+
+/// No call about an execution takes longer.
+pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The namespace of a ticket for a list. No namespace has this name.
+const LIST_NAMESPACE: &str = "";
+
+/// The uid of a ticket for a list begins with this. No uid does.
+const LIST_UID_PREFIX: &str = "list ";
+
+/// Whether a ticket is for a list, not for an object.
+#[must_use]
+pub fn is_for_a_list(ticket: &Ticket) -> bool {
+    ticket.namespace == LIST_NAMESPACE
+}
+
+/// Whether a ticket's uid is that of a list.
+#[must_use]
+pub fn is_list(uid: &str) -> bool {
+    uid.starts_with(LIST_UID_PREFIX)
+}
+
+/// Reads the lists for ever. `called` brings the tickets of lists whose turn has come, `tell` wakes an object that has
+/// news, and `wanted` knows which objects still exist.
+pub async fn run(
+    context: Arc<Context>,
+    mut called: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    wanted: impl Fn(&Owner) -> bool,
+    tell: impl Fn(Owner),
+) {
+    let mut questions = FuturesUnordered::new();
+    let mut queued: Vec<(Ticket, Topic)> = Vec::new();
+    loop {
+        let (due, next) = context.followed.due(&wanted, clock::monotonic());
+        for topic in due {
+            let ticket = ticket(&topic);
+            match context.providers.enter(&topic.provider, ticket.clone()) {
+                Some(permit) => questions.push(ask_guarded(&context, topic, permit)),
+                None => queued.push((ticket, topic)),
+            }
+        }
+        tokio::select! {
+            Some(owners) = questions.next() => owners.into_iter().for_each(&tell),
+            Some((_, ticket)) = called.recv() => {
+                let Some(index) = queued.iter().position(|(waiting, _)| waiting.uid == ticket.uid) else { continue };
+                let topic = &queued[index].1;
+                if let Some(permit) = context.providers.enter(&topic.provider, ticket) {
+                    questions.push(ask_guarded(&context, queued.swap_remove(index).1, permit));
+                }
+            }
+            () = until(next) => {}
+            () = context.followed.changed() => {}
+        }
+    }
+}
+
+/// The ticket of a list: it takes turns with the namespaces, so that neither waits long for the other.
+fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
+    let name = urn.to_string();
+    Ticket {
+        uid: format!("{LIST_UID_PREFIX}{provider} {endpoint} {name}"),
+        namespace: LIST_NAMESPACE.into(),
+        function: name.clone(),
+        name,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Asks for one page. A panic ends this round only.
+async fn ask_guarded(context: &Context, topic: Topic, permit: Place) -> Vec<Owner> {
+    match AssertUnwindSafe(ask(context, topic.clone(), permit)).catch_unwind().await {
+        Ok(owners) => owners,
+        Err(_panic) => {
+            tracing::error!(provider = %topic.provider, "a defect in the operator: reading a list panicked; please report it");
+            context.followed.failed(&topic, None, clock::monotonic())
+        }
+    }
+}
+
+/// Asks for one page, and says which objects have news.
+async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
+    let followed = &context.followed;
+    // A provider that leads elsewhere by now does not know these requests. Their objects say so themselves.
+    let leads_there = |access: &Access| leads_to(access, Some(&topic.endpoint), &topic.urn);
+    let access = match context.providers.standing(&topic.provider) {
+        Standing::Ready(access) if leads_there(&access) => access,
+        Standing::Ready(_) | Standing::NotReady(..) | Standing::Unseen => {
+            return followed.failed(&topic, None, clock::monotonic());
+        }
+    };
+    let Some(question) = followed.question(&topic, clock::monotonic()) else { return Vec::new() };
+    permit.used(&access);
+    context.metrics.listed(&topic.provider);
+    let (query, credential) = (query(question), &access.credential);
+    let listed =
+        access.client.list_async_invocations(&topic.urn, &query, credential, clock::now(), CALL_TIMEOUT);
+    let trouble = match listed.await {
+        Ok(Listed::Page(page)) => {
+            permit.leave(Signal::Clean);
+            let lines = page.records.into_iter().map(line).collect();
+            let now = (context.now(), clock::monotonic());
+            return followed.told(&topic, lines, page.next_marker, page.date, now);
+        }
+        Ok(Listed::Answer(answer)) if answer.is_success() && followed.shorten(&topic, clock::monotonic()) => {
+            permit.leave(Signal::Clean);
+            return Vec::new();
+        }
+        Ok(Listed::Answer(answer)) => {
+            let passing = matches!(
+                answer.verdict_of_call(access.credential.kind()),
+                Verdict::Throttled | Verdict::Unavailable { .. } | Verdict::Unauthenticated
+            );
+            let why = refused_call(context, &topic.provider, &access, permit, &answer);
+            (!passing).then_some(why)
+        }
+        Err(error) => {
+            permit.complain(&error.to_string());
+            permit.leave(Signal::Trouble);
+            None
+        }
+    };
+    followed.failed(&topic, trouble, clock::monotonic())
+}
+
+/// Whether the provider leads to where a request went. Without an endpoint, it went to where the provider leads.
+pub(super) fn leads_to(access: &Access, endpoint: Option<&str>, urn: &FunctionUrn) -> bool {
+    urn.region() == access.spec().region
+        && urn.project_id() == access.project_id()
+        && endpoint.is_none_or(|endpoint| *endpoint == access.client.endpoint().to_string())
+}
+
+/// The query that asks a question.
+pub(super) fn query(Question { begin, end, marker, request_id, limit }: Question) -> ListQuery {
+    ListQuery { begin, end, request_id, status: None, limit, marker }
+}
+
+fn line(record: Record) -> Line {
+    let Record { request_id, status, error_code, error_message, start_time, end_time } = record;
+    let status = match status {
+        ExecutionStatus::Success => invocation::ExecutionStatus::Success,
+        ExecutionStatus::Fail => invocation::ExecutionStatus::Fail,
+        ExecutionStatus::Discard => invocation::ExecutionStatus::Discard,
+        ExecutionStatus::Wait | ExecutionStatus::Running | ExecutionStatus::Other => {
+            return (request_id, None);
+        }
+    };
+    let error_message = error_message.map(String::from);
+    let execution = Execution { status: Some(status), start_time, end_time, error_code, error_message };
+    (request_id, Some(execution))
+}

@@ -1,0 +1,204 @@
+//! Gets a provider's credential ready: carries out what the core decides, until it can be used or must wait.
+
+use super::check;
+use super::identity::{CALL_TIMEOUT, NoLogin, iam, log_in};
+use super::source::{Material, Source};
+use crate::api::{AnyProvider, Condition, ConditionType, Reason};
+use crate::clock;
+use crate::context::Context;
+use crate::context::providers::Key;
+use crate::credential::{Call, Event, Failure, InUse, Step, Told, Used};
+use crate::reconcile::answer::LONGEST_RETRY_AFTER;
+use crate::reconcile::halt::Halt;
+use functiongraph::login::{Login, LoginError, renew_at};
+use functiongraph::{Client, Credential};
+use jiff::{SignedDuration, Timestamp};
+use kube::runtime::controller::Action;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// When to renew a credential of which nobody said when it ends: the shortest that the service makes lives 15 minutes.
+const RENEWAL_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
+
+/// A login, a project and a check, twice, because a credential that is refused the first time is renewed once.
+const CALLS_MAX: usize = 6;
+
+/// A provider whose credential has changed again and again meanwhile is reconciled again after this long.
+const CHANGING_DELAY: Duration = Duration::from_secs(1);
+
+/// A credential that can be used.
+pub struct Ready {
+    /// As whom.
+    pub credential: Credential,
+    /// The same by name.
+    pub used: Used,
+    /// What is known of it.
+    pub in_use: InUse,
+}
+
+/// What a call needs.
+struct Caller<'a> {
+    provider: &'a AnyProvider,
+    context: &'a Context,
+    key: &'a Key,
+    source: &'a Source<'a>,
+    client: &'a Client,
+}
+
+/// Waits for a credential that FunctionGraph has accepted.
+///
+/// # Errors
+/// Why there is none now.
+pub async fn ready(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+    source: &Source<'_>,
+    client: &Client,
+) -> Result<Ready, Halt> {
+    context.providers.begin(key, &source.name, told(provider, context, source));
+    let caller = Caller { provider, context, key, source, client };
+    for _ in 0..=CALLS_MAX {
+        if let Some(ready) = caller.step(context.providers.decide(key)).await? {
+            return Ok(ready);
+        }
+    }
+    Err(Halt::Rest(Action::requeue(CHANGING_DELAY)))
+}
+
+/// What the provider's status says that another replica, or this one before a restart, was told of this very Secret.
+fn told(provider: &AnyProvider, context: &Context, source: &Source<'_>) -> Option<Told> {
+    let status = provider.status()?;
+    let refusal = status.credential_refusal.as_ref()?;
+    let is_this = Some(&refusal.secret_resource_version) == source.name.resource_version.as_ref()
+        && status.observed_generation == provider.meta().generation;
+    let ready = Condition::find(&status.conditions, ConditionType::Ready)?;
+    (is_this && ready.reason == Reason::CredentialsInvalid).then(|| Told {
+        message: ready.message.clone(),
+        time: refusal.time,
+        delay: apart(&context.holder),
+    })
+}
+
+/// Replicas come back to a refused credential one after the other: the first to try says for all what came of it.
+fn apart(holder: &str) -> Duration {
+    let number = holder.get(..4).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default();
+    Duration::from_secs(number % 60)
+}
+
+impl Caller<'_> {
+    /// Carries out one step.
+    async fn step(&self, step: Step) -> Result<Option<Ready>, Halt> {
+        let step = match step {
+            Step::Stop(why) => return Err(Halt::Wait(why.reason, why.message)),
+            Step::Use(in_use) => {
+                let (credential, used) = self.credential(in_use.login)?;
+                return Ok(Some(Ready { credential, used, in_use }));
+            }
+            step @ (Step::LogIn | Step::FindProject(_) | Step::Check(..)) => step,
+        };
+        let turn = self.context.providers.turn(&self.source.name, &step).await;
+        // Another provider may have found it out meanwhile.
+        if turn.is_some() && self.context.providers.decide(self.key) != step {
+            return Ok(None);
+        }
+        let sent = clock::monotonic();
+        match step {
+            Step::LogIn => self.log_in(sent).await?,
+            Step::FindProject(login) => {
+                let (credential, used) = self.credential(login)?;
+                self.record(&used, sent, self.find_project(&credential).await?);
+            }
+            Step::Check(login, project) => {
+                let (credential, used) = self.credential(login)?;
+                let protocol = self.provider.spec().protocol_version;
+                let answer = check::ask(self.client, protocol, &project, &credential).await;
+                self.record(&used, sent, check::event(answer, credential.kind()));
+            }
+            Step::Stop(_) | Step::Use(_) => {}
+        }
+        Ok(None)
+    }
+
+    async fn log_in(&self, sent: Instant) -> Result<(), Halt> {
+        let Self { provider, context, key, source, .. } = *self;
+        let used = Used { source: Arc::clone(&source.name), login: 0 };
+        match log_in(provider, context, &source.material).await {
+            Ok(Login { credential, expires_at, project_id: project }) => {
+                let now = clock::now();
+                let default = || now.checked_add(RENEWAL_DEFAULT).unwrap_or(Timestamp::MAX);
+                let renew_at = expires_at.map_or_else(default, |end| renew_at(now, end));
+                tracing::info!(provider = %key, ?expires_at, "logged in");
+                let event = Event::LoggedIn { expires_at, renew_at, project };
+                context.providers.logged_in(key, &used, sent, credential, event);
+            }
+            Err(NoLogin::Error(error)) => {
+                self.record(&used, sent, failed(Call::LogIn, &error));
+            }
+            Err(NoLogin::Halt(Halt::Wait(reason, message))) => {
+                let failure = Failure::Obstacle(reason, message, context.options.secret_poll);
+                self.record(&used, sent, Event::Failed(Call::LogIn, failure));
+            }
+            Err(NoLogin::Halt(halt)) => return Err(halt),
+        }
+        Ok(())
+    }
+
+    /// The id of the project that has the name of the provider's region.
+    async fn find_project(&self, credential: &Credential) -> Result<Event, Halt> {
+        let spec = self.provider.spec();
+        let iam = iam(spec, self.context)?;
+        Ok(match iam.project_id(&spec.region, credential, clock::now(), CALL_TIMEOUT).await {
+            Ok(project) => Event::ProjectFound(project),
+            Err(error) => failed(Call::FindProject, &error),
+        })
+    }
+
+    /// The credential that a login brought, or the one that the source is; and its name.
+    fn credential(&self, login: u64) -> Result<(Credential, Used), Halt> {
+        let credential = match &self.source.material {
+            Material::Credential(credential) => Some(credential.clone()),
+            Material::Password { .. }
+            | Material::Oidc(_)
+            | Material::PodIdentity
+            | Material::InstanceMetadata => self.context.providers.credential(self.key, login),
+        };
+        // Without, the provider was deleted meanwhile.
+        let rest = || Halt::Rest(Action::await_change());
+        let used = Used { source: Arc::clone(&self.source.name), login };
+        Ok((credential.ok_or_else(rest)?, used))
+    }
+
+    /// Remembers what came of a call, and logs one that did not work.
+    fn record(&self, used: &Used, sent: Instant, event: Event) {
+        match &event {
+            Event::LoggedIn { .. } | Event::ProjectFound(_) | Event::Checked(_) => {}
+            Event::Refused(call, why) => {
+                tracing::warn!(provider = %self.key, ?call, why, "a service refused a credential");
+            }
+            Event::Failed(call, failure) => {
+                tracing::warn!(provider = %self.key, ?call, ?failure, "a call for a credential failed");
+            }
+        }
+        self.context.providers.record(self.key, used, sent, event);
+    }
+}
+
+/// What a failed call to an identity service means.
+fn failed(call: Call, error: &LoginError) -> Event {
+    let why = error.to_string();
+    if error.is_of_credential() {
+        return Event::Refused(call, why);
+    }
+    if error.is_refusal() {
+        return Event::Failed(call, Failure::Denied(why));
+    }
+    let asked = match error {
+        LoginError::Refused { retry_after, .. } => *retry_after,
+        LoginError::NoProject(_)
+        | LoginError::SeveralProjects { .. }
+        | LoginError::Malformed(_)
+        | LoginError::Send(_) => None,
+    };
+    Event::Failed(call, Failure::Passing(why, asked.map(|asked| asked.min(LONGEST_RETRY_AFTER))))
+}
