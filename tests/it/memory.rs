@@ -85,7 +85,8 @@ impl Cgroup {
         let events = events.expect("what happened in it");
         let kills = events.lines().find_map(|line| line.strip_prefix("oom_kill "));
         assert_eq!(kills, Some("0"), "{events}");
-        let most = fs::read_to_string(self.folder.join(self.file("memory.max_usage_in_bytes", "memory.peak")));
+        let most =
+            fs::read_to_string(self.folder.join(self.file("memory.max_usage_in_bytes", "memory.peak")));
         eprintln!("the most memory: {} bytes", most.unwrap_or_default().trim());
     }
 }
