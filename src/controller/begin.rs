@@ -81,7 +81,7 @@ pub async fn take_up(mut waiting: Vec<Waiting>, context: Arc<Context>) {
         }
         waiting.retain(|(_, lacking)| !lacking.is_empty());
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// What keeps the operator from working anywhere, one line each, and in `all` what is missing in each part.

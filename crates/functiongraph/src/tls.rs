@@ -125,9 +125,9 @@ mod tests {
         let of_one = config(Some(&one)).unwrap();
         assert!(Arc::ptr_eq(&of_one, &config(Some(&one)).unwrap()));
         assert!(!Arc::ptr_eq(&of_one, &config(Some(&other)).unwrap()));
-        let of_none = config(None).unwrap();
-        assert!(Arc::ptr_eq(&of_none, &config(None).unwrap()));
-        assert!(!Arc::ptr_eq(&of_none, &of_one));
+        let without = config(None).unwrap();
+        assert!(Arc::ptr_eq(&without, &config(None).unwrap()));
+        assert!(!Arc::ptr_eq(&without, &of_one));
     }
 
     #[test]

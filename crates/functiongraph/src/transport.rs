@@ -238,25 +238,25 @@ impl Transport {
 
     /// What to send with: kept since the last time, or made again.
     async fn sender(&self) -> Result<Arc<Sender>, SendError> {
-        let Shared { sender: last, make, ca_bundle } = &*self.0;
-        let mut last = last.lock().await;
+        let mut last = self.0.sender.lock().await;
         let sender = match last.upgrade() {
-            Some(sender) => sender,
-            None => {
-                let made = match ca_bundle {
-                    CaBundle::Here(text) => make(text.as_deref()),
-                    CaBundle::Elsewhere(LoadCaBundle(load)) => {
-                        let why =
-                            |why| SendError::NotSent(format!("the CA bundle cannot be read again: {why}"));
-                        make(Some(&load().await.map_err(why)?))
-                    }
-                };
-                Arc::new(made.map_err(|error| SendError::NotSent(error.to_string()))?)
-            }
+            Some(kept) => kept,
+            None => Arc::new(self.made_again().await?),
         };
         sender.keep();
         *last = Arc::downgrade(&sender);
         Ok(sender)
+    }
+
+    async fn made_again(&self) -> Result<Sender, SendError> {
+        let made = match &self.0.ca_bundle {
+            CaBundle::Here(text) => (self.0.make)(text.as_deref()),
+            CaBundle::Elsewhere(LoadCaBundle(load)) => {
+                let why = |why| SendError::NotSent(format!("the CA bundle cannot be read again: {why}"));
+                (self.0.make)(Some(&load().await.map_err(why)?))
+            }
+        };
+        made.map_err(|error| SendError::NotSent(error.to_string()))
     }
 
     /// Sends a request once. `timeout` bounds the whole exchange, and at most `cap` bytes of the body are read.

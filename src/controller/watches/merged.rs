@@ -219,19 +219,19 @@ mod tests {
                 };
                 send.unbounded_send(event).unwrap();
             }
-            let mut seen = String::new();
+            let mut seen = Vec::new();
             while let Poll::Ready(Some(event)) = futures::poll!(self.events.next()) {
                 let name = |object: ConfigMap| object.metadata.name.unwrap();
-                seen += &match event {
-                    Ok(Event::Init) => "i".into(),
+                seen.push(match event {
+                    Ok(Event::Init) => String::from("i"),
                     Ok(Event::InitDone) => ".".into(),
                     Ok(Event::InitApply(object)) => name(object),
                     Ok(Event::Apply(object)) => format!("+{}", name(object)),
                     Ok(Event::Delete(object)) => format!("-{}", name(object)),
                     Err(_) => "!".into(),
-                };
+                });
             }
-            seen
+            seen.concat()
         }
 
         fn stored(&self) -> Vec<String> {
