@@ -104,7 +104,7 @@ alerts: ## Check the alerting rules and run their tests; needs promtool
 bench: tools announce ## Measure under load
 	cargo bench --locked --bench load
 
-generate: tools ## Write crds/, docs/reference.md and the chart's README.md anew from the code
+generate: tools ## Write crds/, docs/reference.md and the chart's README.md again from the code
 	@tools/chart.sh docs
 	cargo run --locked --quiet -- crd --output-dir crds
 	cargo run --locked --quiet --example reference

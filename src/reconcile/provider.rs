@@ -4,13 +4,13 @@ mod check;
 mod credential;
 mod destination;
 mod identity;
+mod report;
 mod source;
 
 use super::halt::Halt;
 use super::{Error, guarded};
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
-use crate::api::provider::{CredentialRefusal, FunctionGraphProviderSpec, ProtocolVersion};
-use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
+use crate::api::provider::{FunctionGraphProviderSpec, ProtocolVersion};
+use crate::api::{AnyProvider, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::grants::Grant;
@@ -18,12 +18,12 @@ use crate::context::grants::Grant;
 use crate::context::providers::{Access, Key, Standing, key};
 use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
-use crate::kubernetes::{providers, secrets, status};
-use crate::lifecycle::{self, later};
+use crate::kubernetes::{providers, secrets};
 use credential::Ready;
 use destination::{Destination, destination};
 use functiongraph::{Client, ClientOptions, LoadCaBundle, regions};
 use kube::runtime::controller::Action;
+use report::report;
 use source::{source, unsupported};
 use std::sync::Arc;
 use std::time::Duration;
@@ -227,117 +227,5 @@ fn limits(spec: &FunctionGraphProviderSpec, proof: &Proof) -> GateLimits {
             Proof::Unchecked { used: false, .. } => max_in_flight.min(UNCHECKED_IN_FLIGHT_MAX),
             Proof::Unchecked { used: true, .. } | Proof::Accepted | Proof::Restricted(_) => max_in_flight,
         },
-    }
-}
-
-/// Writes what was found into the provider's status, if it is news.
-async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
-    let spec = provider.spec();
-    let suspect = context.providers.is_suspect(key);
-    let (status, reason, message) = match context.providers.standing(key) {
-        Standing::Ready(_) if suspect => (ConditionStatus::False, Reason::EndpointUnreachable, {
-            let trouble = context.providers.last_trouble(key);
-            let trouble = trouble.trim_end_matches('.');
-            let remedy = lifecycle::remedy(trouble);
-            format!(
-                "The endpoint did not answer several times in a row; the last time: {trouble}.{remedy} Nothing is sent for a while; then the operator tries it with one request."
-            )
-        }),
-        Standing::Ready(access) => {
-            let message = match (&access.in_use.not_renewed, access.in_use.expires_at) {
-                (None, _) => access.in_use.proof.message(),
-                (Some(why), Some(end)) => format!(
-                    "The credential could not be renewed: {why}. The one in use ends at {end}; it is tried again until then."
-                ),
-                (Some(why), None) => {
-                    format!("The credential could not be renewed: {why}. It is tried again.")
-                }
-            };
-            (ConditionStatus::True, Reason::ProviderReady, message)
-        }
-        Standing::NotReady(reason, message) => (ConditionStatus::False, reason, message),
-        Standing::Unseen => return Ok(()),
-    };
-    let told = provider
-        .status()
-        .is_some_and(|status| Condition::find(&status.conditions, ConditionType::Paused).is_some());
-    let paused = context.providers.paused(key, told).map(|rest| {
-        let until = later(context.now(), rest);
-        let message = format!(
-            "FunctionGraph throttles this provider. The operator sends nothing through it until {}.",
-            until.strftime("%H:%M:%S UTC")
-        );
-        // A pause that became longer is news, and a second more or less is none.
-        (message, until.as_second() / 10)
-    });
-    // An Event and the log say it too.
-    let message = fitting(&message);
-    let claim = |type_, status| ConditionUpdate { type_, status, reason, message: message.clone() };
-    let mut claims = vec![claim(ConditionType::Ready, status)];
-    match reason {
-        Reason::ProviderReady => {}
-        // What may come by itself, or with the next manifest, is work in progress for kstatus.
-        Reason::SecretNotFound | Reason::EndpointUnreachable | Reason::Throttled => {
-            claims.push(claim(ConditionType::Reconciling, ConditionStatus::True));
-        }
-        _ => claims.push(claim(ConditionType::Stalled, ConditionStatus::True)),
-    }
-    let pause = paused.as_ref().map(|(_, until)| *until);
-    claims.extend(paused.map(|(message, _)| ConditionUpdate {
-        type_: ConditionType::Paused,
-        status: ConditionStatus::True,
-        reason: Reason::Throttled,
-        message,
-    }));
-    let previous = provider.status().cloned().unwrap_or_default();
-    let generation = provider.meta().generation.unwrap_or_default();
-    let (project_id, credential_expiration_time) = match context.providers.standing(key) {
-        Standing::Ready(access) => (Some(access.in_use.project.clone()), access.in_use.expires_at),
-        Standing::NotReady(..) | Standing::Unseen => (spec.project_id.clone(), None),
-    };
-    let credential_refusal = refusal_to_tell(provider, context, key);
-    let refused_at = credential_refusal.as_ref().map(|refusal| refusal.time);
-    let next = FunctionGraphProviderStatus {
-        observed_generation: Some(generation),
-        endpoint: Some(spec.endpoint.clone().unwrap_or_else(|| regions::endpoint(&spec.region))),
-        project_id,
-        credential_expiration_time,
-        credential_refusal,
-        conditions: Condition::put(&previous.conditions, claims, generation, clock::now()),
-    };
-    let current = previous.observed_generation == Some(generation);
-    let said = Condition::find(&previous.conditions, ConditionType::Ready).map(|c| (c.status, c.reason));
-    let differs = current && said != Some((status, reason));
-    // Asked first: what is found must be remembered even where another replica has written the same already.
-    let found =
-        (generation, reason, format!("{message}{pause:?}"), credential_expiration_time.or(refused_at));
-    let news = context.providers.is_news(key, found, differs);
-    if next == previous || (current && !news) {
-        return Ok(());
-    }
-    if let Err(error) = status::write_provider(&context.clients.calls, provider, &next).await {
-        context.providers.not_reported(key);
-        return Err(error.into());
-    }
-    let turned =
-        Condition::find(&previous.conditions, ConditionType::Ready).map(|c| c.reason) != Some(reason);
-    if turned {
-        context.tell(|| provider.object_ref(), reason, &message);
-        tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
-    }
-    Ok(())
-}
-
-/// What other replicas shall know of a refused credential: the later of what this one was told, and what stands there.
-fn refusal_to_tell(provider: &AnyProvider, context: &Context, key: &Key) -> Option<CredentialRefusal> {
-    let stands = provider.status().and_then(|status| status.credential_refusal.clone());
-    match context.providers.standing(key) {
-        Standing::NotReady(Reason::CredentialsInvalid, _) => {
-            let own = context.providers.refused_at(key);
-            let own = own
-                .map(|(secret_resource_version, time)| CredentialRefusal { secret_resource_version, time });
-            [stands, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
-        }
-        Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,
     }
 }

@@ -1,10 +1,11 @@
 //! Which hosts a provider's endpoints may name, and which addresses these must not lead to.
 
 use crate::api::Reason;
+use crate::api::provider::FunctionGraphProviderSpec;
 use crate::context::Reach;
 use crate::reconcile::halt::Halt;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
-use functiongraph::{ClientOptions, Endpoint};
+use functiongraph::{ClientOptions, Endpoint, regions};
 
 /// Where to send, and which addresses a name must not lead to.
 pub struct Destination {
@@ -42,6 +43,12 @@ pub fn destination(
     )))
 }
 
+/// Where the identity service of a provider is.
+pub fn iam_destination(spec: &FunctionGraphProviderSpec, reach: &Reach) -> Result<Destination, Halt> {
+    let derived = || regions::iam_endpoint(&spec.region);
+    destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, reach)
+}
+
 impl Destination {
     /// How to connect to it.
     #[must_use]
@@ -59,7 +66,6 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
     use clap::Parser;
-    use functiongraph::regions;
 
     /// The list as it is by default.
     fn by_default() -> Reach {

@@ -1,11 +1,11 @@
 //! Calls to identity services: what is asked where for which source.
 
-use super::destination::{Destination, destination};
+use super::destination::{destination, iam_destination};
 use super::source::{Material, id_token};
 use crate::api::provider::{FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};
 use crate::clock;
-use crate::context::{Context, OwnIdentity, Reach};
+use crate::context::{Context, OwnIdentity};
 use crate::kubernetes::tokens;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{Agency, Iam, Login, LoginError, Metadata, PodIdentity, Project, Sts, User};
@@ -41,12 +41,6 @@ impl From<LoginError> for NoLogin {
     fn from(error: LoginError) -> Self {
         Self::Error(error)
     }
-}
-
-/// Where the identity service of a provider is.
-pub fn iam_destination(spec: &FunctionGraphProviderSpec, reach: &Reach) -> Result<Destination, Halt> {
-    let derived = || regions::iam_endpoint(&spec.region);
-    destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, reach)
 }
 
 /// The identity service of a provider.

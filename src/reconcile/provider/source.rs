@@ -1,6 +1,6 @@
 //! What a provider's credential is made from: values of a Secret, or an identity of the cluster.
 
-use super::identity::iam_destination;
+use super::destination::iam_destination;
 use super::{home, key_of};
 use crate::api::provider::{Credentials, FunctionGraphProviderSpec, Oidc, OidcMode};
 use crate::api::{AnyProvider, Reason};

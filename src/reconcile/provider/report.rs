@@ -1,0 +1,172 @@
+//! Writes what was found of a provider into its status.
+
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
+use crate::api::provider::CredentialRefusal;
+use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
+use crate::clock;
+use crate::context::Context;
+use crate::context::providers::{Access, Key, Standing};
+use crate::kubernetes::status;
+use crate::lifecycle::{self, later};
+use crate::reconcile::Error;
+use functiongraph::regions;
+
+/// What the condition `Ready` says.
+struct Readiness {
+    status: ConditionStatus,
+    reason: Reason,
+    message: String,
+}
+
+/// A pause that the status tells of.
+struct Pause {
+    message: String,
+    /// Its end in tens of seconds: a pause that became longer is news, and a second more or less is not.
+    end: i64,
+}
+
+/// Writes the status, if it is news.
+pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+    let standing = context.providers.standing(key);
+    let Some(readiness) = readiness(&standing, context, key) else { return Ok(()) };
+    let pause = pause(provider, context, key);
+    let next = next_status(provider, context, key, &standing, &readiness, pause.as_ref());
+    let Readiness { status, reason, message } = &readiness;
+    let previous = provider.status().cloned().unwrap_or_default();
+    let is_current = previous.observed_generation == next.observed_generation;
+    let said =
+        Condition::find(&previous.conditions, ConditionType::Ready).map(|ready| (ready.status, ready.reason));
+    let differs = is_current && said != Some((*status, *reason));
+    // Asked first: what is found must be remembered even where another replica has written the same already.
+    let refused_at = next.credential_refusal.as_ref().map(|refusal| refusal.time);
+    let found = (
+        next.observed_generation.unwrap_or_default(),
+        *reason,
+        format!("{message}{:?}", pause.map(|pause| pause.end)),
+        next.credential_expiration_time.or(refused_at),
+    );
+    let is_news = context.providers.is_news(key, found, differs);
+    if next == previous || (is_current && !is_news) {
+        return Ok(());
+    }
+    if let Err(error) = status::write_provider(&context.clients.calls, provider, &next).await {
+        context.providers.not_reported(key);
+        return Err(error.into());
+    }
+    if said.map(|(_, before)| before) != Some(*reason) {
+        context.tell(|| provider.object_ref(), *reason, message);
+        tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
+    }
+    Ok(())
+}
+
+/// Whether the provider can be used, and why. `None` if it was not inspected.
+fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readiness> {
+    let (status, reason, message) = match standing {
+        Standing::Ready(_) if context.providers.is_suspect(key) => {
+            let trouble = context.providers.last_trouble(key);
+            let trouble = trouble.trim_end_matches('.');
+            let remedy = lifecycle::remedy(trouble);
+            let message = format!(
+                "The endpoint did not answer several times in a row; the last time: {trouble}.{remedy} The operator pauses, and then tries it with one request."
+            );
+            (ConditionStatus::False, Reason::EndpointUnreachable, message)
+        }
+        Standing::Ready(access) => (ConditionStatus::True, Reason::ProviderReady, ready_message(access)),
+        Standing::NotReady(reason, message) => (ConditionStatus::False, *reason, message.clone()),
+        Standing::Unseen => return None,
+    };
+    // An Event and the log say it too.
+    Some(Readiness { status, reason, message: fitting(&message) })
+}
+
+fn ready_message(access: &Access) -> String {
+    match (&access.in_use.not_renewed, access.in_use.expires_at) {
+        (None, _) => access.in_use.proof.message(),
+        (Some(why), Some(end)) => format!(
+            "The credential could not be renewed: {why}. The one in use ends at {end}. The operator tries again until then."
+        ),
+        (Some(why), None) => {
+            format!("The credential could not be renewed: {why}. The operator tries again.")
+        }
+    }
+}
+
+/// The pause of a throttled provider, if it is long enough to be told.
+fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> {
+    let conditions = provider.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let told = Condition::find(conditions, ConditionType::Paused).is_some();
+    let until = later(context.now(), context.providers.paused(key, told)?);
+    let message = format!(
+        "FunctionGraph throttles this provider. The operator sends nothing through it until {}.",
+        until.strftime("%H:%M:%S UTC")
+    );
+    Some(Pause { message, end: until.as_second() / 10 })
+}
+
+fn next_status(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+    standing: &Standing,
+    readiness: &Readiness,
+    pause: Option<&Pause>,
+) -> FunctionGraphProviderStatus {
+    let spec = provider.spec();
+    let previous = provider.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let generation = provider.meta().generation.unwrap_or_default();
+    let (project_id, credential_expiration_time) = match standing {
+        Standing::Ready(access) => (Some(access.in_use.project.clone()), access.in_use.expires_at),
+        Standing::NotReady(..) | Standing::Unseen => (spec.project_id.clone(), None),
+    };
+    FunctionGraphProviderStatus {
+        observed_generation: Some(generation),
+        endpoint: Some(spec.endpoint.clone().unwrap_or_else(|| regions::endpoint(&spec.region))),
+        project_id,
+        credential_expiration_time,
+        credential_refusal: refusal_to_tell(provider, context, key, standing),
+        conditions: Condition::put(previous, conditions(readiness, pause), generation, clock::now()),
+    }
+}
+
+/// `Ready`, and what follows from it for tools that read conditions in the manner of kstatus.
+fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpdate> {
+    let Readiness { status, reason, message } = readiness;
+    let update = |type_, status| ConditionUpdate { type_, status, reason: *reason, message: message.clone() };
+    let mut conditions = vec![update(ConditionType::Ready, *status)];
+    match reason {
+        Reason::ProviderReady => {}
+        // What may come by itself, or with the next manifest, is work in progress.
+        Reason::SecretNotFound | Reason::EndpointUnreachable | Reason::Throttled => {
+            conditions.push(update(ConditionType::Reconciling, ConditionStatus::True));
+        }
+        _ => conditions.push(update(ConditionType::Stalled, ConditionStatus::True)),
+    }
+    conditions.extend(pause.map(|pause| ConditionUpdate {
+        type_: ConditionType::Paused,
+        status: ConditionStatus::True,
+        reason: Reason::Throttled,
+        message: pause.message.clone(),
+    }));
+    conditions
+}
+
+/// What other replicas must know of a refused credential: the later of what this one was told, and what the status says.
+fn refusal_to_tell(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+    standing: &Standing,
+) -> Option<CredentialRefusal> {
+    let said = provider.status().and_then(|status| status.credential_refusal.clone());
+    match standing {
+        Standing::NotReady(Reason::CredentialsInvalid, _) => {
+            let own = context
+                .providers
+                .refused_at(key)
+                .map(|(secret_resource_version, time)| CredentialRefusal { secret_resource_version, time });
+            [said, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
+        }
+        Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,
+    }
+}
