@@ -114,53 +114,21 @@ pub async fn run(args: Run) -> Result<(), Error> {
     // A program that embeds the operator may have installed another provider already; then use that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;
-    let configuration = configuration(&args).await?;
-    if let Some(audience) = &args.token_audience
-        && tokens::own_audiences(&configuration.auth_info).contains(audience)
-    {
-        return Err(Error::Audience(audience.clone()));
-    }
-    let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
-    let clients = Clients::new(configuration).map_err(Error::Client)?;
+    let (clients, own_namespace) = connect(&args).await?;
     let scope = Scope::of(&args.namespaces);
     let served = |namespace| Served { namespace, permitted: CancellationToken::new() };
     let served: Vec<_> = scope.parts().into_iter().map(served).collect();
     let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
-    let holder = clock::holder().map_err(Error::Randomness)?;
     let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
-
-    let (provider_store, provider_writer) = reflector::store();
-    let (cluster_provider_store, cluster_provider_writer) = reflector::store();
-    let (invocation_store, invocation_writer) = reflector::store();
-    let (unknown_store, unknown_writer) = reflector::store();
     let (inspect, to_inspect) = mpsc::unbounded_channel();
-    let context = Arc::new(Context {
-        events: Events::start(clients.calls.clone(), holder.clone()),
-        clients: clients.clone(),
-        holder: holder.clone(),
-        journal: Journal::default(),
-        followed: Followed::default(),
-        lookups: Lookups::default(),
-        providers: Arc::new(Providers::new(inspect)),
-        provider_store: provider_store.clone(),
-        cluster_provider_store: (scope == Scope::Cluster).then(|| cluster_provider_store.clone()),
-        namespaces: Namespaces::default(),
-        metrics: Metrics::default(),
-        traces,
-        failures: Failures::default(),
-        queue_notices: QueueNotices::default(),
-        notices: Notices::default(),
-        resolving: tokio::sync::Mutex::default(),
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
-        draining: draining.clone(),
-        broken: OnceLock::new(),
-        options: options(&args, scope, own_namespace),
-    });
+    let stores = Stores::new(to_inspect);
+    let options = options(&args, scope, own_namespace);
+    let context = Arc::new(context(clients, options, traces, inspect, &stores, draining.clone())?);
     let ports = Ports::listen(&args)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
-        holder,
+        holder = context.holder,
         probes = %ports.probe_address,
         metrics = %ports.metrics_address,
         "starting"
@@ -171,18 +139,10 @@ pub async fn run(args: Run) -> Result<(), Error> {
     };
     let numbers = {
         let (context, missing, watches) = (Arc::clone(&context), missing.clone(), watches.clone());
-        let (unfinished, unknown) = (invocation_store.clone(), unknown_store.clone());
+        let (unfinished, unknown) = (stores.unfinished.0.clone(), stores.unknown.0.clone());
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let ports = ports.serve(&args, &context, missing, numbers);
-
-    let stores = Stores {
-        own: Shelf { writer: provider_writer, listed: CancellationToken::new() },
-        of_the_cluster: Shelf { writer: cluster_provider_writer, listed: CancellationToken::new() },
-        unfinished: (invocation_store, invocation_writer),
-        unknown: (unknown_store, unknown_writer),
-        to_inspect,
-    };
     let work = work(&args, &context, &readiness, served, watches, stores);
     tokio::pin!(work);
     tokio::select! {
@@ -209,6 +169,64 @@ struct Stores {
     unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     to_inspect: mpsc::UnboundedReceiver<Key>,
+}
+
+impl Stores {
+    fn new(to_inspect: mpsc::UnboundedReceiver<Key>) -> Self {
+        Self {
+            own: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
+            of_the_cluster: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
+            unfinished: reflector::store(),
+            unknown: reflector::store(),
+            to_inspect,
+        }
+    }
+}
+
+/// The way to the API server, and the operator's own namespace.
+async fn connect(args: &Run) -> Result<(Clients, String), Error> {
+    let configuration = configuration(args).await?;
+    if let Some(audience) = &args.token_audience
+        && tokens::own_audiences(&configuration.auth_info).contains(audience)
+    {
+        return Err(Error::Audience(audience.clone()));
+    }
+    let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
+    Ok((Clients::new(configuration).map_err(Error::Client)?, own_namespace))
+}
+
+fn context(
+    clients: Clients,
+    options: Options,
+    traces: Traces,
+    inspect: mpsc::UnboundedSender<Key>,
+    stores: &Stores,
+    draining: CancellationToken,
+) -> Result<Context, Error> {
+    let holder = clock::holder().map_err(Error::Randomness)?;
+    let cluster = stores.of_the_cluster.writer.as_reader();
+    Ok(Context {
+        events: Events::start(clients.calls.clone(), holder.clone()),
+        clients,
+        holder,
+        journal: Journal::default(),
+        followed: Followed::default(),
+        lookups: Lookups::default(),
+        providers: Arc::new(Providers::new(inspect)),
+        provider_store: stores.own.writer.as_reader(),
+        cluster_provider_store: (options.scope == Scope::Cluster).then_some(cluster),
+        namespaces: Namespaces::default(),
+        metrics: Metrics::default(),
+        traces,
+        failures: Failures::default(),
+        queue_notices: QueueNotices::default(),
+        notices: Notices::default(),
+        resolving: tokio::sync::Mutex::default(),
+        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
+        draining,
+        broken: OnceLock::new(),
+        options,
+    })
 }
 
 /// Runs all parts, from the first list to the end of the drain.

@@ -143,6 +143,12 @@ impl Metrics {
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The operator's version", version);
         r.register("ready", "1 while /readyz answers 200", self.ready.clone());
+        self.register_invocations(r);
+        self.register_states(r);
+        self.register_work(r);
+    }
+
+    fn register_invocations(&self, r: &mut Registry) {
         r.register("invocations", "Invocations that ended, by outcome", self.invocations.clone());
         r.register("attempts", "Attempts that ended, by class of their result", self.attempts.clone());
         r.register(
@@ -161,6 +167,9 @@ impl Metrics {
             "Accepted invocations whose execution the operator follows",
             self.followed.clone(),
         );
+    }
+
+    fn register_states(&self, r: &mut Registry) {
         r.register("in_flight", "Requests that wait for their answer", self.in_flight.clone());
         r.register("waiting", "Objects in the queue of their provider", self.waiting.clone());
         r.register(
@@ -199,6 +208,9 @@ impl Metrics {
             "1 while the last renewal of the credential in use has failed",
             self.not_renewed.clone(),
         );
+    }
+
+    fn register_work(&self, r: &mut Registry) {
         r.register(
             "status_write_conflicts",
             "Status writes refused because of a conflict",

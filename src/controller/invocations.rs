@@ -109,46 +109,11 @@ pub async fn run_unfinished(
         .applied_objects();
     let (call, mut called) = mpsc::unbounded_channel();
     let (call_list, called_lists) = mpsc::unbounded_channel();
-    let pump = {
-        let (providers, store, call) = (Arc::clone(&context.providers), reader.clone(), call.clone());
-        let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
-        background("the line", &context, async move {
-            let wanted = |ticket: &Ticket| {
-                reconcile::lists::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some()
-            };
-            let call = |provider: &Key, ticket: Ticket| {
-                // The receiver is gone only when the process ends.
-                if reconcile::lists::is_for_a_list(&ticket) {
-                    let _ = call_list.send((Arc::clone(provider), ticket));
-                } else {
-                    let _ = call.send(reference(&ticket));
-                }
-            };
-            providers.pump(wanted, call).await;
-        })
-    };
-    let follower = {
-        let (follower, store) = (Arc::clone(&context), reader.clone());
-        let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
-        background("following executions", &context, async move {
-            let wanted = |owner: &Owner| {
-                store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
-            };
-            let tell = |owner: Owner| drop(call.send(reference(&owner)));
-            reconcile::lists::run(follower, called_lists, wanted, tell).await;
-        })
-    };
-    let pruner = {
-        let (pruner, store) = (Arc::clone(&context), reader.clone());
-        background("forgetting", &context, async move {
-            loop {
-                tokio::time::sleep(PRUNE_INTERVAL).await;
-                let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
-                let is_there = |uid: &str| reconcile::lists::is_list(uid) || there.contains(uid);
-                pruner.prune(is_there, clock::monotonic());
-            }
-        })
-    };
+    let parts = [
+        background("queues", &context, pump(reader.clone(), call.clone(), call_list, Arc::clone(&context))),
+        background("executions", &context, follow(reader.clone(), called_lists, call, Arc::clone(&context))),
+        background("forgetting", &context, forget(reader.clone(), Arc::clone(&context))),
+    ];
     let called = futures::stream::poll_fn(move |cx| called.poll_recv(cx));
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(concurrency))
@@ -161,8 +126,57 @@ pub async fn run_unfinished(
         )
         .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
-    for part in [pump, follower, pruner] {
+    for part in parts {
         part.abort();
     }
     reconcile::drain(&context).await;
+}
+
+/// Who is called: an object, by name.
+type Call = mpsc::UnboundedSender<ObjectRef<FunctionInvocation>>;
+
+/// Calls the objects and lists that have a permit of their provider.
+async fn pump(
+    store: Store<FunctionInvocation>,
+    call: Call,
+    call_list: mpsc::UnboundedSender<(Key, Ticket)>,
+    context: Arc<Context>,
+) {
+    let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
+    let wanted =
+        |ticket: &Ticket| reconcile::lists::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some();
+    let call = |provider: &Key, ticket: Ticket| {
+        // The receiver is gone only when the process ends.
+        if reconcile::lists::is_for_a_list(&ticket) {
+            let _ = call_list.send((Arc::clone(provider), ticket));
+        } else {
+            let _ = call.send(reference(&ticket));
+        }
+    };
+    context.providers.pump(wanted, call).await;
+}
+
+/// Reads the lists of executions, and calls the objects for which there is news.
+async fn follow(
+    store: Store<FunctionInvocation>,
+    called_lists: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    call: Call,
+    context: Arc<Context>,
+) {
+    let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
+    let wanted = |owner: &Owner| {
+        store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
+    };
+    let tell = |owner: Owner| drop(call.send(reference(&owner)));
+    reconcile::lists::run(context, called_lists, wanted, tell).await;
+}
+
+/// Forgets objects that are gone.
+async fn forget(store: Store<FunctionInvocation>, context: Arc<Context>) {
+    loop {
+        tokio::time::sleep(PRUNE_INTERVAL).await;
+        let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
+        let is_there = |uid: &str| reconcile::lists::is_list(uid) || there.contains(uid);
+        context.prune(is_there, clock::monotonic());
+    }
 }

@@ -264,20 +264,7 @@ fn again(
     let after = View { status: &status, ..*view };
     let ambiguous = is_ambiguous(&after);
     if view.status.outcome.is_some() {
-        // Another process declared it Unknown while this one waited for the answer. The operator cannot retry from
-        // there, but it can record the result.
-        let conclusion = if ambiguous {
-            Conclusion::Unknown(None)
-        } else {
-            Conclusion::Failed(
-                Reason::Rejected,
-                format!(
-                    "{} The answer came after another process had taken the attempt over, so the operator does not retry it. Create a new FunctionInvocation.",
-                    describe(trouble)
-                ),
-            )
-        };
-        return end(view, status, &conclusion, now);
+        return end(view, status, &taken_over(ambiguous, trouble), now);
     }
     if after.failed() > policy.backoff_limit {
         let conclusion = past_limit(&after);
@@ -298,29 +285,40 @@ fn again(
         return end(view, status, &conclusion, now);
     }
     status.next_attempt_time = next;
-    let situation = match trouble.class {
-        ErrorClass::Throttled | ErrorClass::Unavailable => {
-            Situation::Waiting(Reason::Throttled, format!("{} The operator tries again.", describe(trouble)))
-        }
-        ErrorClass::FunctionDisabled => Situation::Waiting(
+    let (reason, message) = waiting_for(trouble);
+    with(view, status, now, Situation::Waiting(reason, message))
+}
+
+/// How an object ends whose attempt another process declared `Unknown` while this one waited for the answer. The operator
+/// cannot retry from there, but it can record the result.
+fn taken_over(ambiguous: bool, trouble: &Trouble) -> Conclusion {
+    if ambiguous {
+        return Conclusion::Unknown(None);
+    }
+    let message = format!(
+        "{} The answer came after another process had taken the attempt over, so the operator does not retry it. Create a new FunctionInvocation.",
+        describe(trouble)
+    );
+    Conclusion::Failed(Reason::Rejected, message)
+}
+
+/// What an object waits for after an answer.
+fn waiting_for(trouble: &Trouble) -> (Reason, String) {
+    let (reason, next) = match trouble.class {
+        ErrorClass::Throttled | ErrorClass::Unavailable => (Reason::Throttled, "The operator tries again."),
+        ErrorClass::FunctionDisabled => (
             Reason::FunctionDisabled,
-            format!(
-                "{} Enable the function in FunctionGraph. The operator tries again every few minutes until the deadline.",
-                describe(trouble)
-            ),
+            "Enable the function in FunctionGraph. The operator tries again every few minutes until the deadline.",
         ),
-        ErrorClass::Unauthenticated => Situation::Waiting(
+        ErrorClass::Unauthenticated => (
             Reason::WaitingForProvider,
-            format!(
-                "{} The operator sends it again when FunctionGraph accepts the provider's credential.",
-                describe(trouble)
-            ),
+            "The operator sends it again when FunctionGraph accepts the provider's credential.",
         ),
         ErrorClass::NotSent | ErrorClass::Ambiguous | ErrorClass::Rejected | ErrorClass::Redirected => {
-            Situation::Waiting(Reason::BackingOff, format!("{} The operator tries again.", describe(trouble)))
+            (Reason::BackingOff, "The operator tries again.")
         }
     };
-    with(view, status, now, situation)
+    (reason, format!("{} {next}", describe(trouble)))
 }
 
 /// The object finishes here, without an answer that decides it.
@@ -426,33 +424,17 @@ pub(super) fn end(
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Restored(message) => {
-            // Make it an ambiguous attempt, so that it is resolved like any other, and handled only once.
-            let before =
-                Attempt { number: Some(1), holder: Some(BEFORE_THE_RESTORE.into()), ..Attempt::default() };
-            status.attempt.get_or_insert(before);
-            set_state(&mut status, AttemptState::Ambiguous);
-            status.submitted_as = Some(view.uid.into());
-            // You resolve it knowing the event that this object has.
-            status.event_version = None;
-            // The annotation is older than the copy, even if the copy has a status.
-            resolve::note_copied(view, &mut status);
+            submitted_before(view, &mut status);
             (Outcome::Unknown, Reason::Restored, message.clone(), ConditionStatus::Unknown)
         }
         Conclusion::Ruled(message) => {
             (Outcome::Failed, Reason::Rejected, message.clone(), ConditionStatus::Unknown)
         }
-        Conclusion::Failed(_, message) if ambiguous => (
-            Outcome::Unknown,
-            Reason::OutcomeUnknown,
-            format!("{message} {}", ambiguity(&status, None)),
-            ConditionStatus::Unknown,
-        ),
-        Conclusion::Cancelled if ambiguous => (
-            Outcome::Unknown,
-            Reason::OutcomeUnknown,
-            format!("Cancelled. {}", ambiguity(&status, None)),
-            ConditionStatus::Unknown,
-        ),
+        Conclusion::Failed(..) | Conclusion::Cancelled if ambiguous => {
+            let why = if let Conclusion::Failed(_, message) = conclusion { message } else { "Cancelled." };
+            let message = format!("{why} {}", ambiguity(&status, None));
+            (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
+        }
         Conclusion::Failed(reason, message) => {
             (Outcome::Failed, *reason, format!("{message}{retried}"), certain)
         }
@@ -465,6 +447,18 @@ pub(super) fn end(
     };
     status.outcome = Some(outcome);
     with(view, status, now, Situation::Ended { reason, message, accepted })
+}
+
+/// Makes a restored object one with an ambiguous attempt, so that it is resolved like any other, and handled only once.
+fn submitted_before(view: &View<'_>, status: &mut FunctionInvocationStatus) {
+    let before = Attempt { number: Some(1), holder: Some(BEFORE_THE_RESTORE.into()), ..Attempt::default() };
+    status.attempt.get_or_insert(before);
+    set_state(status, AttemptState::Ambiguous);
+    status.submitted_as = Some(view.uid.into());
+    // You resolve it knowing the event that this object has.
+    status.event_version = None;
+    // The annotation is older than the copy, even if the copy has a status.
+    resolve::note_copied(view, status);
 }
 
 fn set_state(status: &mut FunctionInvocationStatus, state: AttemptState) {

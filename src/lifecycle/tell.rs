@@ -38,48 +38,38 @@ pub(super) fn with(
         _ if was_retried(view) => Reason::Resolved,
         reason => reason,
     };
+    let (reason, message, ready, accepted, finished) = match situation {
+        Situation::Waiting(reason, message) => {
+            (reason, message, Unknown, (Unknown, accepted_for(reason)), False)
+        }
+        Situation::Suspended => {
+            let message = "spec.suspend is true. The operator sends nothing until you set it to false.";
+            let reason = Reason::Suspended;
+            (reason, message.to_owned(), Unknown, (Unknown, accepted_for(reason)), False)
+        }
+        Situation::Following(reason, message) => (reason, message, Unknown, (True, Reason::Accepted), False),
+        Situation::Well(reason, message) => (reason, message, True, (True, Reason::Accepted), True),
+        Situation::Ended { reason, message, accepted } => (reason, message, False, (accepted, reason), True),
+    };
+    // What tools that read conditions in the manner of kstatus go by, and people who suspended the object.
+    let state = match (ready, finished) {
+        (False, _) => Some(Stalled),
+        (_, True) => None,
+        _ if reason == Reason::Suspended => Some(Suspended),
+        _ => Some(Reconciling),
+    };
     let update = |type_, status, reason, message: &str| ConditionUpdate {
         type_,
         status,
         reason,
         message: message.to_owned(),
     };
-    let updates = match situation {
-        Situation::Waiting(reason, message) => {
-            vec![
-                update(Ready, Unknown, reason, &message),
-                update(Accepted, Unknown, accepted_for(reason), &message),
-                update(Finished, False, reason, &message),
-                update(Reconciling, True, reason, &message),
-            ]
-        }
-        Situation::Suspended => {
-            let message = "spec.suspend is true. The operator sends nothing until you set it to false.";
-            vec![
-                update(Ready, Unknown, Reason::Suspended, message),
-                update(Accepted, Unknown, accepted_for(Reason::Suspended), message),
-                update(Finished, False, Reason::Suspended, message),
-                update(Suspended, True, Reason::Suspended, message),
-            ]
-        }
-        Situation::Following(reason, message) => vec![
-            update(Ready, Unknown, reason, &message),
-            update(Accepted, True, Reason::Accepted, &message),
-            update(Finished, False, reason, &message),
-            update(Reconciling, True, reason, &message),
-        ],
-        Situation::Well(reason, message) => vec![
-            update(Ready, True, reason, &message),
-            update(Accepted, True, Reason::Accepted, &message),
-            update(Finished, True, reason, &message),
-        ],
-        Situation::Ended { reason, message, accepted } => vec![
-            update(Ready, False, reason, &message),
-            update(Accepted, accepted, reason, &message),
-            update(Finished, True, reason, &message),
-            update(Stalled, True, reason, &message),
-        ],
-    };
+    let mut updates = vec![
+        update(Ready, ready, reason, &message),
+        update(Accepted, accepted.0, accepted.1, &message),
+        update(Finished, finished, reason, &message),
+    ];
+    updates.extend(state.map(|state| update(state, True, reason, &message)));
     let put = |updates| Condition::put(&view.status.conditions, updates, view.generation, now);
     status.conditions = put(updates);
     status.observed_generation = Some(view.generation);
