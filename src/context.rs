@@ -108,11 +108,11 @@ pub struct Context {
     pub provider_store: Store<FunctionGraphProvider>,
     /// Those of the cluster; `None` where the operator serves namespaces, and none of them.
     pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
-    /// Which namespaces a provider of the cluster admits.
+    /// Which namespaces a cluster-scoped provider admits.
     pub namespaces: Namespaces,
     /// Explanations for people.
     pub events: Events,
-    /// How many objects may still say that they wait in line.
+    /// How many objects may still say that they are queued.
     pub queue_notices: QueueNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
@@ -141,13 +141,13 @@ pub struct Options {
     pub reach: Reach,
     /// Where the operator works.
     pub scope: Scope,
-    /// The operator's own namespace, where the Secrets of cluster providers are.
+    /// The operator's own namespace, where the Secrets of cluster-scoped providers are.
     pub own_namespace: String,
     /// How often the Secret of a provider that is not ready is read again.
     pub secret_poll: Duration,
     /// The audience that tokens of a ServiceAccount are made for; none are made without.
     pub token_audience: Option<String>,
-    /// The folder of projected tokens that cluster providers may name; none are read without.
+    /// The folder of projected tokens that cluster-scoped providers may name; none are read without.
     pub token_folder: Option<PathBuf>,
     /// What the operator itself is to the cloud, and who may use that.
     pub own_identity: OwnIdentity,
@@ -168,7 +168,7 @@ pub struct Reach {
     pub refused_networks: Vec<IpNet>,
 }
 
-/// What the operator itself is to the cloud: whoever uses it acts as the operator.
+/// What the operator itself is to the cloud: every provider that uses it acts as the operator.
 #[derive(Clone, Debug)]
 pub struct OwnIdentity {
     /// The providers that may use it: `namespace/name`, or `name` for one of the cluster.

@@ -1,8 +1,8 @@
 //! What may be tried with which credential, and when: how a login, a project and a check follow each other, and how often
 //! a service may refuse before nobody asks it again. Pure, like `lifecycle`; no secret comes in here, only names of them.
 //!
-//! The shell calls [`Memory::begin`], then carries out what [`Memory::decide`] says and tells [`Memory::record`] what came
-//! of it, until the answer is [`Step::Use`] or [`Step::Stop`].
+//! The shell calls [`Memory::begin`], carries out the step of [`Memory::decide`] and gives the result to
+//! [`Memory::record`], until the answer is [`Step::Use`] or [`Step::Stop`].
 //!
 //! # Guarantees
 //! A service locks a [`Principal`] that fails too often. Whatever providers use it, in whatever namespace and however they
@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 /// Failing attempts that are risked for one principal: fewer than the five that lock it.
 pub const FAILURES_MAX: usize = 3;
 
-/// A refused access key is tried again after this long. The gateway locks a key for five minutes after more than five
-/// failures in a row (API Gateway FAQ).
+/// The operator tries a refused access key again after this long. The gateway locks a key for five minutes after more
+/// than five failures in a row (API Gateway FAQ).
 const KEY_LOCK: Duration = Duration::from_secs(310);
 
 /// The same for a password: IAM locks a user for 15 minutes after five failed logins within 15 minutes (IAM, account
@@ -174,7 +174,7 @@ pub enum Proof {
     },
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
     /// The login brought a credential.

@@ -83,7 +83,7 @@ impl<'a> Reconcile<'a> {
         AttemptId::of(self.object, number)
     }
 
-    /// What is next, from the object and from what this process remembers of it.
+    /// The next step, from the object and from what this process remembers of it.
     fn next_step(&self) -> Step {
         let (context, monotonic) = (self.context, clock::monotonic());
         let (mut progress, mut unchanged_for, mut looked_up) = (Progress::Nothing, Duration::ZERO, false);
@@ -128,13 +128,13 @@ pub enum Error {
     #[error(transparent)]
     Kubernetes(#[from] kubernetes::Error),
     /// An answer is in hand and could not be written yet.
-    #[error("the answer could not be written yet; it is kept in memory and tried again")]
+    #[error("the answer could not be written yet; the operator keeps it in memory and tries again")]
     Unwritten(#[source] kubernetes::Error),
     /// The reconcile took longer than any may.
     #[error("it took longer than {} s", RECONCILE_TIMEOUT.as_secs())]
     Stuck,
     /// A defect: the reconcile panicked. Other objects are not affected.
-    #[error("a defect in the operator: the reconcile panicked; please report it with the log lines above")]
+    #[error("a defect in the operator: the reconcile panicked. Report it with the log lines above")]
     Panicked,
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// What not to write, and what to write instead.
-const INSTEAD: [(&str, &str); 37] = [
+const INSTEAD: [(&str, &str); 38] = [
     ("whoever", "the user, the caller, you"),
     ("whomever", "the user, the caller, you"),
     ("whence", "the origin"),
@@ -30,6 +30,7 @@ const INSTEAD: [(&str, &str); 37] = [
     ("becomes known", "is known"),
     ("is tried again", "the operator tries again"),
     ("is never followed", "the operator does not follow"),
+    ("are never followed", "the operator does not follow"),
     ("cannot be had", "cannot obtain"),
     ("cannot be known", "is unknown"),
     ("nobody can tell", "is unknown"),

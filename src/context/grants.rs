@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 /// are read again before it.
 const FRESH: Duration = Duration::from_secs(5);
 
-/// So many namespaces are remembered; beyond that all are read anew.
+/// The number of namespaces that are remembered. Beyond that, all are read again.
 const MOST: usize = 10_000;
 
 /// Which namespaces may use a provider.

@@ -34,10 +34,10 @@ impl Notices {
     }
 }
 
-/// Objects that say in one second that they wait in line: each costs a write.
+/// Number of objects that may say in one second that they are queued, because each of them costs a write.
 const QUEUE_NOTICES_PER_SECOND: u32 = 5;
 
-/// Bounds how many objects say that they wait in line.
+/// Bounds how many objects say that they are queued.
 #[derive(Default)]
 pub struct QueueNotices(Mutex<Option<(Instant, u32)>>);
 

@@ -118,15 +118,15 @@ pub struct Providers {
 }
 
 impl Providers {
-    /// None yet. Who listens to `inspect` is told which providers want to be looked at.
+    /// None yet. `inspect` receives the providers to check.
     #[must_use]
     pub fn new(inspect: mpsc::UnboundedSender<Key>) -> Self {
         Self { known: Mutex::default(), turns: Turns::default(), changed: Notify::new(), inspect }
     }
 
-    /// Asks for a look at a provider soon.
+    /// Requests a check of a provider.
     pub fn ask_to_inspect(&self, key: &Key) {
-        // Nobody listens any more only when the process ends.
+        // The receiver is gone only when the process ends.
         let _ = self.inspect.send(Arc::clone(key));
     }
 
@@ -138,7 +138,7 @@ impl Providers {
         (entry == Entry::Admitted).then(|| Place::new(Arc::clone(self), Arc::clone(key), uid))
     }
 
-    /// Takes an object out of the line, because it wants no place any more.
+    /// Takes an object out of the queue, because it needs no permit any more.
     pub fn forget(&self, key: &Key, uid: &str) {
         if let Some(provider) = self.known().all.get_mut(key) {
             provider.gate.forget(uid);
@@ -153,7 +153,7 @@ impl Providers {
         }
     }
 
-    /// Asks for a look at a provider whose credential is old, unless that was done a moment ago.
+    /// Requests a check of a provider whose credential is old, unless that was done a moment ago.
     pub fn ask_to_renew(&self, key: &Key) {
         let now = clock::monotonic();
         let again = self.with(key, |provider| {
@@ -174,8 +174,8 @@ impl Providers {
     }
 
     /// Whether this process finds something else than it last found. Other replicas may find otherwise; writing
-    /// over each other's findings would never end. But if what stands there `differs` for long, nobody may be left who
-    /// would correct it.
+    /// over each other's findings would never end. But if the status `differs` for long, the
+    /// replica that would correct it may be gone.
     pub fn is_news(&self, key: &Key, found: Finding, differs: bool) -> bool {
         let now = clock::monotonic();
         self.with(key, |provider| {
@@ -282,7 +282,7 @@ impl Providers {
         self.known().credentials.refused_at(key)
     }
 
-    /// Whether the provider was not looked at yet.
+    /// Whether the provider was not checked yet.
     pub fn is_unseen(&self, key: &Key) -> bool {
         matches!(self.standing(key), Standing::Unseen)
     }
@@ -331,7 +331,7 @@ impl Providers {
         self.with(key, |provider| provider.gate.state(clock::monotonic()))
     }
 
-    /// Calls those whose turn has come, for ever. Whoever is not `wanted` any more loses the place to the next.
+    /// Calls those whose turn has come, for ever. A ticket that is not `wanted` any more loses its place to the next.
     pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) {
         loop {
             let changed = self.changed.notified();

@@ -35,7 +35,7 @@ const MAX_SILENCE: Duration = WATCH_TIMEOUT.saturating_add(Duration::from_secs(1
 pub struct Served {
     /// The namespace; `None` for the whole cluster.
     pub namespace: Option<String>,
-    /// Cancelled when all permissions are there: watches begin then.
+    /// Cancelled when no permission is missing; then the watches start.
     pub permitted: CancellationToken,
 }
 
@@ -113,7 +113,7 @@ impl Watches {
         self.all().into_iter().flat_map(|watch| watch.parts.iter().map(|part| (watch.name, part)))
     }
 
-    /// For how long each open watch has been silent: the longest of its parts.
+    /// How long each open watch has been silent: the longest of its parts.
     pub fn silences(&self) -> Vec<(&'static str, Duration)> {
         let longest = |watch: &Watch| watch.parts.iter().filter_map(|part| part.activity.silence()).max();
         self.all().into_iter().filter_map(|watch| Some((watch.name, longest(watch)?))).collect()
@@ -132,7 +132,7 @@ impl Watches {
         self.parts().filter_map(sentence).collect()
     }
 
-    /// The namespaces, if the operator does not serve the whole cluster, and whether it may watch all that it has to there.
+    /// The namespaces, if the operator does not serve the whole cluster, and whether it has all permissions there.
     pub fn namespaces(&self) -> BTreeMap<String, bool> {
         let mut namespaces = BTreeMap::new();
         for (_, part) in self.parts() {

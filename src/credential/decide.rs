@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 /// machine sleeps.
 const DECIDE_AGAIN_MAX: Duration = Duration::from_mins(10);
 
-/// Why the latest renewal did not work, and when it is tried again.
+/// Why the latest renewal did not work, and when the operator tries again.
 type NotRenewed = (String, Option<Instant>);
 
 impl Memory {

@@ -96,11 +96,11 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Secret {
     pub refusal: Option<Refusal>,
-    /// What came of the checks, by [`Source::place`].
+    /// The results of the checks, by [`Source::place`].
     pub checks: HashMap<String, Checked>,
 }
 
-/// What came of a check.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub(super) enum Checked {
     Proven(Proof),

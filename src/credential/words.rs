@@ -7,7 +7,7 @@ use crate::api::Reason;
 pub const CLOCK_DIFFERS: &str =
     "the clock of the operator differs from the service's by more than 15 minutes";
 
-/// What a provider says of a refusal, until it is tried again.
+/// What a provider says of a refusal, until the operator tries again.
 pub fn refused(source: &Source, call: Call, said: &str) -> Stop {
     let (name, said) = (&source.name, said.trim_end_matches('.'));
     let message = match call {
@@ -40,7 +40,7 @@ pub fn told(message: &str) -> Stop {
     stop(Reason::CredentialsInvalid, message.to_owned())
 }
 
-/// What a provider says that was deleted while it was looked at.
+/// What a provider says that was deleted during its check.
 pub fn deleted() -> Stop {
     stop(Reason::CredentialsInvalid, "The provider was deleted.".into())
 }

@@ -265,7 +265,7 @@ fn a_herd_passes_an_endpoint_with_a_small_burst() {
 
 #[test]
 fn a_herd_passes_an_endpoint_without_a_burst() {
-    // No jitter on the way: here, two requests that are slightly too close cause a throttle whoever sends them.
+    // No jitter on the way: here, two requests that are slightly too close cause a throttle, whichever client sends them.
     Herd { jitter: 0.0, ..Herd::new(10_000, Endpoint::Bucket { rate: 50, burst: 1 }) }.assert_goals();
 }
 

@@ -35,10 +35,10 @@ pub async fn edition(
     Ok(metadata.map(|metadata| (metadata.uid.unwrap_or_default(), metadata.generation.unwrap_or_default())))
 }
 
-/// The CA bundle of a provider, and the edition that it is of; `None` if there is no such provider.
+/// The CA bundle of a provider, with the edition that it belongs to; `None` if the provider does not exist.
 ///
 /// # Errors
-/// When the API server did not answer, had trouble of its own, or does not allow it.
+/// The API server did not answer, had an error, or does not allow it.
 pub async fn ca_bundle(
     client: &Client,
     kind: ProviderKind,

@@ -30,7 +30,7 @@ pub async fn drain(context: &Context) {
     }
 }
 
-/// Writes what is known of one attempt. What cannot be written is tried again. What has no object any more is forgotten.
+/// Writes the result of one attempt. If the write fails, the drain tries again. If the object is gone, it is forgotten.
 async fn write(context: &Context, attempt: &AttemptId) {
     let AttemptId { owner, number } = attempt;
     let Ok(live) = status::find(&context.clients.calls, &owner.namespace, &owner.name).await else { return };
@@ -48,6 +48,6 @@ async fn write(context: &Context, attempt: &AttemptId) {
         reconcile.record_known().await
     };
     if let Err(error) = written {
-        tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot write what is left to write; trying again");
+        tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot write the result of an attempt; trying again");
     }
 }

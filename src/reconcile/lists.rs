@@ -93,7 +93,7 @@ async fn ask_guarded(context: &Context, topic: Topic, permit: Place) -> Vec<Owne
     match AssertUnwindSafe(ask(context, topic.clone(), permit)).catch_unwind().await {
         Ok(owners) => owners,
         Err(_panic) => {
-            tracing::error!(provider = %topic.provider, "a defect in the operator: reading a list panicked; please report it");
+            tracing::error!(provider = %topic.provider, "a defect in the operator: reading a list panicked. Report it");
             context.followed.failed(&topic, None, clock::monotonic())
         }
     }

@@ -135,15 +135,16 @@ fn is_there(provider: &AnyProvider, context: &Context) -> bool {
     now.is_some_and(|now| now.meta().uid == meta.uid)
 }
 
-/// The look did not come to an end, and nobody knows why. What was known goes on to be used while it is good, unless
-/// this is another provider or another spec: the owner's word counts at once.
+/// The check ended early for an unknown reason. The operator keeps using the credential while it is valid, unless this
+/// is another provider or another spec, because an edit by the owner counts at once.
 fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
     match context.providers.standing(key) {
         Standing::Ready(access) if access.edition() != provider.edition() => {
-            let why = "The provider was changed, and cannot be looked at at the moment.".into();
+            let why =
+                "The provider was changed, and the operator cannot check it at the moment. Retrying.".into();
             context.providers.not_ready(key, Reason::CredentialsInvalid, why);
         }
-        // Perhaps because the credential has just ended: the line stands still from now on.
+        // Perhaps the credential has just expired. From now on the queue does not move.
         Standing::NotReady(reason, why) => context.providers.not_ready(key, reason, why),
         Standing::Ready(_) | Standing::Unseen => {}
     }

@@ -78,7 +78,7 @@ impl Reconcile<'_> {
         let exists = self.context.knows_provider(self.object);
         let message = match self.context.providers.standing(&self.provider) {
             _ if cluster_scoped && self.context.cluster_provider_store.is_none() => {
-                "This operator serves a single namespace and uses no ClusterFunctionGraphProvider: use a FunctionGraphProvider.".to_owned()
+                "This operator serves only some namespaces and uses no ClusterFunctionGraphProvider. Use a FunctionGraphProvider.".to_owned()
             }
             _ if !exists && cluster_scoped => {
                 format!("ClusterFunctionGraphProvider {name} does not exist: create it.")

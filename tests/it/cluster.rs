@@ -286,7 +286,7 @@ async fn t02_an_operator_of_a_single_namespace_says_that_it_uses_none() {
     let _operator = world.operator().await;
     let reference = json!({"kind": "ClusterFunctionGraphProvider", "name": "shared"});
     world.invoke("lost", json!({"function": {"name": "hello"}, "providerRef": reference})).await;
-    world.tells("lost", "serves a single namespace and uses no ClusterFunctionGraphProvider").await;
+    world.tells("lost", "serves only some namespaces and uses no ClusterFunctionGraphProvider").await;
 }
 
 #[tokio::test]

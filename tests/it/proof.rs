@@ -147,7 +147,11 @@ async fn t13_an_answer_that_proves_nothing_is_asked_for_again_and_nobody_is_sent
     for (meets, reason, words) in [
         (throttled, Reason::Throttled, "429 APIG.0308"),
         (broken, Reason::EndpointUnreachable, "500 FSS.0500"),
-        (elsewhere, Reason::EndpointUnreachable, "Redirects are never followed: correct spec.endpoint"),
+        (
+            elsewhere,
+            Reason::EndpointUnreachable,
+            "The operator does not follow redirects. Correct spec.endpoint",
+        ),
     ] {
         let world = World::new().await;
         check_meets(&world, &meets);

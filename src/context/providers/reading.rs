@@ -8,7 +8,7 @@ use crate::metrics::ProviderNow;
 use jiff::Timestamp;
 
 impl Providers {
-    /// Whether a provider exists, as far as it was looked at.
+    /// Whether a provider exists, as far as it was checked.
     pub fn is_known(&self, key: &Key) -> bool {
         self.known().all.get(key).is_some_and(|provider| !matches!(provider.standing, Standing::Unseen))
     }
@@ -41,7 +41,7 @@ impl Providers {
 
 impl Provider {
     /// Why it is ready or not, as its status says too; when its credential ends; and whether that was not renewed.
-    /// `None` if it was not looked at.
+    /// `None` if it was not checked.
     fn health(&self) -> Option<(Reason, Option<Timestamp>, bool)> {
         let access = match &self.standing {
             Standing::Unseen => return None,

@@ -1,5 +1,5 @@
-//! One watch from those of several parts of the cluster, for one store: a part that cannot be read keeps no other from
-//! being read, and comes in later.
+//! Merges the watches of several parts of the cluster into one, for one store. A part that the operator cannot read does
+//! not delay the others, and joins later.
 
 use futures::stream::{BoxStream, SelectAll};
 use futures::{StreamExt, stream};
@@ -9,7 +9,7 @@ use kube::runtime::watcher::{self, Event};
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
-/// What a watch brings.
+/// Events of a watch.
 pub type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
 /// The watch of one part.
@@ -18,7 +18,7 @@ pub struct Part<K> {
     pub namespace: Option<String>,
     /// Whether it can be read from the start.
     pub permitted: bool,
-    /// What it brings.
+    /// Its events.
     pub events: Events<K>,
 }
 
@@ -38,14 +38,14 @@ struct Merged<K: Resource<DynamicType = ()> + Clone + 'static> {
     open: SelectAll<Numbered<K>>,
     /// Whether the first list of the whole has begun.
     begun: bool,
-    /// Whether it is over.
+    /// Whether it has ended.
     filled: bool,
     /// Objects that went unnoticed, found by comparison.
     gone: Vec<K>,
 }
 
 /// The events of all parts as those of one watch. Its first list is complete when those of all parts are, but for parts
-/// that cannot be read. What comes after that is told as single events, a list too.
+/// that cannot be read. Later events come one by one, even those of a list.
 pub fn merged<K>(parts: Vec<Part<K>>, store: Store<K>) -> Events<K>
 where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
@@ -113,7 +113,7 @@ impl<K: Resource<DynamicType = ()> + Clone> Merged<K> {
         }
     }
 
-    /// What the event of a part is to the whole.
+    /// The event of the merged watch for the event of a part.
     fn translated(&mut self, part: usize, event: Event<K>) -> Option<Event<K>> {
         match event {
             Event::Init => {

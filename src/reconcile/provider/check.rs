@@ -64,7 +64,7 @@ pub fn event(result: Result<Answer, SendError>, credential: CredentialKind) -> E
         Verdict::Redirected => unproven(
             Reason::EndpointUnreachable,
             format!(
-                "The endpoint answered {said}. Redirects are never followed: correct spec.endpoint. The operator tries again."
+                "The endpoint answered {said}. The operator does not follow redirects. Correct spec.endpoint. The operator tries again."
             ),
         ),
         Verdict::Unavailable { .. } | Verdict::Ambiguous => unproven(

@@ -50,7 +50,7 @@ impl Material<'_> {
     }
 }
 
-/// The kinds of credential that stand in a Secret.
+/// The kinds of credential that a Secret can hold.
 #[derive(Clone, Copy)]
 enum Kind {
     AccessKey,
@@ -61,7 +61,7 @@ enum Kind {
 /// Reads what a provider's credential is made from.
 ///
 /// # Errors
-/// Why it cannot be had, or when the API server did not answer.
+/// The reason why there is no source, or the API server did not answer.
 pub async fn source<'a>(
     provider: &'a AnyProvider,
     context: &Context,
@@ -169,8 +169,8 @@ async fn from_secret<'a>(
 ) -> Result<Source<'a>, Halt> {
     let namespace = home(provider, context);
     let values = match secrets::read(&context.clients.calls, namespace, name).await {
-        // Whoever writes providers need not be allowed to read Secrets: the token of a ServiceAccount, which has a
-        // key `token` as well, is not theirs to send anywhere.
+        // A user who may write providers may not be allowed to read Secrets. So the operator must not send the token
+        // of a ServiceAccount, which has a key `token` too.
         Ok(Some(values)) if values.is_of_kubernetes => {
             let why = format!(
                 "Secret {name} is of a type that Kubernetes itself uses: put the credential into one of type Opaque."
@@ -282,7 +282,7 @@ fn from_cluster<'a>(
             format!("the token of ServiceAccount {}", account.name)
         }
         (None, Some(file)) => {
-            // The schema says the same; an older definition may not.
+            // The schema says the same; an older CRD may not.
             if !matches!(provider, AnyProvider::Cluster(_)) {
                 let why = "oidc.projectedTokenFile is only for a ClusterFunctionGraphProvider: use oidc.serviceAccountRef.";
                 return Err(Halt::Wait(Reason::Unsupported, why.into()));
@@ -300,7 +300,7 @@ fn from_cluster<'a>(
 }
 
 /// What the spec says about credentials and where they are used, as a name that changes with it: a correction there
-/// is as good a reason to try again as one in the Secret. A namesake that is made later shares nothing.
+/// is as good a reason to try again as one in the Secret. A later object of the same name shares nothing.
 fn surroundings(provider: &AnyProvider) -> String {
     let FunctionGraphProviderSpec {
         region,
