@@ -228,12 +228,14 @@ impl Providers {
         self.known().credentials.decide(key, &moment())
     }
 
-    /// Waits until no other provider shows the same principal to a service. `None` if the step needs no turn.
-    pub async fn turn(&self, source: &Source, step: &Step) -> Option<Turn> {
-        if !self.known().credentials.needs_turn(source, step) {
-            return None;
-        }
-        Some(self.turns.take(&source.principal.id).await)
+    /// The turn that a step must wait for, if it must.
+    pub fn turn_of(&self, source: &Source, step: &Step) -> Option<String> {
+        self.known().credentials.turn(source, step)
+    }
+
+    /// Waits for a turn.
+    pub async fn take_turn(&self, name: &str) -> Turn {
+        self.turns.take(name).await
     }
 
     /// Remembers what came of a request. A refusal counts for every provider that has the same credential.

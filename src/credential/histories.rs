@@ -55,7 +55,7 @@ struct UnderWay {
     used: Used,
     sent: Instant,
     call: Call,
-    has_turn: bool,
+    turn: Option<String>,
 }
 
 #[derive(Default)]
@@ -127,16 +127,10 @@ impl World {
             Step::Check(login, _) => (Call::Check, *login),
             Step::Use(_) | Step::Stop(_) => return step,
         };
-        // The principal of all providers is the same.
-        let has_turn = memory.needs_turn(&source, &step);
-        if !has_turn || calls.iter().all(|call| !call.has_turn) {
-            calls.push(UnderWay {
-                provider,
-                used: Used { source, login },
-                sent: self.now.instant,
-                call,
-                has_turn,
-            });
+        let turn = memory.turn(&source, &step);
+        if turn.is_none() || calls.iter().all(|call| call.turn != turn) {
+            let sent = self.now.instant;
+            calls.push(UnderWay { provider, used: Used { source, login }, sent, call, turn });
         }
         step
     }
@@ -146,7 +140,7 @@ impl World {
         if calls.is_empty() {
             return;
         }
-        let UnderWay { provider, used, sent, call, has_turn: _ } = calls.remove(0);
+        let UnderWay { provider, used, sent, call, turn: _ } = calls.remove(0);
         let secret: u8 = used.source.principal.secret.parse().unwrap();
         let event = match call {
             _ if !is_up => Event::Failed(call, Failure::Passing("down".into(), None)),
@@ -171,7 +165,7 @@ impl World {
         if let Step::Use(in_use) = self.reconcile(replica, provider) {
             let used = Used { source: self.source(provider), login: in_use.login };
             let sent = self.now.instant;
-            let invocation = UnderWay { provider, used, sent, call: Call::Check, has_turn: false };
+            let invocation = UnderWay { provider, used, sent, call: Call::Check, turn: None };
             self.replicas[replica].invocations.push(invocation);
         }
     }

@@ -288,15 +288,20 @@ impl Memory {
         known.secrets.entry(principal.secret.clone()).or_default()
     }
 
-    /// Whether a step must wait until no other call shows the same principal to a service: several that fail at once would
-    /// lock it. A secret that was accepted is taken to be right still, but not by a login: those of all providers may come
-    /// at the same time again and again, and the password may have been changed.
+    /// The turn that a step must wait for, because no other call may have it at the same time; `None` if it need not wait.
+    /// Several calls that show the same principal and fail at once would lock it. A secret that was accepted is taken to be
+    /// right still, but not by a login: the logins of all providers may come at the same time, and the password may have been
+    /// changed. Of one place, one check is enough.
     #[must_use]
-    pub fn needs_turn(&self, source: &Source, step: &Step) -> bool {
+    pub fn turn(&self, source: &Source, step: &Step) -> Option<String> {
+        let Principal { id, secret } = &source.principal;
+        let is_accepted = self.is_accepted(&source.principal);
         match step {
-            Step::LogIn => source.lock == Lock::Password || !self.is_accepted(&source.principal),
-            Step::FindProject(_) | Step::Check(..) => !self.is_accepted(&source.principal),
-            Step::Use(_) | Step::Stop(_) => false,
+            Step::LogIn if is_accepted && source.lock != Lock::Password => None,
+            Step::FindProject(_) if is_accepted => None,
+            Step::Check(..) if is_accepted => Some(format!("{secret} {}", source.place)),
+            Step::LogIn | Step::FindProject(_) | Step::Check(..) => Some(id.clone()),
+            Step::Use(_) | Step::Stop(_) => None,
         }
     }
 

@@ -341,3 +341,21 @@ fn what_no_provider_uses_and_nobody_refused_is_forgotten() {
     process.memory.forget("last", process.now.instant);
     assert_eq!(process.memory.principals.len(), 0);
 }
+
+#[test]
+fn t13_calls_that_could_fail_or_be_made_in_vain_together_take_turns() {
+    let (mut process, used) = (Process::new(), key("a", "right"));
+    let at = |place: &str| Source { place: place.into(), ..(*used.source).clone() };
+    let check = process.begin("p", &used);
+    let turn = |process: &Process, source: &Source, step: &Step| process.memory.turn(source, step);
+    assert_eq!(turn(&process, &at("x"), &check), turn(&process, &at("y"), &check), "it may be wrong");
+    process.record("p", &used, Event::Checked(Proof::Accepted));
+    assert_ne!(turn(&process, &at("x"), &check), turn(&process, &at("y"), &check));
+    assert!(turn(&process, &at("x"), &check).is_some(), "one check of a place is enough");
+    assert_eq!(turn(&process, &at("x"), &Step::FindProject(0)), None);
+
+    let user = password("right", "");
+    process.begin("q", &user);
+    process.log_in("q", &user, Duration::from_mins(1));
+    assert!(turn(&process, &user.source, &Step::LogIn).is_some(), "the password may have been changed");
+}

@@ -20,8 +20,9 @@ use std::time::{Duration, Instant};
 /// When to renew a credential of which nobody said when it ends: the shortest that the service makes lives 15 minutes.
 const RENEWAL_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
 
-/// A login, a project and a check, twice, because a credential that is refused the first time is renewed once.
-const CALLS_MAX: usize = 6;
+/// A login, a project and a check, twice, because a credential that is refused the first time is renewed once; and as often
+/// a decision that changed while the step waited for its turn.
+const STEPS_MAX: usize = 12;
 
 /// A provider whose credential has changed again and again meanwhile is reconciled again after this long.
 const CHANGING_DELAY: Duration = Duration::from_secs(1);
@@ -58,7 +59,7 @@ pub async fn ready(
 ) -> Result<Ready, Halt> {
     context.providers.begin(key, &source.name, told(provider, context, source));
     let caller = Caller { provider, context, key, source, client };
-    for _ in 0..=CALLS_MAX {
+    for _ in 0..=STEPS_MAX {
         if let Some(ready) = caller.step(context.providers.decide(key)).await? {
             return Ok(ready);
         }
@@ -97,9 +98,15 @@ impl Caller<'_> {
             }
             step @ (Step::LogIn | Step::FindProject(_) | Step::Check(..)) => step,
         };
-        let turn = self.context.providers.turn(&self.source.name, &step).await;
+        let (providers, source) = (&self.context.providers, &self.source.name);
+        let turn = providers.turn_of(source, &step);
+        let _turn = match &turn {
+            Some(name) => Some(providers.take_turn(name).await),
+            None => None,
+        };
         // Another provider may have found it out meanwhile.
-        if turn.is_some() && self.context.providers.decide(self.key) != step {
+        if turn.is_some() && (providers.decide(self.key) != step || providers.turn_of(source, &step) != turn)
+        {
             return Ok(None);
         }
         let sent = clock::monotonic();
