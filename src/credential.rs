@@ -7,7 +7,8 @@
 //! # Guarantees
 //! A service locks a [`Principal`] that fails too often. Whatever providers use it, in whatever namespace and however they
 //! are edited or re-created, the calls of this process fail at most [`FAILURES_MAX`] times within [`Lock::window`], and once
-//! more with the secret that the service accepted last; with the same secret once. Invocations that are under way when an
+//! more with the secret that the service accepted last; with the same secret once. The shell makes one call of a principal at
+//! a time. Invocations that are under way when an
 //! access key is revoked fail too. They are counted, and cannot be taken back.
 //!
 //! # Assumptions
@@ -68,8 +69,10 @@ pub struct Source {
     pub version: String,
     /// The `resourceVersion` of the Secret, if there is one: other replicas know it by that.
     pub resource_version: Option<String>,
-    /// Whom the service counts failures for.
+    /// Whom FunctionGraph counts failures for; for a source that is exchanged, the service that exchanges it.
     pub principal: Principal,
+    /// Whom the service counts them for that is asked for the project. It may be another cloud's.
+    pub project_principal: Principal,
     /// By which rule it locks it.
     pub lock: Lock,
     /// Where the credential is used: endpoint, project and trusted authorities. Providers of one place share a check.
@@ -174,18 +177,21 @@ pub enum Proof {
     },
 }
 
-/// The result of a call.
+/// A login that worked.
+pub struct Login<C> {
+    /// The credential.
+    pub credential: C,
+    /// When it ends, if that was said.
+    pub expires_at: Option<Timestamp>,
+    /// When to log in again.
+    pub renew_at: Timestamp,
+    /// The project that it is for, if that was said.
+    pub project: Option<String>,
+}
+
+/// The result of a call, but for a [`Login`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// The login brought a credential.
-    LoggedIn {
-        /// When it ends, if that was said.
-        expires_at: Option<Timestamp>,
-        /// When to log in again.
-        renew_at: Timestamp,
-        /// The project that it is for, if that was said.
-        project: Option<String>,
-    },
     /// The id of the project.
     ProjectFound(String),
     /// FunctionGraph answered the check.
@@ -253,6 +259,14 @@ impl Source {
         match call {
             Call::LogIn => self.lock.window(),
             Call::FindProject | Call::Check => KEY_LOCK,
+        }
+    }
+
+    /// Whom the service of a call counts failures for.
+    fn principal_of(&self, call: Call) -> &Principal {
+        match call {
+            Call::LogIn | Call::Check => &self.principal,
+            Call::FindProject => &self.project_principal,
         }
     }
 

@@ -12,7 +12,7 @@ pub use turns::Turn;
 use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
-use crate::credential::{Call, Event, Memory, Moment, Request, Source, Step, Told, Used};
+use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
 use functiongraph::Credential;
 use jiff::Timestamp;
@@ -54,8 +54,6 @@ fn moment() -> Moment {
 
 struct Provider {
     standing: Standing,
-    /// What the latest login brought, and its number.
-    login: Option<(u64, Credential)>,
     made_for: Option<Destination>,
     last_trouble: String,
     asked_at: Option<Instant>,
@@ -91,14 +89,13 @@ impl Provider {
 #[derive(Default)]
 struct Known {
     all: HashMap<Key, Provider>,
-    credentials: Memory,
+    credentials: Memory<Credential>,
 }
 
 impl Known {
     fn provider(&mut self, key: &Key) -> &mut Provider {
         self.all.entry(Arc::clone(key)).or_insert_with(|| Provider {
             standing: Standing::Unseen,
-            login: None,
             made_for: None,
             last_trouble: String::new(),
             asked_at: None,
@@ -220,7 +217,7 @@ impl Providers {
 
     /// A reconcile of a provider begins, with the source that its credential has now.
     pub fn begin(&self, key: &Key, source: &Arc<Source>, told: Option<Told>) {
-        self.known().credentials.begin(key, source, told);
+        self.known().credentials.begin(key, source, told, clock::monotonic());
     }
 
     /// What comes next for a provider's credential.
@@ -228,21 +225,20 @@ impl Providers {
         self.known().credentials.decide(key, &moment())
     }
 
-    /// The turn that a step must wait for, if it must.
-    pub fn turn_of(&self, source: &Source, step: &Step) -> Option<String> {
-        self.known().credentials.turn(source, step)
-    }
-
-    /// Waits for a turn.
-    pub async fn take_turn(&self, name: &str) -> Turn {
-        self.turns.take(name).await
+    /// The right to make one call with a principal for a provider of a namespace; `None` if others make their calls now.
+    pub async fn turn(&self, principal: &str, namespace: &str) -> Option<Turn> {
+        self.turns.take(principal, namespace).await
     }
 
     /// Remembers what came of a request. A refusal counts for every provider that has the same credential.
     pub fn record(&self, key: &Key, used: &Used, sent: Instant, event: Event) {
         let refused = match &event {
-            Event::Refused(_, said) => Some(said.clone()),
-            Event::LoggedIn { .. } | Event::ProjectFound(_) | Event::Checked(_) | Event::Failed(..) => None,
+            // Only a provider that looks for its project has asked that service.
+            Event::Refused(Call::LogIn | Call::Check, said) => Some(said.clone()),
+            Event::Refused(Call::FindProject, _)
+            | Event::ProjectFound(_)
+            | Event::Checked(_)
+            | Event::Failed(..) => None,
         };
         let mut known = self.known();
         let request = Request { provider: key, used, sent };
@@ -259,17 +255,13 @@ impl Providers {
     }
 
     /// Remembers what a login brought.
-    pub fn logged_in(&self, key: &Key, used: &Used, sent: Instant, credential: Credential, event: Event) {
-        self.record(key, used, sent, event);
-        let mut known = self.known();
-        let number = known.credentials.login(key);
-        known.provider(key).login = Some((number, credential));
+    pub fn logged_in(&self, key: &Key, used: &Used, sent: Instant, login: Login<Credential>) {
+        self.known().credentials.logged_in(&Request { provider: key, used, sent }, login);
     }
 
-    /// The credential that a login brought.
+    /// The credential that a login brought, if it is the latest.
     pub fn credential(&self, key: &Key, login: u64) -> Option<Credential> {
-        let (number, credential) = self.with(key, |provider| provider.login.clone())?;
-        (number == login).then_some(credential)
+        self.known().credentials.credential(key, login)
     }
 
     /// The service refused the credential of a request: nobody uses it until it was inspected again, neither here nor
@@ -281,7 +273,7 @@ impl Providers {
 
     /// The `resourceVersion` of the Secret whose credential was refused, and when, for other replicas.
     pub fn refused_at(&self, key: &Key) -> Option<(String, Timestamp)> {
-        self.known().credentials.refused_at(key)
+        self.known().credentials.refused_at(key, clock::monotonic())
     }
 
     /// Whether the provider was not checked yet.
@@ -324,7 +316,7 @@ impl Providers {
         let mut known = self.known();
         known.credentials.forget(key, clock::monotonic());
         let provider = known.provider(key);
-        (provider.standing, provider.login) = (Standing::Unseen, None);
+        provider.standing = Standing::Unseen;
         provider.gate.shut();
     }
 

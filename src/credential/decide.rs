@@ -1,8 +1,9 @@
 //! What comes next for a provider's credential.
 
 use super::memory::{Checked, Held, Known, RefusedLogin, Session, Setback};
-use super::{Call, FAILURES_MAX, Failure, InUse, Memory, Moment, Step, Stop, words};
+use super::{Call, Failure, InUse, Memory, Moment, Principal, Step, Stop, words};
 use jiff::Timestamp;
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// The operator decides again after this long at the latest, because timers do not notice that a clock jumps or that the
@@ -12,7 +13,7 @@ const DECIDE_AGAIN_MAX: Duration = Duration::from_mins(10);
 /// Why the latest renewal did not work, and when the operator tries again.
 type NotRenewed = (String, Option<Instant>);
 
-impl Memory {
+impl<C: Clone> Memory<C> {
     /// What comes next for a provider after [`Memory::begin`].
     #[must_use]
     pub fn decide(&self, provider: &str, moment: &Moment) -> Step {
@@ -24,14 +25,14 @@ impl Memory {
                 session.held.as_ref().filter(|held| held.is_good(session.refused.as_ref(), moment.time));
             match held {
                 Some(held) if moment.time < held.renew_at => (Some(held), None),
-                held => match (session.obstacle(known, moment), held) {
+                held => match (session.obstacle(&self.principals, moment), held) {
                     (None, _) => return Step::LogIn,
                     (Some((stop, _)), None) => return Step::Stop(stop),
                     (Some((stop, why)), Some(held)) => (Some(held), Some((why, stop.until))),
                 },
             }
         } else {
-            if let Some((stop, _)) = session.obstacle(known, moment) {
+            if let Some((stop, _)) = session.obstacle(&self.principals, moment) {
                 return Step::Stop(stop);
             }
             (None, None)
@@ -39,8 +40,11 @@ impl Memory {
         let login = held.map_or(0, |held| held.login);
         let of_login = held.and_then(|held| held.project.as_ref());
         let Some(project) = source.project.as_ref().or(of_login).or(session.project.as_ref()) else {
-            return match session.setback(Call::FindProject, moment) {
-                Some(setback) => Step::Stop(setback.stop(session, Call::FindProject)),
+            let refused = session.refused(&self.principals, &source.project_principal, moment);
+            let setback =
+                || Some(session.setback(Call::FindProject, moment)?.stop(session, Call::FindProject));
+            return match refused.map(|(stop, _)| stop).or_else(setback) {
+                Some(stop) => Step::Stop(stop),
                 None => Step::FindProject(login),
             };
         };
@@ -62,9 +66,9 @@ impl Memory {
     }
 }
 
-impl Session {
+impl<C> Session<C> {
     /// What keeps the source from being shown to a service now, and the same as a clause.
-    fn obstacle(&self, known: Option<&Known>, moment: &Moment) -> Option<(Stop, String)> {
+    fn obstacle(&self, principals: &HashMap<String, Known>, moment: &Moment) -> Option<(Stop, String)> {
         let source = &self.source;
         if let Some(RefusedLogin { times, refusal, .. }) = &self.refused
             // The first may only be out of date, because a change of the password ends all tokens: the operator logs in
@@ -74,29 +78,39 @@ impl Session {
         {
             return Some((words::refused(source, refusal.call, &refusal.said), refusal.said.clone()));
         }
+        if let Some(refused) = self.refused(principals, &source.principal, moment) {
+            return Some(refused);
+        }
+        let known = principals.get(&source.principal.id);
         let is_accepted =
             known.is_some_and(|known| known.accepted.as_ref() == Some(&source.principal.secret));
-        if let Some(known) = known.filter(|_| !is_accepted) {
-            let secret = known.secrets.get(&source.principal.secret);
-            let refusal = secret.and_then(|secret| secret.refusal.as_ref());
-            if let Some(refusal) = refusal.filter(|refusal| moment.instant < refusal.until) {
-                return Some((words::refused(source, refusal.call, &refusal.said), refusal.said.clone()));
-            }
-            let window = source.lock.window();
-            let recent =
-                known.failures.iter().filter(|at| moment.instant.saturating_duration_since(**at) < window);
-            if recent.count() >= FAILURES_MAX {
-                let stop = words::locked(source);
-                let clause = stop.message.trim_end_matches('.').to_owned();
-                return Some((stop, clause));
-            }
-        }
         if let Some(told) = self.told.as_ref().filter(|told| !is_accepted && told.holds(source, moment.time))
         {
             return Some((words::told(&told.message), told.message.trim_end_matches('.').to_owned()));
         }
         let setback = self.setback(Call::LogIn, moment)?;
         Some((setback.stop(self, Call::LogIn), words::not_renewed(&setback.failure)))
+    }
+
+    /// Why a secret must not be shown, if it was refused, or too many of its principal were.
+    fn refused(
+        &self,
+        principals: &HashMap<String, Known>,
+        principal: &Principal,
+        moment: &Moment,
+    ) -> Option<(Stop, String)> {
+        let source = &self.source;
+        let known = principals.get(&principal.id)?;
+        let refusal = known.secrets.get(&principal.secret).and_then(|secret| secret.refusal.as_ref());
+        if let Some(refusal) = refusal.filter(|refusal| moment.instant < refusal.until) {
+            return Some((words::refused(source, refusal.call, &refusal.said), refusal.said.clone()));
+        }
+        if !known.is_locked(principal, source.lock, moment.instant) {
+            return None;
+        }
+        let stop = words::locked(source);
+        let clause = stop.message.trim_end_matches('.').to_owned();
+        Some((stop, clause))
     }
 
     fn setback(&self, call: Call, moment: &Moment) -> Option<&Setback> {
@@ -106,7 +120,7 @@ impl Session {
 }
 
 impl Setback {
-    fn stop(&self, session: &Session, call: Call) -> Stop {
+    fn stop<C>(&self, session: &Session<C>, call: Call) -> Stop {
         let stop = words::failed(&session.source, call, &self.failure);
         match self.failure {
             // The Secret may change first.
@@ -118,7 +132,7 @@ impl Setback {
     }
 }
 
-impl Held {
+impl<C> Held<C> {
     /// Whether it can be used: it has not ended and was not refused.
     fn is_good(&self, refused: Option<&RefusedLogin>, now: Timestamp) -> bool {
         self.expires_at.is_none_or(|end| end > now)

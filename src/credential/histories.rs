@@ -55,12 +55,11 @@ struct UnderWay {
     used: Used,
     sent: Instant,
     call: Call,
-    turn: Option<String>,
 }
 
 #[derive(Default)]
 struct Replica {
-    memory: Memory,
+    memory: Memory<()>,
     /// At most one call of each provider.
     calls: Vec<UnderWay>,
     invocations: Vec<UnderWay>,
@@ -98,8 +97,9 @@ impl World {
             version: format!("{secret} {version}"),
             resource_version: None,
             principal: Principal { id: "id".into(), secret: secret.to_string() },
+            project_principal: Principal { id: "id".into(), secret: secret.to_string() },
             lock: self.lock,
-            place: (provider % 2).to_string(),
+            place: provider.to_string(),
             is_exchanged: self.lock == Lock::Password,
             project: Some("project".into()),
             name: String::new(),
@@ -111,7 +111,7 @@ impl World {
         provider.to_string().into()
     }
 
-    /// As the shell does: one call of a provider at a time, and one of the principal while its secret is not accepted.
+    /// As the shell does: one call of a principal at a time. That of all providers is the same.
     fn reconcile(&mut self, replica: usize, provider: usize) -> Step {
         let source = self.source(provider);
         let Replica { memory, calls, .. } = &mut self.replicas[replica];
@@ -119,7 +119,7 @@ impl World {
         if calls.iter().any(|call| call.provider == provider) {
             return memory.decide(&key, &self.now);
         }
-        memory.begin(&key, &source, None);
+        memory.begin(&key, &source, None, self.now.instant);
         let step = memory.decide(&key, &self.now);
         let (call, login) = match &step {
             Step::LogIn => (Call::LogIn, 0),
@@ -127,10 +127,8 @@ impl World {
             Step::Check(login, _) => (Call::Check, *login),
             Step::Use(_) | Step::Stop(_) => return step,
         };
-        let turn = memory.turn(&source, &step);
-        if turn.is_none() || calls.iter().all(|call| call.turn != turn) {
-            let sent = self.now.instant;
-            calls.push(UnderWay { provider, used: Used { source, login }, sent, call, turn });
+        if calls.is_empty() {
+            calls.push(UnderWay { provider, used: Used { source, login }, sent: self.now.instant, call });
         }
         step
     }
@@ -140,7 +138,7 @@ impl World {
         if calls.is_empty() {
             return;
         }
-        let UnderWay { provider, used, sent, call, turn: _ } = calls.remove(0);
+        let UnderWay { provider, used, sent, call } = calls.remove(0);
         let secret: u8 = used.source.principal.secret.parse().unwrap();
         let event = match call {
             _ if !is_up => Event::Failed(call, Failure::Passing("down".into(), None)),
@@ -150,11 +148,16 @@ impl World {
                 self.failures.entry((replica, secret)).or_default().push(self.now.instant);
                 Event::Refused(call, "no".into())
             }
-            Call::LogIn => Event::LoggedIn {
-                expires_at: Some(self.now.time + Duration::from_mins(10)),
-                renew_at: self.now.time + Duration::from_mins(5),
-                project: None,
-            },
+            Call::LogIn => {
+                let login = Login {
+                    credential: (),
+                    expires_at: Some(self.now.time + Duration::from_mins(10)),
+                    renew_at: self.now.time + Duration::from_mins(5),
+                    project: None,
+                };
+                memory.logged_in(&Request { provider: &Self::key(provider), used: &used, sent }, login);
+                return;
+            }
             Call::FindProject | Call::Check => Event::Checked(Proof::Accepted),
         };
         let key = Self::key(provider);
@@ -165,7 +168,7 @@ impl World {
         if let Step::Use(in_use) = self.reconcile(replica, provider) {
             let used = Used { source: self.source(provider), login: in_use.login };
             let sent = self.now.instant;
-            let invocation = UnderWay { provider, used, sent, call: Call::Check, turn: None };
+            let invocation = UnderWay { provider, used, sent, call: Call::Check };
             self.replicas[replica].invocations.push(invocation);
         }
     }

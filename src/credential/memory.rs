@@ -2,8 +2,8 @@
 
 use super::pause::pause;
 use super::{
-    CLOCK_SKEW_MAX, Call, Event, FAILURES_MAX, Failure, Lock, Moment, Principal, Proof, Request, Source,
-    Step, Told,
+    CLOCK_SKEW_MAX, Call, Event, FAILURES_MAX, Failure, Lock, Login, Moment, Principal, Proof, Request,
+    Source, Told,
 };
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{HashMap, HashSet};
@@ -13,23 +13,22 @@ use std::time::{Duration, Instant};
 /// A project that cannot be looked up is asked for again after this long at the earliest.
 const PROJECT_PAUSE_MIN: Duration = Duration::from_secs(10);
 
-/// All that this process knows of credentials.
-#[derive(Debug, Default)]
-pub struct Memory {
+/// All that this process knows of credentials. What a login brought, a `C`, is kept beside what is known of it and never
+/// looked at.
+pub struct Memory<C> {
     /// What belongs to one provider, by its key.
-    pub(super) sessions: HashMap<Arc<str>, Session>,
+    pub(super) sessions: HashMap<Arc<str>, Session<C>>,
     /// What is known of those whom a service counts failures for, by [`Principal::id`].
     pub(super) principals: HashMap<String, Known>,
 }
 
 /// One provider with one version of its source.
-#[derive(Clone, Debug)]
-pub(super) struct Session {
+pub(super) struct Session<C> {
     pub source: Arc<Source>,
     /// How many logins worked. No two have the same number, whatever the source.
     pub logins: u64,
     /// What the latest login brought.
-    pub held: Option<Held>,
+    pub held: Option<Held<C>>,
     /// The refusal of what a login brought.
     pub refused: Option<RefusedLogin>,
     /// The project that was looked up.
@@ -41,9 +40,9 @@ pub(super) struct Session {
 }
 
 /// What a login brought.
-#[derive(Clone, Debug)]
-pub(super) struct Held {
+pub(super) struct Held<C> {
     pub login: u64,
+    pub credential: C,
     pub expires_at: Option<Timestamp>,
     pub renew_at: Timestamp,
     pub project: Option<String>,
@@ -83,8 +82,8 @@ pub(super) struct Refusal {
 /// What is known of a principal.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    /// The latest failures, as many as count.
-    pub failures: Vec<Instant>,
+    /// The latest failures, as many as count, by both clocks.
+    pub failures: Vec<(Instant, Timestamp)>,
     /// Until when they count.
     pub counts_until: Option<Instant>,
     /// The secret that the service accepted last.
@@ -109,9 +108,15 @@ pub(super) enum Checked {
 
 // === impl Memory ===
 
-impl Memory {
+impl<C> Default for Memory<C> {
+    fn default() -> Self {
+        Self { sessions: HashMap::new(), principals: HashMap::new() }
+    }
+}
+
+impl<C: Clone> Memory<C> {
     /// A reconcile of a provider begins, with the source as it is now and what its status says of another replica.
-    pub fn begin(&mut self, provider: &Arc<str>, source: &Arc<Source>, told: Option<Told>) {
+    pub fn begin(&mut self, provider: &Arc<str>, source: &Arc<Source>, told: Option<Told>, now: Instant) {
         let new = |logins| Session {
             source: Arc::clone(source),
             logins,
@@ -122,11 +127,15 @@ impl Memory {
             told: None,
         };
         let session = self.sessions.entry(Arc::clone(provider)).or_insert_with(|| new(0));
-        if session.source.version != source.version {
+        let is_other = session.source.version != source.version;
+        if is_other {
             *session = new(session.logins);
         }
         session.source = Arc::clone(source);
         session.told = told;
+        if is_other {
+            self.prune(now);
+        }
     }
 
     /// The provider does not exist any more. What was refused is remembered: it may come back.
@@ -139,11 +148,17 @@ impl Memory {
     /// Drops what no provider uses and what does not count any more.
     fn prune(&mut self, now: Instant) {
         let Self { sessions, principals } = self;
-        let in_use = || sessions.values().map(|session| &session.source.principal);
+        let sources = || sessions.values().map(|session| &session.source);
+        let in_use = || sources().flat_map(|source| [&source.principal, &source.project_principal]);
         let ids: HashSet<_> = in_use().map(|principal| &principal.id).collect();
         let secrets: HashSet<_> = in_use().map(|principal| &principal.secret).collect();
+        let checks: HashSet<_> = sessions
+            .values()
+            .map(|session| (&session.source.principal.secret, &session.source.place))
+            .collect();
         principals.retain(|id, known| {
             known.secrets.retain(|name, secret| {
+                secret.checks.retain(|place, _| checks.contains(&(name, place)));
                 secrets.contains(name) || secret.refusal.as_ref().is_some_and(|refusal| refusal.until > now)
             });
             ids.contains(id)
@@ -157,27 +172,21 @@ impl Memory {
         let source = &request.used.source;
         let session = request.session(&mut self.sessions);
         match event {
-            Event::LoggedIn { expires_at, renew_at, project } => {
-                if let Some(session) = session {
-                    session.logins += 1;
-                    let login = session.logins;
-                    session.held = Some(Held { login, expires_at, renew_at, project });
-                    session.setback = None;
-                }
-                self.accept(request);
-            }
             Event::ProjectFound(project) => {
                 if let Some(session) = session {
                     (session.project, session.setback) = (Some(project), None);
                 }
                 if !source.is_exchanged {
-                    self.accept(request);
+                    self.accept(request, &source.project_principal);
                 }
             }
             Event::Checked(proof) => {
+                if let Some(session) = session {
+                    session.refused.take_if(|refused| refused.login != request.used.login);
+                }
                 let accepted = matches!(proof, Proof::Accepted | Proof::Restricted(_));
                 if accepted && !source.is_exchanged {
-                    self.accept(request);
+                    self.accept(request, &source.principal);
                 }
                 self.secret(&source.principal).checks.insert(source.place.clone(), Checked::Proven(proof));
             }
@@ -201,6 +210,24 @@ impl Memory {
         }
     }
 
+    /// A login brought a credential.
+    pub fn logged_in(&mut self, request: &Request<'_>, login: Login<C>) {
+        if let Some(session) = request.session(&mut self.sessions) {
+            session.logins += 1;
+            let Login { credential, expires_at, renew_at, project } = login;
+            session.held = Some(Held { login: session.logins, credential, expires_at, renew_at, project });
+            session.setback = None;
+        }
+        self.accept(request, &request.used.source.principal);
+    }
+
+    /// What a login brought, if it is the latest of the provider.
+    #[must_use]
+    pub fn credential(&self, provider: &str, login: u64) -> Option<C> {
+        let held = self.sessions.get(provider)?.held.as_ref()?;
+        (held.login == login).then(|| held.credential.clone())
+    }
+
     /// FunctionGraph answered an invocation in a way that shows that it accepted the credential. True if the provider's
     /// credential could not be checked before: it may be used freely from now on.
     pub fn answered(&mut self, request: &Request<'_>) -> bool {
@@ -209,7 +236,7 @@ impl Memory {
             session.refused.take_if(|refused| refused.login != request.used.login);
         }
         if !source.is_exchanged {
-            self.accept(request);
+            self.accept(request, &source.principal);
         }
         let known = self.principals.get_mut(&source.principal.id);
         let secret = known.and_then(|known| known.secrets.get_mut(&source.principal.secret));
@@ -245,15 +272,16 @@ impl Memory {
                 Call::FindProject | Call::Check => {}
             }
         }
-        let secret = self.secret(&source.principal);
+        let principal = source.principal_of(call);
+        let secret = self.secret(principal);
         secret.checks.clear();
         if !counts {
             return;
         }
         secret.refusal = Some(refusal);
-        let known = self.principals.entry(source.principal.id.clone()).or_default();
-        known.accepted.take_if(|accepted| *accepted == source.principal.secret);
-        known.failures.push(at);
+        let known = self.principals.entry(principal.id.clone()).or_default();
+        known.accepted.take_if(|accepted| *accepted == principal.secret);
+        known.failures.push((at, moment.time));
         let excess = known.failures.len().saturating_sub(FAILURES_MAX);
         known.failures.drain(..excess);
         known.counts_until = Some(at + source.lock.window());
@@ -262,12 +290,11 @@ impl Memory {
 
     /// The service accepted a secret. A success ends the count of an access key's failures at the gateway, and so here;
     /// but a slow answer to a request that was sent before a failure says nothing of what came after it.
-    fn accept(&mut self, request: &Request<'_>) {
-        let source = &request.used.source;
-        if self.is_accepted(&source.principal) {
+    fn accept(&mut self, request: &Request<'_>, principal: &Principal) {
+        if self.is_accepted(principal) {
             return;
         }
-        let Principal { id, secret } = &source.principal;
+        let Principal { id, secret } = principal;
         let known = self.principals.entry(id.clone()).or_default();
         let own = known.secrets.entry(secret.clone()).or_default();
         own.refusal.take_if(|refusal| refusal.at <= request.sent);
@@ -275,8 +302,8 @@ impl Memory {
             return;
         }
         known.accepted = Some(secret.clone());
-        if source.lock == Lock::AccessKey {
-            known.failures.retain(|at| *at > request.sent);
+        if request.used.source.lock == Lock::AccessKey {
+            known.failures.retain(|(at, _)| *at > request.sent);
             for secret in known.secrets.values_mut() {
                 secret.refusal.take_if(|refusal| refusal.at <= request.sent);
             }
@@ -288,49 +315,37 @@ impl Memory {
         known.secrets.entry(principal.secret.clone()).or_default()
     }
 
-    /// The turn that a step must wait for, because no other call may have it at the same time; `None` if it need not wait.
-    /// Several calls that show the same principal and fail at once would lock it. A secret that was accepted is taken to be
-    /// right still, but not by a login: the logins of all providers may come at the same time, and the password may have been
-    /// changed. Of one place, one check is enough.
-    #[must_use]
-    pub fn turn(&self, source: &Source, step: &Step) -> Option<String> {
-        let Principal { id, secret } = &source.principal;
-        let is_accepted = self.is_accepted(&source.principal);
-        match step {
-            Step::LogIn if is_accepted && source.lock != Lock::Password => None,
-            Step::FindProject(_) if is_accepted => None,
-            Step::Check(..) if is_accepted => Some(format!("{secret} {}", source.place)),
-            Step::LogIn | Step::FindProject(_) | Step::Check(..) => Some(id.clone()),
-            Step::Use(_) | Step::Stop(_) => None,
-        }
-    }
-
     /// Whether the service accepted this secret last.
     fn is_accepted(&self, principal: &Principal) -> bool {
         let known = self.principals.get(&principal.id);
         known.is_some_and(|known| known.accepted.as_ref() == Some(&principal.secret))
     }
 
-    /// The latest login of a provider that worked; 0 if there was none.
-    #[must_use]
-    pub fn login(&self, provider: &str) -> u64 {
-        self.sessions.get(provider).map_or(0, |session| session.logins)
-    }
-
     /// When the credential that a provider has now was refused, if it was: other replicas shall know.
     #[must_use]
-    pub fn refused_at(&self, provider: &str) -> Option<(String, Timestamp)> {
+    pub fn refused_at(&self, provider: &str, now: Instant) -> Option<(String, Timestamp)> {
         let session = self.sessions.get(provider)?;
         let Session { source, refused, setback, .. } = session;
         let known = self.principals.get(&source.principal.id);
         let secret = known.and_then(|known| known.secrets.get(&source.principal.secret));
         let denied = setback.as_ref().filter(|(_, setback)| matches!(setback.failure, Failure::Denied(_)));
+        let locked = known.filter(|known| known.is_locked(&source.principal, source.lock, now));
         let times = [
             secret.and_then(|secret| secret.refusal.as_ref()).map(|refusal| refusal.time),
             refused.as_ref().map(|refused| refused.refusal.time),
             denied.map(|(_, setback)| setback.time),
+            locked.and_then(|known| known.failures.last()).map(|(_, time)| *time),
         ];
         Some((source.resource_version.clone()?, times.into_iter().flatten().max()?))
+    }
+}
+
+impl Known {
+    /// Whether so many secrets failed that another failure is not risked. The secret that was accepted last is not concerned.
+    pub(super) fn is_locked(&self, principal: &Principal, lock: Lock, now: Instant) -> bool {
+        let recent =
+            self.failures.iter().filter(|(at, _)| now.saturating_duration_since(*at) < lock.window());
+        self.accepted.as_ref() != Some(&principal.secret) && recent.count() >= FAILURES_MAX
     }
 }
 
@@ -351,7 +366,7 @@ fn setback(source: &Source, call: Call, times: u32, failure: Failure, moment: &M
 
 impl Request<'_> {
     /// The session that it belongs to, unless the provider is gone or has another source by now.
-    fn session<'a>(&self, sessions: &'a mut HashMap<Arc<str>, Session>) -> Option<&'a mut Session> {
+    fn session<'a, C>(&self, sessions: &'a mut HashMap<Arc<str>, Session<C>>) -> Option<&'a mut Session<C>> {
         sessions.get_mut(self.provider).filter(|session| session.source.version == self.used.source.version)
     }
 }

@@ -7,7 +7,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// A process at some moment.
 struct Process {
-    memory: Memory,
+    memory: Memory<()>,
     now: Moment,
 }
 
@@ -17,6 +17,7 @@ fn key(id: &str, secret: &str) -> Used {
     let source = Source {
         version: version.clone(),
         resource_version: Some("7".into()),
+        project_principal: Principal { id: id.into(), secret: version.clone() },
         principal: Principal { id: id.into(), secret: version },
         lock: Lock::AccessKey,
         place: "place".into(),
@@ -53,7 +54,7 @@ impl Process {
 
     /// A reconcile of a provider begins.
     fn begin(&mut self, provider: &str, used: &Used) -> Step {
-        self.memory.begin(&provider.into(), &used.source, None);
+        self.memory.begin(&provider.into(), &used.source, None, self.now.instant);
         self.decide(provider)
     }
 
@@ -71,8 +72,10 @@ impl Process {
     fn log_in(&mut self, provider: &str, used: &Used, life: Duration) -> Used {
         let end = self.now.time + life;
         let renew_at = self.now.time + life / 2;
-        self.record(provider, used, Event::LoggedIn { expires_at: Some(end), renew_at, project: None });
-        Used { login: self.memory.login(provider), ..used.clone() }
+        let request = Request { provider, used, sent: self.now.instant };
+        let login = Login { credential: (), expires_at: Some(end), renew_at, project: None };
+        self.memory.logged_in(&request, login);
+        Used { login: self.memory.sessions[provider].logins, ..used.clone() }
     }
 }
 
@@ -138,7 +141,7 @@ fn t13_guessing_secrets_of_one_key_comes_to_rest_before_it_is_locked() {
         process.pass(SECOND);
     }
     let next = key("a", "next");
-    assert!(message(&process.begin("p", &next)).contains("could lock it"));
+    assert!(message(&process.begin("p", &next)).contains("could lock the"));
     process.pass(KEY_LOCK.saturating_sub(SECOND * 3));
     assert!(matches!(process.decide("p"), Step::Check(..)));
     // A success ends the count.
@@ -218,7 +221,7 @@ fn t22_a_correct_password_does_not_end_the_count_of_the_wrong_ones() {
     let used = password("other", "");
     assert_eq!(process.begin("q", &used), Step::LogIn);
     assert!(message(&process.record("q", &used, refused(Call::LogIn))).contains("does not accept"));
-    assert!(message(&process.begin("q", &password("last", ""))).contains("could lock it"));
+    assert!(message(&process.begin("q", &password("last", ""))).contains("could lock the"));
     assert!(matches!(process.decide("p"), Step::Check(..)), "the right one goes on");
 }
 
@@ -283,7 +286,7 @@ fn what_another_replica_was_told_is_not_tried_and_only_while_it_is_recent() {
     };
     let mut begin = |ago| {
         let told = told(&process, ago);
-        process.memory.begin(&"p".into(), &used.source, Some(told));
+        process.memory.begin(&"p".into(), &used.source, Some(told), process.now.instant);
         process.decide("p")
     };
     assert_eq!(message(&begin(Duration::ZERO)), "The service does not accept it.");
@@ -292,12 +295,12 @@ fn what_another_replica_was_told_is_not_tried_and_only_while_it_is_recent() {
     // A success of our own is newer.
     process.record("p", &used, Event::Checked(Proof::Accepted));
     let told = told(&process, SECOND);
-    process.memory.begin(&"p".into(), &used.source, Some(told.clone()));
+    process.memory.begin(&"p".into(), &used.source, Some(told.clone()), process.now.instant);
     assert!(matches!(process.decide("p"), Step::Use(_)));
     // A time in the future is a wrong clock's.
     let future = Told { time: process.now.time + SECOND * 100, ..told };
     let other = key("a", "other");
-    process.memory.begin(&"q".into(), &other.source, Some(future));
+    process.memory.begin(&"q".into(), &other.source, Some(future), process.now.instant);
     assert!(matches!(process.decide("q"), Step::Check(..)));
 }
 
@@ -342,20 +345,74 @@ fn what_no_provider_uses_and_nobody_refused_is_forgotten() {
     assert_eq!(process.memory.principals.len(), 0);
 }
 
-#[test]
-fn t13_calls_that_could_fail_or_be_made_in_vain_together_take_turns() {
-    let (mut process, used) = (Process::new(), key("a", "right"));
-    let at = |place: &str| Source { place: place.into(), ..(*used.source).clone() };
-    let check = process.begin("p", &used);
-    let turn = |process: &Process, source: &Source, step: &Step| process.memory.turn(source, step);
-    assert_eq!(turn(&process, &at("x"), &check), turn(&process, &at("y"), &check), "it may be wrong");
-    process.record("p", &used, Event::Checked(Proof::Accepted));
-    assert_ne!(turn(&process, &at("x"), &check), turn(&process, &at("y"), &check));
-    assert!(turn(&process, &at("x"), &check).is_some(), "one check of a place is enough");
-    assert_eq!(turn(&process, &at("x"), &Step::FindProject(0)), None);
+/// A key whose project is asked for at a service of another cloud.
+fn astray(id: &str, secret: &str) -> Used {
+    let used = key(id, secret);
+    let elsewhere = Principal { id: format!("elsewhere {id}"), secret: format!("elsewhere {id}/{secret}") };
+    let source = Source { project: None, project_principal: elsewhere, ..(*used.source).clone() };
+    Used { source: Arc::new(source), login: 0 }
+}
 
-    let user = password("right", "");
-    process.begin("q", &user);
-    process.log_in("q", &user, Duration::from_mins(1));
-    assert!(turn(&process, &user.source, &Step::LogIn).is_some(), "the password may have been changed");
+#[test]
+fn t13_another_clouds_identity_service_neither_refuses_a_key_nor_ends_its_count() {
+    let (mut process, good) = (Process::new(), key("a", "right"));
+    process.begin("good", &good);
+    process.record("good", &good, Event::Checked(Proof::Accepted));
+    let typo = astray("a", "right");
+    assert_eq!(process.begin("typo", &typo), Step::FindProject(0));
+    let step = process.record("typo", &typo, refused(Call::FindProject));
+    assert!(message(&step).starts_with("The identity service does not accept"));
+    assert!(matches!(process.decide("good"), Step::Use(_)), "it has not asked that service");
+
+    for number in 0..FAILURES_MAX {
+        let guess = astray("b", &number.to_string());
+        process.begin("guess", &guess);
+        let step = process.record("guess", &guess, Event::ProjectFound("p".into()));
+        assert!(matches!(step, Step::Check(..)), "{number}");
+        process.record("guess", &guess, refused(Call::Check));
+    }
+    assert!(message(&process.begin("guess", &astray("b", "last"))).contains("could lock the access key"));
+}
+
+#[test]
+fn a_token_that_is_revoked_long_after_another_is_renewed_at_once() {
+    let (mut process, source) = (Process::new(), password("right", ""));
+    process.begin("p", &source);
+    let mut used = process.log_in("p", &source, SECOND * 1000);
+    for _ in 0..3 {
+        process.record("p", &used, Event::Checked(Proof::Accepted));
+        assert_eq!(process.record("p", &used, refused(Call::Check)), Step::LogIn);
+        used = process.log_in("p", &source, SECOND * 1000);
+    }
+}
+
+#[test]
+fn t13_the_next_process_is_told_of_a_key_whose_other_secrets_were_refused() {
+    let mut process = Process::new();
+    for number in 0..FAILURES_MAX {
+        let used = key("a", &number.to_string());
+        process.begin("p", &used);
+        process.record("p", &used, refused(Call::Check));
+    }
+    process.begin("q", &key("a", "untried"));
+    let told = process.memory.refused_at("q", process.now.instant);
+    assert_eq!(told, Some(("7".to_owned(), process.now.time)));
+}
+
+#[test]
+fn t17_edits_of_a_provider_leave_nothing_behind() {
+    let mut process = Process::new();
+    for number in 0..1000 {
+        let used = key("a", "right");
+        let (version, place) = (format!("v{number}"), number.to_string());
+        let used = Used { source: Arc::new(Source { version, place, ..(*used.source).clone() }), login: 0 };
+        process.begin("p", &used);
+        process.record("p", &used, Event::Checked(Proof::Accepted));
+        let token = key(&format!("token {number}"), "t");
+        process.begin("q", &token);
+        process.record("q", &token, Event::Checked(Proof::Accepted));
+    }
+    let checks: usize =
+        process.memory.principals["a"].secrets.values().map(|secret| secret.checks.len()).sum();
+    assert!(checks <= 2 && process.memory.principals.len() <= 3, "{checks}");
 }

@@ -1,6 +1,6 @@
 //! Why a credential cannot be used, in sentences for the provider's status.
 
-use super::{Call, Failure, Proof, Source, Stop};
+use super::{Call, Failure, Lock, Proof, Source, Stop};
 use crate::api::Reason;
 
 /// How the message of an answer begins that is about the time of the signature.
@@ -27,8 +27,12 @@ pub fn refused(source: &Source, call: Call, said: &str) -> Stop {
 /// What a provider says while too many secrets of its principal were refused. It names no time that is left, which would
 /// be another text at each reconcile.
 pub fn locked(source: &Source) -> Stop {
+    let who = match source.lock {
+        Lock::Password => "user",
+        Lock::AccessKey | Lock::None => "access key",
+    };
     let message = format!(
-        "The service refused several secrets for {}. The operator pauses for up to {} minutes, because another failure could lock it for everybody who uses it.",
+        "The service refused several secrets of the same {who}. The operator does not try {} yet, because another failure could lock the {who}. It tries again up to {} minutes after the latest failure.",
         source.name,
         source.lock.window().as_secs() / 60 + 1
     );
@@ -69,7 +73,7 @@ pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
         ),
         Failure::Passing(why, _) => stop(
             Reason::EndpointUnreachable,
-            format!("Cannot obtain a credential from {}: {}. Retrying.", source.name, clause(why)),
+            format!("Cannot log in with {}: {}. Retrying.", source.name, clause(why)),
         ),
     }
 }

@@ -152,7 +152,8 @@ fn queued(state: &GateState, now: Timestamp, instant: Instant) -> String {
             )
         }
         Phase::Probing => "The operator tries the provider with one request at a time.".to_owned(),
-        Phase::Open | Phase::Shut => "Other invocations are before it.".to_owned(),
+        Phase::Open => "Other invocations are before it.".to_owned(),
+        Phase::Shut => "The operator has not finished the check of the provider's credential.".to_owned(),
     };
     format!("Waiting for its turn at the provider. {why}")
 }

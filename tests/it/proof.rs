@@ -205,3 +205,44 @@ async fn the_old_edition_of_the_api_is_checked_by_its_own_call() {
     assert_eq!(said.message, "FunctionGraph accepted the credential.");
     assert_eq!((world.calls(Api::ListFunctionsV1), world.checks()), (1, 1));
 }
+
+#[tokio::test]
+async fn a_corrected_version_of_the_api_is_checked_again() {
+    let world = World::new().await;
+    let unknown = json!({"status": 404, "errorCode": "APIG.0101", "errorMsg": "The API does not exist"});
+    world.fault(json!({"when": "forever", "api": "v2/functions", "action": {"status": unknown}}));
+    world.provider().await;
+    let _operator = world.operator().await;
+    world.provider_ready("default", |ready| ready.message.contains("could not be checked")).await;
+    let corrected = json!({"spec": {"protocolVersion": "v1.0"}});
+    world.change::<FunctionGraphProvider>("default", corrected).await;
+    world.provider_ready("default", |ready| ready.message == "FunctionGraph accepted the credential.").await;
+}
+
+#[tokio::test]
+async fn a_provider_that_logs_in_while_others_work_gets_ready() {
+    let world = crate::logins::world(Duration::from_hours(24), |_| {}).await;
+    world.provider().await;
+    crate::logins::user(&world, crate::logins::PASSWORD).await;
+    let _operator = world.operator().await;
+    world.provider_ready("default", |ready| ready.reason == Reason::ProviderReady).await;
+    // A check takes long enough for others to come and go.
+    world.fault(json!({"when": "forever", "api": "v2/functions", "action": {"delay": {"ms": 300}}}));
+    let login = json!({"credentials": crate::logins::password(), "iamEndpoint": world.emulator.url()});
+    for name in ["a", "b", "c"] {
+        let mut spec = login.clone();
+        spec["caBundle"] = format!("{}\n# {name}\n", world.emulator.ca_pem()).into();
+        world.provider_named(name, spec).await;
+    }
+    let busy = async {
+        for number in 0.. {
+            world.invoke(&format!("busy-{number}"), of("hello", "default", "busy")).await;
+        }
+    };
+    let ready = async {
+        for name in ["a", "b", "c"] {
+            world.provider_ready(name, |ready| ready.reason == Reason::ProviderReady).await;
+        }
+    };
+    tokio::select! { () = busy => {}, () = ready => {} }
+}

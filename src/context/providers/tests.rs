@@ -22,10 +22,12 @@ fn provider() -> AnyProvider {
 
 /// The access key `id`, whose secret is `version`.
 fn used(id: &str, version: &str) -> Used {
+    let principal = Principal { id: id.into(), secret: format!("{id}/{version}") };
     let source = Source {
         version: version.into(),
         resource_version: Some("1".into()),
-        principal: Principal { id: id.into(), secret: format!("{id}/{version}") },
+        principal: principal.clone(),
+        project_principal: principal,
         lock: Lock::AccessKey,
         place: "p".into(),
         is_exchanged: false,
@@ -131,4 +133,34 @@ fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked()
         let Step::Use(in_use) = providers.decide(&key) else { panic!("it can be used") };
         assert_eq!(in_use.proof, proof(used), "{signal:?}");
     }
+}
+
+#[test]
+fn what_a_login_brought_outlives_a_reconcile_that_takes_its_time() {
+    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let used = used("a", "any");
+    providers.begin(&key, &used.source, None);
+    let (credential, renew_at) = (Credential::token("t").unwrap(), clock::now());
+    let login = Login { credential, expires_at: None, renew_at, project: None };
+    providers.logged_in(&key, &used, clock::monotonic(), login);
+    // Others come and go, and what nobody needs is forgotten.
+    providers.call_next(|_| true, |_, _| ());
+    assert!(providers.credential(&key, 1).is_some());
+    providers.gone(&key);
+    assert!(providers.credential(&key, 1).is_none());
+}
+
+#[tokio::test]
+async fn t13_one_call_of_a_principal_and_few_of_a_namespace_are_made_at_the_same_time() {
+    let providers = providers();
+    let first = providers.turn("a", "ns").await;
+    assert!(first.is_some() && providers.turn("a", "other").await.is_none(), "one of a principal");
+    let mut held = Vec::from([first]);
+    while let Some(turn) = providers.turn(&held.len().to_string(), "ns").await {
+        held.push(Some(turn));
+    }
+    assert_eq!(held.len(), 16, "few of a namespace");
+    assert!(providers.turn("b", "other").await.is_some(), "another tenant does not wait");
+    held.clear();
+    assert!(providers.turn("a", "ns").await.is_some());
 }

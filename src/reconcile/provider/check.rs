@@ -103,6 +103,10 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
     if let Phase::BreakerOpen { until: time } = providers.state(key).phase {
         return Some(until(time));
     }
+    let namespace = access.provider.meta().namespace.as_deref().unwrap_or_default();
+    let Some(_turn) = providers.turn(&access.used.source.principal.id, namespace).await else {
+        return Some(OTHERS_TRY_INTERVAL);
+    };
     let uid = format!("the check of {key}");
     // No object has such a namespace, so that nobody is called for it.
     let ticket =
@@ -124,7 +128,7 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
             providers.ask_to_inspect(key);
         }
         Event::Failed(_, Failure::Unproven(_, message, _)) => place.complain(&message),
-        Event::Failed(..) | Event::Checked(_) | Event::LoggedIn { .. } | Event::ProjectFound(_) => {}
+        Event::Failed(..) | Event::Checked(_) | Event::ProjectFound(_) => {}
     }
     place.leave(signal);
     match providers.state(key).phase {

@@ -7,13 +7,12 @@ use crate::api::{AnyProvider, Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::providers::Key;
-use crate::credential::{Call, Event, Failure, InUse, Step, Told, Used};
+use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
 use crate::reconcile::halt::Halt;
-use functiongraph::login::{Login, LoginError, renew_at};
+use functiongraph::login::{LoginError, renew_at};
 use functiongraph::{Client, Credential};
 use jiff::{SignedDuration, Timestamp};
-use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,9 @@ const RENEWAL_DEFAULT: SignedDuration = SignedDuration::from_mins(10);
 /// A login, a project and a check, twice, because a credential that is refused the first time is renewed once; and as often
 /// a decision that changed while the step waited for its turn.
 const STEPS_MAX: usize = 12;
+
+/// A provider whose turn did not come is reconciled again after this long, and up to two seconds more by chance.
+const TURN_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// A provider whose credential has changed again and again meanwhile is reconciled again after this long.
 const CHANGING_DELAY: Duration = Duration::from_secs(1);
@@ -64,7 +66,7 @@ pub async fn ready(
             return Ok(ready);
         }
     }
-    Err(Halt::Rest(Action::requeue(CHANGING_DELAY)))
+    Err(Halt::rest(CHANGING_DELAY))
 }
 
 /// What the provider's status says that another replica, or this one before a restart, was told of this very Secret.
@@ -98,15 +100,17 @@ impl Caller<'_> {
             }
             step @ (Step::LogIn | Step::FindProject(_) | Step::Check(..)) => step,
         };
-        let (providers, source) = (&self.context.providers, &self.source.name);
-        let turn = providers.turn_of(source, &step);
-        let _turn = match &turn {
-            Some(name) => Some(providers.take_turn(name).await),
-            None => None,
+        let principal = match step {
+            Step::FindProject(_) => &self.source.name.project_principal,
+            Step::LogIn | Step::Check(..) | Step::Use(_) | Step::Stop(_) => &self.source.name.principal,
+        };
+        let namespace = self.provider.meta().namespace.as_deref().unwrap_or_default();
+        let Some(_turn) = self.context.providers.turn(&principal.id, namespace).await else {
+            let jitter = Duration::from_millis(clock::chance() % 2000);
+            return Err(Halt::rest(TURN_RETRY_DELAY + jitter));
         };
         // Another provider may have found it out meanwhile.
-        if turn.is_some() && (providers.decide(self.key) != step || providers.turn_of(source, &step) != turn)
-        {
+        if self.context.providers.decide(self.key) != step {
             return Ok(None);
         }
         let sent = clock::monotonic();
@@ -131,13 +135,13 @@ impl Caller<'_> {
         let Self { provider, context, key, source, .. } = *self;
         let used = Used { source: Arc::clone(&source.name), login: 0 };
         match log_in(provider, context, &source.material).await {
-            Ok(Login { credential, expires_at, project_id: project }) => {
+            Ok(functiongraph::login::Login { credential, expires_at, project_id: project }) => {
                 let now = clock::now();
                 let default = || now.checked_add(RENEWAL_DEFAULT).unwrap_or(Timestamp::MAX);
                 let renew_at = expires_at.map_or_else(default, |end| renew_at(now, end));
                 tracing::info!(provider = %key, ?expires_at, "logged in");
-                let event = Event::LoggedIn { expires_at, renew_at, project };
-                context.providers.logged_in(key, &used, sent, credential, event);
+                let login = Login { credential, expires_at, renew_at, project };
+                context.providers.logged_in(key, &used, sent, login);
             }
             Err(NoLogin::Error(error)) => {
                 self.record(&used, sent, failed(Call::LogIn, &error));
@@ -170,8 +174,8 @@ impl Caller<'_> {
             | Material::PodIdentity
             | Material::InstanceMetadata => self.context.providers.credential(self.key, login),
         };
-        // Without, the provider was deleted meanwhile.
-        let rest = || Halt::Rest(Action::await_change());
+        // There is none if the provider was deleted meanwhile.
+        let rest = || Halt::rest(CHANGING_DELAY);
         let used = Used { source: Arc::clone(&self.source.name), login };
         Ok((credential.ok_or_else(rest)?, used))
     }
@@ -179,7 +183,7 @@ impl Caller<'_> {
     /// Remembers what came of a call, and logs one that did not work.
     fn record(&self, used: &Used, sent: Instant, event: Event) {
         match &event {
-            Event::LoggedIn { .. } | Event::ProjectFound(_) | Event::Checked(_) => {}
+            Event::ProjectFound(_) | Event::Checked(_) => {}
             Event::Refused(call, why) => {
                 tracing::warn!(provider = %self.key, ?call, why, "a service refused a credential");
             }

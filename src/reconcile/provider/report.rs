@@ -165,6 +165,11 @@ fn refusal_to_tell(
                 .providers
                 .refused_at(key)
                 .map(|(secret_resource_version, time)| CredentialRefusal { secret_resource_version, time });
+            // What was said of an older state of the Secret does not count any more.
+            let is_of_this = |said: &CredentialRefusal| {
+                own.as_ref().is_none_or(|own| own.secret_resource_version == said.secret_resource_version)
+            };
+            let said = said.filter(is_of_this);
             [said, own].into_iter().flatten().max_by_key(|refusal| refusal.time)
         }
         Standing::NotReady(..) | Standing::Ready(_) | Standing::Unseen => None,

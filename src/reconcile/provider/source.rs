@@ -125,8 +125,10 @@ fn without_secret<'a>(
     material: Material<'a>,
 ) -> Source<'a> {
     let version = surroundings(provider);
+    let principal = Principal { id: version.clone(), secret: version.clone() };
     let source = credential::Source {
-        principal: Principal { id: version.clone(), secret: version.clone() },
+        project_principal: principal.clone(),
+        principal,
         version,
         resource_version: None,
         lock: Lock::None,
@@ -141,9 +143,9 @@ fn without_secret<'a>(
 
 /// Where a credential is used. Providers of one place share a check of it.
 fn place(provider: &AnyProvider, endpoint: &Endpoint) -> String {
-    let FunctionGraphProviderSpec { region, project_id, ca_bundle, .. } = provider.spec();
+    let FunctionGraphProviderSpec { region, project_id, ca_bundle, protocol_version, .. } = provider.spec();
     let (project, bundle) = (project_id.as_ref().unwrap_or(region), ca_bundle.as_deref().unwrap_or_default());
-    secrets::name_of(&[&endpoint.to_string(), project, bundle])
+    secrets::name_of(&[&endpoint.to_string(), project, bundle, &format!("{protocol_version:?}")])
 }
 
 /// The cloud that an endpoint belongs to: what an account, a user or an access key is known in.
@@ -192,9 +194,11 @@ async fn from_secret<'a>(
     };
     let material = material(&values, name, kind)?;
     let version = format!("{}{}", values.version, surroundings(provider));
-    let (principal, lock) = principal(&values, provider, context, endpoint, kind)?;
+    let (principal, project_principal, lock) =
+        principals(&values, provider, context, endpoint, kind, &version)?;
     let source = credential::Source {
-        principal: principal.unwrap_or_else(|| Principal { id: version.clone(), secret: version.clone() }),
+        principal,
+        project_principal,
         version,
         resource_version: values.resource_version,
         lock,
@@ -210,30 +214,41 @@ async fn from_secret<'a>(
     Ok(Source { name: Arc::new(source), material })
 }
 
-/// Whom the service counts failures of a Secret's credential for; `None` if it counts none.
-fn principal(
+/// Whom FunctionGraph, or IAM, counts failures of a Secret's credential for, and whom IAM does when it is asked for the
+/// project; and by which rule.
+fn principals(
     values: &Values,
     provider: &AnyProvider,
     context: &Context,
     endpoint: &Endpoint,
     kind: Kind,
-) -> Result<(Option<Principal>, Lock), Halt> {
+    version: &str,
+) -> Result<(Principal, Principal, Lock), Halt> {
     let text = |key: &str| values.by_key.get(key).map(ExposeSecret::expose_secret).unwrap_or_default();
     let named = |public: &[&str], secret: &[&str]| Principal {
         id: secrets::name_of(public),
         secret: secrets::name_of(&[public, secret].concat()),
     };
+    let iam = || Ok::<_, Halt>(cloud(&iam_destination(provider.spec(), &context.options.reach)?.endpoint));
     Ok(match kind {
         Kind::AccessKey => {
-            let public = [&*cloud(endpoint), text("accessKeyID")];
-            (Some(named(&public, &[text("secretAccessKey"), text("securityToken")])), Lock::AccessKey)
+            let secret = [text("secretAccessKey"), text("securityToken")];
+            let in_cloud = |cloud: &str| named(&[cloud, text("accessKeyID")], &secret);
+            let principal = in_cloud(&cloud(endpoint));
+            let asks_for_project = provider.spec().project_id.is_none();
+            let project_principal = if asks_for_project { in_cloud(&iam()?) } else { principal.clone() };
+            (principal, project_principal, Lock::AccessKey)
         }
         Kind::Password => {
-            let iam = iam_destination(provider.spec(), &context.options.reach)?.endpoint;
-            let public = [&*cloud(&iam), text("domainName"), text("userName")];
-            (Some(named(&public, &[text("password")])), Lock::Password)
+            // In case IAM takes names without regard to case.
+            let [domain, user] = ["domainName", "userName"].map(|key| text(key).to_lowercase());
+            let principal = named(&[&iam()?, &domain, &user], &[text("password")]);
+            (principal.clone(), principal, Lock::Password)
         }
-        Kind::Token => (None, Lock::None),
+        Kind::Token => {
+            let principal = Principal { id: version.to_owned(), secret: version.to_owned() };
+            (principal.clone(), principal, Lock::None)
+        }
     })
 }
 
