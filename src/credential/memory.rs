@@ -181,9 +181,6 @@ impl<C: Clone> Memory<C> {
                 }
             }
             Event::Checked(proof) => {
-                if let Some(session) = session {
-                    session.refused.take_if(|refused| refused.login != request.used.login);
-                }
                 let accepted = matches!(proof, Proof::Accepted | Proof::Restricted(_));
                 if accepted && !source.is_exchanged {
                     self.accept(request, &source.principal);
@@ -263,8 +260,9 @@ impl<C: Clone> Memory<C> {
                     let times = match &session.refused {
                         // Several requests were under way with the same credential.
                         Some(before) if before.login == used.login => before.times,
-                        Some(before) => before.times.saturating_add(1),
-                        None => 1,
+                        Some(before) if at < before.refusal.until => before.times.saturating_add(1),
+                        // What was refused long ago has nothing to do with this.
+                        Some(_) | None => 1,
                     };
                     session.refused =
                         Some(RefusedLogin { login: used.login, times, refusal: refusal.clone() });

@@ -383,7 +383,20 @@ fn a_token_that_is_revoked_long_after_another_is_renewed_at_once() {
         process.record("p", &used, Event::Checked(Proof::Accepted));
         assert_eq!(process.record("p", &used, refused(Call::Check)), Step::LogIn);
         used = process.log_in("p", &source, SECOND * 1000);
+        process.pass(KEY_LOCK);
     }
+}
+
+#[test]
+fn a_token_that_only_the_check_accepts_is_renewed_once() {
+    let (mut process, source) = (Process::new(), password("right", ""));
+    process.begin("p", &source);
+    let used = process.log_in("p", &source, SECOND * 1000);
+    process.record("p", &used, Event::Checked(Proof::Accepted));
+    assert_eq!(process.record("p", &used, refused(Call::Check)), Step::LogIn);
+    let used = process.log_in("p", &source, SECOND * 1000);
+    process.record("p", &used, Event::Checked(Proof::Accepted));
+    assert!(message(&process.record("p", &used, refused(Call::Check))).contains("does not accept"));
 }
 
 #[test]

@@ -6,7 +6,10 @@ use crate::api::names::is_object_name;
 use crate::api::provider::{Edition, FunctionGraphProviderSpec};
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider};
 use kube::{Api, Client, Resource};
-use tokio::sync::Mutex;
+use tokio::sync::Semaphore;
+
+/// Providers that are read at the same time for their CA bundle.
+const MAX_READS: usize = 8;
 
 /// The provider object and its spec, by uid and generation; `None` if it does not exist.
 ///
@@ -45,9 +48,9 @@ pub async fn ca_bundle(
     namespace: &str,
     name: &str,
 ) -> Result<Option<(Edition, Option<String>)>, Error> {
-    // One after the other, because an object may be large, whatever its CA bundle is.
-    static READING: Mutex<()> = Mutex::const_new(());
-    let _one = READING.lock().await;
+    // Few at a time, because an object may be large, whatever its CA bundle is. The semaphore is never closed.
+    static READING: Semaphore = Semaphore::const_new(MAX_READS);
+    let _permit = READING.acquire().await;
     let found = match kind {
         ProviderKind::FunctionGraphProvider => {
             let api: Api<FunctionGraphProvider> = Api::namespaced(client.clone(), namespace);

@@ -78,6 +78,10 @@ impl Reconcile<'_> {
         access: &Access,
         mut permit: Place,
     ) -> Option<String> {
+        let _kept = match access.client.keep().await {
+            Ok(kept) => kept,
+            Err(error) => return Some(format!("{error}.")),
+        };
         permit.used(access);
         let (client, credential) = (&access.client, &access.credential);
         match client.cancel(urn, id, CancelType::Force, credential, clock::now(), CALL_TIMEOUT).await {

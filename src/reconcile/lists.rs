@@ -111,6 +111,9 @@ async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
         }
     };
     let Some(question) = followed.question(&topic, clock::monotonic()) else { return Vec::new() };
+    let Ok(_kept) = access.client.keep().await else {
+        return followed.failed(&topic, None, clock::monotonic());
+    };
     permit.used(&access);
     context.metrics.listed(&topic.provider);
     let (query, credential) = (query(question), &access.credential);

@@ -118,6 +118,7 @@ impl Reconcile<'_> {
             request_id: None,
             limit: RECORDS_PER_PAGE,
         };
+        let _kept = access.client.keep().await.ok()?;
         permit.used(access);
         for _ in 0..MAX_PAGES {
             self.context.metrics.listed(&self.provider);

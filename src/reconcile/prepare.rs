@@ -11,7 +11,7 @@ use crate::kubernetes::payload::{self, Event, Found};
 use crate::kubernetes::providers;
 use crate::lifecycle::Target;
 use crate::lifecycle::decide::changed_event;
-use functiongraph::{FunctionUrn, Kind, Protocol, Qualifier};
+use functiongraph::{FunctionUrn, KeptClient, Kind, Protocol, Qualifier};
 use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +44,9 @@ pub struct Prepared {
     pub event_bytes: usize,
     /// What is claimed: where it goes, and which event.
     pub target: Target,
+    /// The client's CA bundle and connections stay in memory until the answer.
+    #[expect(dead_code, reason = "it is kept, and not used")]
+    pub kept: KeptClient,
 }
 
 impl Reconcile<'_> {
@@ -89,7 +92,12 @@ impl Reconcile<'_> {
         let (event, event_version, event_bytes) = self.event_to_send().await?;
         let endpoint = access.client.endpoint().to_string();
         let target = Target { endpoint, urn: urn.to_string(), event_version };
-        Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event, event_bytes, target })
+        let kept = access.client.keep().await.map_err(|error| {
+            let message =
+                format!("The operator cannot use the provider's spec.caBundle now: {error}. It tries again.");
+            Halt::Wait(Reason::WaitingForProvider, message)
+        })?;
+        Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event, event_bytes, target, kept })
     }
 
     /// The function, if the provider may be used for it from the object's namespace.

@@ -8,7 +8,7 @@ mod report;
 mod source;
 
 use super::halt::Halt;
-use super::{Error, guarded};
+use super::{Error, causes, guarded};
 use crate::api::provider::{FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, Reason};
 use crate::clock;
@@ -207,12 +207,20 @@ fn load_ca_bundle(provider: &AnyProvider, context: &Context) -> Option<LoadCaBun
         let (namespace, name) = (namespace.clone(), name.clone());
         async move {
             let found = providers::ca_bundle(&client, kind, &namespace, &name).await;
-            let ca_bundle = found.map_err(|error| error.to_string())?.and_then(|(_, ca_bundle)| ca_bundle);
+            let ca_bundle = found.map_err(|error| with_causes(&error))?.and_then(|(_, ca_bundle)| ca_bundle);
             let same = ca_bundle.filter(|ca_bundle| secrets::name_of(&[ca_bundle]) == made_with);
             same.ok_or_else(|| "the provider has changed".to_owned())
         }
     };
     Some(LoadCaBundle::new(load))
+}
+
+/// An error with its causes.
+fn with_causes(error: &crate::kubernetes::Error) -> String {
+    match causes(error) {
+        causes if causes.is_empty() => error.to_string(),
+        causes => format!("{error}: {causes}"),
+    }
 }
 
 fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {

@@ -20,7 +20,7 @@ use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
-pub use crate::transport::{BuildError, ClientOptions, LoadCaBundle, TlsError};
+pub use crate::transport::{BuildError, ClientOptions, KeptClient, LoadCaBundle, TlsError};
 
 /// A client for one endpoint. Clones are cheap and share their connections.
 ///
@@ -44,6 +44,15 @@ impl Client {
     /// agent is not a valid header value.
     pub fn new(endpoint: Endpoint, options: ClientOptions) -> Result<Self, BuildError> {
         Ok(Self { transport: Transport::new(&endpoint, options)?, endpoint: Arc::new(endpoint) })
+    }
+
+    /// Gets everything ready that a request needs, and keeps it in memory as long as the value that it returns. Requests
+    /// meanwhile fail for reasons of the endpoint only.
+    ///
+    /// # Errors
+    /// The CA bundle cannot be read again.
+    pub async fn keep(&self) -> Result<KeptClient, SendError> {
+        self.transport.keep().await
     }
 
     /// The endpoint of this client.

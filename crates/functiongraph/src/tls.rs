@@ -31,16 +31,30 @@ pub enum TlsError {
     Versions(#[source] rustls::Error),
 }
 
+/// Identifies a CA bundle.
+pub(crate) type BundleDigest = [u8; 32];
+
+/// The configurations of transports that exist, by the digest of their CA bundle.
+static SHARED: Mutex<BTreeMap<Option<BundleDigest>, Weak<ClientConfig>>> = Mutex::new(BTreeMap::new());
+
+/// The digest of a CA bundle.
+pub(crate) fn digest(ca_bundle_pem: Option<&str>) -> Option<BundleDigest> {
+    ca_bundle_pem.map(|bundle| Sha256::digest(bundle).into())
+}
+
+/// The TLS configuration for a CA bundle, if a transport has it in memory.
+pub(crate) fn in_memory(digest: Option<BundleDigest>) -> Option<Arc<ClientConfig>> {
+    SHARED.lock().unwrap_or_else(PoisonError::into_inner).get(&digest).and_then(Weak::upgrade)
+}
+
 /// The TLS configuration for a CA bundle. Transports with the same bundle share one, while any of them exists.
 pub(crate) fn config(ca_bundle_pem: Option<&str>) -> Result<Arc<ClientConfig>, TlsError> {
-    static SHARED: Mutex<BTreeMap<Option<[u8; 32]>, Weak<ClientConfig>>> = Mutex::new(BTreeMap::new());
-    let digest = ca_bundle_pem.map(|bundle| Sha256::digest(bundle).into());
-    let shared = || SHARED.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(config) = shared().get(&digest).and_then(Weak::upgrade) {
+    let digest = digest(ca_bundle_pem);
+    if let Some(config) = in_memory(digest) {
         return Ok(config);
     }
     let config = Arc::new(new_config(ca_bundle_pem)?);
-    let mut shared = shared();
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
     shared.retain(|_, config| config.strong_count() > 0);
     shared.insert(digest, Arc::downgrade(&config));
     Ok(config)

@@ -49,7 +49,7 @@ struct Shared {
 }
 
 /// Creates a sender for a CA bundle.
-type MakeSender = dyn Fn(Option<&str>) -> Result<Sender, BuildError> + Send + Sync;
+type MakeSender = dyn Fn(Arc<ClientConfig>) -> Result<Sender, BuildError> + Send + Sync;
 
 /// Connections, and the TLS configuration for new ones.
 struct Sender {
@@ -66,9 +66,12 @@ type MakeClient = dyn Fn(Duration) -> Result<reqwest::Client, reqwest::Error> + 
 enum CaBundle {
     /// In memory, if there is one.
     Here(Option<String>),
-    /// Somewhere else.
-    Elsewhere(LoadCaBundle),
+    /// Somewhere else. Its digest tells whether others still have the same in memory.
+    Elsewhere(LoadCaBundle, Option<tls::BundleDigest>),
 }
+
+/// What a client sends with, in memory as long as this value is.
+pub struct KeptClient(#[expect(dead_code, reason = "it is kept, and not used")] Arc<Sender>);
 
 /// Reads the CA bundle of a client again, or returns the reason why it cannot.
 #[derive(Clone)]
@@ -221,18 +224,20 @@ impl Transport {
             let builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
             finish(builder.connect_timeout(connect_timeout.min(max))).build()
         });
-        let make = move |ca_bundle: Option<&str>| {
-            let (tls, build) = (tls::config(ca_bundle)?, Arc::clone(&build));
+        let make = move |tls: Arc<ClientConfig>| {
+            let build = Arc::clone(&build);
             let http = build(&tls, connect_timeout).map_err(BuildError::Options)?;
             let make = move |max| build(&tls, max);
             Ok(Sender { http, hasty: Default::default(), make: Box::new(make) })
         };
-        let sender = Arc::new(make(ca_bundle_pem.as_deref())?);
+        let digest = tls::digest(ca_bundle_pem.as_deref());
+        let sender = Arc::new(make(tls::config(ca_bundle_pem.as_deref())?)?);
         sender.keep();
         Ok(Self(Arc::new(Shared {
             sender: tokio::sync::Mutex::new(Arc::downgrade(&sender)),
             make: Box::new(make),
-            ca_bundle: load_ca_bundle.map_or(CaBundle::Here(ca_bundle_pem), CaBundle::Elsewhere),
+            ca_bundle: load_ca_bundle
+                .map_or(CaBundle::Here(ca_bundle_pem), |load| CaBundle::Elsewhere(load, digest)),
         })))
     }
 
@@ -243,18 +248,30 @@ impl Transport {
         let sender = if let Some(sender) = last.upgrade() {
             sender
         } else {
-            let made = match ca_bundle {
-                CaBundle::Here(text) => make(text.as_deref()),
-                CaBundle::Elsewhere(LoadCaBundle(load)) => {
-                    let why = |why| SendError::NotSent(format!("the CA bundle cannot be read again: {why}"));
-                    make(Some(&load().await.map_err(why)?))
+            let not_sent = |error: &dyn std::error::Error| SendError::NotSent(error.to_string());
+            let tls = match ca_bundle {
+                CaBundle::Here(text) => tls::config(text.as_deref()),
+                CaBundle::Elsewhere(LoadCaBundle(load), digest) => {
+                    if let Some(tls) = tls::in_memory(*digest) {
+                        Ok(tls)
+                    } else {
+                        let why =
+                            |why| SendError::NotSent(format!("the CA bundle cannot be read again: {why}"));
+                        tls::config(Some(&load().await.map_err(why)?))
+                    }
                 }
             };
-            Arc::new(made.map_err(|error| SendError::NotSent(error.to_string()))?)
+            let tls = tls.map_err(|error| not_sent(&error))?;
+            Arc::new(make(tls).map_err(|error| not_sent(&error))?)
         };
         sender.keep();
         *last = Arc::downgrade(&sender);
         Ok(sender)
+    }
+
+    /// Gets ready what a request needs, and keeps it.
+    pub(crate) async fn keep(&self) -> Result<KeptClient, SendError> {
+        self.sender().await.map(KeptClient)
     }
 
     /// Sends a request once. `timeout` bounds the whole exchange, and at most `cap` bytes of the body are read.
@@ -359,7 +376,8 @@ mod tests {
 
     #[tokio::test]
     async fn t17_few_clients_are_kept_and_the_others_are_made_again_when_they_are_used() {
-        let bundle = rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+        let new_bundle = || rcgen::generate_simple_self_signed(["ca".to_owned()]).unwrap().cert.pem();
+        let (bundle, common) = (new_bundle(), new_bundle());
         let (loads, good) = (Arc::new(AtomicUsize::new(0)), bundle.clone());
         let counted = Arc::clone(&loads);
         let load = LoadCaBundle::new(move || {
@@ -368,7 +386,7 @@ mod tests {
         });
         let loading = transport(Some(load), &bundle);
         let is_made = async || loading.0.sender.lock().await.upgrade().is_some();
-        let crowd = || (0..MAX_KEPT).map(|_| transport(None, &bundle)).collect::<Vec<_>>();
+        let crowd = || (0..MAX_KEPT).map(|_| transport(None, &common)).collect::<Vec<_>>();
         assert!(loading.sender().await.is_ok() && is_made().await);
         assert_eq!(loads.load(Ordering::Relaxed), 0);
 
@@ -396,7 +414,11 @@ mod tests {
         };
         assert_eq!(why, "the CA bundle was not read again within 0 s");
 
-        drop((loading, late, crowd));
+        // The same bundle is in memory, and so is not loaded.
+        let twin = transport(None, &bundle);
+        assert!(late.keep().await.is_ok());
+
+        drop((loading, late, twin, crowd));
         assert!(KEPT.lock().unwrap().len() < MAX_KEPT);
     }
 }

@@ -117,7 +117,9 @@ impl<K: Resource<DynamicType = ()> + Clone> Merged<K> {
     fn translated(&mut self, part: usize, event: Event<K>) -> Option<Event<K>> {
         match event {
             Event::Init => {
+                // A list that begins again: what was complete is not any more.
                 self.listed[part].clear();
+                self.complete.retain(|complete| *complete != part);
                 (!std::mem::replace(&mut self.begun, true)).then_some(Event::Init)
             }
             Event::InitApply(object) => {
@@ -280,5 +282,21 @@ mod tests {
         assert_eq!(bench.seen('a', "!im!").await, "!im!");
         assert_eq!(bench.seen('a', "in.").await, "n.-m");
         assert_eq!(bench.stored(), ["n"]);
+    }
+
+    #[tokio::test]
+    async fn a_list_that_begins_again_before_those_of_the_others_are_complete_loses_nothing() {
+        let mut bench = Bench::new(&[true, true]);
+        assert_eq!(bench.seen('a', "imn.").await, "imn");
+        bench.seen('a', "!im").await;
+        bench.seen('b', "ix.").await;
+        bench.seen('a', "n.").await;
+        assert_eq!(bench.stored(), ["m", "n", "x"]);
+
+        let mut bench = Bench::new(&[true, true]);
+        assert_eq!(bench.seen('a', "imn.").await, "imn");
+        bench.seen('a', "!imn.").await;
+        bench.seen('b', "ix.").await;
+        assert_eq!(bench.stored(), ["m", "n", "x"]);
     }
 }

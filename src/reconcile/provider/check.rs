@@ -115,6 +115,7 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
         providers.forget(key, &uid);
         return Some(OTHERS_TRY_INTERVAL);
     };
+    let Ok(_kept) = access.client.keep().await else { return Some(OTHERS_TRY_INTERVAL) };
     place.used(access);
     let Access { client, credential, .. } = access;
     let result = ask(client, access.spec().protocol_version, access.project_id(), credential).await;
