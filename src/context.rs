@@ -106,7 +106,7 @@ pub struct Context {
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
     pub provider_store: Store<FunctionGraphProvider>,
-    /// Those of the cluster; `None` where the operator serves namespaces, and none of them.
+    /// The cluster-scoped providers; `None` where the operator serves only some namespaces.
     pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
     /// Which namespaces a cluster-scoped provider admits.
     pub namespaces: Namespaces,

@@ -286,21 +286,27 @@ impl Providers {
         self.with(key, |provider| provider.last_trouble.clone())
     }
 
-    /// The provider can be used.
-    pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) {
+    /// The provider can be used. False if its credential was refused, or is to be renewed, since that was decided.
+    #[must_use]
+    pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) -> bool {
         let now = clock::monotonic();
-        self.with(key, |provider| {
-            let destination = access.destination();
-            if provider.made_for.as_ref().is_some_and(|old| *old != destination) {
-                provider.gate.new_endpoint(now);
-                provider.last_trouble.clear();
-            }
-            provider.made_for = Some(destination);
-            provider.standing = Standing::Ready(Arc::new(access));
-            provider.gate.set_limits(limits, now);
-            provider.gate.open(now);
-        });
+        let mut known = self.known();
+        if !matches!(known.credentials.decide(key, &moment()), Step::Use(in_use) if in_use.login == access.used.login)
+        {
+            return false;
+        }
+        let provider = known.provider(key);
+        let destination = access.destination();
+        if provider.made_for.as_ref().is_some_and(|old| *old != destination) {
+            provider.gate.new_endpoint(now);
+            provider.last_trouble.clear();
+        }
+        provider.made_for = Some(destination);
+        provider.standing = Standing::Ready(Arc::new(access));
+        provider.gate.set_limits(limits, now);
+        provider.gate.open(now);
         self.changed.notify_one();
+        true
     }
 
     /// The provider cannot be used: its invocations wait.

@@ -72,7 +72,7 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
         // The watch will tell of the deletion, or of the change.
         return Ok(Action::requeue(WATCH_DELAY));
     };
-    let found = access(&whole, context, &key).await;
+    let found = access(provider, &whole, context, &key).await;
     // That may take half a minute: a provider that was deleted meanwhile must not come back.
     if !is_there(provider, context) {
         context.providers.gone(&key);
@@ -82,7 +82,9 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
         Ok(access) => {
             let again = access.in_use.decide_again_in;
             let limits = limits(provider.spec(), &access.in_use.proof);
-            context.providers.ready(&key, access, limits);
+            if !context.providers.ready(&key, access, limits) {
+                return Ok(Action::requeue(RECONCILE_DELAY_MIN));
+            }
             let try_again = match context.providers.standing(&key) {
                 Standing::Ready(access) => check::try_again(context, &key, &access).await,
                 Standing::NotReady(..) | Standing::Unseen => None,
@@ -150,8 +152,14 @@ fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
     }
 }
 
-/// The client and a credential that FunctionGraph has accepted.
-async fn access(provider: &AnyProvider, context: &Context, key: &Key) -> Result<Access, Halt> {
+/// The client and a credential that FunctionGraph has accepted. `watched` is the same provider without its CA bundle, which
+/// the client reads again when it needs it.
+async fn access(
+    watched: &AnyProvider,
+    provider: &AnyProvider,
+    context: &Context,
+    key: &Key,
+) -> Result<Access, Halt> {
     let spec = provider.spec();
     let derived = || regions::endpoint(&spec.region);
     let place = destination("endpoint", spec.endpoint.as_deref(), derived, &context.options.reach)?;
@@ -167,12 +175,7 @@ async fn access(provider: &AnyProvider, context: &Context, key: &Key) -> Result<
     let source = source(provider, context, client.endpoint()).await?;
     let Ready { credential, used, in_use } =
         credential::ready(provider, context, key, &source, &client).await?;
-    let ca_bundle = name_of_bundle(spec);
-    // The client reads the bundle again when it needs it.
-    let provider = match ca_bundle {
-        Some(_) => provider.with_ca_bundle(Some(String::new())),
-        None => provider.clone(),
-    };
+    let (provider, ca_bundle) = (watched.clone(), name_of_bundle(spec));
     Ok(Access { provider, client, credential, used, in_use, read_at, ca_bundle, grant })
 }
 

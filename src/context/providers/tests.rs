@@ -63,7 +63,7 @@ fn access(used: &Used, proof: Proof) -> Access {
 fn ready(providers: &Providers, key: &Key, used: &Used, proof: Proof) {
     providers.begin(key, &used.source, None);
     providers.record(key, used, clock::monotonic(), Event::Checked(proof.clone()));
-    providers.ready(key, access(used, proof), LIMITS);
+    assert!(providers.ready(key, access(used, proof), LIMITS));
 }
 
 fn ticket(uid: &str) -> Ticket {
@@ -126,7 +126,7 @@ fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked()
         // A throttle pauses the gate: another one, for the same credential.
         let other: Key = format!("{key}-{signal:?}").into();
         providers.begin(&other, &unchecked.source, None);
-        providers.ready(&other, access(&unchecked, proof(false)), LIMITS);
+        assert!(providers.ready(&other, access(&unchecked, proof(false)), LIMITS));
         let mut place = providers.enter(&other, ticket("1")).unwrap();
         place.used(&access(&unchecked, proof(false)));
         place.leave(signal);
@@ -163,4 +163,15 @@ async fn t13_one_call_of_a_principal_and_few_of_a_namespace_are_made_at_the_same
     assert!(providers.turn("b", "other").await.is_some(), "another tenant does not wait");
     held.clear();
     assert!(providers.turn("a", "ns").await.is_some());
+}
+
+#[test]
+fn t13_a_credential_that_is_refused_before_its_provider_is_ready_is_not_used() {
+    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let used = used("a", "revoked");
+    ready(&providers, &key, &used, Proof::Accepted);
+    let found = access(&used, Proof::Accepted);
+    providers.refuse(&"ns/other".into(), &access(&used, Proof::Accepted), "no");
+    assert!(!providers.ready(&key, found, LIMITS));
+    assert!(matches!(providers.standing(&key), Standing::NotReady(_, why) if why.contains("no")));
 }
