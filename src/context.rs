@@ -189,7 +189,7 @@ impl Context {
 
     /// Forgets what it remembers of objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
-        self.providers.prune(&is_there);
+        self.providers.prune(&is_there, now);
         self.journal.prune(&is_there);
         self.lookups.prune(&is_there);
         self.notices.prune(&is_there);

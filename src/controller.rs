@@ -121,10 +121,11 @@ pub async fn run(args: Run) -> Result<(), Error> {
     let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
     let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
-    let (inspect, to_inspect) = mpsc::unbounded_channel();
-    let stores = Stores::new(to_inspect);
+    let (checks, to_check) = mpsc::unbounded_channel();
+    let stores = Stores::new(to_check);
     let options = options(&args, scope, own_namespace);
-    let context = Arc::new(context(clients, options, traces, inspect, &stores, draining.clone())?);
+    let providers = Providers::new(checks, permits(args.max_concurrent_reconciles));
+    let context = Arc::new(context(clients, options, traces, providers, &stores, draining.clone())?);
     let ports = Ports::listen(&args)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -168,19 +169,24 @@ struct Stores {
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
     unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
-    to_inspect: mpsc::UnboundedReceiver<Key>,
+    to_check: mpsc::UnboundedReceiver<Key>,
 }
 
 impl Stores {
-    fn new(to_inspect: mpsc::UnboundedReceiver<Key>) -> Self {
+    fn new(to_check: mpsc::UnboundedReceiver<Key>) -> Self {
         Self {
             own: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             of_the_cluster: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             unfinished: reflector::store(),
             unknown: reflector::store(),
-            to_inspect,
+            to_check,
         }
     }
+}
+
+/// The number of requests that may be in flight. Each holds a reconcile; a quarter of them stays for everything else.
+fn permits(max_concurrent_reconciles: u16) -> usize {
+    (usize::from(max_concurrent_reconciles) * 3 / 4).max(1)
 }
 
 /// The way to the API server, and the operator's own namespace.
@@ -199,7 +205,7 @@ fn context(
     clients: Clients,
     options: Options,
     traces: Traces,
-    inspect: mpsc::UnboundedSender<Key>,
+    providers: Providers,
     stores: &Stores,
     draining: CancellationToken,
 ) -> Result<Context, Error> {
@@ -212,7 +218,7 @@ fn context(
         journal: Journal::default(),
         followed: Followed::default(),
         lookups: Lookups::default(),
-        providers: Arc::new(Providers::new(inspect)),
+        providers: Arc::new(providers),
         provider_store: stores.own.writer.as_reader(),
         cluster_provider_store: (options.scope == Scope::Cluster).then_some(cluster),
         namespaces: Namespaces::default(),
@@ -238,11 +244,11 @@ async fn work(
     watches: Watches,
     stores: Stores,
 ) {
-    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
+    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_check } = stores;
     let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
     let later = background("namespaces", context, begin::take_up(later, Arc::clone(context)));
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
-    let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
+    let providers = providers::run(watches.clone(), own, of_the_cluster, to_check, Arc::clone(context));
     let providers = background("providers", context, providers);
     providers::first_check(providers_listed.each_ref(), context).await;
     let expiry = invocations::run_expiry(watches.expiring.clone(), Arc::clone(context));

@@ -20,7 +20,7 @@ mod write;
 pub use drain::drain;
 pub use expiry::{acknowledge, expire};
 pub use invocation::{reconcile, resolve};
-pub use provider::{inspect, key_of};
+pub use provider::{check_provider, key_of};
 
 use crate::api::FunctionInvocation;
 use crate::clock;

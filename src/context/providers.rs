@@ -1,11 +1,11 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
-mod place;
+mod permit;
 mod reading;
 mod standing;
 mod turns;
 
-pub use place::Place;
+pub use permit::Permit;
 pub use standing::{Access, Destination, Standing};
 pub use turns::Turn;
 
@@ -13,7 +13,7 @@ use crate::api::Reason;
 use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
-use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
+use crate::gate::{Caller, Entry, FunctionKey, Gate, GateLimits, GateState, Phase, Shares, Ticket, Wait};
 use functiongraph::Credential;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -77,7 +77,7 @@ impl Provider {
         matches!(self.standing, Standing::Unseen) && state.waiting == 0 && state.in_flight == 0
     }
 
-    /// Nobody uses the credential until the provider was inspected again.
+    /// Nobody uses the credential until the provider was checked again.
     fn refuse(&mut self, said: &str) {
         let message = format!("The service does not accept the credential: {said}");
         self.standing = Standing::NotReady(Reason::CredentialsInvalid, message);
@@ -86,23 +86,41 @@ impl Provider {
 }
 
 /// What is behind the lock.
-#[derive(Default)]
 struct Known {
     all: HashMap<Key, Provider>,
     credentials: Memory<Credential>,
+    /// Permits of all providers together.
+    permits: usize,
+    /// The number of processes that share the limits of every provider.
+    processes: u32,
 }
 
 impl Known {
     fn provider(&mut self, key: &Key) -> &mut Provider {
-        self.all.entry(Arc::clone(key)).or_insert_with(|| Provider {
-            standing: Standing::Unseen,
-            made_for: None,
-            last_trouble: String::new(),
-            asked_at: None,
-            reported: None,
-            differs_since: None,
-            gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
+        let processes = self.processes;
+        self.all.entry(Arc::clone(key)).or_insert_with(|| {
+            let (now, limits) = (clock::monotonic(), GateLimits::default());
+            let mut gate = Gate::new(limits, now);
+            gate.divide(processes, now);
+            Provider {
+                standing: Standing::Unseen,
+                made_for: None,
+                last_trouble: String::new(),
+                asked_at: None,
+                reported: None,
+                differs_since: None,
+                gate,
+            }
         })
+    }
+
+    /// What each namespace holds of all permits of this process.
+    fn shares(&self) -> Shares {
+        let mut shares = Shares::new(self.permits);
+        for (namespace, count) in self.all.values().flat_map(|provider| provider.gate.holdings()) {
+            shares.hold(namespace, count);
+        }
+        shares
     }
 }
 
@@ -111,42 +129,69 @@ pub struct Providers {
     known: Mutex<Known>,
     turns: Turns,
     changed: Notify,
-    inspect: mpsc::UnboundedSender<Key>,
+    checks: mpsc::UnboundedSender<Key>,
 }
 
 impl Providers {
-    /// None yet. `inspect` receives the providers to check.
+    /// None yet. `checks` receives the providers to check. `permits` is the number of requests that may be in flight through
+    /// all of them together; no namespace holds more of them than it leaves free.
     #[must_use]
-    pub fn new(inspect: mpsc::UnboundedSender<Key>) -> Self {
-        Self { known: Mutex::default(), turns: Turns::default(), changed: Notify::new(), inspect }
+    pub fn new(checks: mpsc::UnboundedSender<Key>, permits: usize) -> Self {
+        let known = Known { all: HashMap::new(), credentials: Memory::default(), permits, processes: 1 };
+        Self { known: Mutex::new(known), turns: Turns::default(), changed: Notify::new(), checks }
+    }
+
+    /// The limits of every provider are shared by this number of processes: this one uses one part of them.
+    pub fn divide(&self, processes: u32) {
+        let (mut known, now) = (self.known(), clock::monotonic());
+        known.processes = processes;
+        for provider in known.all.values_mut() {
+            provider.gate.divide(processes, now);
+        }
+        self.changed.notify_one();
     }
 
     /// Requests a check of a provider.
-    pub fn ask_to_inspect(&self, key: &Key) {
+    pub fn ask_to_check(&self, key: &Key) {
         // The receiver is gone only when the process ends.
-        let _ = self.inspect.send(Arc::clone(key));
+        let _ = self.checks.send(Arc::clone(key));
     }
 
-    /// Asks for a place at a provider. The place ends when it is dropped.
-    pub fn enter(self: &Arc<Self>, key: &Key, ticket: Ticket) -> Option<Place> {
-        let (uid, now) = (ticket.uid.clone(), clock::monotonic());
-        let entry = self.with(key, |provider| provider.gate.enter(ticket, now));
+    /// Asks a provider for a permit. It ends when it is dropped.
+    pub fn enter(self: &Arc<Self>, key: &Key, ticket: Ticket) -> Option<Permit> {
+        let (caller, now) = (ticket.caller.clone(), clock::monotonic());
+        let entry = {
+            let mut known = self.known();
+            let shares = known.shares();
+            known.provider(key).gate.enter(ticket, &shares, now)
+        };
         self.changed.notify_one();
-        (entry == Entry::Admitted).then(|| Place::new(Arc::clone(self), Arc::clone(key), uid))
+        (entry == Entry::Admitted).then(|| Permit::new(Arc::clone(self), Arc::clone(key), caller))
+    }
+
+    /// What makes a caller of a function wait for a permit.
+    pub fn wait(&self, key: &Key, function: &FunctionKey) -> Wait {
+        let mut known = self.known();
+        let shares = known.shares();
+        known.provider(key).gate.wait(function, &shares, clock::monotonic())
     }
 
     /// Takes an object out of the queue, because it needs no permit any more.
-    pub fn forget(&self, key: &Key, uid: &str) {
+    pub fn forget(&self, key: &Key, caller: &Caller) {
         if let Some(provider) = self.known().all.get_mut(key) {
-            provider.gate.forget(uid);
+            provider.gate.forget(caller);
         }
     }
 
-    /// Takes the objects out of all lines that are not there any more. Nobody else does, where a provider is missing and
+    /// Takes objects that are not there any more out of all queues. Nobody else does, where a provider is missing and
     /// calls nobody.
-    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
+        let is_wanted = |caller: &Caller| match caller {
+            Caller::Object { uid, .. } => is_there(uid),
+            Caller::List { .. } | Caller::Check => true,
+        };
         for provider in self.known().all.values_mut() {
-            provider.gate.retain(&is_there);
+            provider.gate.retain(is_wanted, now);
         }
     }
 
@@ -161,7 +206,7 @@ impl Providers {
             again
         });
         if again {
-            self.ask_to_inspect(key);
+            self.ask_to_check(key);
         }
     }
 
@@ -248,7 +293,7 @@ impl Providers {
             if matches!(&provider.standing, Standing::Ready(access) if access.used.is_refused_with(used)) {
                 provider.refuse(&said);
                 if other != key {
-                    self.ask_to_inspect(other);
+                    self.ask_to_check(other);
                 }
             }
         }
@@ -264,7 +309,7 @@ impl Providers {
         self.known().credentials.credential(key, login)
     }
 
-    /// The service refused the credential of a request: nobody uses it until it was inspected again, neither here nor
+    /// The service refused the credential of a request: nobody uses it until it was checked again, neither here nor
     /// through another provider. A provider that has a newer credential by now is not concerned.
     pub fn refuse(&self, key: &Key, access: &Access, said: &str) {
         let event = Event::Refused(Call::Check, said.to_owned());
@@ -331,8 +376,8 @@ impl Providers {
         self.with(key, |provider| provider.gate.state(clock::monotonic()))
     }
 
-    /// Calls those whose turn has come, for ever. A ticket that is not `wanted` any more loses its place to the next.
-    pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) {
+    /// Calls those whose turn has come, for ever. A ticket that is not `wanted` any more gives its permit to the next.
+    pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) {
         loop {
             let changed = self.changed.notified();
             let next = self.call_next(&wanted, &call);
@@ -346,26 +391,27 @@ impl Providers {
         }
     }
 
-    fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) -> Option<Instant> {
+    fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) -> Option<Instant> {
         let now = clock::monotonic();
         let mut next: Option<Instant> = None;
         let mut known = self.known();
         known.all.retain(|_, provider| !provider.is_forgotten(now));
-        for (key, provider) in &mut known.all {
+        let mut shares = known.shares();
+        for provider in known.all.values_mut() {
             loop {
-                let granted = provider.gate.grants(now);
+                let granted = provider.gate.grants(&mut shares, now);
                 if granted.is_empty() {
                     break;
                 }
                 for ticket in granted {
                     if wanted(&ticket) {
-                        call(key, ticket);
+                        call(ticket);
                     } else {
-                        provider.gate.forget(&ticket.uid);
+                        provider.gate.forget(&ticket.caller);
                     }
                 }
             }
-            next = [next, provider.gate.next_wake(now)].into_iter().flatten().min();
+            next = [next, provider.gate.next_wake(&shares, now)].into_iter().flatten().min();
         }
         next
     }

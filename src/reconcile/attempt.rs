@@ -9,7 +9,7 @@ use crate::api::condition::Reason;
 use crate::api::invocation::{ErrorClass, event_version};
 use crate::clock;
 use crate::context::IN_FLIGHT_KIB;
-use crate::context::providers::{Access, Place, Standing};
+use crate::context::providers::{Access, Permit, Standing};
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::{self, Claim, Claimed, Written};
@@ -29,7 +29,7 @@ const EVENT_MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reconcile<'_> {
     /// Makes attempt `number`.
-    pub(super) async fn attempt(&self, number: i64, mut permit: Place) -> Result<Action, Halt> {
+    pub(super) async fn attempt(&self, number: i64, mut permit: Permit) -> Result<Action, Halt> {
         let began = clock::now();
         // Kubernetes, reads only: what can fail without a trace fails here.
         let mut prepared = self.prepare().await?;
@@ -216,12 +216,12 @@ impl Reconcile<'_> {
     }
 
     /// Ends the permit with what the answer says of the endpoint and of the credential.
-    fn learn(&self, permit: Place, signal: Signal, reply: &Reply, access: &Access) {
+    fn learn(&self, permit: Permit, signal: Signal, reply: &Reply, access: &Access) {
         if let Reply::Trouble(trouble) = reply {
             if trouble.class == ErrorClass::Unauthenticated {
                 refuse_credential(self.context, &self.provider, access, &trouble.message);
             }
-            if signal == Signal::Trouble {
+            if signal == Signal::Unreachable {
                 permit.complain(&trouble.message);
             }
         }

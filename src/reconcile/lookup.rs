@@ -9,7 +9,7 @@ use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::context::followed::{Question, RECORDS_PER_PAGE};
-use crate::context::providers::{Access, Place};
+use crate::context::providers::{Access, Permit};
 use crate::gate::Signal;
 use crate::lifecycle::{Evidence, display, later, record};
 use functiongraph::{FunctionUrn, Listed};
@@ -108,7 +108,7 @@ impl Reconcile<'_> {
         access: &Access,
         urn: &FunctionUrn,
         window: &Range<Timestamp>,
-        mut permit: Place,
+        mut permit: Permit,
     ) -> Option<Seen> {
         let mut seen = Seen::default();
         let mut question = Question {
@@ -145,7 +145,7 @@ impl Reconcile<'_> {
                 }
                 Err(error) => {
                     permit.complain(&error.to_string());
-                    permit.leave(Signal::Trouble);
+                    permit.leave(Signal::Unreachable);
                     return None;
                 }
             }
@@ -153,7 +153,7 @@ impl Reconcile<'_> {
                 break;
             }
         }
-        permit.leave(Signal::Clean);
+        permit.leave(Signal::Answered);
         Some(seen)
     }
 }

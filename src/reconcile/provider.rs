@@ -1,4 +1,4 @@
-//! Looks at one provider: is its endpoint acceptable, is there a credential, can it be used?
+//! Checks one provider: is its endpoint acceptable, is there a credential, can it be used?
 
 mod check;
 mod credential;
@@ -38,16 +38,16 @@ const WATCH_DELAY: Duration = Duration::from_secs(1);
 /// a single slow function does not hold up the others.
 const UNCHECKED_IN_FLIGHT_MAX: u32 = 2;
 
-/// One look at a provider.
+/// One check of a provider.
 ///
 /// # Errors
 /// When the API server did not answer.
-pub async fn inspect(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
-    let looked = guarded(&context, run(&provider, &context)).await;
-    if looked.is_err() {
+pub async fn check_provider(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
+    let checked = guarded(&context, run(&provider, &context)).await;
+    if checked.is_err() {
         outdated(&provider, &context, &key_of(&provider));
     }
-    looked
+    checked
 }
 
 /// The name of a provider as this process uses it.
@@ -78,10 +78,10 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
         context.providers.gone(&key);
         return Ok(Action::await_change());
     }
-    let look_again = match found {
+    let check_again = match found {
         Ok(access) => {
             let again = access.in_use.decide_again_in;
-            let limits = limits(provider.spec(), &access.in_use.proof);
+            let limits = limits(provider, &access.in_use.proof);
             if !context.providers.ready(&key, access, limits) {
                 return Ok(Action::requeue(RECONCILE_DELAY_MIN));
             }
@@ -101,8 +101,8 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     report(provider, context, &key).await?;
     context.failures.clear(provider.meta().uid.as_deref().unwrap_or_default());
     let paused = context.providers.paused(&key, true);
-    let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
-    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+    let check_again = [check_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
+    Ok(check_again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// The provider with its CA bundle, which the watch drops. `None` if the API server has it no more, or has a newer one than
@@ -230,14 +230,16 @@ fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {
     spec.ca_bundle.as_deref().map(|ca_bundle| secrets::name_of(&[ca_bundle]))
 }
 
-fn limits(spec: &FunctionGraphProviderSpec, proof: &Proof) -> GateLimits {
+fn limits(provider: &AnyProvider, proof: &Proof) -> GateLimits {
     let number = |n: i64| u32::try_from(n).unwrap_or(1);
-    let max_in_flight = number(spec.limits.max_in_flight);
+    let limits = &provider.spec().limits;
+    let max_in_flight = number(limits.max_in_flight);
     GateLimits {
-        max_requests_per_second: number(spec.limits.max_requests_per_second),
+        max_requests_per_second: number(limits.max_requests_per_second),
         max_in_flight: match proof {
             Proof::Unchecked { used: false, .. } => max_in_flight.min(UNCHECKED_IN_FLIGHT_MAX),
             Proof::Unchecked { used: true, .. } | Proof::Accepted | Proof::Restricted(_) => max_in_flight,
         },
+        shared: matches!(provider, AnyProvider::Cluster(_)),
     }
 }

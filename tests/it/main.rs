@@ -44,6 +44,7 @@ mod metrics;
 mod moved;
 mod names;
 mod namespaces;
+mod pace;
 mod payload;
 mod policy;
 mod ports;

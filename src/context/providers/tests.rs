@@ -4,13 +4,15 @@ use super::*;
 use crate::api::{AnyProvider, FunctionGraphProvider};
 use crate::context::grants::Grant;
 use crate::credential::{InUse, Lock, Principal, Proof};
-use crate::gate::Signal;
+use crate::gate::{Level, Signal};
 use functiongraph::{Client, ClientOptions};
 
-const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 10 };
+const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 10, shared: false };
+
+const THROTTLED: Signal = Signal::Throttled { level: Level::Account, retry_after: None };
 
 fn providers() -> Arc<Providers> {
-    Arc::new(Providers::new(mpsc::unbounded_channel().0))
+    Arc::new(Providers::new(mpsc::unbounded_channel().0, 100))
 }
 
 fn provider() -> AnyProvider {
@@ -67,7 +69,8 @@ fn ready(providers: &Providers, key: &Key, used: &Used, proof: Proof) {
 }
 
 fn ticket(uid: &str) -> Ticket {
-    Ticket { uid: uid.into(), namespace: "ns".into(), name: uid.into(), function: "f".into() }
+    let caller = Caller::Object { uid: uid.into(), name: uid.into() };
+    Ticket { caller, function: FunctionKey { namespace: "ns".into(), function: "f".into() } }
 }
 
 #[test]
@@ -98,10 +101,10 @@ fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
     ready(&providers, &one, &revoked, Proof::Accepted);
     ready(&providers, &same, &revoked, Proof::Accepted);
     ready(&providers, &other, &right, Proof::Accepted);
-    let mut place = providers.enter(&one, ticket("1")).unwrap();
-    place.used(&access(&revoked, Proof::Accepted));
+    let mut permit = providers.enter(&one, ticket("1")).unwrap();
+    permit.used(&access(&revoked, Proof::Accepted));
     providers.refuse(&one, &access(&revoked, Proof::Accepted), "no");
-    place.leave(Signal::Unused);
+    permit.leave(Signal::Unused);
     for key in [&one, &same] {
         let standing = providers.standing(key);
         assert!(matches!(standing, Standing::NotReady(Reason::CredentialsInvalid, _)), "{key}");
@@ -120,16 +123,14 @@ fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked()
     let (key, unchecked): (Key, _) = ("ns/p".into(), used("a", "any"));
     let proof = |used| Proof::Unchecked { said: "404".into(), used };
     ready(&providers, &key, &unchecked, proof(false));
-    for (signal, used) in
-        [(Signal::Trouble, false), (Signal::Throttled { retry_after: None }, false), (Signal::Clean, true)]
-    {
+    for (signal, used) in [(Signal::Unreachable, false), (THROTTLED, false), (Signal::Answered, true)] {
         // A throttle pauses the gate: another one, for the same credential.
         let other: Key = format!("{key}-{signal:?}").into();
         providers.begin(&other, &unchecked.source, None);
         assert!(providers.ready(&other, access(&unchecked, proof(false)), LIMITS));
-        let mut place = providers.enter(&other, ticket("1")).unwrap();
-        place.used(&access(&unchecked, proof(false)));
-        place.leave(signal);
+        let mut permit = providers.enter(&other, ticket("1")).unwrap();
+        permit.used(&access(&unchecked, proof(false)));
+        permit.leave(signal);
         let Step::Use(in_use) = providers.decide(&key) else { panic!("it can be used") };
         assert_eq!(in_use.proof, proof(used), "{signal:?}");
     }
@@ -144,7 +145,7 @@ fn what_a_login_brought_outlives_a_reconcile_that_takes_its_time() {
     let login = Login { credential, expires_at: None, renew_at, project: None };
     providers.logged_in(&key, &used, clock::monotonic(), login);
     // Others come and go, and what nobody needs is forgotten.
-    providers.call_next(|_| true, |_, _| ());
+    providers.call_next(|_| true, |_| ());
     assert!(providers.credential(&key, 1).is_some());
     providers.gone(&key);
     assert!(providers.credential(&key, 1).is_none());

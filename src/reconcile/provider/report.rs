@@ -60,7 +60,7 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Res
     Ok(())
 }
 
-/// Whether the provider can be used, and why. `None` if it was not inspected.
+/// Whether the provider can be used, and why. `None` if it was not checked.
 fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readiness> {
     let (status, reason, message) = match standing {
         Standing::Ready(_) if context.providers.is_suspect(key) => {
