@@ -5,6 +5,7 @@ pub mod followed;
 pub mod grants;
 pub mod journal;
 pub mod lookups;
+pub mod memory;
 pub mod notices;
 pub mod providers;
 
@@ -29,17 +30,13 @@ use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
+use memory::EventMemory;
 use notices::{Notices, QueueNotices};
 use providers::{Key, Providers};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-
-/// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
-/// takes up to three times as much for a moment.
-pub const IN_FLIGHT_KIB: usize = 16 * 1024;
 
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -118,8 +115,8 @@ pub struct Context {
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
     pub resolving: tokio::sync::Mutex<()>,
-    /// Bytes of events that may still be in flight, in KiB.
-    pub in_flight: Arc<Semaphore>,
+    /// Memory for events on their way.
+    pub event_memory: EventMemory,
     /// Numbers for machines.
     pub metrics: Metrics,
     /// One span for each attempt, if somebody wants them.

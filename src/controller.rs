@@ -15,9 +15,10 @@ use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
+use crate::context::memory::EventMemory;
 use crate::context::notices::{Notices, QueueNotices};
 use crate::context::providers::{Key, Providers};
-use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
+use crate::context::{Context, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::{Clients, tokens};
@@ -35,7 +36,7 @@ use providers::Shelf;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use watches::{Served, Watches};
 
@@ -228,7 +229,7 @@ fn context(
         queue_notices: QueueNotices::default(),
         notices: Notices::default(),
         resolving: tokio::sync::Mutex::default(),
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
+        event_memory: EventMemory::default(),
         draining,
         broken: OnceLock::new(),
         options,

@@ -163,6 +163,14 @@ impl Gate {
         self.failed_last = None;
     }
 
+    /// The service asked the account to wait through another gate of the same account.
+    pub fn pause(&mut self, until: Instant, now: Instant) {
+        self.advance(now);
+        if self.account.pause(until) {
+            self.recall(|_| true);
+        }
+    }
+
     /// Asks for a permit. `process` is what the namespaces hold of all gates together. Idempotent: an admitted caller
     /// stays admitted, a queued one keeps its position.
     pub fn enter(&mut self, ticket: Ticket, process: &Shares, now: Instant) -> Entry {
@@ -459,7 +467,7 @@ impl Gate {
         process: &Shares,
     ) -> bool {
         let free = capacity.saturating_sub(self.in_flight());
-        (!self.limits.shared || self.tenants.in_flight_of(namespace) < free) && process.admit(namespace)
+        (!self.limits.shared || self.tenants.in_flight_of(namespace) < free) && process.admit(namespace, 1)
     }
 
     fn phase(&self, now: Instant) -> Phase {

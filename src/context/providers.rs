@@ -71,6 +71,12 @@ impl Provider {
         }
     }
 
+    /// The endpoint, and the principal there.
+    fn account(&self) -> Option<(String, String)> {
+        let Standing::Ready(access) = &self.standing else { return None };
+        Some((access.client.endpoint().to_string(), access.used.source.principal.id.clone()))
+    }
+
     /// Whether it does not exist, and nobody waits for it.
     fn is_forgotten(&self, now: Instant) -> bool {
         let state = self.gate.state(now);
@@ -167,6 +173,21 @@ impl Providers {
         };
         self.changed.notify_one();
         (entry == Entry::Admitted).then(|| Permit::new(Arc::clone(self), Arc::clone(key), caller))
+    }
+
+    /// Pauses every other provider of the same account as long as this one.
+    fn pause_account(&self, key: &Key, now: Instant) {
+        let mut known = self.known();
+        let provider = known.provider(key);
+        let (Phase::Paused { until }, Some(account)) = (provider.gate.state(now).phase, provider.account())
+        else {
+            return;
+        };
+        for (other, provider) in &mut known.all {
+            if other != key && provider.account().as_ref() == Some(&account) {
+                provider.gate.pause(until, now);
+            }
+        }
     }
 
     /// What makes a caller of a function wait for a permit.

@@ -113,7 +113,11 @@ impl Limiter {
         self.breaker.answered(at.number);
         let default_pause = self.pace.throttled(at.number, at.next, now);
         let Some(pause) = retry_after.max(default_pause) else { return false };
-        let until = now + pause.min(MAX_PAUSE);
+        self.pause(now + pause.min(MAX_PAUSE))
+    }
+
+    /// Admits nothing until then. Returns whether that begins a pause, or makes it longer.
+    pub(super) fn pause(&mut self, until: Instant) -> bool {
         let is_longer = self.paused_until.is_none_or(|already| already < until);
         if is_longer {
             self.paused_until = Some(until);

@@ -1,8 +1,8 @@
-//! The share of a namespace: no namespace holds more permits than it leaves free for the others.
+//! The share of a namespace: it may have as much as it leaves free for the others.
 
 use std::collections::BTreeMap;
 
-/// Permits, and how many of them each namespace holds.
+/// Permits, or memory, and how much of that each namespace holds.
 ///
 /// A namespace gets another permit only while it holds fewer than are free. So one alone holds half of them at most, two
 /// hold a third each, and there is one left for the next. This needs to know neither who will come nor how long a permit
@@ -23,10 +23,11 @@ impl Shares {
         Self { capacity, ..Self::default() }
     }
 
-    /// Whether the namespace may hold one more.
+    /// Whether the namespace may hold `count` more.
     #[must_use]
-    pub fn admit(&self, namespace: &str) -> bool {
-        self.held(namespace) < self.capacity.saturating_sub(self.total)
+    pub fn admit(&self, namespace: &str, count: usize) -> bool {
+        let free = self.capacity.saturating_sub(self.total);
+        self.held(namespace) < free && count <= free
     }
 
     /// The namespace holds `count` more.
@@ -35,6 +36,16 @@ impl Shares {
         match self.held.get_mut(namespace) {
             Some(held) => *held += count,
             None => drop(self.held.insert(namespace.to_owned(), count)),
+        }
+    }
+
+    /// The namespace holds `count` less.
+    pub fn release(&mut self, namespace: &str, count: usize) {
+        let Some(held) = self.held.get_mut(namespace) else { return };
+        let released = count.min(*held);
+        (*held, self.total) = (*held - released, self.total - released);
+        if *held == 0 {
+            self.held.remove(namespace);
         }
     }
 
@@ -53,7 +64,7 @@ mod tests {
         (0..namespaces)
             .map(|namespace| {
                 let name = namespace.to_string();
-                while shares.admit(&name) {
+                while shares.admit(&name, 1) {
                     shares.hold(&name, 1);
                 }
                 shares.held(&name)
@@ -69,11 +80,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_released_is_free_again_and_leaves_nothing_behind() {
+        let mut shares = Shares::new(4);
+        shares.hold("a", 3);
+        assert!(!shares.admit("a", 1) && shares.admit("b", 1) && !shares.admit("b", 2));
+        shares.release("a", 5);
+        shares.release("b", 1);
+        assert_eq!(shares, Shares::new(4));
+    }
+
+    #[test]
     fn namespaces_that_come_together_get_equal_shares() {
         let mut shares = Shares::new(30);
         for _ in 0..30 {
             for name in ["a", "b"] {
-                if shares.admit(name) {
+                if shares.admit(name, 1) {
                     shares.hold(name, 1);
                 }
             }

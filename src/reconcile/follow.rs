@@ -59,7 +59,7 @@ impl Reconcile<'_> {
             }
             Err(halt) => return Err(halt),
         }
-        let Some(permit) = self.permit() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
+        let Some(permit) = self.permit_for_call() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
         let Some(why) = self.cancel(&topic.urn, &id, &access, permit).await else {
             return Ok(self.write(&record::stopping(&self.view, self.now())).await?);
         };

@@ -75,7 +75,7 @@ impl Reconcile<'_> {
             let why = "The status does not say when the request was sent.";
             return self.write_evidence(not_read(why)).await;
         };
-        let Some(permit) = self.permit() else { return self.wait_in_queue() };
+        let Some(permit) = self.permit_for_call() else { return self.wait_in_queue() };
         let begin = claimed.saturating_sub(WINDOW_MARGIN).unwrap_or(Timestamp::MIN);
         let window = begin..later(claimed, LONGEST_ON_ITS_WAY + WINDOW_MARGIN);
         let Some(seen) = self.read_list(&access, &urn, &window, permit).await else {

@@ -27,13 +27,22 @@ const LONG_QUEUE: Duration = Duration::from_mins(1);
 const MISSING_PROVIDER_GRACE: Duration = Duration::from_secs(3);
 
 impl Reconcile<'_> {
-    /// Asks the provider for a permit to send one request. Without one, the object is in its queue.
+    /// Asks the provider for a permit to send the invocation. Without one, the object is in its queue.
     pub(super) fn permit(&self) -> Option<Permit> {
+        self.permit_for(self.function())
+    }
+
+    /// Asks the provider for a permit for a call about an execution. What slows the function down does not concern it.
+    pub(super) fn permit_for_call(&self) -> Option<Permit> {
+        self.permit_for(FunctionKey { function: String::new(), ..self.function() })
+    }
+
+    fn permit_for(&self, function: FunctionKey) -> Option<Permit> {
         let context = self.context;
         if !context.knows_provider(self.object) {
             context.providers.gone(&self.provider);
         }
-        context.providers.enter(&self.provider, Ticket { caller: self.caller(), function: self.function() })
+        context.providers.enter(&self.provider, Ticket { caller: self.caller(), function })
     }
 
     fn caller(&self) -> Caller {

@@ -3,7 +3,7 @@
 use super::{Access, Key, LONG_PAUSE, Provider, Providers};
 use crate::clock;
 use crate::credential::{Request, Used};
-use crate::gate::{Caller, Signal};
+use crate::gate::{Caller, Level, Signal};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,6 +56,9 @@ impl Drop for Permit {
             provider.gate.leave(&self.caller, self.signal, chance, now);
             before != told(provider)
         });
+        if matches!(self.signal, Signal::Throttled { level: Level::Account, .. }) {
+            self.providers.pause_account(&self.key, now);
+        }
         if turned {
             self.providers.ask_to_check(&self.key);
         }

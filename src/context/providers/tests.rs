@@ -137,6 +137,23 @@ fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked()
 }
 
 #[test]
+fn a_throttle_of_an_account_pauses_every_provider_with_its_endpoint_and_credential() {
+    let providers = providers();
+    let [one, same, other]: [Key; 3] = ["ns/one", "else/same", "ns/other"].map(Into::into);
+    for (key, id) in [(&one, "a"), (&same, "a"), (&other, "b")] {
+        ready(&providers, key, &used(id, "right"), Proof::Accepted);
+    }
+    let is_paused = |key| matches!(providers.state(key).phase, Phase::Paused { .. });
+    for (function, level, paused) in [("busy", Level::Function, false), ("f", Level::Account, true)] {
+        let function = FunctionKey { function: function.into(), ..ticket("1").function };
+        let mut permit = providers.enter(&one, Ticket { function, ..ticket("1") }).unwrap();
+        permit.used(&access(&used("a", "right"), Proof::Accepted));
+        permit.leave(Signal::Throttled { level, retry_after: Some(Duration::from_mins(1)) });
+        assert_eq!([is_paused(&one), is_paused(&same), is_paused(&other)], [paused, paused, false]);
+    }
+}
+
+#[test]
 fn what_a_login_brought_outlives_a_reconcile_that_takes_its_time() {
     let (providers, key): (_, Key) = (providers(), "ns/p".into());
     let used = used("a", "any");
