@@ -1,6 +1,6 @@
 //! The ways between a replica, the API server and FunctionGraph, and what happens to requests on them.
 
-use crate::api_server::requests::{Answer, Request, Watch, event, failure};
+use crate::api_server::requests::{Answer, Request, Verb, Watch, event, failure};
 use crate::api_server::store::Refusal;
 use crate::lock;
 use crate::play::World;
@@ -85,8 +85,10 @@ impl Process {
         lock(&self.rng).u64(..bound)
     }
 
-    fn fate(&self, fates: &[Fate]) -> Fate {
-        let is_disturbed = self.below(1000) < u64::from(self.world.trouble());
+    fn fate(&self, fates: &[Fate], rarely: bool) -> Fate {
+        // A start takes thirty reads, and each may fail.
+        let of = if rarely { 10_000 } else { 1000 };
+        let is_disturbed = self.below(of) < u64::from(self.world.trouble());
         if is_disturbed { *lock(&self.rng).choice(fates).unwrap_or(&Fate::Served) } else { Fate::Served }
     }
 
@@ -106,7 +108,7 @@ impl Process {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = Request::of(&head, &body);
-        let fate = self.fate(if request.writes() {
+        let fates: &[Fate] = if request.writes() {
             &[
                 Fate::Refused,
                 Fate::Lost,
@@ -122,7 +124,8 @@ impl Process {
             ]
         } else {
             &[Fate::Refused, Fate::Lost, Fate::AnswerReset, Fate::Instead(500), Fate::Instead(503)]
-        });
+        };
+        let fate = self.fate(fates, matches!(request.verb, Verb::Review | Verb::Describe));
         let (there, back) = (self.way(), self.way());
         let (answered, answer) = oneshot::channel();
         match fate {
@@ -270,7 +273,7 @@ impl Process {
         let called = request.uri().path().rsplit('/').next().unwrap_or_default();
         let line = format!("{} {called}", request.method());
         let submits = request.method() == http::Method::POST && request.uri().path().ends_with("/invocations-async");
-        let fate = self.fate(&[
+        let fates = [
             Fate::Refused,
             Fate::Lost,
             Fate::Late,
@@ -280,7 +283,8 @@ impl Process {
             Fate::Served,
             Fate::DiesBefore,
             Fate::DiesAfter,
-        ]);
+        ];
+        let fate = self.fate(&fates, false);
         self.world.history.note(&self.name, format!("{line}{fate}"));
         let (there, back) = (self.way(), self.way());
         match fate {

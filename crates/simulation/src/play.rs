@@ -28,6 +28,9 @@ const HOST: &str = "cloud.test";
 /// The project of all functions.
 const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
 
+/// After the end nobody writes for this long.
+const STILL: Duration = Duration::from_mins(3);
+
 /// Everything but the replicas.
 pub struct World {
     /// What happens in it.
@@ -134,7 +137,19 @@ impl World {
         }
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
-        tokio::time::sleep(TO_THE_END).await;
+        let end = tokio::time::Instant::now() + TO_THE_END;
+        let mut version = self.store.version();
+        loop {
+            tokio::time::sleep(STILL).await;
+            let is_still = std::mem::replace(&mut version, self.store.version()) == version;
+            let is_over = is_still && Promises::unfinished(&self.store).is_empty();
+            if is_over || tokio::time::Instant::now() >= end {
+                if !is_still {
+                    self.promises.break_one("nobody writes in the end", "somebody still does");
+                }
+                return;
+            }
+        }
     }
 
     fn act(&self, act: &Act) {

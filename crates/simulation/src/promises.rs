@@ -1,6 +1,6 @@
 //! What must hold after every step, and at the end.
 
-use crate::api_server::store::{Change, Key, Store};
+use crate::api_server::store::{Change, Key, Selector, Store};
 use crate::history::History;
 use crate::lock;
 use functiongraph_emulator::InProcess;
@@ -118,20 +118,31 @@ impl Promises {
         }
     }
 
-    /// Looks at the end: everything is finished.
+    /// Looks at the end.
     pub fn look_at_end(&self, store: &Store) {
         self.look_at_cloud();
-        let page = store.list("functioninvocations", "", &crate::api_server::store::Selector::default(), None, None);
-        for object in page.expect("a list").objects {
-            let name = text(&object, "/metadata/name");
-            if object.pointer("/status/outcome").is_none() {
-                let ready = &object["status"]["conditions"];
-                self.break_one("everything ends", &format!("{name}: {ready}"));
+        for (promise, about) in Self::unfinished(store) {
+            self.break_one(promise, &about);
+        }
+    }
+
+    /// What is not as it must be in the end.
+    pub fn unfinished(store: &Store) -> Vec<(&'static str, String)> {
+        let page = store.list("functioninvocations", "", &Selector::default(), None, None).expect("a list");
+        let mut broken = Vec::new();
+        for object in page.objects {
+            let name = text(&object, "/metadata/name").to_owned();
+            let outcome = text(&object, "/status/outcome");
+            let is_acknowledged = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            // Objects with another outcome are not watched any more.
+            if ["", "Unknown"].contains(&outcome) && !is_acknowledged {
+                broken.push(("every edit is acknowledged", name.clone()));
             }
-            if object["status"]["observedGeneration"] != object["metadata"]["generation"] {
-                self.break_one("every edit is acknowledged", name);
+            if outcome.is_empty() {
+                broken.push(("everything ends", name));
             }
         }
+        broken
     }
 }
 

@@ -1,12 +1,11 @@
 //! Requests to the API server, and its answers.
 
-use super::store::{Change, Key, Refusal, Result, Selector, Store};
-use functiongraph_operator::api;
+use super::store::{CRDS, Change, Key, Refusal, Result, Selector, Store};
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 /// A request, understood.
@@ -110,7 +109,8 @@ impl Request {
         let selector = Selector::of(self.parameter("fieldSelector"));
         let object = |object: &Value| Answer::Object(StatusCode::OK, self.shown(object));
         Ok(match self.verb {
-            Verb::Describe => Answer::Object(StatusCode::OK, description(self.parameter("hash").is_empty())),
+            Verb::Describe if self.parameter("hash").is_empty() => Answer::Object(StatusCode::OK, index()),
+            Verb::Describe => Answer::Object(StatusCode::OK, DESCRIPTION.clone()),
             Verb::Review => {
                 Answer::Object(StatusCode::CREATED, json!({"spec": {}, "status": {"allowed": true}}))
             }
@@ -195,14 +195,18 @@ fn of_kind<'a>(namespace: &'a str, rest: &[&'a str]) -> Path<'a> {
     }
 }
 
-/// The documents about the API: the index, or the one about our group.
-fn description(index: bool) -> Value {
-    if index {
-        let url = "/openapi/v3/apis/functiongraph.io/v1alpha1?hash=1";
-        return json!({"paths": {"apis/functiongraph.io/v1alpha1": {"serverRelativeURL": url}}});
-    }
+/// The index of the documents about the API.
+fn index() -> Value {
+    let url = "/openapi/v3/apis/functiongraph.io/v1alpha1?hash=1";
+    json!({"paths": {"apis/functiongraph.io/v1alpha1": {"serverRelativeURL": url}}})
+}
+
+/// The document about our group.
+static DESCRIPTION: LazyLock<Value> = LazyLock::new(description);
+
+fn description() -> Value {
     let (mut paths, mut schemas) = (json!({}), json!({}));
-    for crd in api::crds() {
+    for crd in CRDS.iter() {
         let (version, names) = (&crd.spec.versions[0], &crd.spec.names);
         let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
         let mut schema = serde_json::to_value(schema).unwrap_or_default();

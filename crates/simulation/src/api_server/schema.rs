@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::sync::LazyLock;
 
 /// The schema of one value.
 pub struct Schema {
@@ -159,6 +160,9 @@ impl Schema {
     }
 }
 
+/// The functions of CEL.
+static FUNCTIONS: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::default);
+
 // === impl Rule ===
 
 impl Rule {
@@ -172,7 +176,7 @@ impl Rule {
     }
 
     fn fault(&self, value: &Value, old: Option<&Value>) -> Option<String> {
-        let mut context = Context::default();
+        let mut context = FUNCTIONS.new_inner_scope();
         context.add_variable_from_value("self", cel(value));
         if self.compares {
             context.add_variable_from_value("oldSelf", cel(old?));

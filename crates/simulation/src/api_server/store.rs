@@ -3,9 +3,10 @@
 use super::schema::Schema;
 use functiongraph_operator::api;
 use jiff::Timestamp;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// A kind of objects.
@@ -21,6 +22,9 @@ pub struct Kind {
     /// The fields that may be selected.
     pub selectable: Vec<String>,
 }
+
+/// Our CRDs. It takes a while to make them.
+pub static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(api::crds);
 
 /// Plural, namespace (empty for none) and name.
 pub type Key = (String, String, String);
@@ -129,7 +133,7 @@ impl Store {
                 schema: None,
                 selectable: Vec::new(),
             });
-        let ours = api::crds().into_iter().map(|crd| {
+        let ours = CRDS.iter().map(|crd| {
             let version = &crd.spec.versions[0];
             let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
             let selectable = version.selectable_fields.iter().flatten();
