@@ -22,6 +22,7 @@ use crate::metrics::Metrics;
 use crate::traces::Traces;
 use failures::Failures;
 use followed::Followed;
+use functiongraph::Carrier;
 use functiongraph::addresses::IpNet;
 use grants::Namespaces;
 use jiff::Timestamp;
@@ -166,6 +167,8 @@ pub struct Reach {
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
 }
 
 /// What the operator itself is to the cloud: every provider that uses it acts as the operator.

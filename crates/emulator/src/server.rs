@@ -103,7 +103,7 @@ async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
     state: Arc<State>,
     no_linger: impl Fn(&S),
 ) {
-    let service = service_fn(|request| exchange(Arc::clone(&state), port, request));
+    let service = service_fn(|request: http::Request<Incoming>| exchange(Arc::clone(&state), port, request));
     let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
     if let Err(error) = Pin::new(&mut connection).await {
         tracing::debug!(%error, "connection ended early");
@@ -117,7 +117,7 @@ async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// The reason to cut the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Cut {
+pub(crate) enum Cut {
     /// A reset before an answer.
     #[error("reset on purpose")]
     Reset,
@@ -127,11 +127,14 @@ enum Cut {
 }
 
 /// Serves one request.
-async fn exchange(
+pub(crate) async fn exchange<B>(
     state: Arc<State>,
     port: Port,
-    request: http::Request<Incoming>,
-) -> Result<http::Response<AnswerBody>, Cut> {
+    request: http::Request<B>,
+) -> Result<http::Response<AnswerBody>, Cut>
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
     let gateway_id = clock::gateway_id();
     state.stats.seen();
     let (head, body) = request.into_parts();
@@ -189,7 +192,7 @@ fn truncated(response: http::Response<Bytes>) -> http::Response<AnswerBody> {
 }
 
 /// A body in one chunk, which may end early.
-struct AnswerBody {
+pub(crate) struct AnswerBody {
     left: Option<Bytes>,
     end: End,
 }
