@@ -24,7 +24,7 @@ help: ## List what there is
 tools: ## Build the Kubernetes programs that demo and tests stand on (once, about 5 minutes)
 	@tools/build.sh
 
-sdks: ## Install Huawei Cloud's Python and Go SDKs, which the emulator is tested with (once, under a minute)
+sdks: ## Install the official SDKs that the emulator is tested with: Python, Go, Node, Open Telekom Cloud (once, two minutes)
 	@tools/sdks.sh
 
 demo: tools announce ## Show the operator at work on this machine, no cloud account needed; ONCE=1 ends by itself
