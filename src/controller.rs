@@ -269,10 +269,7 @@ async fn work(
 
 fn options(args: &Run, scope: Scope, own_namespace: String) -> Options {
     Options {
-        reach: Reach {
-            allowed_hosts: args.allowed_endpoint_hosts.clone(),
-            refused_networks: args.refused_networks.clone(),
-        },
+        reach: Reach { allowed_hosts: args.allowed_hosts(), refused_networks: args.refused_networks.clone() },
         scope,
         own_namespace,
         secret_poll: Duration::from_secs(args.secret_poll_seconds),
