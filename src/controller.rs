@@ -294,7 +294,7 @@ async fn work(
 fn options(args: &Run, scope: Scope, own_namespace: String, carrier: Option<Carrier>) -> Options {
     Options {
         reach: Reach {
-            allowed_hosts: args.allowed_endpoint_hosts.clone(),
+            allowed_hosts: args.allowed_hosts(),
             refused_networks: args.refused_networks.clone(),
             carrier,
         },

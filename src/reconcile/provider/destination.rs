@@ -40,7 +40,7 @@ pub fn destination(
         return Ok(Destination { endpoint, refused_networks, carrier });
     }
     Err(refused(format!(
-        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it with --allowed-endpoint-hosts."
+        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
     )))
 }
 
@@ -69,21 +69,30 @@ mod tests {
     use crate::args::{Cli, Command};
     use clap::Parser;
 
-    /// The list as it is by default.
-    fn by_default() -> Reach {
-        let Command::Run(run) = Cli::parse_from(["functiongraph-operator", "run"]).command else {
+    /// What the operator may reach with these flags.
+    fn reach(flags: &[&str]) -> Reach {
+        let arguments = ["functiongraph-operator", "run"].iter().chain(flags);
+        let Command::Run(run) = Cli::parse_from(arguments).command else {
             unreachable!("that is what was asked for")
         };
-        Reach {
-            allowed_hosts: run.allowed_endpoint_hosts,
-            refused_networks: run.refused_networks,
-            carrier: None,
-        }
+        Reach { allowed_hosts: run.allowed_hosts(), refused_networks: run.refused_networks, carrier: None }
+    }
+
+    #[test]
+    fn t01_a_host_that_is_allowed_too_takes_none_away_unless_told_so() {
+        let admits = |flags: &[&str], url: &str| {
+            destination("endpoint", Some(url), String::new, &reach(flags)).is_ok()
+        };
+        let (private, region) = ("https://fg.example.com", "https://functiongraph.eu-de.otc.t-systems.com");
+        let more = "--allowed-endpoint-hosts=fg.example.com";
+        assert!(admits(&[more], private) && admits(&[more], region));
+        let alone = [more, "--default-endpoint-hosts=false"];
+        assert!(admits(&alone, private) && !admits(&alone, region));
     }
 
     #[test]
     fn t01_every_endpoint_that_is_derived_from_a_region_is_on_the_list() {
-        let reach = by_default();
+        let reach = reach(&[]);
         for region in ["cn-north-4", "la-north-2", "my-kualalumpur-1", "eu-west-101", "eu-de", "eu-nl"] {
             for url in
                 [regions::endpoint(region), regions::iam_endpoint(region), regions::sts_endpoint(region)]
