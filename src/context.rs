@@ -14,6 +14,7 @@ use crate::api::{
     AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
 };
 use crate::args::HostPattern;
+use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
@@ -115,6 +116,8 @@ pub struct Context {
     pub events: Events,
     /// How many objects may still say that they are queued.
     pub queue_notices: QueueNotices,
+    /// How many objects may still be told in an Event that they wait for their provider.
+    pub waiting_events: QueueNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
@@ -235,8 +238,9 @@ impl Context {
         }
     }
 
-    /// Publishes an Event if the reason is one that a person should hear of. Throttling and waiting are not:
-    /// under pressure an Event for each object would be pressure too.
+    /// Publishes an Event if the reason is one that a person should hear of. Throttling and queueing are not: under
+    /// pressure an Event for each object would be pressure too. For the same reason only a few objects a second are told
+    /// that they wait for their provider.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
         let warning = match reason {
             Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
@@ -247,11 +251,12 @@ impl Context {
             | Reason::Progressing
             | Reason::Throttled
             | Reason::BackingOff
-            | Reason::WaitingForProvider
             | Reason::Queued
             | Reason::Suspended => return,
+            Reason::WaitingForProvider if !self.waiting_events.take(clock::monotonic()) => return,
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
-            Reason::WaitingForPayload
+            Reason::WaitingForProvider
+            | Reason::WaitingForPayload
             | Reason::OutcomeUnknown
             | Reason::Restored
             | Reason::ExecutionFailed

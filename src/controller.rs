@@ -244,6 +244,7 @@ fn context(
         traces,
         failures: Failures::default(),
         queue_notices: QueueNotices::default(),
+        waiting_events: QueueNotices::default(),
         notices: Notices::default(),
         resolving: tokio::sync::Mutex::default(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
