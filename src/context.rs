@@ -15,6 +15,7 @@ use crate::api::{
     AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
 };
 use crate::args::HostPattern;
+use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
@@ -23,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::traces::Traces;
 use failures::Failures;
 use followed::Followed;
+use functiongraph::Carrier;
 use functiongraph::addresses::IpNet;
 use grants::Namespaces;
 use jiff::Timestamp;
@@ -31,7 +33,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
 use memory::EventMemory;
-use notices::{Notices, QueueNotices};
+use notices::{Notices, WaitNotices};
 use providers::{Key, Providers};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -110,7 +112,9 @@ pub struct Context {
     /// Explanations for people.
     pub events: Events,
     /// How many objects may still say that they are queued.
-    pub queue_notices: QueueNotices,
+    pub queue_notices: WaitNotices,
+    /// How many objects may still be told in an Event that they wait for their provider.
+    pub waiting_events: WaitNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
@@ -163,6 +167,8 @@ pub struct Reach {
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
 }
 
 /// What the operator itself is to the cloud: every provider that uses it acts as the operator.
@@ -229,9 +235,12 @@ impl Context {
         }
     }
 
-    /// Publishes an Event if the reason is one that a person should hear of. Throttling and waiting are not:
-    /// under pressure an Event for each object would be pressure too.
+    /// Publishes an Event if the reason is one that a person should hear of. Throttling and queueing are not: under
+    /// pressure an Event for each object would be pressure too. For the same reason only a few objects a second are told
+    /// that they wait for their provider.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
+        let about = about();
+        let namespace = about.namespace.as_deref().unwrap_or_default();
         let warning = match reason {
             Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
             Reason::Accepted
@@ -241,11 +250,12 @@ impl Context {
             | Reason::Progressing
             | Reason::Throttled
             | Reason::BackingOff
-            | Reason::WaitingForProvider
             | Reason::Queued
             | Reason::Suspended => return,
+            Reason::WaitingForProvider if !self.waiting_events.take(namespace, clock::monotonic()) => return,
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
-            Reason::WaitingForPayload
+            Reason::WaitingForProvider
+            | Reason::WaitingForPayload
             | Reason::OutcomeUnknown
             | Reason::Restored
             | Reason::ExecutionFailed
@@ -272,6 +282,6 @@ impl Context {
             | Reason::SecretNotFound
             | Reason::CredentialsInvalid => true,
         };
-        self.events.publish(about(), warning, reason, note);
+        self.events.publish(about, warning, reason, note);
     }
 }

@@ -40,23 +40,26 @@ impl Notices {
     }
 }
 
-/// The time between two objects of a namespace that say that they are queued, because each of them costs a write.
-const QUEUE_NOTICE_INTERVAL: Duration = Duration::from_secs(1);
+/// Bounds how many objects of each namespace say in one second that they wait, because each of them costs a write.
+pub struct WaitNotices {
+    per_second: u32,
+    seconds: Mutex<HashMap<String, (Instant, u32)>>,
+}
 
-/// Bounds how many objects of each namespace say that they are queued.
-#[derive(Default)]
-pub struct QueueNotices(Mutex<HashMap<String, Instant>>);
+impl WaitNotices {
+    /// This number of objects of each namespace a second.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, seconds: Mutex::default() }
+    }
 
-impl QueueNotices {
     /// Whether one more object of the namespace may say so now.
     pub fn take(&self, namespace: &str, now: Instant) -> bool {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        last.retain(|_, then| now.duration_since(*then) < QUEUE_NOTICE_INTERVAL);
-        let is_free = !last.contains_key(namespace);
-        if is_free {
-            last.insert(namespace.to_owned(), now);
-        }
-        is_free
+        let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        seconds.retain(|_, (began, _)| now.duration_since(*began) < Duration::from_secs(1));
+        let (_, count) = seconds.entry(namespace.to_owned()).or_insert((now, 0));
+        *count = count.saturating_add(1);
+        *count <= self.per_second
     }
 }
 
@@ -66,12 +69,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_object_of_each_namespace_a_second_says_that_it_waits() {
-        let (notices, now) = (QueueNotices::default(), Instant::now());
+    fn few_objects_of_each_namespace_a_second_say_that_they_wait() {
+        let (notices, now) = (WaitNotices::new(3), Instant::now());
         for second in [0, 1, 7] {
             let start = now + Duration::from_secs(second);
             for namespace in ["a", "b"] {
-                assert_eq!((0..100).filter(|_| notices.take(namespace, start)).count(), 1);
+                assert_eq!((0..100).filter(|_| notices.take(namespace, start)).count(), 3);
             }
         }
     }
