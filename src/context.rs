@@ -34,7 +34,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
 use memory::EventMemory;
 use notices::{Notices, WaitNotices};
-use providers::{Key, Providers};
+use providers::{ProviderKey, Providers};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -83,9 +83,9 @@ impl AttemptId {
 
 /// The key of the provider that an object names.
 #[must_use]
-pub fn provider_key(object: &FunctionInvocation) -> Key {
+pub fn provider_key(object: &FunctionInvocation) -> ProviderKey {
     let ProviderRef { kind, name } = &object.spec.provider_ref;
-    providers::key(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+    ProviderKey::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
 }
 
 /// One process of the operator.

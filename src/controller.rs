@@ -17,7 +17,7 @@ use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::memory::EventMemory;
 use crate::context::notices::{Notices, WaitNotices};
-use crate::context::providers::{Key, Providers};
+use crate::context::providers::{ProviderKey, Providers};
 use crate::context::{Context, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
@@ -194,11 +194,11 @@ struct Stores {
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
     unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
-    to_check: mpsc::UnboundedReceiver<Key>,
+    to_check: mpsc::UnboundedReceiver<ProviderKey>,
 }
 
 impl Stores {
-    fn new(to_check: mpsc::UnboundedReceiver<Key>) -> Self {
+    fn new(to_check: mpsc::UnboundedReceiver<ProviderKey>) -> Self {
         Self {
             own: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             of_the_cluster: Shelf { writer: Writer::default(), listed: CancellationToken::new() },

@@ -182,7 +182,7 @@ impl Gate {
                 self.granted.remove(&number);
                 self.admit(ticket, number)
             }
-            None if self.may_send(&ticket.function, process) && !self.someone_may_send(process) => {
+            None if self.may_send(&ticket.function, process) && self.next_function(process).is_none() => {
                 let number = self.draw_number();
                 self.account.take(self.now);
                 self.tenants.hold(&ticket.function, self.now);
@@ -266,7 +266,7 @@ impl Gate {
         }
         let lapse = self.granted.values().next().map(|grant| grant.until.max(now));
         if let Phase::BreakerOpen { until } | Phase::Paused { until } = self.account.phase(now) {
-            return Some(if self.someone_may_send(process) { now } else { until });
+            return Some(if self.next_function(process).is_some() { now } else { until });
         }
         let capacity = self.capacity(now);
         if self.in_flight() >= capacity {
@@ -432,23 +432,29 @@ impl Gate {
     fn next_function(&self, process: &Shares) -> Option<&FunctionKey> {
         let may_send = |key: &&FunctionKey| self.may_send(key, process);
         let is_another = |key: &&FunctionKey| self.failed_last.as_ref() != Some(*key);
-        let is_probe = self.account.is_suspect(self.now);
-        let probe = self.queue.functions().filter(is_another).find(may_send).filter(|_| is_probe);
+        if !self.admits(self.capacity(self.now).max(1)) {
+            return None;
+        }
+        let probe = match self.account.phase(self.now) {
+            Phase::Open => None,
+            Phase::Shut | Phase::Paused { .. } | Phase::BreakerOpen { .. } | Phase::Probing => {
+                self.queue.functions().filter(is_another).find(may_send)
+            }
+        };
         probe.or_else(|| self.queue.functions().find(may_send))
-    }
-
-    fn someone_may_send(&self, process: &Shares) -> bool {
-        self.queue.functions().any(|function| self.may_send(function, process))
     }
 
     /// Whether all levels admit a request to this function now.
     fn may_send(&self, function: &FunctionKey, process: &Shares) -> bool {
         let capacity = if self.is_first_probe(function) { 1 } else { self.capacity(self.now) };
-        self.open
-            && self.in_flight() < capacity
-            && self.account.has_token(self.now)
+        self.admits(capacity)
             && self.has_share(function, capacity, process)
             && self.tenants.ready_at(function, self.now).is_some_and(|ready| ready <= self.now)
+    }
+
+    /// Whether there is a token, and one of this number of permits.
+    fn admits(&self, capacity: usize) -> bool {
+        self.open && self.in_flight() < capacity && self.account.has_token(self.now)
     }
 
     /// Whether the breaker is open because of one namespace, and the function is of another, which may show that the

@@ -25,7 +25,7 @@ pub use provider::{check_provider, key_of};
 
 use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::context::{AttemptId, Context, provider_key};
 use crate::kubernetes;
 use crate::lifecycle::decide::wake;
@@ -55,7 +55,7 @@ struct Reconcile<'a> {
     /// This process.
     context: &'a Context,
     /// The provider that the object names.
-    provider: Key,
+    provider: ProviderKey,
     /// The same object as the core sees it.
     view: View<'a>,
 }
@@ -70,7 +70,7 @@ impl<'a> Reconcile<'a> {
     where
         'a: 'b,
     {
-        let (context, provider) = (self.context, Arc::clone(&self.provider));
+        let (context, provider) = (self.context, self.provider.clone());
         Reconcile { object: fresh, context, provider, view: context.view(fresh) }
     }
 

@@ -4,7 +4,7 @@ use crate::api::invocation::{
     ErrorClass, Execution, ExecutionStatus, FunctionInvocationSpec, InvocationResult, Summary, SyncOptions,
 };
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Permit};
+use crate::context::providers::{Access, Permit, ProviderKey};
 use crate::credential::CLOCK_DIFFERS;
 use crate::gate::{Level, Signal};
 use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
@@ -127,7 +127,7 @@ pub fn without_texts(reply: Reply) -> Reply {
 /// Ends the permit of a call about executions that did not succeed, and says in a sentence what FunctionGraph answered.
 pub fn refused_call(
     context: &Context,
-    provider: &Key,
+    provider: &ProviderKey,
     access: &Access,
     permit: Permit,
     answer: &Answer,
@@ -155,7 +155,7 @@ pub fn refused_call(
 }
 
 /// FunctionGraph refused the credential. It is read again at once, because its Secret may have changed already.
-pub fn refuse_credential(context: &Context, provider: &Key, access: &Access, message: &str) {
+pub fn refuse_credential(context: &Context, provider: &ProviderKey, access: &Access, message: &str) {
     context.providers.refuse(provider, access, message);
     context.providers.ask_to_check(provider);
 }

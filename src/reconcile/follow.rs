@@ -155,7 +155,7 @@ impl Reconcile<'_> {
             Halt::Wait(Reason::DestinationChanged, message)
         })?;
         let endpoint = access.client.endpoint().to_string();
-        Ok((Topic { provider: Arc::clone(&self.provider), endpoint, urn }, access))
+        Ok((Topic { provider: self.provider.clone(), endpoint, urn }, access))
     }
 
     fn request(&self) -> Option<Request> {

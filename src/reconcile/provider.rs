@@ -15,7 +15,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::grants::Grant;
 
-use crate::context::providers::{Access, Key, Standing, key};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
 use crate::kubernetes::{providers, secrets};
@@ -52,10 +52,10 @@ pub async fn check_provider(provider: AnyProvider, context: Arc<Context>) -> Res
 
 /// The name of a provider as this process uses it.
 #[must_use]
-pub fn key_of(provider: &AnyProvider) -> Key {
+pub fn key_of(provider: &AnyProvider) -> ProviderKey {
     let meta = provider.meta();
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    key(provider.kind(), &text(&meta.namespace), &text(&meta.name))
+    ProviderKey::new(provider.kind(), &text(&meta.namespace), &text(&meta.name))
 }
 
 /// The namespace in which its Secrets are.
@@ -120,7 +120,7 @@ async fn whole(provider: &AnyProvider, context: &Context) -> Result<Option<AnyPr
 }
 
 /// When to reconcile a provider that is not ready: a call that is made again does not wait for the Secret's turn.
-fn retry_in(context: &Context, key: &Key) -> Duration {
+fn retry_in(context: &Context, key: &ProviderKey) -> Duration {
     let until = match context.providers.decide(key) {
         Step::Stop(stop) => stop.until,
         Step::LogIn | Step::FindProject(_) | Step::Check(..) | Step::Use(_) => None,
@@ -139,7 +139,7 @@ fn is_there(provider: &AnyProvider, context: &Context) -> bool {
 
 /// The check ended early for an unknown reason. The operator keeps using the credential while it is valid, unless this
 /// is another provider or another spec, because an edit by the owner counts at once.
-fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
+fn outdated(provider: &AnyProvider, context: &Context, key: &ProviderKey) {
     match context.providers.standing(key) {
         Standing::Ready(access) if access.edition() != provider.edition() => {
             let why =
@@ -158,7 +158,7 @@ async fn access(
     watched: &AnyProvider,
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
 ) -> Result<Access, Halt> {
     let spec = provider.spec();
     let derived = || regions::endpoint(&spec.region);
@@ -180,7 +180,12 @@ async fn access(
 }
 
 /// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
-fn client(provider: &AnyProvider, context: &Context, key: &Key, place: Destination) -> Result<Client, Halt> {
+fn client(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &ProviderKey,
+    place: Destination,
+) -> Result<Client, Halt> {
     let spec = provider.spec();
     if let Standing::Ready(old) = context.providers.standing(key)
         && *old.client.endpoint() == place.endpoint

@@ -1,6 +1,6 @@
 //! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, Key, LONG_PAUSE, Provider, Providers};
+use super::{Access, LONG_PAUSE, Provider, ProviderKey, Providers};
 use crate::clock;
 use crate::credential::{Request, Used};
 use crate::gate::{Caller, Level, Signal};
@@ -10,7 +10,7 @@ use std::time::Instant;
 /// A permit of a provider: one request may be sent. Dropping it gives the permit to the next.
 pub struct Permit {
     providers: Arc<Providers>,
-    key: Key,
+    key: ProviderKey,
     caller: Caller,
     signal: Signal,
     /// With what a request was sent, and when.
@@ -18,7 +18,7 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub(super) fn new(providers: Arc<Providers>, key: Key, caller: Caller) -> Self {
+    pub(super) fn new(providers: Arc<Providers>, key: ProviderKey, caller: Caller) -> Self {
         Self { providers, key, caller, signal: Signal::Unused, sent: None }
     }
 

@@ -62,7 +62,7 @@ fn access(used: &Used, proof: Proof) -> Access {
 }
 
 /// What happens to a provider whose credential was checked.
-fn ready(providers: &Providers, key: &Key, used: &Used, proof: Proof) {
+fn ready(providers: &Providers, key: &ProviderKey, used: &Used, proof: Proof) {
     providers.begin(key, &used.source, None);
     providers.record(key, used, clock::monotonic(), Event::Checked(proof.clone()));
     assert!(providers.ready(key, access(used, proof), LIMITS));
@@ -75,7 +75,7 @@ fn ticket(uid: &str) -> Ticket {
 
 #[test]
 fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_new_one() {
-    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
     let [old, new] = ["old", "new"].map(|version| used("a", version));
     ready(&providers, &key, &old, Proof::Accepted);
     ready(&providers, &key, &new, Proof::Accepted);
@@ -96,7 +96,7 @@ fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_n
 #[test]
 fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
     let providers = providers();
-    let [one, same, other]: [Key; 3] = ["ns/one", "ns/same", "other"].map(Into::into);
+    let [one, same, other]: [ProviderKey; 3] = ["ns/one", "ns/same", "other"].map(Into::into);
     let (revoked, right) = (used("a", "revoked"), used("b", "right"));
     ready(&providers, &one, &revoked, Proof::Accepted);
     ready(&providers, &same, &revoked, Proof::Accepted);
@@ -111,7 +111,7 @@ fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
     }
     assert!(matches!(providers.standing(&other), Standing::Ready(_)), "another key is not concerned");
     // A provider that comes later has heard of it, too.
-    let late: Key = "ns/late".into();
+    let late: ProviderKey = "ns/late".into();
     providers.begin(&late, &revoked.source, None);
     assert!(matches!(providers.decide(&late), Step::Stop(stop) if stop.message.contains("no")));
     assert_eq!(providers.refused_at(&late).unwrap().0, "1");
@@ -120,12 +120,12 @@ fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
 #[test]
 fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked() {
     let providers = providers();
-    let (key, unchecked): (Key, _) = ("ns/p".into(), used("a", "any"));
+    let (key, unchecked): (ProviderKey, _) = ("ns/p".into(), used("a", "any"));
     let proof = |used| Proof::Unchecked { said: "404".into(), used };
     ready(&providers, &key, &unchecked, proof(false));
     for (signal, used) in [(Signal::Unreachable, false), (THROTTLED, false), (Signal::Answered, true)] {
         // A throttle pauses the gate: another one, for the same credential.
-        let other: Key = format!("{key}-{signal:?}").into();
+        let other: ProviderKey = format!("{key}-{signal:?}").as_str().into();
         providers.begin(&other, &unchecked.source, None);
         assert!(providers.ready(&other, access(&unchecked, proof(false)), LIMITS));
         let mut permit = providers.enter(&other, ticket("1")).unwrap();
@@ -138,24 +138,24 @@ fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked()
 
 #[test]
 fn a_throttle_of_an_account_pauses_every_provider_with_its_endpoint_and_credential() {
-    let providers = providers();
-    let [one, same, other]: [Key; 3] = ["ns/one", "else/same", "ns/other"].map(Into::into);
-    for (key, id) in [(&one, "a"), (&same, "a"), (&other, "b")] {
-        ready(&providers, key, &used(id, "right"), Proof::Accepted);
-    }
-    let is_paused = |key| matches!(providers.state(key).phase, Phase::Paused { .. });
-    for (function, level, paused) in [("busy", Level::Function, false), ("f", Level::Account, true)] {
-        let function = FunctionKey { function: function.into(), ..ticket("1").function };
-        let mut permit = providers.enter(&one, Ticket { function, ..ticket("1") }).unwrap();
+    for (level, is_paused) in [(Level::Function, false), (Level::Account, true)] {
+        let providers = providers();
+        let [one, same, other]: [ProviderKey; 3] = ["ns/one", "else/same", "ns/other"].map(Into::into);
+        for (key, id) in [(&one, "a"), (&same, "a"), (&other, "b")] {
+            ready(&providers, key, &used(id, "right"), Proof::Accepted);
+        }
+        let mut permit = providers.enter(&one, ticket("1")).unwrap();
         permit.used(&access(&used("a", "right"), Proof::Accepted));
         permit.leave(Signal::Throttled { level, retry_after: Some(Duration::from_mins(1)) });
-        assert_eq!([is_paused(&one), is_paused(&same), is_paused(&other)], [paused, paused, false]);
+        let phases = [&one, &same, &other].map(|key| providers.state(key).phase);
+        let paused = phases.map(|phase| matches!(phase, Phase::Paused { .. }));
+        assert_eq!(paused, [is_paused, is_paused, false], "{level:?}");
     }
 }
 
 #[test]
 fn what_a_login_brought_outlives_a_reconcile_that_takes_its_time() {
-    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
     let used = used("a", "any");
     providers.begin(&key, &used.source, None);
     let (credential, renew_at) = (Credential::token("t").unwrap(), clock::now());
@@ -185,7 +185,7 @@ async fn t13_one_call_of_a_principal_and_few_of_a_namespace_are_made_at_the_same
 
 #[test]
 fn t13_a_credential_that_is_refused_before_its_provider_is_ready_is_not_used() {
-    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
     let used = used("a", "revoked");
     ready(&providers, &key, &used, Proof::Accepted);
     let found = access(&used, Proof::Accepted);

@@ -5,7 +5,7 @@ use crate::api::Reason;
 use crate::api::provider::ProtocolVersion;
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key};
+use crate::context::providers::{Access, ProviderKey};
 use crate::credential::{Call, Event, Failure, Proof};
 use crate::gate::{Caller, FunctionKey, Phase, Signal, Ticket};
 use crate::lifecycle;
@@ -94,7 +94,7 @@ fn said(answer: &Answer) -> String {
 
 /// Tries an endpoint that failed again and again, once its pause is over and if no invocation does. Says when to check
 /// it again; `None` if it answers.
-pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<Duration> {
+pub async fn try_again(context: &Context, key: &ProviderKey, access: &Access) -> Option<Duration> {
     let providers = &context.providers;
     if !providers.is_suspect(key) {
         return None;

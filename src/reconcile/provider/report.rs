@@ -5,7 +5,7 @@ use crate::api::provider::CredentialRefusal;
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
 use crate::reconcile::Error;
@@ -26,7 +26,7 @@ struct Pause {
 }
 
 /// Writes the status, if it is news.
-pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Result<(), Error> {
     let standing = context.providers.standing(key);
     let Some(readiness) = readiness(&standing, context, key) else { return Ok(()) };
     let pause = pause(provider, context, key);
@@ -61,7 +61,7 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Res
 }
 
 /// Whether the provider can be used, and why. `None` if it was not checked.
-fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readiness> {
+fn readiness(standing: &Standing, context: &Context, key: &ProviderKey) -> Option<Readiness> {
     let (status, reason, message) = match standing {
         Standing::Ready(_) if context.providers.is_suspect(key) => {
             let trouble = context.providers.last_trouble(key);
@@ -93,7 +93,7 @@ fn ready_message(access: &Access) -> String {
 }
 
 /// The pause of a throttled provider, if it is long enough to be told.
-fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> {
+fn pause(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Option<Pause> {
     let conditions = provider.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let told = Condition::find(conditions, ConditionType::Paused).is_some();
     let until = later(context.now(), context.providers.paused(key, told)?);
@@ -107,7 +107,7 @@ fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> 
 fn next_status(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
     readiness: &Readiness,
     pause: Option<&Pause>,
@@ -159,7 +159,7 @@ fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpda
 fn refusal_to_tell(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
 ) -> Option<CredentialRefusal> {
     let said = provider.status().and_then(|status| status.credential_refusal.clone());
