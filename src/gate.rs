@@ -30,7 +30,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use limiter::{Admission, Limiter};
+use breaker::Admission;
+use limiter::Limiter;
 use queue::Queue;
 pub use shares::Shares;
 use tenants::Tenants;

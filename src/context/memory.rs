@@ -69,7 +69,7 @@ mod tests {
     use futures::FutureExt;
 
     #[tokio::test]
-    async fn events_of_one_namespace_leave_memory_for_those_of_another() {
+    async fn t23_events_of_one_namespace_leave_memory_for_those_of_another() {
         let (memory, mib) = (EventMemory::default(), 1024 * 1024);
         let mut held = Vec::new();
         while let Some(reserved) = memory.reserve("hostile", mib).now_or_never() {

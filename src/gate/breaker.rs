@@ -1,6 +1,5 @@
 //! The breaker: stops requests to an endpoint that fails repeatedly, then sends a single probe.
 
-use super::limiter::Admission;
 use std::time::{Duration, Instant};
 
 /// Failures in a row that open the breaker: more than two unlucky connections, but few enough to spare a dead
@@ -12,6 +11,13 @@ const FIRST_OPENING: Duration = Duration::from_secs(30);
 
 /// Maximum of an opening before jitter, so that the operator notices a recovered endpoint within minutes.
 const MAX_OPENING: Duration = Duration::from_mins(5);
+
+/// An admission: its number, and that of the next one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admission {
+    pub(super) number: u64,
+    pub(super) next: u64,
+}
 
 /// Closed: all pass. Open: none. Half-open (the opening is over): one at a time until one is answered.
 #[derive(Debug, Default)]

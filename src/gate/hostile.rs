@@ -74,7 +74,7 @@ impl Stage {
 }
 
 #[test]
-fn what_a_tenant_does_to_its_own_function_delays_no_other_and_none_of_its_other_functions() {
+fn t23_what_a_tenant_does_to_its_own_function_delays_no_other_and_none_of_its_other_functions() {
     for signal in [Signal::Unanswered, Signal::FunctionFailed, FUNCTION_THROTTLED, Signal::Disabled] {
         let mut stage = Stage::new();
         let sent =
@@ -169,7 +169,7 @@ fn a_namespace_that_holds_its_share_of_the_process_waits_and_the_others_do_not()
 }
 
 #[test]
-fn one_namespace_alone_never_opens_the_breaker_for_others_that_are_there() {
+fn t23_one_namespace_alone_never_opens_the_breaker_for_others_that_are_there() {
     let mut stage = Stage::new();
     let (long, _) = stage.asks("neighbour", "long");
     for _ in 0..4 {

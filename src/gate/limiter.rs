@@ -1,6 +1,6 @@
 //! The limiter: pace, pause and breaker of one level, an account or a function.
 
-use super::breaker::{Breaker, Passage};
+use super::breaker::{Admission, Breaker, Passage};
 use super::bucket::Bucket;
 use super::pace::Pace;
 use super::vocabulary::Phase;
@@ -8,13 +8,6 @@ use std::time::{Duration, Instant};
 
 /// Maximum of a pause. The caller limits `Retry-After`; this keeps the sum within the range of `Instant`.
 pub(super) const MAX_PAUSE: Duration = Duration::from_hours(24);
-
-/// An admission: its number, and that of the next one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Admission {
-    pub(super) number: u64,
-    pub(super) next: u64,
-}
 
 /// What one level learns from answers, and what it admits.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What the gate knows of each namespace and of each function: permits in flight, and what slows a function down.
 
-use super::limiter::{Admission, Limiter};
+use super::breaker::Admission;
+use super::limiter::Limiter;
 use super::vocabulary::{FunctionKey, Phase};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

@@ -35,7 +35,7 @@ async fn fails_six_times(world: &World, spec: &Value) {
 }
 
 #[tokio::test]
-async fn a_function_that_fails_or_does_not_answer_in_the_time_of_its_tenant_stops_no_other_function() {
+async fn t23_a_function_that_fails_or_does_not_answer_in_the_time_of_its_tenant_stops_no_other_function() {
     let hangs = json!({"hang": {}});
     let fails = json!({"status": {"status": 500}});
     for action in [hangs, fails] {
@@ -64,7 +64,7 @@ async fn a_function_that_fails_or_does_not_answer_in_the_time_of_its_tenant_stop
 }
 
 #[tokio::test]
-async fn a_throttled_function_waits_alone_and_says_until_when() {
+async fn t23_a_throttled_function_waits_alone_and_says_until_when() {
     let world = World::with(|config| config.functions.push(Function::named("busy"))).await;
     world.provider().await;
     let operator = world.operator().await;
@@ -85,7 +85,7 @@ async fn a_throttled_function_waits_alone_and_says_until_when() {
 }
 
 #[tokio::test]
-async fn the_service_asks_the_account_to_wait_and_no_object_can_allow_less() {
+async fn t23_the_service_asks_the_account_to_wait_and_no_object_can_allow_less() {
     let world = World::new().await;
     world.provider().await;
     let operator = world.operator().await;
@@ -124,7 +124,7 @@ async fn alone_with_slow() -> (World, tokio::sync::MutexGuard<'static, ()>) {
 }
 
 #[tokio::test]
-async fn calls_that_take_minutes_hold_half_of_a_shared_provider_and_a_neighbour_gets_through() {
+async fn t23_calls_that_take_minutes_hold_half_of_a_shared_provider_and_a_neighbour_gets_through() {
     let (world, _turn) = alone_with_slow().await;
     let [hostile, neighbour] = ["hostile", "neighbour"].map(|name| tenant(&world, name, json!({})));
     let (hostile, neighbour) = (hostile.await, neighbour.await);
@@ -149,7 +149,8 @@ async fn calls_that_take_minutes_hold_half_of_a_shared_provider_and_a_neighbour_
 }
 
 #[tokio::test]
-async fn calls_that_take_minutes_through_a_provider_of_ones_own_leave_half_of_the_process_to_the_others() {
+async fn t23_calls_that_take_minutes_through_a_provider_of_ones_own_leave_half_of_the_process_to_the_others()
+{
     let (world, _turn) = alone_with_slow().await;
     let [hostile, neighbour] = ["hostile", "neighbour"].map(|name| tenant(&world, name, json!({})));
     let (hostile, neighbour) = (hostile.await, neighbour.await);
