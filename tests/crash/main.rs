@@ -16,6 +16,7 @@ mod judge;
 mod killed;
 mod late;
 mod lists;
+mod members;
 mod outage;
 mod posts;
 mod proxy;
