@@ -64,6 +64,10 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_NAME")]
     pub pod_name: Option<String>,
 
+    /// The uid of the operator's Pod, so that Kubernetes deletes the Lease with the Pod. The chart sets it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_UID", requires = "pod_name")]
+    pub pod_uid: Option<String>,
+
     /// Hosts that a provider's endpoint may use: exact names, names with `{region}` as one part, or suffixes with a
     /// leading dot, which allow every name below them. Change it for a partner cloud, or for an emulator, as in
     /// `localhost`. Only a host listed by its exact name may resolve to a loopback, link-local or refused address.

@@ -146,7 +146,7 @@ pub async fn run(args: Run) -> Result<(), Error> {
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let ports = ports.serve(&args, &context, missing, numbers);
-    let member = members::leases(&context, args.pod_name.clone()).map_err(Error::Client)?;
+    let member = members::leases(&context, &args).map_err(Error::Client)?;
     let work = work(&args, &context, &readiness, (served, watches), stores, member);
     tokio::pin!(work);
     tokio::select! {

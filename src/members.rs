@@ -124,7 +124,8 @@ impl Membership {
             // Changes come in order. So whatever another member wrote before this renewal began has come too.
             self.watched = self.unseen.drain(..=place).next_back().map(|renewal| renewal.sent);
         }
-        let lease = self.leases.entry(name).or_insert_with(|| Sighting { version: String::new(), changed: now });
+        let lease =
+            self.leases.entry(name).or_insert_with(|| Sighting { version: String::new(), changed: now });
         if lease.version != version {
             *lease = Sighting { version, changed: now };
         }
@@ -144,6 +145,10 @@ impl Membership {
     pub fn renewed(&mut self, version: String, sent: Instant) {
         if self.standing == Standing::Refused {
             self.standing = Standing::Open;
+        }
+        if self.renewed.is_some_and(|last| sent.saturating_duration_since(last) >= WORK_DURATION) {
+            // The API server was away, and the watch with it. That says nothing of the watch since then.
+            self.unseen.clear();
         }
         self.renewed = Some(sent);
         self.unseen.push_back(Renewal { version, sent });
@@ -216,7 +221,8 @@ impl Members {
     /// This process's share of a limit. The shares of all members add up to the limit, if it is at least one for each.
     #[must_use]
     pub fn share(&self, limit: u32) -> u32 {
-        let (Ok(count), Ok(own)) = (u32::try_from(self.names.len()), u32::try_from(self.own.unwrap_or(0))) else {
+        let (Ok(count), Ok(own)) = (u32::try_from(self.names.len()), u32::try_from(self.own.unwrap_or(0)))
+        else {
             return 1;
         };
         let count = count.max(1);
@@ -236,7 +242,7 @@ impl Members {
 
     /// Whether the same members own the same as with `other`.
     #[must_use]
-    pub fn divide_like(&self, other: &Self) -> bool {
+    pub fn divides_like(&self, other: &Self) -> bool {
         (&self.names, self.own) == (&other.names, other.own)
     }
 }

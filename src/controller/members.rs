@@ -1,5 +1,6 @@
 //! Keeps this process a member: renews its Lease, watches those of the others, and says when the members change.
 
+use crate::args::Run;
 use crate::clock;
 use crate::context::Context;
 use crate::kubernetes::activity::Activity;
@@ -20,32 +21,38 @@ struct Member {
     context: Arc<Context>,
     leases: Leases,
     membership: Membership,
+    /// Whether the last renewal failed, which is logged once.
+    failing: bool,
 }
 
 /// The Leases, for a process whose Lease has the name of its Pod, or of its holder where it is in none.
 ///
 /// # Errors
 /// A client cannot be built.
-pub fn leases(context: &Context, pod_name: Option<String>) -> Result<(Leases, Membership), kube::Error> {
-    let holder = context.holder.clone();
+pub fn leases(context: &Context, args: &Run) -> Result<(Leases, Membership), kube::Error> {
+    let (holder, pod_uid) = (context.holder.clone(), args.pod_uid.clone());
     // A container that starts again keeps the Lease of its Pod, and what it owns.
-    let name = pod_name.unwrap_or_else(|| format!("functiongraph-operator-{holder}"));
+    let name = args.pod_name.clone().unwrap_or_else(|| format!("functiongraph-operator-{holder}"));
     let clients = (context.clients.calls.clone(), context.clients.watch(&Activity::default())?);
-    let identity = Identity { name: name.clone(), holder };
+    let identity = Identity { name: name.clone(), holder, pod_uid };
     let (namespace, scope) = (&context.options.own_namespace, &context.options.scope);
     Ok((Leases::new(clients, namespace, scope, identity, LEASE_DURATION), Membership::new(name)))
 }
 
 /// Is a member from the time when the objects are `listed` until the drain. The Lease is deleted then, and the others take
 /// over at once.
-pub async fn run((leases, membership): (Leases, Membership), listed: CancellationToken, context: Arc<Context>) {
-    let mut member = Member { leases, membership, context: Arc::clone(&context) };
-    let work = async {
+pub async fn run(
+    (leases, membership): (Leases, Membership),
+    listed: CancellationToken,
+    context: Arc<Context>,
+) {
+    let mut member = Member { context: Arc::clone(&context), leases, membership, failing: false };
+    let work = Box::pin(async {
         listed.cancelled().await;
         member.wait_for_permission().await;
         let events = member.leases.events();
         member.renew_and_watch(events).await;
-    };
+    });
     context.draining.run_until_cancelled(work).await;
     member.membership.leave();
     member.tell();
@@ -71,7 +78,7 @@ impl Member {
                 }
             }
             self.membership.refused();
-            tell(&self.context, &self.membership);
+            self.tell();
             tokio::time::sleep(RECHECK_INTERVAL).await;
         }
     }
@@ -93,23 +100,33 @@ impl Member {
     async fn renew(&mut self) {
         let sent = clock::monotonic();
         match self.leases.renew(self.context.now()).await {
-            Ok(Some(version)) => self.membership.renewed(version, sent),
+            Ok(Some(version)) => {
+                self.membership.renewed(version, sent);
+                self.failing = false;
+            }
             // Somebody else wrote the Lease. The next renewal reads it first.
             Ok(None) => {}
             Err(error) => self.not_renewed(&error),
         }
         for (name, version) in self.membership.abandoned(clock::monotonic()) {
-            match self.leases.delete(&name, version).await {
+            match self.leases.delete(&name, Some(version)).await {
                 Ok(()) => tracing::info!(lease = name, "deleted the Lease of a process that is gone"),
-                Err(error) => tracing::warn!(lease = name, %error, "cannot delete the Lease of a process that is gone"),
+                Err(error) => {
+                    tracing::warn!(lease = name, %error, "cannot delete the Lease of a process that is gone");
+                }
             }
         }
     }
 
     fn not_renewed(&mut self, error: &Error) {
-        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
         if error.is_refusal() {
             self.membership.refused();
+        }
+        if std::mem::replace(&mut self.failing, true) {
+            return;
+        }
+        let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        if error.is_refusal() {
             tracing::warn!(%error, cause, "the API server refuses the Lease of this process: it works on all objects, as if there were no other replica");
         } else {
             tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again");
@@ -130,22 +147,18 @@ impl Member {
         }
     }
 
+    /// Passes the members on. The controllers reconcile everything again only if what this process owns may have changed.
     fn tell(&self) {
-        tell(&self.context, &self.membership);
+        let members = self.membership.members();
+        self.context.members.send_if_modified(|known| {
+            let changed = !known.divides_like(&members);
+            if changed {
+                self.context.providers.divide(&members);
+                let count = members.count(clock::monotonic());
+                tracing::info!(members = count, "the members have changed: dividing the work among them");
+            }
+            *known = members;
+            changed
+        });
     }
-}
-
-/// Passes the members on. Those who wait for a change hear of it only if what this process owns may have changed.
-fn tell(context: &Context, membership: &Membership) {
-    let members = membership.members();
-    context.members.send_if_modified(|known| {
-        let changed = !known.divide_like(&members);
-        if changed {
-            context.providers.divide(&members);
-            let count = members.count(clock::monotonic());
-            tracing::info!(members = count, "the members have changed: dividing the work among them");
-        }
-        *known = members;
-        changed
-    });
 }

@@ -5,7 +5,7 @@ use super::{Error, answer, bounded, named};
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference};
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client};
@@ -30,6 +30,8 @@ pub struct Leases {
     own: Lease,
     /// The resource version of the own Lease, as far as it is known.
     version: Option<String>,
+    /// Whether the own Lease may be stored.
+    stored: bool,
 }
 
 /// The process that a Lease is of.
@@ -39,6 +41,8 @@ pub struct Identity {
     pub name: String,
     /// The holder, as in the claims of this process.
     pub holder: String,
+    /// The uid of the Pod of that name, with which the Lease is deleted.
+    pub pod_uid: Option<String>,
 }
 
 /// Something that the watch brought.
@@ -59,7 +63,7 @@ impl Leases {
         (calls, watch): (Client, Client),
         namespace: &str,
         scope: &Scope,
-        Identity { name, holder }: Identity,
+        Identity { name, holder, pod_uid }: Identity,
         duration: Duration,
     ) -> Self {
         let group = group(scope);
@@ -72,13 +76,27 @@ impl Leases {
             lease_duration_seconds: i32::try_from(duration.as_secs()).ok(),
             ..LeaseSpec::default()
         };
-        let metadata = ObjectMeta { name: Some(name), labels: Some(labels), ..ObjectMeta::default() };
+        let pod = |uid| OwnerReference {
+            api_version: "v1".into(),
+            kind: "Pod".into(),
+            name: name.clone(),
+            uid,
+            ..OwnerReference::default()
+        };
+        let owner_references = pod_uid.map(|uid| vec![pod(uid)]);
+        let metadata = ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(labels),
+            owner_references,
+            ..ObjectMeta::default()
+        };
         Self {
             api: Api::namespaced(calls, namespace),
             watched: Api::namespaced(watch, namespace),
             group,
             own: Lease { metadata, spec: Some(spec) },
             version: None,
+            stored: false,
         }
     }
 
@@ -99,6 +117,7 @@ impl Leases {
             spec.acquire_time.get_or_insert_with(|| now.clone());
             spec.renew_time = Some(now);
         }
+        self.stored = true;
         let parameters = PostParams::default();
         let written = match version {
             Some(_) => in_time(bounded(self.api.replace(&name, &parameters, &self.own))).await,
@@ -115,21 +134,23 @@ impl Leases {
         }
     }
 
-    /// Deletes the own Lease.
+    /// Deletes the own Lease, whichever renewal was the last to arrive.
     ///
     /// # Errors
     /// The API server did not answer, or refused the request.
-    pub async fn give_up(&mut self) -> Result<(), Error> {
-        let Some(version) = self.version.take() else { return Ok(()) };
-        self.delete(self.own.metadata.name.as_deref().unwrap_or_default(), version).await
+    pub async fn give_up(&self) -> Result<(), Error> {
+        if !self.stored {
+            return Ok(());
+        }
+        self.delete(self.own.metadata.name.as_deref().unwrap_or_default(), None).await
     }
 
-    /// Deletes a Lease, unless it is not the version any more.
+    /// Deletes a Lease, unless its resource version is another one by now.
     ///
     /// # Errors
     /// The API server did not answer, or refused the request.
-    pub async fn delete(&self, name: &str, version: String) -> Result<(), Error> {
-        let preconditions = Preconditions { resource_version: Some(version), uid: None };
+    pub async fn delete(&self, name: &str, version: Option<String>) -> Result<(), Error> {
+        let preconditions = Preconditions { resource_version: version, uid: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
         match in_time(bounded(self.api.delete(name, &parameters))).await {
             Err(error) if !is(&error, 404) && !is(&error, 409) => Err(error),
@@ -191,7 +212,8 @@ mod tests {
 
     #[test]
     fn processes_share_the_work_if_they_serve_the_same_namespaces() {
-        let of = |names: &[&str]| group(&Scope::of(&names.iter().map(ToString::to_string).collect::<Vec<_>>()));
+        let of =
+            |names: &[&str]| group(&Scope::of(&names.iter().map(ToString::to_string).collect::<Vec<_>>()));
         assert_eq!(of(&[]), "cluster");
         assert_eq!(of(&["a", "b"]), of(&["b", "a"]));
         assert_eq!(of(&["a"]), "namespaces-ca978112ca1bbdca");

@@ -84,6 +84,10 @@ fn a_process_whose_watch_does_not_work_works_alone_until_it_does() {
     blind.seen("a".into(), "a99".into(), now + Duration::from_secs(99));
     blind.seen("b".into(), "2".into(), now + Duration::from_secs(99));
     assert_eq!(blind.members().count(now), 2);
+    // After an outage it is still a member among others.
+    blind.renewed("a100".into(), now + Duration::from_secs(100));
+    blind.renewed("a200".into(), now + Duration::from_secs(200));
+    assert_eq!(blind.members().count(now), 2);
 }
 
 #[test]

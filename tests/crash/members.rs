@@ -16,10 +16,14 @@ const HOME: &str = "default";
 /// Objects of one test.
 const OBJECTS: usize = 90;
 
+/// One conflict in a hundred objects is too many.
+const CONFLICTS: f64 = 0.9;
+
 /// Waits until each of these operators knows of so many members.
 async fn members(operators: &[&Operator], count: f64) {
     for operator in operators {
-        let knows = async || (operator.metric("functiongraph_operator_members", &[]).await - count).abs() < 0.1;
+        let knows =
+            async || (operator.metric("functiongraph_operator_members", &[]).await - count).abs() < 0.1;
         within(until(knows)).await;
     }
 }
@@ -62,7 +66,7 @@ async fn each_object_is_attempted_by_one_of_three_members() {
     let objects = settled(&world, PATIENCE).await;
     assert_eq!(holders(&objects).len(), 3, "each did some of the work");
     let conflicts = sum(&operators, "functiongraph_operator_status_write_conflicts_total").await;
-    assert!(conflicts * 100.0 <= OBJECTS as f64, "{conflicts} conflicts");
+    assert!(conflicts <= CONFLICTS, "{conflicts} conflicts");
     operators.iter().for_each(sound);
 }
 
@@ -137,8 +141,7 @@ async fn a_member_that_may_not_use_leases_works_on_everything_and_nothing_is_sen
         "roleRef": {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": "rbac.authorization.k8s.io"},
     });
     plane().await.apply_yaml(&binding.to_string()).await.unwrap();
-    let (alone, one, other) =
-        tokio::join!(world.operator().user(NOBODY), world.operator(), world.operator());
+    let (alone, one, other) = tokio::join!(world.operator().user(NOBODY), world.operator(), world.operator());
     members(&[&alone], 1.0).await;
     members(&[&one, &other], 2.0).await;
 
@@ -174,23 +177,24 @@ async fn a_container_that_starts_again_keeps_what_its_pod_owned() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_members_keep_the_pace_of_one() {
-    const PER_SECOND: usize = 20;
-    const IN_FLIGHT: usize = 6;
+    const PER_SECOND: u32 = 20;
+    const IN_FLIGHT: u32 = 6;
     let world = World::new().await;
     world.secret(KEY.1).await;
     let limits = json!({"maxRequestsPerSecond": PER_SECOND, "maxInFlight": IN_FLIGHT});
     world.provider_with(json!({"limits": limits})).await;
     let operators = three(&world).await;
 
-    invoke_many(&world, 3 * OBJECTS).await;
-    all_are_accepted_once(&world, 3 * OBJECTS).await;
+    invoke_many(&world, 2 * OBJECTS).await;
+    all_are_accepted_once(&world, 2 * OBJECTS).await;
 
     let mut times: Vec<_> = world.emulator.ledger().iter().map(|entry| entry.time).collect();
     times.sort_unstable();
     let took = times[times.len() - 1].duration_since(times[0]).as_secs_f64();
     // What a bucket holds at the start, and what is on its way, comes on top.
-    let most = took * PER_SECOND as f64 + (PER_SECOND + IN_FLIGHT) as f64;
-    assert!(times.len() as f64 <= most, "{} in {took} s", times.len());
+    let most = took * f64::from(PER_SECOND) + f64::from(PER_SECOND + IN_FLIGHT);
+    let sent = f64::from(u32::try_from(times.len()).unwrap());
+    assert!(sent <= most, "{sent} in {took} s");
     let rate = sum(&operators, "functiongraph_operator_rate").await;
-    assert!(rate <= PER_SECOND as f64 + 0.1, "{rate} a second in all");
+    assert!(rate <= f64::from(PER_SECOND) + 0.1, "{rate} a second in all");
 }

@@ -270,8 +270,7 @@ impl Group {
     /// A request was asked for by its id. One that the service has not known for too long has vanished. A time in which
     /// nobody could ask shows nothing: it takes two answers.
     fn not_known(&mut self, id: &str, now: Instant) -> Option<Owner> {
-        let waiter =
-            self.requests.values_mut().find(|waiter| waiter.request.id == id && waiter.waits())?;
+        let waiter = self.requests.values_mut().find(|waiter| waiter.request.id == id && waiter.waits())?;
         let since = waiter.missing?;
         if now.duration_since(since) < VANISHED_DELAY {
             return None;

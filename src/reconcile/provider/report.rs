@@ -26,9 +26,10 @@ struct Pause {
     end: i64,
 }
 
-/// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds.
+/// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
+/// refused credential is written by the member that was told, so that the others do not try it too.
 pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
-    if context.duty(key) == Duty::Others {
+    if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
         return Ok(());
     }
     let standing = context.providers.standing(key);
