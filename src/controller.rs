@@ -3,6 +3,7 @@
 mod background;
 mod begin;
 mod invocations;
+mod members;
 mod numbers;
 mod ports;
 mod providers;
@@ -19,8 +20,10 @@ use crate::context::notices::{Notices, QueueNotices};
 use crate::context::providers::{Key, Providers};
 use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
+use crate::kubernetes::leases::Leases;
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::{Clients, tokens};
+use crate::members::{Members, Membership};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
@@ -36,7 +39,7 @@ use providers::Shelf;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watches::{Served, Watches};
 
@@ -169,7 +172,8 @@ pub async fn operate(
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let ports = ports.serve(&args, &context, missing, numbers);
-    let work = work(&args, &context, &readiness, served, watches, stores);
+    let member = members::leases(&context, &args).map_err(Error::Client)?;
+    let work = work(&args, &context, &readiness, (served, watches), stores, member);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -233,6 +237,7 @@ fn context(
         events: Events::start(clients.calls.clone(), holder.clone()),
         clients,
         holder,
+        members: watch::Sender::new(Members::default()),
         journal: Journal::default(),
         followed: Followed::default(),
         lookups: Lookups::default(),
@@ -259,9 +264,9 @@ async fn work(
     args: &Run,
     context: &Arc<Context>,
     readiness: &Readiness,
-    served: Vec<Served>,
-    watches: Watches,
+    (served, watches): (Vec<Served>, Watches),
     stores: Stores,
+    member: (Leases, Membership),
 ) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
     let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
@@ -275,6 +280,8 @@ async fn work(
     let unknown = invocations::run_unknown(watches.unknown.clone(), unknown, Arc::clone(context));
     let unknown = background("unknown outcomes", context, unknown);
     let listed = CancellationToken::new();
+    let member = members::run(member, listed.clone(), Arc::clone(context));
+    let member = background("members", context, member);
     let ready = async {
         listed.cancelled().await;
         readiness.set(Vec::new());
@@ -289,7 +296,7 @@ async fn work(
     );
     tokio::select! { () = unfinished => {}, () = ready => {} }
     drop(later);
-    let _ = tokio::join!(providers, expiry, unknown);
+    let _ = tokio::join!(providers, expiry, unknown, member);
 }
 
 fn options(args: &Run, scope: Scope, own_namespace: String, carrier: Option<Carrier>) -> Options {

@@ -17,6 +17,7 @@ use tower::util::{BoxService, MapResponseLayer};
 pub mod activity;
 pub mod events;
 mod fit;
+pub mod leases;
 pub mod namespaces;
 pub mod ownership;
 pub mod pages;
@@ -65,6 +66,15 @@ impl Error {
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         answer(self).is_some_and(kube::core::Status::is_forbidden)
+    }
+
+    /// Whether the API server refused the request, and will again: a permission is missing, a policy or a quota is against it,
+    /// or the namespace does not exist.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        answer(self).is_some_and(|status| {
+            (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code)
+        })
     }
 }
 

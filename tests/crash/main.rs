@@ -17,6 +17,7 @@ mod judge;
 mod killed;
 mod late;
 mod lists;
+mod members;
 mod outage;
 mod posts;
 mod proxy;
