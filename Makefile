@@ -18,7 +18,7 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo local docs test fuzz e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks demo local docs bundle test fuzz e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -106,6 +106,9 @@ chart: tools ## Lint and test the Helm chart, hold it to five versions of Kubern
 alerts: ## Check the alerting rules and run their tests; needs promtool
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus (Debian, Ubuntu), brew install prometheus (macOS)"; exit 1; }
 	@cd charts/functiongraph-operator/files && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
+
+bundle: tools ## Make the OLM bundle for IMAGE (repository:tag) in target/bundle, and validate it
+	@tools/bundle.sh "$${IMAGE:?is not set: IMAGE=registry.example.com/functiongraph-operator:0.1.0 make bundle}"
 
 bench: tools announce ## Measure under load
 	cargo bench --locked --bench load
