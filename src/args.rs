@@ -63,6 +63,15 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
     pub own_namespace: Option<String>,
 
+    /// The name of the operator's Pod, which becomes the name of its Lease. The chart sets it. Leave it out elsewhere: the
+    /// default is a name that no other process has.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// The uid of the operator's Pod, so that Kubernetes deletes the Lease with the Pod. The chart sets it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_UID", requires = "pod_name")]
+    pub pod_uid: Option<String>,
+
     /// More hosts that a provider's endpoint may use: exact names, names with `{region}` as one part, or suffixes with a
     /// leading dot, which allow every name below them. Set it for a partner cloud, or for an emulator, as in
     /// `localhost`. Only a host listed by its exact name may resolve to a loopback, link-local or refused address.

@@ -12,10 +12,12 @@
 
 mod api_writes;
 mod executed;
+mod faults;
 mod judge;
 mod killed;
 mod late;
 mod lists;
+mod members;
 mod outage;
 mod posts;
 mod proxy;

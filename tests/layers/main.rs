@@ -17,7 +17,7 @@ use std::sync::LazyLock;
 /// The modules of `src/` by layer, the lowest first.
 const LAYERS: [&[&str]; 6] = [
     &["api", "clock", "metrics", "telemetry", "traces"],
-    &["admin", "args", "crds", "credential", "gate", "kubernetes", "lifecycle"],
+    &["admin", "args", "crds", "credential", "gate", "kubernetes", "lifecycle", "members"],
     &["context"],
     &["reconcile"],
     &["controller"],

@@ -1,6 +1,6 @@
 //! Writes what was found of a provider into its status.
 
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting, see_ready};
 use crate::api::provider::CredentialRefusal;
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::context::providers::{Access, Key, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
+use crate::members::Duty;
 use crate::reconcile::Error;
 use functiongraph::regions;
 
@@ -25,8 +26,12 @@ struct Pause {
     end: i64,
 }
 
-/// Writes the status, if it is news.
+/// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
+/// refused credential is written by the member that was told, so that the others do not try it too.
 pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+    if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
+        return Ok(());
+    }
     let standing = context.providers.standing(key);
     let Some(readiness) = readiness(&standing, context, key) else { return Ok(()) };
     let pause = pause(provider, context, key);
@@ -132,15 +137,19 @@ fn next_status(
 /// `Ready`, and what follows from it for tools that read conditions in the manner of kstatus.
 fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpdate> {
     let Readiness { status, reason, message } = readiness;
-    let update = |type_, status| ConditionUpdate { type_, status, reason: *reason, message: message.clone() };
-    let mut conditions = vec![update(ConditionType::Ready, *status)];
+    let update = |type_, status, message: &str| {
+        let message = message.to_owned();
+        ConditionUpdate { type_, status, reason: *reason, message }
+    };
+    let also = |type_| update(type_, ConditionStatus::True, see_ready(type_));
+    let mut conditions = vec![update(ConditionType::Ready, *status, message)];
     match reason {
         Reason::ProviderReady => {}
         // What may come by itself, or with the next manifest, is work in progress.
         Reason::SecretNotFound | Reason::EndpointUnreachable | Reason::Throttled => {
-            conditions.push(update(ConditionType::Reconciling, ConditionStatus::True));
+            conditions.push(also(ConditionType::Reconciling));
         }
-        _ => conditions.push(update(ConditionType::Stalled, ConditionStatus::True)),
+        _ => conditions.push(also(ConditionType::Stalled)),
     }
     conditions.extend(pause.map(|pause| ConditionUpdate {
         type_: ConditionType::Paused,
