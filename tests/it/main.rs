@@ -39,6 +39,7 @@ mod lead;
 mod lifecycle;
 mod lockout;
 mod logins;
+mod logs;
 mod memory;
 mod metrics;
 mod moved;
