@@ -58,10 +58,20 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE", hide = true, value_parser = renamed)]
     pub namespace: Option<String>,
 
-    /// The operator's own namespace, with the Secrets of cluster-scoped providers. Leave it out in a Pod. Elsewhere
-    /// the default is the namespace of the current context.
+    /// The operator's own namespace, with the Secrets of cluster-scoped providers. In a Pod it is the Pod's namespace,
+    /// elsewhere that of the current context. Set it if the operator runs outside the cluster and these Secrets are in
+    /// another namespace.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
     pub own_namespace: Option<String>,
+
+    /// The name of the operator's Pod, which becomes the name of its Lease. The chart sets it. Leave it out elsewhere: the
+    /// default is a name that no other process has.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// The uid of the operator's Pod, so that Kubernetes deletes the Lease with the Pod. The chart sets it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_UID", requires = "pod_name")]
+    pub pod_uid: Option<String>,
 
     /// More hosts that a provider's endpoint may use: exact names, names with `{region}` as one part, or suffixes with a
     /// leading dot, which allow every name below them. Set it for a partner cloud, or for an emulator, as in
@@ -125,8 +135,8 @@ pub struct Run {
     )]
     pub max_concurrent_reconciles: u16,
 
-    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it to recover
-    /// sooner after a correction. Each read is one API request.
+    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it so that a corrected
+    /// Secret counts sooner. Raise it if many providers wait for their Secrets, because each read is one API request.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_SECRET_POLL_SECONDS",
@@ -180,7 +190,8 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_RESTORE_GUARD")]
     pub restore_guard: bool,
 
-    /// Publish an Event for every accepted invocation too. Costs one more API write for each.
+    /// Publish an Event for every accepted or executed invocation too. Set it if you follow invocations by their
+    /// Events, for example with an event exporter. Costs one more API write for each.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_EVENTS_ON_SUCCESS")]
     pub events_on_success: bool,
 
@@ -224,7 +235,7 @@ impl Run {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For a terminal.
+    /// For people, with colors on a terminal.
     Text,
 }
 

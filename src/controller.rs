@@ -3,6 +3,7 @@
 mod background;
 mod begin;
 mod invocations;
+mod members;
 mod numbers;
 mod ports;
 mod providers;
@@ -20,8 +21,10 @@ use crate::context::notices::{Notices, WaitNotices};
 use crate::context::providers::{ProviderKey, Providers};
 use crate::context::{Context, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
+use crate::kubernetes::leases::Leases;
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::{Clients, tokens};
+use crate::members::{Members, Membership};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
@@ -37,7 +40,7 @@ use providers::Shelf;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watches::{Served, Watches};
 
@@ -171,7 +174,8 @@ pub async fn operate(
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let ports = ports.serve(&args, &context, missing, numbers);
-    let work = work(&args, &context, &readiness, served, watches, stores);
+    let member = members::leases(&context, &args).map_err(Error::Client)?;
+    let work = work(&args, &context, &readiness, (served, watches), stores, member);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -240,6 +244,7 @@ fn context(
         events: Events::start(clients.calls.clone(), holder.clone()),
         clients,
         holder,
+        members: watch::Sender::new(Members::default()),
         journal: Journal::default(),
         followed: Followed::default(),
         lookups: Lookups::default(),
@@ -266,9 +271,9 @@ async fn work(
     args: &Run,
     context: &Arc<Context>,
     readiness: &Readiness,
-    served: Vec<Served>,
-    watches: Watches,
+    (served, watches): (Vec<Served>, Watches),
     stores: Stores,
+    member: (Leases, Membership),
 ) {
     let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_check } = stores;
     let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
@@ -282,6 +287,8 @@ async fn work(
     let unknown = invocations::run_unknown(watches.unknown.clone(), unknown, Arc::clone(context));
     let unknown = background("unknown outcomes", context, unknown);
     let listed = CancellationToken::new();
+    let member = members::run(member, listed.clone(), Arc::clone(context));
+    let member = background("members", context, member);
     let ready = async {
         listed.cancelled().await;
         readiness.set(Vec::new());
@@ -296,7 +303,7 @@ async fn work(
     );
     tokio::select! { () = unfinished => {}, () = ready => {} }
     drop(later);
-    let _ = tokio::join!(providers, expiry, unknown);
+    let _ = tokio::join!(providers, expiry, unknown, member);
 }
 
 fn options(args: &Run, scope: Scope, own_namespace: String, carrier: Option<Carrier>) -> Options {

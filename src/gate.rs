@@ -61,8 +61,6 @@ const GRANT_TTL: Duration = Duration::from_secs(2);
 #[derive(Debug)]
 pub struct Gate {
     limits: GateLimits,
-    /// The number of processes that divide the limits.
-    processes: u32,
     /// Whether the provider is ready.
     open: bool,
     account: Limiter,
@@ -108,10 +106,9 @@ impl Gate {
     /// A gate that is shut until the provider is ready.
     #[must_use]
     pub fn new(limits: GateLimits, now: Instant) -> Self {
-        let ceiling = ceiling(limits, 1);
+        let ceiling = ceiling(limits);
         Self {
             limits,
-            processes: 1,
             open: false,
             account: Limiter::new(ceiling, now),
             tenants: Tenants::new(ceiling),
@@ -129,17 +126,14 @@ impl Gate {
     /// Sets new limits. Requests in flight continue. If fewer permits are left than before, granted callers are queued
     /// again. Idempotent.
     pub fn set_limits(&mut self, limits: GateLimits, now: Instant) {
+        self.advance(now);
         let before = self.max_in_flight();
         self.limits = limits;
-        self.limits_changed(before, now);
-    }
-
-    /// Divides the limits: `processes` share the account, and this one gets one part. At least one permit and any rate,
-    /// however small. Idempotent.
-    pub fn divide(&mut self, processes: u32, now: Instant) {
-        let before = self.max_in_flight();
-        self.processes = processes.max(1);
-        self.limits_changed(before, now);
+        self.account.set_ceiling(ceiling(limits), self.now);
+        self.tenants.set_ceiling(ceiling(limits), self.now);
+        if self.max_in_flight() < before {
+            self.recall(|_| true);
+        }
     }
 
     /// The provider is not ready: admits no caller. Requests in flight end as usual.
@@ -158,7 +152,7 @@ impl Gate {
     /// of the old endpoint that are still to come count like any other.
     pub fn new_endpoint(&mut self, now: Instant) {
         self.advance(now);
-        self.account = Limiter::new(ceiling(self.limits, self.processes), now);
+        self.account = Limiter::new(ceiling(self.limits), now);
         self.tenants.forget_limits();
         self.failing.clear();
         self.failed_last = None;
@@ -498,21 +492,11 @@ impl Gate {
     }
 
     fn max_in_flight(&self) -> usize {
-        usize::try_from((self.limits.max_in_flight / self.processes).max(1)).unwrap_or(usize::MAX)
+        usize::try_from(self.limits.max_in_flight.max(1)).unwrap_or(usize::MAX)
     }
 
     fn in_flight(&self) -> usize {
         self.granted.len() + self.admitted
-    }
-
-    fn limits_changed(&mut self, before: usize, now: Instant) {
-        self.advance(now);
-        let ceiling = ceiling(self.limits, self.processes);
-        self.account.set_ceiling(ceiling, self.now);
-        self.tenants.set_ceiling(ceiling, self.now);
-        if self.max_in_flight() < before {
-            self.recall(|_| true);
-        }
     }
 
     fn admit(&mut self, Ticket { caller, function }: Ticket, number: u64) -> Entry {
@@ -554,7 +538,6 @@ fn count_namespaces(functions: &BTreeSet<FunctionKey>) -> usize {
     functions.iter().map(|key| key.namespace.as_str()).collect::<BTreeSet<_>>().len()
 }
 
-/// Requests a second of one of `processes` that share an account.
-fn ceiling(limits: GateLimits, processes: u32) -> f64 {
-    f64::from(limits.max_requests_per_second.max(1)) / f64::from(processes)
+fn ceiling(limits: GateLimits) -> f64 {
+    f64::from(limits.max_requests_per_second.max(1))
 }

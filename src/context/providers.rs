@@ -15,6 +15,7 @@ use crate::api::Reason;
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Caller, Entry, FunctionKey, Gate, GateLimits, GateState, Phase, Shares, Ticket, Wait};
+use crate::members::{Duty, Members};
 use functiongraph::Credential;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -47,6 +48,8 @@ struct Provider {
     asked_at: Option<Instant>,
     reported: Option<Finding>,
     differs_since: Option<Instant>,
+    /// The limits of all members together.
+    limits: GateLimits,
     gate: Gate,
 }
 
@@ -82,29 +85,23 @@ impl Provider {
 /// What is behind the lock.
 struct Known {
     all: HashMap<ProviderKey, Provider>,
+    members: Members,
     credentials: Memory<Credential>,
     /// Permits of all providers together.
     permits: usize,
-    /// The number of processes that share the limits of every provider.
-    processes: u32,
 }
 
 impl Known {
     fn provider(&mut self, key: &ProviderKey) -> &mut Provider {
-        let processes = self.processes;
-        self.all.entry(key.clone()).or_insert_with(|| {
-            let (now, limits) = (clock::monotonic(), GateLimits::default());
-            let mut gate = Gate::new(limits, now);
-            gate.divide(processes, now);
-            Provider {
-                standing: Standing::Unseen,
-                made_for: None,
-                last_trouble: String::new(),
-                asked_at: None,
-                reported: None,
-                differs_since: None,
-                gate,
-            }
+        self.all.entry(key.clone()).or_insert_with(|| Provider {
+            standing: Standing::Unseen,
+            made_for: None,
+            last_trouble: String::new(),
+            asked_at: None,
+            reported: None,
+            differs_since: None,
+            limits: GateLimits::default(),
+            gate: Gate::new(GateLimits::default(), clock::monotonic()),
         })
     }
 
@@ -115,6 +112,16 @@ impl Known {
             shares.hold(namespace, count);
         }
         shares
+    }
+}
+
+/// This process's share of a provider's limits.
+fn share(members: &Members, limits: GateLimits) -> GateLimits {
+    let GateLimits { max_requests_per_second, max_in_flight, shared } = limits;
+    GateLimits {
+        max_requests_per_second: members.share(max_requests_per_second),
+        max_in_flight: members.share(max_in_flight),
+        shared,
     }
 }
 
@@ -131,18 +138,9 @@ impl Providers {
     /// all of them together; no namespace holds more of them than it leaves free.
     #[must_use]
     pub fn new(checks: mpsc::UnboundedSender<ProviderKey>, permits: usize) -> Self {
-        let known = Known { all: HashMap::new(), credentials: Memory::default(), permits, processes: 1 };
+        let (all, members) = (HashMap::new(), Members::default());
+        let known = Known { all, members, credentials: Memory::default(), permits };
         Self { known: Mutex::new(known), turns: Turns::default(), changed: Notify::new(), checks }
-    }
-
-    /// The limits of every provider are shared by this number of processes: this one uses one part of them.
-    pub fn divide(&self, processes: u32) {
-        let (mut known, now) = (self.known(), clock::monotonic());
-        known.processes = processes;
-        for provider in known.all.values_mut() {
-            provider.gate.divide(processes, now);
-        }
-        self.changed.notify_one();
     }
 
     /// Requests a check of a provider.
@@ -202,6 +200,7 @@ impl Providers {
         for provider in self.known().all.values_mut() {
             provider.gate.retain(is_wanted, now);
         }
+        self.changed.notify_one();
     }
 
     /// Requests a check of a provider whose credential is old, unless that was done a moment ago.
@@ -340,7 +339,24 @@ impl Providers {
         self.with(key, |provider| provider.last_trouble.clone())
     }
 
-    /// The provider can be used. False if its credential was refused, or is to be renewed, since that was decided.
+    /// Divides the limits of all providers among these members. Requests a check of each provider whose status this process
+    /// writes from now on.
+    pub fn divide(&self, members: &Members) {
+        let now = clock::monotonic();
+        let mut known = self.known();
+        let before = std::mem::replace(&mut known.members, members.clone());
+        for (key, provider) in &mut known.all {
+            provider.gate.set_limits(share(members, provider.limits), now);
+            if before.duty(key, now) == Duty::Others && members.duty(key, now) == Duty::Ours {
+                self.ask_to_check(key);
+            }
+        }
+        drop(known);
+        self.changed.notify_one();
+    }
+
+    /// The provider can be used, with these limits for all members together. False if its credential was refused, or is to be
+    /// renewed, since that was decided.
     #[must_use]
     pub fn ready(&self, key: &ProviderKey, access: Access, limits: GateLimits) -> bool {
         let now = clock::monotonic();
@@ -349,6 +365,7 @@ impl Providers {
         {
             return false;
         }
+        let own_limits = share(&known.members, limits);
         let provider = known.provider(key);
         let destination = access.destination();
         if provider.made_for.as_ref().is_some_and(|old| *old != destination) {
@@ -357,7 +374,8 @@ impl Providers {
         }
         provider.made_for = Some(destination);
         provider.standing = Standing::Ready(Arc::new(access));
-        provider.gate.set_limits(limits, now);
+        provider.limits = limits;
+        provider.gate.set_limits(own_limits, now);
         provider.gate.open(now);
         self.changed.notify_one();
         true

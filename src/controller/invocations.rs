@@ -6,6 +6,8 @@ use crate::api::FunctionInvocation;
 use crate::clock;
 use crate::context::{Context, Owner};
 use crate::gate::{Caller, Ticket};
+use crate::kubernetes::with_causes;
+use crate::members::Duty;
 use crate::reconcile;
 use futures::{StreamExt, future};
 use kube::ResourceExt;
@@ -33,7 +35,12 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let acknowledging = background("acknowledging", &context, async move {
         while let Some(owner) = left.recv().await {
             while let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
-                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot acknowledge an edit; trying again");
+                tracing::warn!(
+                    namespace = owner.namespace,
+                    name = owner.name,
+                    error = with_causes(&error),
+                    "cannot acknowledge an edit; trying again"
+                );
                 tokio::time::sleep(ACKNOWLEDGE_DELAY).await;
             }
         }
@@ -79,6 +86,7 @@ async fn run_ended<R>(
         .applied_objects();
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(16))
+        .reconcile_all_on(context.shares())
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
             work,
@@ -117,6 +125,7 @@ pub async fn run_unfinished(
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(called)
+        .reconcile_all_on(context.shares())
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
             reconcile::reconcile,
@@ -164,10 +173,12 @@ async fn follow(
 ) {
     let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
     let wanted = |owner: &Owner| {
-        store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
+        store.get(&reference(owner)).is_some_and(|object| {
+            object.uid().as_ref() == Some(&owner.uid) && context.duty_of(&object) != Duty::Others
+        })
     };
     let tell = |owner: Owner| drop(call.send(reference(&owner)));
-    reconcile::lists::run(context, called_lists, wanted, tell).await;
+    reconcile::lists::run(Arc::clone(&context), called_lists, wanted, tell).await;
 }
 
 /// Forgets objects that are gone.

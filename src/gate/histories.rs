@@ -25,7 +25,6 @@ enum Deed {
     Open,
     Shut,
     Limits(GateLimits),
-    Divide(u32),
     Prune,
 }
 
@@ -61,7 +60,6 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => Just(Deed::Open),
         1 => Just(Deed::Shut),
         1 => limits.prop_map(Deed::Limits),
-        1 => (0_u32..4).prop_map(Deed::Divide),
         1 => Just(Deed::Prune),
     ]
 }
@@ -70,7 +68,6 @@ fn deed() -> impl Strategy<Value = Deed> {
 struct Watched {
     gate: Gate,
     limits: GateLimits,
-    processes: u32,
     now: Instant,
     /// By uid: admitted and not left.
     holding: BTreeSet<String>,
@@ -85,7 +82,7 @@ impl Watched {
             return;
         }
         let most = match phase {
-            Phase::Open => (self.limits.max_in_flight / self.processes).max(1) as usize,
+            Phase::Open => self.limits.max_in_flight.max(1) as usize,
             // While the breaker is open, a namespace that has not failed may show that the endpoint answers.
             Phase::Probing | Phase::BreakerOpen { .. } => 1,
             Phase::Shut | Phase::Paused { .. } => 0,
@@ -155,16 +152,11 @@ impl Watched {
                 self.limits = limits;
                 self.gate.set_limits(limits, self.now);
             }
-            Deed::Divide(processes) => {
-                self.processes = processes.max(1);
-                self.gate.divide(processes, self.now);
-            }
             Deed::Prune => self.gate.retain(|_| true, self.now),
         }
         assert!(self.gate.state(self.now).in_flight >= self.holding.len(), "a permit was lost");
         let rate = self.gate.state(self.now).rate;
-        let ceiling = f64::from(self.limits.max_requests_per_second.max(1)) / f64::from(self.processes);
-        assert!(rate >= ceiling.min(1.0) && rate <= ceiling, "{rate}/s of {ceiling}/s");
+        assert!(rate >= 1.0 && rate <= f64::from(self.limits.max_requests_per_second.max(1)), "{rate}/s");
     }
 
     /// All objects leave cleanly and the gate stays open: every queued object is served.
@@ -198,7 +190,7 @@ proptest! {
         let now = origin();
         let gate = Gate::new(LIMITS, now);
         let (holding, owed) = (BTreeSet::new(), BTreeSet::new());
-        let mut watched = Watched { gate, limits: LIMITS, processes: 1, now, holding, owed };
+        let mut watched = Watched { gate, limits: LIMITS, now, holding, owed };
         for deed in &deeds {
             watched.happens(deed);
         }

@@ -233,15 +233,3 @@ fn three_functions_that_throttle_at_once_slow_the_account_down_unless_others_get
     stage.passes(Duration::from_secs(10));
     assert!(rate_after(&mut stage, &[("hostile", "f"), ("hostile", "g"), ("hostile", "h")]) < 100.0);
 }
-
-#[test]
-fn processes_divide_rate_and_permits() {
-    let mut stage = Stage::new();
-    stage.gate.divide(4, stage.now);
-    assert_eq!(stage.gate.state(stage.now).rate, 25.0);
-    assert_eq!(stage.gate.max_in_flight(), 8);
-    stage.gate.divide(400, stage.now);
-    assert_eq!((stage.gate.state(stage.now).rate, stage.gate.max_in_flight()), (0.25, 1));
-    stage.gate.divide(1, stage.now);
-    assert_eq!((stage.gate.state(stage.now).rate, stage.gate.max_in_flight()), (100.0, 32));
-}

@@ -4,7 +4,7 @@
 //! server refuses it (409) if anybody wrote in between. A patch without one cannot be built.
 
 use super::ownership::{Ownership, holds, ownership, owns};
-use super::{Error, answer, bounded, fit, found};
+use super::{Error, answer, bounded, fit, found, with_causes};
 use crate::api::invocation::{Payload, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
@@ -298,7 +298,9 @@ pub async fn record(
                 Ownership::Written => return Recorded::Done(Box::new(fresh)),
                 Ownership::Lost(why) => return Recorded::TooLate(why),
             },
-            Err(error) => tracing::debug!(%error, "cannot read an object after a failed record"),
+            Err(error) => {
+                tracing::debug!(error = with_causes(&error), "cannot read an object after a failed record")
+            }
         }
     }
 }

@@ -37,6 +37,8 @@ fn exported() -> BTreeSet<String> {
     };
     let one = || vec![("p".to_owned(), 1)];
     let reading = Reading {
+        members: 1,
+        owned: 0,
         ready: true,
         providers: vec![provider],
         waiting_for_none: vec![],

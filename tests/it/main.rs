@@ -13,6 +13,7 @@
 
 mod accepted;
 mod bounds;
+mod bytes;
 mod canary;
 mod cel;
 mod chart;
@@ -37,8 +38,10 @@ mod identities;
 mod large;
 mod lead;
 mod lifecycle;
+mod local;
 mod lockout;
 mod logins;
+mod logs;
 mod memory;
 mod metrics;
 mod moved;
@@ -51,6 +54,7 @@ mod ports;
 mod preflight;
 mod proof;
 mod queued;
+mod recipes;
 mod refusals;
 mod resolve;
 mod restored;

@@ -7,7 +7,7 @@ use crate::network::Process;
 use crate::plan::{Act, CALM_AFTER, Plan, SECRET_KEY, TO_THE_END};
 use crate::promises::{Promises, invocation};
 use clap::Parser;
-use functiongraph_emulator::{AccessKey, Config, Function, InProcess};
+use functiongraph_emulator::{AccessKey, Config, Function, InProcess, Listing};
 use functiongraph_operator::args::{Cli, Command};
 use functiongraph_operator::controller::{self, Worlds};
 use functiongraph_operator::kubernetes::Clients;
@@ -93,6 +93,7 @@ impl World {
                 secret: SECRET_KEY.into(),
                 security_token: None,
             }],
+            listing: Listing { lag: plan.list_lag, ..Listing::default() },
             ..Config::default()
         };
         let cloud = InProcess::new(&config).expect("a configuration");

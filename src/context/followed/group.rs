@@ -18,10 +18,6 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// calls a second.
 const PAUSE_PER_FUNCTION: Duration = Duration::from_millis(500);
 
-/// Requests that another process sent are followed when they have not ended after this long. Until then that process
-/// most likely follows them itself.
-pub(super) const OTHERS_DELAY: Duration = Duration::from_secs(45);
-
 /// A request that FunctionGraph has not known by its id for this long has vanished.
 pub(super) const VANISHED_DELAY: Duration = Duration::from_mins(10);
 
@@ -105,8 +101,7 @@ impl Group {
     /// Follows one more request.
     pub(super) fn add(&mut self, request: Request, siblings: usize, now: Instant) {
         if self.round.is_none() && self.failures == 0 {
-            let soon = if request.ours { shortest(siblings) } else { OTHERS_DELAY };
-            self.next = self.next.min(now + soon);
+            self.next = self.next.min(now + shortest(siblings));
         }
         let uid = request.owner.uid.clone();
         let (missing, asked, news, stop_tried) = (None, None, None, None);
@@ -196,15 +191,15 @@ impl Group {
         }
         (self.busy, self.failures) = (false, 0);
         self.pages += 1;
-        let missing = self.near(now).any(|waiter| waiter.seen < self.began);
-        let is_worth_another = self.pages_are_cheaper(now);
+        let missing = self.near().any(|waiter| waiter.seen < self.began);
+        let is_worth_another = self.pages_are_cheaper();
         match (&mut self.round, more) {
             // The rest of the list is read only while a request that waits was not in it.
             (Some(round), Some(marker)) if missing && round.request_id.is_none() && is_worth_another => {
                 round.marker = Some(marker);
                 return owners;
             }
-            (Some(Question { request_id: None, .. }), Some(_)) if missing => self.ask_for_the_rest_by_id(now),
+            (Some(Question { request_id: None, .. }), Some(_)) if missing => self.ask_for_the_rest_by_id(),
             (Some(Question { request_id: Some(id), .. }), _) => {
                 let id = id.clone();
                 owners.extend(self.not_known(&id, now));
@@ -242,31 +237,31 @@ impl Group {
     }
 
     /// The requests that are looked for in the list.
-    fn near(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
-        self.waiting(now).filter(|waiter| !waiter.is_far)
+    fn near(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiting().filter(|waiter| !waiter.is_far)
     }
 
     /// Whether another page costs no more than to ask for all that were not found by their ids.
-    fn pages_are_cheaper(&self, now: Instant) -> bool {
+    fn pages_are_cheaper(&self) -> bool {
         let unseen = |waiter: &&Waiter| waiter.is_far || waiter.seen < self.began;
-        self.waiting(now).filter(unseen).count() >= self.pages
+        self.waiting().filter(unseen).count() >= self.pages
     }
 
-    fn ask_for_the_rest_by_id(&mut self, now: Instant) {
+    fn ask_for_the_rest_by_id(&mut self) {
         let began = self.began;
-        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits(now) && waiter.seen < began) {
+        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits() && waiter.seen < began) {
             waiter.is_far = true;
         }
     }
 
-    /// The requests that wait for news: our own, and others' that have taken long.
-    fn waiting(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
-        self.requests.values().filter(move |waiter| waiter.waits(now))
+    /// The requests that wait for news.
+    fn waiting(&self) -> impl Iterator<Item = &Waiter> {
+        self.requests.values().filter(|waiter| waiter.waits())
     }
 
     /// What to ask next: by its id for a request that a complete list did not show, else the list of all.
     fn next_question(&mut self, now: Instant) -> Option<Question> {
-        let (limit, has_near) = (self.limit, self.near(now).next().is_some());
+        let (limit, has_near) = (self.limit, self.near().next().is_some());
         let unseen = |waiter: &&mut Waiter| waiter.is_to_be_asked_for(now);
         let unseen = self.requests.values_mut().filter(unseen).min_by_key(|waiter| waiter.asked);
         // The list of the others is next, if there are others.
@@ -282,8 +277,8 @@ impl Group {
             });
         }
         let margin = WINDOW_MARGIN.saturating_add(self.skew);
-        let first = self.near(now).map(|waiter| waiter.request.claimed).min()?;
-        let last = self.near(now).map(|waiter| waiter.request.accepted).max()?;
+        let first = self.near().map(|waiter| waiter.request.claimed).min()?;
+        let last = self.near().map(|waiter| waiter.request.accepted).max()?;
         Some(Question {
             begin: first.saturating_sub(margin).unwrap_or(Timestamp::MIN),
             end: Some(last.saturating_add(margin).unwrap_or(Timestamp::MAX)),
@@ -296,7 +291,7 @@ impl Group {
     /// A complete list was read: notes those that it did not show.
     fn missed(&mut self, now: Instant) {
         let began = self.began;
-        let is_missed = |waiter: &&mut Waiter| waiter.waits(now) && !waiter.is_far && waiter.seen < began;
+        let is_missed = |waiter: &&mut Waiter| waiter.waits() && !waiter.is_far && waiter.seen < began;
         for waiter in self.requests.values_mut().filter(is_missed) {
             waiter.missing.get_or_insert(now);
         }
@@ -306,7 +301,7 @@ impl Group {
     /// nobody could ask shows nothing: it takes two answers.
     fn not_known(&mut self, id: &str, now: Instant) -> Option<Owner> {
         let is_unknown =
-            |waiter: &&mut Waiter| waiter.request.id == id && waiter.waits(now) && waiter.seen < self.began;
+            |waiter: &&mut Waiter| waiter.request.id == id && waiter.waits() && waiter.seen < self.began;
         let waiter = self.requests.values_mut().find(is_unknown)?;
         let since = *waiter.missing.get_or_insert(now);
         if now.duration_since(since) < VANISHED_DELAY {
@@ -320,7 +315,7 @@ impl Group {
         if self.requests.values().any(|waiter| waiter.is_to_be_asked_for(now)) {
             return shortest(siblings);
         }
-        let youngest = self.waiting(now).map(|waiter| waiter.request.accepted).max();
+        let youngest = self.waiting().map(|waiter| waiter.request.accepted).max();
         let age =
             youngest.map(|accepted| Duration::try_from(time.duration_since(accepted)).unwrap_or_default());
         age.map_or(LONGEST_PAUSE, |age| age / 2).clamp(shortest(siblings), LONGEST_PAUSE)
@@ -330,9 +325,9 @@ impl Group {
 // === impl Waiter ===
 
 impl Waiter {
-    /// Whether it waits to be seen in the list. What others sent does only after a while.
-    fn waits(&self, now: Instant) -> bool {
-        self.news.is_none() && (self.request.ours || now.duration_since(self.since) >= OTHERS_DELAY)
+    /// Whether it waits to be seen in the list.
+    fn waits(&self) -> bool {
+        self.news.is_none()
     }
 
     /// Whether it is not looked for in the list, or complete lists do not show it, and it was not asked for by its id for a
@@ -342,7 +337,7 @@ impl Waiter {
         let pause =
             if self.missing.is_some() { LONGEST_PAUSE } else { age.clamp(SHORTEST_PAUSE, LONGEST_PAUSE) };
         let lately = self.asked.is_some_and(|asked| now.duration_since(asked) < pause);
-        self.waits(now) && (self.missing.is_some() || self.is_far) && !lately
+        self.waits() && (self.missing.is_some() || self.is_far) && !lately
     }
 }
 

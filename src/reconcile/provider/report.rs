@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
+use crate::members::Duty;
 use crate::reconcile::Error;
 use functiongraph::regions;
 
@@ -25,8 +26,12 @@ struct Pause {
     end: i64,
 }
 
-/// Writes the status, if it is news.
+/// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
+/// refused credential is written by the member that was told, so that the others do not try it too.
 pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Result<(), Error> {
+    if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
+        return Ok(());
+    }
     let standing = context.providers.standing(key);
     let Some(readiness) = readiness(&standing, context, key) else { return Ok(()) };
     let pause = pause(provider, context, key);
@@ -55,7 +60,12 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey
     }
     if said.map(|(_, before)| before) != Some(*reason) {
         context.tell(|| provider.object_ref(), *reason, message);
-        tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
+        let reason = reason.as_str();
+        if *status == ConditionStatus::True {
+            tracing::info!(provider = %key, reason, why = message, "a provider is ready");
+        } else {
+            tracing::warn!(provider = %key, reason, why = message, "a provider is not ready");
+        }
     }
     Ok(())
 }
