@@ -318,7 +318,8 @@ pub struct RetryPolicy {
     #[schemars(range(min = 1, max = 86_400))]
     pub max_delay_seconds: i64,
 
-    /// Maximum of a server's `Retry-After` that the operator obeys.
+    /// Maximum of a server's `Retry-After` that this object waits for. The account or the function that the answer speaks
+    /// of may pause for longer.
     #[serde(default = "fifteen_minutes")]
     #[schemars(range(min = 0, max = 86_400))]
     pub retry_after_max_seconds: i64,

@@ -6,7 +6,7 @@ use super::source::{Material, Source};
 use crate::api::{AnyProvider, Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::Key;
+use crate::context::providers::ProviderKey;
 use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
 use crate::reconcile::halt::Halt;
@@ -43,7 +43,7 @@ pub struct Ready {
 struct Caller<'a> {
     provider: &'a AnyProvider,
     context: &'a Context,
-    key: &'a Key,
+    key: &'a ProviderKey,
     source: &'a Source<'a>,
     client: &'a Client,
 }
@@ -55,7 +55,7 @@ struct Caller<'a> {
 pub async fn ready(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     source: &Source<'_>,
     client: &Client,
 ) -> Result<Ready, Halt> {
