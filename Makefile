@@ -11,11 +11,12 @@ CARGO_FUZZ = $(CACHE)cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 1
+SEEDS ?= 1000
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo test fuzz e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks demo test fuzz simulate faults e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +24,7 @@ help: ## List what there is
 tools: ## Build the Kubernetes programs that demo and tests stand on (once, about 5 minutes)
 	@tools/build.sh
 
-sdks: ## Install Huawei Cloud's Python and Go SDKs, which the emulator is tested with (once, under a minute)
+sdks: ## Install the official SDKs that the emulator is tested with: Python, Go, Node, Open Telekom Cloud (once, two minutes)
 	@tools/sdks.sh
 
 demo: tools announce ## Show the operator at work on this machine, no cloud account needed; ONCE=1 ends by itself
@@ -53,6 +54,12 @@ fuzz: $(CARGO_FUZZ) announce ## Search for inputs that break a reader, for FUZZ_
 	-max_total_time=$$(($(FUZZ_SECONDS) / $(words $(FUZZ_TARGETS)) + 1)) -seed=$(FUZZ_SEED) -dict=fuzz/words \
 	-timeout=10 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 || failed=1; \
 	done; exit $${failed:-0}
+
+simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds; SEED=7 plays one and prints its history
+	cargo run --locked --quiet -p simulation -- $(if $(SEED),$(SEED),--seeds $(SEEDS))
+
+faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
+	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)
 
 e2e: tools announce ## Install images and chart on a real node, upgrade, scale, kill: as root, or with E2E_KUBECONFIG
 	@[ -n "$$E2E_KUBECONFIG" ] || reason=$$(tools/node/up.sh --check) \

@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::traces::Traces;
 use failures::Failures;
 use followed::Followed;
+use functiongraph::Carrier;
 use functiongraph::addresses::IpNet;
 use futures::{Stream, stream};
 use grants::Namespaces;
@@ -119,6 +120,8 @@ pub struct Context {
     pub events: Events,
     /// How many objects may still say that they are queued.
     pub queue_notices: QueueNotices,
+    /// How many objects may still be told in an Event that they wait for their provider.
+    pub waiting_events: QueueNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
@@ -171,6 +174,8 @@ pub struct Reach {
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
 }
 
 /// What the operator itself is to the cloud: every provider that uses it acts as the operator.
@@ -259,8 +264,9 @@ impl Context {
         }
     }
 
-    /// Publishes an Event if the reason is one that a person should hear of. Throttling and waiting are not:
-    /// under pressure an Event for each object would be pressure too.
+    /// Publishes an Event if the reason is one that a person should hear of. Throttling and queueing are not: under
+    /// pressure an Event for each object would be pressure too. For the same reason only a few objects a second are told
+    /// that they wait for their provider.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
         let warning = match reason {
             Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
@@ -271,11 +277,12 @@ impl Context {
             | Reason::Progressing
             | Reason::Throttled
             | Reason::BackingOff
-            | Reason::WaitingForProvider
             | Reason::Queued
             | Reason::Suspended => return,
+            Reason::WaitingForProvider if !self.waiting_events.take(clock::monotonic()) => return,
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
-            Reason::WaitingForPayload
+            Reason::WaitingForProvider
+            | Reason::WaitingForPayload
             | Reason::OutcomeUnknown
             | Reason::Restored
             | Reason::ExecutionFailed

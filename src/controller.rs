@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
 use background::background;
+use functiongraph::Carrier;
 use futures::future;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -117,16 +118,41 @@ pub async fn run(args: Run) -> Result<(), Error> {
     // A program that embeds the operator may have installed another provider already; then use that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;
-    let (clients, own_namespace) = connect(&args).await?;
+    let worlds = connect(&args).await?;
+    let result = Box::pin(operate(args, worlds, traces.clone(), on_signals()?)).await;
+    let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
+    result
+}
+
+/// The two outside worlds of an operator.
+pub struct Worlds {
+    /// The way to the API server.
+    pub clients: Clients,
+    /// The operator's own namespace.
+    pub own_namespace: String,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
+}
+
+/// Runs one operator until `draining` is cancelled, and its drain. If the future is dropped, all of the operator ends at
+/// once, as in a crash.
+///
+/// # Errors
+/// It cannot start, or did not finish its requests in time.
+pub async fn operate(
+    args: Run,
+    Worlds { clients, own_namespace, carrier }: Worlds,
+    traces: Traces,
+    draining: CancellationToken,
+) -> Result<(), Error> {
     let scope = Scope::of(&args.namespaces);
     let served = |namespace| Served { namespace, permitted: CancellationToken::new() };
     let served: Vec<_> = scope.parts().into_iter().map(served).collect();
     let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
-    let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
     let (inspect, to_inspect) = mpsc::unbounded_channel();
     let stores = Stores::new(to_inspect);
-    let options = options(&args, scope, own_namespace);
+    let options = options(&args, scope, own_namespace, carrier);
     let context = Arc::new(context(clients, options, traces, inspect, &stores, draining.clone())?);
     let ports = Ports::listen(&args)?;
     tracing::info!(
@@ -160,8 +186,6 @@ pub async fn run(args: Run) -> Result<(), Error> {
         }
     }
     ports.stop().await;
-    let last_traces = Arc::clone(&context);
-    let _ = tokio::task::spawn_blocking(move || last_traces.traces.stop()).await;
     tracing::info!("stopped");
     context.broken.get().map_or(Ok(()), |part| Err(Error::Defect(part)))
 }
@@ -187,8 +211,7 @@ impl Stores {
     }
 }
 
-/// The way to the API server, and the operator's own namespace.
-async fn connect(args: &Run) -> Result<(Clients, String), Error> {
+async fn connect(args: &Run) -> Result<Worlds, Error> {
     let configuration = configuration(args).await?;
     if let Some(audience) = &args.token_audience
         && tokens::own_audiences(&configuration.auth_info).contains(audience)
@@ -196,7 +219,8 @@ async fn connect(args: &Run) -> Result<(Clients, String), Error> {
         return Err(Error::Audience(audience.clone()));
     }
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
-    Ok((Clients::new(configuration).map_err(Error::Client)?, own_namespace))
+    let clients = Clients::new(configuration).map_err(Error::Client)?;
+    Ok(Worlds { clients, own_namespace, carrier: None })
 }
 
 fn context(
@@ -225,6 +249,7 @@ fn context(
         traces,
         failures: Failures::default(),
         queue_notices: QueueNotices::default(),
+        waiting_events: QueueNotices::default(),
         notices: Notices::default(),
         resolving: tokio::sync::Mutex::default(),
         in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
@@ -270,15 +295,16 @@ async fn work(
         Arc::clone(context),
     );
     tokio::select! { () = unfinished => {}, () = ready => {} }
-    later.abort();
+    drop(later);
     let _ = tokio::join!(providers, expiry, unknown, member);
 }
 
-fn options(args: &Run, scope: Scope, own_namespace: String) -> Options {
+fn options(args: &Run, scope: Scope, own_namespace: String, carrier: Option<Carrier>) -> Options {
     Options {
         reach: Reach {
-            allowed_hosts: args.allowed_endpoint_hosts.clone(),
+            allowed_hosts: args.allowed_hosts(),
             refused_networks: args.refused_networks.clone(),
+            carrier,
         },
         scope,
         own_namespace,

@@ -3,7 +3,7 @@
 use crate::api::names::is_object_name;
 use activity::Activity;
 use http_body_util::BodyExt;
-use kube::client::ClientBuilder;
+use kube::client::{Body, ClientBuilder, DynBody};
 use kube::{Api, Client, Config};
 use pages::Pages;
 use serde::de::DeserializeOwned;
@@ -11,7 +11,8 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use time::ServerTime;
-use tower::util::MapResponseLayer;
+use tower::BoxError;
+use tower::util::{BoxService, MapResponseLayer};
 
 pub mod activity;
 pub mod events;
@@ -85,8 +86,14 @@ pub struct Clients {
     pub calls: Client,
     /// The API server's clock, from its answers.
     pub time: Arc<ServerTime>,
-    watching: Config,
+    connect: Arc<Connect>,
 }
+
+/// Connections to the API server, as the layers of a client see them.
+pub type Connections = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
+/// Makes connections with this read timeout.
+type Connect = dyn Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync;
 
 impl Clients {
     /// Builds the clients from one configuration.
@@ -99,12 +106,23 @@ impl Clients {
         config.write_timeout = Some(CALL_TIMEOUT);
         // A new connection gives the next request its full timeout.
         config.reset_reader_on_write = true;
-        let mut watching = config.clone();
-        watching.read_timeout = Some(WATCH_TIMEOUT);
-        config.read_timeout = Some(CALL_TIMEOUT);
+        Self::over(move |read_timeout| {
+            let mut config = config.clone();
+            config.read_timeout = Some(read_timeout);
+            ClientBuilder::try_from(config)
+        })
+    }
+
+    /// Builds the clients over connections that `connect` makes with a read timeout.
+    ///
+    /// # Errors
+    /// Those of `connect`.
+    pub fn over(
+        connect: impl Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync + 'static,
+    ) -> Result<Self, kube::Error> {
         let time = Arc::new(ServerTime::default());
         let reader = Arc::clone(&time);
-        let calls = ClientBuilder::try_from(config)?
+        let calls = connect(CALL_TIMEOUT)?
             .with_layer(&MapResponseLayer::new(move |answer: http::Response<_>| {
                 reader.read(answer.headers());
                 answer
@@ -112,7 +130,7 @@ impl Clients {
             .with_layer(&tower::buffer::BufferLayer::new(1024))
             .with_layer(&tower::limit::ConcurrencyLimitLayer::new(MAX_CALLS))
             .build();
-        Ok(Self { calls, time, watching })
+        Ok(Self { calls, time, connect: Arc::new(connect) })
     }
 
     /// A client for one watch and its lists. Every wait ends after [`WATCH_TIMEOUT`] without a byte, and pages of
@@ -131,7 +149,7 @@ impl Clients {
                 })
             })
         });
-        let builder = ClientBuilder::try_from(self.watching.clone())?;
+        let builder = (self.connect)(WATCH_TIMEOUT)?;
         let builder = builder.with_layer(&noting).with_layer(&tower::buffer::BufferLayer::new(4));
         Ok(builder.with_layer(&tower::layer::layer_fn(Pages::before)).build())
     }

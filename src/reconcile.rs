@@ -15,6 +15,7 @@ mod lookup;
 mod prepare;
 mod provider;
 mod queue;
+mod unusable;
 mod write;
 
 pub use drain::drain;

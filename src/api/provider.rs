@@ -15,6 +15,16 @@ pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFuncti
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
 pub use either::{AnyProvider, Edition};
 
+/// An id of the cloud.
+const ID: &str = "self.matches('^[A-Za-z0-9_-]+$')";
+
+/// The beginning of an endpoint. The operator checks the rest, because it knows the allowed hosts.
+const HTTPS: &str = "self.startsWith('https://')";
+
+/// The schema's message for anything else.
+const NO_HTTPS: &str =
+    "expected an https URL with only host and port, such as https://functiongraph.example.com";
+
 /// Endpoint and credential for the invocations of its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(
@@ -57,13 +67,15 @@ pub use either::{AnyProvider, Edition};
 #[serde(rename_all = "camelCase")]
 pub struct FunctionGraphProviderSpec {
     /// The region, for example `eu-de`. The operator derives the endpoint from it, unless you set `endpoint`.
-    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z0-9-]+$"))]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("expected the name of a region, such as eu-de or cn-north-4"))]
     pub region: String,
 
     /// The project id of that region: 32 hexadecimal digits in most accounts. If absent, the operator takes it from
     /// the token, or looks it up by the region's name.
     #[serde(default, rename = "projectID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(ID).message("expected a project id: letters, digits, '_' and '-'"))]
     pub project_id: Option<String>,
 
     /// The version of the invocation API: `v2`, or `v1.0` for an endpoint without v2.
@@ -73,17 +85,20 @@ pub struct FunctionGraphProviderSpec {
     /// Another endpoint than the region's: an https URL with only host and port. The operator's list of allowed hosts
     /// must allow the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(HTTPS).message(NO_HTTPS))]
     pub endpoint: Option<String>,
 
     /// Another endpoint of the identity service (IAM), with the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(HTTPS).message(NO_HTTPS))]
     pub iam_endpoint: Option<String>,
 
     /// Another endpoint of the security token service (STS), with the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(HTTPS).message(NO_HTTPS))]
     pub sts_endpoint: Option<String>,
 
     /// Additional trusted certificate authorities (PEM): the few that sign the certificates of this provider's

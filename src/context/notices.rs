@@ -34,10 +34,11 @@ impl Notices {
     }
 }
 
-/// Number of objects that may say in one second that they are queued, because each of them costs a write.
+/// Number of objects that may say in one second that they are queued, or be told in an Event that they wait, because each
+/// of them costs a write.
 const QUEUE_NOTICES_PER_SECOND: u32 = 5;
 
-/// Bounds how many objects say that they are queued.
+/// Bounds how many objects say that they are queued, or are told in an Event that they wait.
 #[derive(Default)]
 pub struct QueueNotices(Mutex<Option<(Instant, u32)>>);
 

@@ -43,7 +43,7 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     });
     let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
     run_ended(watch, fields, (reflector::store(), left), reconcile::expire, context).await;
-    acknowledging.abort();
+    drop(acknowledging);
 }
 
 /// Watches objects with the outcome Unknown, until you resolve them.
@@ -129,9 +129,7 @@ pub async fn run_unfinished(
         )
         .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
-    for part in parts {
-        part.abort();
-    }
+    drop(parts);
     reconcile::drain(&context).await;
 }
 

@@ -5,7 +5,8 @@ mod resolution;
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
 use super::tell::{
-    Situation, acceptance, ambiguity, describe, execution, is_ambiguous, observed, refusal, was_retried, with,
+    Situation, acceptance, advice, ambiguity, describe, execution, is_ambiguous, observed, refusal,
+    was_retried, with,
 };
 use super::{
     Acceptance, CLOCK_SKEW, Conclusion, Evidence, Executed, Reply, Target, Trouble, View, backoff, display,
@@ -420,7 +421,7 @@ pub(super) fn end(
             (Outcome::Unknown, Reason::ExecutionUnknown, message, ConditionStatus::True)
         }
         Conclusion::Unknown(evidence) => {
-            let message = ambiguity(&status, evidence.as_deref());
+            let message = ambiguity(status.error.as_deref(), evidence.as_deref());
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Restored(message) => {
@@ -431,12 +432,16 @@ pub(super) fn end(
             (Outcome::Failed, Reason::Rejected, message.clone(), ConditionStatus::Unknown)
         }
         Conclusion::Failed(..) | Conclusion::Cancelled if ambiguous => {
-            let why = if let Conclusion::Failed(_, message) = conclusion { message } else { "Cancelled." };
-            let message = format!("{why} {}", ambiguity(&status, None));
+            // The reason of a failure holds the error already.
+            let (why, error) = match conclusion {
+                Conclusion::Failed(_, message) => (message.as_str(), None),
+                _ => ("Cancelled.", status.error.as_deref()),
+            };
+            let message = format!("{why} {}", ambiguity(error, None));
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Failed(reason, message) => {
-            (Outcome::Failed, *reason, format!("{message}{retried}"), certain)
+            (Outcome::Failed, *reason, format!("{message}{}{retried}", advice(*reason)), certain)
         }
         Conclusion::Cancelled => (
             Outcome::Cancelled,

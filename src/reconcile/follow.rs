@@ -28,7 +28,7 @@ const LONGEST_ATTEMPT: Duration = Duration::from_secs(100);
 impl Reconcile<'_> {
     /// Writes what is known of the execution, or has it followed.
     pub(super) async fn follow(&self) -> Result<Action, Halt> {
-        let (topic, _) = self.topic()?;
+        let (topic, _) = self.topic().await?;
         let followed = &self.context.followed;
         let news = self.request().and_then(|request| followed.follow(&topic, request, clock::monotonic()));
         match news {
@@ -39,7 +39,7 @@ impl Reconcile<'_> {
 
     /// Asks FunctionGraph to stop the execution, if that is allowed, and goes on following it.
     pub(super) async fn stop(&self) -> Result<Action, Halt> {
-        let (topic, access) = self.topic()?;
+        let (topic, access) = self.topic().await?;
         let Some(request) = self.request() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
         let (uid, id, followed) = (self.view.uid, request.id.clone(), &self.context.followed);
         if let Some(news) = followed.follow(&topic, request, clock::monotonic()) {
@@ -142,9 +142,9 @@ impl Reconcile<'_> {
     }
 
     /// What to follow: the function, where the request went.
-    fn topic(&self) -> Result<(Topic, Arc<Access>), Halt> {
+    async fn topic(&self) -> Result<(Topic, Arc<Access>), Halt> {
         let Some(access) = self.access() else {
-            let Some(why) = self.unusable() else { return Err(Halt::rest(RECHECK_INTERVAL)) };
+            let Some(why) = self.unusable().await else { return Err(Halt::rest(RECHECK_INTERVAL)) };
             let message = format!("FunctionGraph accepted the invocation. Its end is not known yet: {why}");
             return Err(Halt::Wait(Reason::WaitingForProvider, message));
         };

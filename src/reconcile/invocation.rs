@@ -124,7 +124,7 @@ impl Reconcile<'_> {
         }
         match self.permit() {
             Some(permit) => Box::pin(self.attempt(number, permit)).await,
-            None => self.wait_in_queue(),
+            None => Box::pin(self.wait_in_queue()).await,
         }
     }
 

@@ -56,7 +56,7 @@ impl Reconcile<'_> {
         if !rest.is_zero() {
             return Ok(self.say_looking_up(rest).await?);
         }
-        let Some(access) = self.access() else { return self.wait_in_queue() };
+        let Some(access) = self.access() else { return self.wait_in_queue().await };
         let urn = match self.sent_to(&access) {
             Ok(urn) => urn,
             Err(why) => return self.write_evidence(not_read(&why)).await,
@@ -70,7 +70,7 @@ impl Reconcile<'_> {
             let why = "The status does not say when the request was sent.";
             return self.write_evidence(not_read(why)).await;
         };
-        let Some(permit) = self.permit() else { return self.wait_in_queue() };
+        let Some(permit) = self.permit() else { return self.wait_in_queue().await };
         let begin = claimed.saturating_sub(WINDOW_MARGIN).unwrap_or(Timestamp::MIN);
         let window = begin..later(claimed, LONGEST_ON_ITS_WAY + WINDOW_MARGIN);
         let Some(seen) = self.read_list(&access, &urn, &window, permit).await else {

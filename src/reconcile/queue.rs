@@ -3,9 +3,8 @@
 use super::halt::Halt;
 use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::clock;
-use crate::context::providers::{Place, Standing};
+use crate::context::providers::Place;
 use crate::gate::{GateState, Phase, Ticket};
 use crate::lifecycle::{State, display, later, record, says_already, until};
 use jiff::Timestamp;
@@ -45,8 +44,8 @@ impl Reconcile<'_> {
     }
 
     /// Waits for a permit. If the provider cannot be used, or it takes long, the status says so.
-    pub(super) fn wait_in_queue(&self) -> Result<Action, Halt> {
-        if let Some(why) = self.unusable() {
+    pub(super) async fn wait_in_queue(&self) -> Result<Action, Halt> {
+        if let Some(why) = self.unusable().await {
             return Err(Halt::Wait(Reason::WaitingForProvider, why));
         }
         let (view, now, monotonic) = (&self.view, self.now(), clock::monotonic());
@@ -68,36 +67,6 @@ impl Reconcile<'_> {
             return Ok(Action::requeue(recheck));
         }
         Err(Halt::Wait(Reason::Queued, message))
-    }
-
-    /// Why the provider cannot be used, if that is known.
-    pub(super) fn unusable(&self) -> Option<String> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let ProviderRef { kind, name } = &self.object.spec.provider_ref;
-        let cluster_scoped = *kind == ProviderKind::ClusterFunctionGraphProvider;
-        let exists = self.context.knows_provider(self.object);
-        let message = match self.context.providers.standing(&self.provider) {
-            _ if cluster_scoped && self.context.cluster_provider_store.is_none() => {
-                "This operator serves only some namespaces and uses no ClusterFunctionGraphProvider. Use a FunctionGraphProvider.".to_owned()
-            }
-            _ if !exists && cluster_scoped => {
-                format!("ClusterFunctionGraphProvider {name} does not exist: create it.")
-            }
-            _ if !exists => {
-                format!("FunctionGraphProvider {name} does not exist in namespace {namespace}: create it.")
-            }
-            // The provider's own message may differ from replica to replica, and they would overwrite each other's.
-            Standing::NotReady(reason, _) if cluster_scoped => format!(
-                "ClusterFunctionGraphProvider {name} is not ready ({}): kubectl describe cfgp {name} says why.",
-                reason.as_str()
-            ),
-            Standing::NotReady(reason, _) => format!(
-                "FunctionGraphProvider {name} is not ready ({}): kubectl describe fgp {name} -n {namespace} says why.",
-                reason.as_str()
-            ),
-            Standing::Unseen | Standing::Ready(_) => return None,
-        };
-        Some(message)
     }
 
     /// Says what the object waits for, and reconciles it again later.

@@ -12,6 +12,7 @@
 
 mod api_writes;
 mod executed;
+mod faults;
 mod judge;
 mod killed;
 mod late;

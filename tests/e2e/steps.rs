@@ -257,7 +257,7 @@ pub async fn kill(world: &World) -> Killed {
     world.provider(LONE).await;
     let lone = world.lone();
     let values = world.values(&json!({
-        "watchNamespaces": [LONE], "crds": {"install": false}, "defaultProvider": {}, "rbac": {"aggregateRoles": false},
+        "watchNamespaces": [LONE], "crds": {"install": false}, "defaultProvider": {"enabled": false}, "rbac": {"aggregateRoles": false},
         "settings": {"allowedEndpointHosts": [HOST], "secretPollSeconds": 1},
     }));
     lone.apply("install", &world.chart, &values, &[]).await;

@@ -2,7 +2,7 @@
 //!
 //! Asked of a real API server, for every resource that it has and every verb.
 
-use crate::chart::{CHART, helm, rendered};
+use crate::chart::{CHART, IMAGE, helm, rendered};
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, GROUP};
 use futures::{StreamExt, TryStreamExt, stream};
 use k8s_openapi::api::authorization::v1::SubjectAccessReview;
@@ -107,7 +107,7 @@ pub async fn installed() -> &'static ControlPlane {
                 });
                 plane.apply_yaml(&binding.to_string()).await.unwrap();
             }
-            let named = format!("statusPolicy.users={{{}}}", user_with(RESTORES));
+            let named = format!("{IMAGE},statusPolicy.users={{{}}}", user_with(RESTORES));
             let arguments =
                 ["install", "fg", CHART, "--namespace", "system", "--create-namespace", "--set", &named];
             helm(&plane, &arguments).await.unwrap();

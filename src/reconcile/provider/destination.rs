@@ -5,7 +5,7 @@ use crate::api::provider::FunctionGraphProviderSpec;
 use crate::context::Reach;
 use crate::reconcile::halt::Halt;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
-use functiongraph::{ClientOptions, Endpoint, regions};
+use functiongraph::{Carrier, ClientOptions, Endpoint, regions};
 
 /// Where to send, and which addresses a name must not lead to.
 pub struct Destination {
@@ -13,6 +13,7 @@ pub struct Destination {
     pub endpoint: Endpoint,
     /// Networks that are not connected to.
     pub refused_networks: Vec<IpNet>,
+    carrier: Option<Carrier>,
 }
 
 /// The endpoint to use, if the platform team allows it. A host that is not listed as it is must be a name, and one that
@@ -30,16 +31,16 @@ pub fn destination(
     let refused = |why: String| Halt::Wait(Reason::EndpointRefused, why);
     let endpoint: Endpoint =
         text.parse().map_err(|error| refused(format!("The {field} cannot be used: {error}.")))?;
-    let (host, allowed) = (endpoint.host(), &reach.allowed_hosts);
+    let (host, allowed, carrier) = (endpoint.host(), &reach.allowed_hosts, reach.carrier.clone());
     if allowed.iter().any(|listed| listed.is_exactly(host)) {
-        return Ok(Destination { endpoint, refused_networks: Vec::new() });
+        return Ok(Destination { endpoint, refused_networks: Vec::new(), carrier });
     }
     if allowed.iter().any(|listed| listed.admits(host)) && !endpoint.host_is_ip() {
         let refused_networks = [&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat();
-        return Ok(Destination { endpoint, refused_networks });
+        return Ok(Destination { endpoint, refused_networks, carrier });
     }
     Err(refused(format!(
-        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it with --allowed-endpoint-hosts."
+        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
     )))
 }
 
@@ -56,6 +57,7 @@ impl Destination {
         ClientOptions {
             ca_bundle_pem: ca_bundle.map(ToOwned::to_owned),
             refused_networks: self.refused_networks.clone(),
+            carrier: self.carrier.clone(),
             ..ClientOptions::default()
         }
     }
@@ -67,17 +69,30 @@ mod tests {
     use crate::args::{Cli, Command};
     use clap::Parser;
 
-    /// The list as it is by default.
-    fn by_default() -> Reach {
-        let Command::Run(run) = Cli::parse_from(["functiongraph-operator", "run"]).command else {
+    /// What the operator may reach with these flags.
+    fn reach(flags: &[&str]) -> Reach {
+        let arguments = ["functiongraph-operator", "run"].iter().chain(flags);
+        let Command::Run(run) = Cli::parse_from(arguments).command else {
             unreachable!("that is what was asked for")
         };
-        Reach { allowed_hosts: run.allowed_endpoint_hosts, refused_networks: run.refused_networks }
+        Reach { allowed_hosts: run.allowed_hosts(), refused_networks: run.refused_networks, carrier: None }
+    }
+
+    #[test]
+    fn t01_a_host_that_is_allowed_too_takes_none_away_unless_told_so() {
+        let admits = |flags: &[&str], url: &str| {
+            destination("endpoint", Some(url), String::new, &reach(flags)).is_ok()
+        };
+        let (private, region) = ("https://fg.example.com", "https://functiongraph.eu-de.otc.t-systems.com");
+        let more = "--allowed-endpoint-hosts=fg.example.com";
+        assert!(admits(&[more], private) && admits(&[more], region));
+        let alone = [more, "--default-endpoint-hosts=false"];
+        assert!(admits(&alone, private) && !admits(&alone, region));
     }
 
     #[test]
     fn t01_every_endpoint_that_is_derived_from_a_region_is_on_the_list() {
-        let reach = by_default();
+        let reach = reach(&[]);
         for region in ["cn-north-4", "la-north-2", "my-kualalumpur-1", "eu-west-101", "eu-de", "eu-nl"] {
             for url in
                 [regions::endpoint(region), regions::iam_endpoint(region), regions::sts_endpoint(region)]
@@ -97,7 +112,7 @@ mod tests {
     fn t01_networks_of_the_cluster_are_refused_unless_the_host_is_listed_as_it_is() {
         let cluster: IpNet = "10.247.0.0/16".parse().unwrap();
         let patterns = ["localhost", ".example.com"].map(|pattern| pattern.parse().unwrap());
-        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster] };
+        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster], carrier: None };
         let of = |url: &str| {
             destination("endpoint", Some(url), String::new, &reach).map(|place| place.refused_networks)
         };

@@ -1,6 +1,6 @@
 //! Writes what was found of a provider into its status.
 
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting, see_ready};
 use crate::api::provider::CredentialRefusal;
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
@@ -137,15 +137,19 @@ fn next_status(
 /// `Ready`, and what follows from it for tools that read conditions in the manner of kstatus.
 fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpdate> {
     let Readiness { status, reason, message } = readiness;
-    let update = |type_, status| ConditionUpdate { type_, status, reason: *reason, message: message.clone() };
-    let mut conditions = vec![update(ConditionType::Ready, *status)];
+    let update = |type_, status, message: &str| {
+        let message = message.to_owned();
+        ConditionUpdate { type_, status, reason: *reason, message }
+    };
+    let also = |type_| update(type_, ConditionStatus::True, see_ready(type_));
+    let mut conditions = vec![update(ConditionType::Ready, *status, message)];
     match reason {
         Reason::ProviderReady => {}
         // What may come by itself, or with the next manifest, is work in progress.
         Reason::SecretNotFound | Reason::EndpointUnreachable | Reason::Throttled => {
-            conditions.push(update(ConditionType::Reconciling, ConditionStatus::True));
+            conditions.push(also(ConditionType::Reconciling));
         }
-        _ => conditions.push(update(ConditionType::Stalled, ConditionStatus::True)),
+        _ => conditions.push(also(ConditionType::Stalled)),
     }
     conditions.extend(pause.map(|pause| ConditionUpdate {
         type_: ConditionType::Paused,
