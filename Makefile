@@ -11,6 +11,7 @@ CARGO_FUZZ = $(CACHE)cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 1
+# How many simulations `make simulate` plays.
 SEEDS ?= 1000
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 use tower::util::BoxService;
@@ -115,7 +116,8 @@ impl World {
 
     /// The provider and its Secret.
     fn begin(&self) {
-        let data = json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
+        let data =
+            json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
         let secret: Key = ("secrets".into(), "team".into(), "key".into());
         self.store.create(&secret, json!({"data": data})).expect("a Secret");
         let spec = json!({
@@ -128,7 +130,7 @@ impl World {
 
     /// Lets everything happen that is planned, and then what is left.
     async fn pass(&self) {
-        let began = tokio::time::Instant::now();
+        let began = Instant::from(clock::monotonic());
         for (at, act) in &self.plan.acts {
             tokio::time::sleep_until(began + *at).await;
             if *at >= CALM_AFTER {
@@ -138,13 +140,13 @@ impl World {
         }
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
-        let end = tokio::time::Instant::now() + TO_THE_END;
+        let end = clock::monotonic() + TO_THE_END;
         let mut version = self.store.version();
         loop {
             tokio::time::sleep(STILL).await;
             let is_still = std::mem::replace(&mut version, self.store.version()) == version;
             let is_over = is_still && Promises::unfinished(&self.store).is_empty();
-            if is_over || tokio::time::Instant::now() >= end {
+            if is_over || clock::monotonic() >= end {
                 if !is_still {
                     self.promises.break_one("nobody writes in the end", "somebody still does");
                 }
@@ -196,9 +198,13 @@ async fn run_replica(world: Arc<World>, replica: usize) {
         *lock(&world.replicas[replica]) = Some(Handle { kill: kill.clone(), draining: draining.clone() });
         let process = Process::new(&world, replica, start, kill);
         world.history.note(&process.name, "starts");
-        let arguments = ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
+        let arguments =
+            ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
         let hosts = format!("--allowed-endpoint-hosts={HOST}");
-        let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command else { return };
+        let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command
+        else {
+            return;
+        };
         let carrier = Some(process.carrier());
         let way = Arc::clone(&process);
         let clients = Clients::over(move |patience| {
