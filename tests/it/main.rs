@@ -50,6 +50,7 @@ mod policy;
 mod ports;
 mod preflight;
 mod proof;
+mod proxies;
 mod queued;
 mod refusals;
 mod resolve;
