@@ -18,12 +18,15 @@ use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
-use crate::lifecycle::View;
+use crate::lifecycle::{State, View};
+use crate::members::{Duty, Members};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use failures::Failures;
 use followed::Followed;
+use functiongraph::Carrier;
 use functiongraph::addresses::IpNet;
+use futures::{Stream, stream};
 use grants::Namespaces;
 use jiff::Timestamp;
 use journal::Journal;
@@ -35,7 +38,7 @@ use providers::{Key, Providers};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
 /// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
@@ -97,6 +100,8 @@ pub struct Context {
     /// This process: 128 random bits, new at every start, so that a restarted process never takes its
     /// predecessor's claims for its own.
     pub holder: String,
+    /// The processes that share the work.
+    pub members: watch::Sender<Members>,
     /// What this process alone knows.
     pub journal: Journal,
     /// The executions that it follows.
@@ -169,6 +174,8 @@ pub struct Reach {
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
 }
 
 /// What the operator itself is to the cloud: every provider that uses it acts as the operator.
@@ -185,6 +192,28 @@ pub struct OwnIdentity {
 }
 
 impl Context {
+    /// An item for each change of what this process owns.
+    pub fn shares(&self) -> impl Stream<Item = ()> + Send + use<> {
+        stream::unfold(self.members.subscribe(), |mut members| async {
+            members.changed().await.ok()?;
+            Some(((), members))
+        })
+    }
+
+    /// Whether this process owns something: an object by its uid, what belongs to a provider by the provider's name.
+    pub fn duty(&self, what: &str) -> Duty {
+        self.members.borrow().duty(what, clock::monotonic())
+    }
+
+    /// Whether this process owns an object. One member follows all executions of a provider, because a page of FunctionGraph's
+    /// list tells of many.
+    pub fn duty_of(&self, object: &FunctionInvocation) -> Duty {
+        match object.status.as_ref().map(State::of) {
+            Some(State::Accepted) => self.duty(&provider_key(object)),
+            _ => self.duty(object.metadata.uid.as_deref().unwrap_or_default()),
+        }
+    }
+
     /// The time by which statuses are written and judged: the API server's.
     pub fn now(&self) -> Timestamp {
         self.clients.time.now()

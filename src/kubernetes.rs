@@ -3,7 +3,7 @@
 use crate::api::names::is_object_name;
 use activity::Activity;
 use http_body_util::BodyExt;
-use kube::client::ClientBuilder;
+use kube::client::{Body, ClientBuilder, DynBody};
 use kube::{Api, Client, Config};
 use pages::Pages;
 use serde::de::DeserializeOwned;
@@ -11,11 +11,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use time::ServerTime;
-use tower::util::MapResponseLayer;
+use tower::BoxError;
+use tower::util::{BoxService, MapResponseLayer};
 
 pub mod activity;
 pub mod events;
 mod fit;
+pub mod leases;
 pub mod namespaces;
 pub mod ownership;
 pub mod pages;
@@ -94,6 +96,15 @@ impl Error {
     pub fn is_forbidden(&self) -> bool {
         answer(self).is_some_and(kube::core::Status::is_forbidden)
     }
+
+    /// Whether the API server refused the request, and will again: a permission is missing, a policy or a quota is against it,
+    /// or the namespace does not exist.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        answer(self).is_some_and(|status| {
+            (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code)
+        })
+    }
 }
 
 /// The clients and the clock. Only watches may be silent for a minute.
@@ -104,8 +115,14 @@ pub struct Clients {
     pub calls: Client,
     /// The API server's clock, from its answers.
     pub time: Arc<ServerTime>,
-    watching: Config,
+    connect: Arc<Connect>,
 }
+
+/// Connections to the API server, as the layers of a client see them.
+pub type Connections = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
+/// Makes connections with this read timeout.
+type Connect = dyn Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync;
 
 impl Clients {
     /// Builds the clients from one configuration.
@@ -118,12 +135,23 @@ impl Clients {
         config.write_timeout = Some(CALL_TIMEOUT);
         // A new connection gives the next request its full timeout.
         config.reset_reader_on_write = true;
-        let mut watching = config.clone();
-        watching.read_timeout = Some(WATCH_TIMEOUT);
-        config.read_timeout = Some(CALL_TIMEOUT);
+        Self::over(move |read_timeout| {
+            let mut config = config.clone();
+            config.read_timeout = Some(read_timeout);
+            ClientBuilder::try_from(config)
+        })
+    }
+
+    /// Builds the clients over connections that `connect` makes with a read timeout.
+    ///
+    /// # Errors
+    /// Those of `connect`.
+    pub fn over(
+        connect: impl Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync + 'static,
+    ) -> Result<Self, kube::Error> {
         let time = Arc::new(ServerTime::default());
         let reader = Arc::clone(&time);
-        let calls = ClientBuilder::try_from(config)?
+        let calls = connect(CALL_TIMEOUT)?
             .with_layer(&MapResponseLayer::new(move |answer: http::Response<_>| {
                 reader.read(answer.headers());
                 answer
@@ -131,7 +159,7 @@ impl Clients {
             .with_layer(&tower::buffer::BufferLayer::new(1024))
             .with_layer(&tower::limit::ConcurrencyLimitLayer::new(MAX_CALLS))
             .build();
-        Ok(Self { calls, time, watching })
+        Ok(Self { calls, time, connect: Arc::new(connect) })
     }
 
     /// A client for one watch and its lists. Every wait ends after [`WATCH_TIMEOUT`] without a byte, and pages of
@@ -150,7 +178,7 @@ impl Clients {
                 })
             })
         });
-        let builder = ClientBuilder::try_from(self.watching.clone())?;
+        let builder = (self.connect)(WATCH_TIMEOUT)?;
         let builder = builder.with_layer(&noting).with_layer(&tower::buffer::BufferLayer::new(4));
         Ok(builder.with_layer(&tower::layer::layer_fn(Pages::before)).build())
     }

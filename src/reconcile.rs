@@ -30,6 +30,7 @@ use crate::context::{AttemptId, Context, provider_key};
 use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::{Moment, Progress, State, Step, View, decide};
+use crate::members::{Duty, RENEW_INTERVAL};
 use futures::FutureExt;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -82,6 +83,25 @@ impl<'a> Reconcile<'a> {
     /// Attempt `number` of this object.
     fn attempt_id(&self, number: i64) -> AttemptId {
         AttemptId::of(self.object, number)
+    }
+
+    /// What to do with an object that this process does not own; `None` for one that it owns. What one process alone knows, the
+    /// answer to its own claim, it always writes.
+    fn left_to_owner(&self) -> Option<Action> {
+        let (context, state) = (self.context, State::of(self.view.status));
+        if matches!(&state, State::Claimed { holder, .. } if *holder == context.holder) {
+            return None;
+        }
+        let action = match context.duty_of(self.object) {
+            Duty::Ours => return None,
+            Duty::Others => Action::await_change(),
+            Duty::NoMember => Action::requeue(RENEW_INTERVAL),
+        };
+        if let State::Claimed { number, holder } = state {
+            // If its owner dies, this process knows already for how long the claim has not changed.
+            context.journal.unchanged_for(&self.attempt_id(number), &holder, clock::monotonic());
+        }
+        Some(action)
     }
 
     /// The next step, from the object and from what this process remembers of it.

@@ -116,7 +116,7 @@ pub struct FunctionGraphProviderSpec {
     /// The credential. Set exactly one of the fields.
     pub credentials: Credentials,
 
-    /// Limits on the use of this provider, for each replica of the operator.
+    /// Limits on the use of this provider. The replicas of the operator divide them.
     #[serde(default)]
     pub limits: Limits,
 
@@ -181,7 +181,7 @@ pub struct Lookup {
     pub enabled: bool,
 }
 
-/// Limits on the use of a provider, for each replica of the operator.
+/// Limits on the use of a provider. The replicas of the operator divide them.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {

@@ -29,8 +29,6 @@ pub struct Request {
     pub claimed: Timestamp,
     /// When its acceptance was seen, perhaps hours after it: in a list, or by a person.
     pub accepted: Timestamp,
-    /// Whether this process sent it.
-    pub ours: bool,
 }
 
 /// What the list told about a request.

@@ -14,6 +14,7 @@ use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
+use crate::members::{Duty, Members};
 use functiongraph::Credential;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -30,6 +31,9 @@ const LONG_PAUSE: Duration = Duration::from_secs(10);
 
 /// Another replica's finding that differs from ours is taken for the word of a dead one after this long.
 const DISAGREEMENT: Duration = Duration::from_mins(1);
+
+/// The limits of a provider that was not checked yet.
+const UNKNOWN_LIMITS: GateLimits = GateLimits { max_requests_per_second: 1, max_in_flight: 1 };
 
 /// What was found of a provider: generation, reason, message, and when the credential ends.
 pub type Finding = (i64, Reason, String, Option<Timestamp>);
@@ -59,6 +63,8 @@ struct Provider {
     asked_at: Option<Instant>,
     reported: Option<Finding>,
     differs_since: Option<Instant>,
+    /// The limits of all members together.
+    limits: GateLimits,
     gate: Gate,
 }
 
@@ -89,6 +95,7 @@ impl Provider {
 #[derive(Default)]
 struct Known {
     all: HashMap<Key, Provider>,
+    members: Members,
     credentials: Memory<Credential>,
 }
 
@@ -101,8 +108,18 @@ impl Known {
             asked_at: None,
             reported: None,
             differs_since: None,
-            gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
+            limits: UNKNOWN_LIMITS,
+            gate: Gate::new(UNKNOWN_LIMITS, clock::monotonic()),
         })
+    }
+}
+
+/// This process's share of a provider's limits.
+fn share(members: &Members, limits: GateLimits) -> GateLimits {
+    let GateLimits { max_requests_per_second, max_in_flight } = limits;
+    GateLimits {
+        max_requests_per_second: members.share(max_requests_per_second),
+        max_in_flight: members.share(max_in_flight),
     }
 }
 
@@ -287,7 +304,24 @@ impl Providers {
         self.with(key, |provider| provider.last_trouble.clone())
     }
 
-    /// The provider can be used. False if its credential was refused, or is to be renewed, since that was decided.
+    /// Divides the limits of all providers among these members. Requests a check of each provider whose status this process
+    /// writes from now on.
+    pub fn divide(&self, members: &Members) {
+        let now = clock::monotonic();
+        let mut known = self.known();
+        let before = std::mem::replace(&mut known.members, members.clone());
+        for (key, provider) in &mut known.all {
+            provider.gate.set_limits(share(members, provider.limits), now);
+            if before.duty(key, now) == Duty::Others && members.duty(key, now) == Duty::Ours {
+                self.ask_to_inspect(key);
+            }
+        }
+        drop(known);
+        self.changed.notify_one();
+    }
+
+    /// The provider can be used, with these limits for all members together. False if its credential was refused, or is to be
+    /// renewed, since that was decided.
     #[must_use]
     pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) -> bool {
         let now = clock::monotonic();
@@ -296,6 +330,7 @@ impl Providers {
         {
             return false;
         }
+        let own_limits = share(&known.members, limits);
         let provider = known.provider(key);
         let destination = access.destination();
         if provider.made_for.as_ref().is_some_and(|old| *old != destination) {
@@ -304,7 +339,8 @@ impl Providers {
         }
         provider.made_for = Some(destination);
         provider.standing = Standing::Ready(Arc::new(access));
-        provider.gate.set_limits(limits, now);
+        provider.limits = limits;
+        provider.gate.set_limits(own_limits, now);
         provider.gate.open(now);
         self.changed.notify_one();
         true

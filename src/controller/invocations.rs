@@ -8,6 +8,7 @@ use crate::context::providers::Key;
 use crate::context::{Context, Owner};
 use crate::gate::Ticket;
 use crate::kubernetes::with_causes;
+use crate::members::Duty;
 use crate::reconcile;
 use futures::{StreamExt, future};
 use kube::ResourceExt;
@@ -48,7 +49,7 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     });
     let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
     run_ended(watch, fields, (reflector::store(), left), reconcile::expire, context).await;
-    acknowledging.abort();
+    drop(acknowledging);
 }
 
 /// Watches objects with the outcome Unknown, until you resolve them.
@@ -86,6 +87,7 @@ async fn run_ended<R>(
         .applied_objects();
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(16))
+        .reconcile_all_on(context.shares())
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
             work,
@@ -124,6 +126,7 @@ pub async fn run_unfinished(
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(called)
+        .reconcile_all_on(context.shares())
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
             reconcile::reconcile,
@@ -132,9 +135,7 @@ pub async fn run_unfinished(
         )
         .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
-    for part in parts {
-        part.abort();
-    }
+    drop(parts);
     reconcile::drain(&context).await;
 }
 
@@ -171,10 +172,12 @@ async fn follow(
 ) {
     let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
     let wanted = |owner: &Owner| {
-        store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
+        store.get(&reference(owner)).is_some_and(|object| {
+            object.uid().as_ref() == Some(&owner.uid) && context.duty_of(&object) != Duty::Others
+        })
     };
     let tell = |owner: Owner| drop(call.send(reference(&owner)));
-    reconcile::lists::run(context, called_lists, wanted, tell).await;
+    reconcile::lists::run(Arc::clone(&context), called_lists, wanted, tell).await;
 }
 
 /// Forgets objects that are gone.

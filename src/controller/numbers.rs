@@ -3,8 +3,10 @@
 use super::watches::Watches;
 use crate::api::FunctionInvocation;
 use crate::api::invocation::AttemptState;
+use crate::clock;
 use crate::context::providers::Key;
 use crate::context::{Context, provider_key};
+use crate::members::Duty;
 use crate::metrics::Reading;
 use kube::runtime::reflector::Store;
 use std::collections::HashMap;
@@ -20,7 +22,9 @@ pub fn text(
     let (providers, waiting_for_none) = context.providers.readings();
     let now = context.now();
     let mut oldest: HashMap<Key, f64> = HashMap::new();
+    let mut owned = 0;
     for object in unfinished.state() {
+        owned += usize::from(context.duty_of(&object) == Duty::Ours);
         // Accepted objects do not count as pending, because an execution may run for days. Suspended objects wait on
         // purpose.
         let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
@@ -38,6 +42,8 @@ pub fn text(
     }
     context.metrics.text(&Reading {
         ready,
+        members: context.members.borrow().count(clock::monotonic()),
+        owned,
         providers,
         waiting_for_none,
         oldest: by_name(oldest),

@@ -83,6 +83,10 @@ impl Reconcile<'_> {
     /// Writes the claim of attempt `number`.
     async fn claim(&self, number: i64, target: &Target) -> Result<Claim, Halt> {
         let context = self.context;
+        // The members may have changed while it waited for its turn.
+        if let Some(action) = self.left_to_owner() {
+            return Err(Halt::Rest(action));
+        }
         let wanted = record::claimed(&self.view, number, &context.holder, target, self.now());
         let attempt = self.attempt_id(number);
         let unsent = || context.journal.progress(&attempt) == Progress::Nothing;

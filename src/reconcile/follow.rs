@@ -161,7 +161,6 @@ impl Reconcile<'_> {
     fn request(&self) -> Option<Request> {
         let status = self.view.status;
         let attempt = status.attempt.as_ref();
-        let holder = attempt.and_then(|attempt| attempt.holder.as_deref());
         let accepted = status.accepted_time.unwrap_or_else(|| self.now());
         let claimed = attempt.and_then(|attempt| attempt.claim_time);
         let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST_ATTEMPT).ok());
@@ -170,7 +169,6 @@ impl Reconcile<'_> {
             id: status.request_id.clone()?,
             claimed: claimed.map_or(accepted, |time| time.min(accepted)),
             accepted,
-            ours: holder == Some(self.context.holder.as_str()),
         })
     }
 

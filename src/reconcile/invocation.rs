@@ -23,6 +23,10 @@ const RESOLVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// When the API server did not do what was needed. The object is reconciled again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     let reconcile = Reconcile::new(&object, &context);
+    if let Some(action) = reconcile.left_to_owner() {
+        reconcile.leave_queue();
+        return Ok(action);
+    }
     // A permit, or an edit, may call the object before the pause after a failure is over.
     if let Some(rest) = context.failures.rest(reconcile.view.uid, clock::monotonic()) {
         reconcile.leave_queue();

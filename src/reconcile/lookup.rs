@@ -23,9 +23,6 @@ use std::time::Duration;
 /// A request that was ambiguous for this long is not on its way any more: a gateway waits for an answer for 90 s at most.
 const LONGEST_ON_ITS_WAY: Duration = Duration::from_secs(100);
 
-/// The process that sent the request reads the list first. Others do it when it has not in this time.
-const SENDER_LEAD: Duration = Duration::from_mins(1);
-
 /// The window of the list begins this long before the claim, and ends this long after the request can have arrived.
 const WINDOW_MARGIN: Duration = Duration::from_mins(1);
 
@@ -54,10 +51,8 @@ impl Reconcile<'_> {
     pub(super) async fn look_up(&self) -> Result<Action, Halt> {
         let attempt = self.view.status.attempt.as_ref();
         let number = attempt.and_then(|attempt| attempt.number).unwrap_or_default();
-        let ours = attempt.and_then(|attempt| attempt.holder.as_deref()) == Some(&*self.context.holder);
-        let wait = if ours { LONGEST_ON_ITS_WAY } else { LONGEST_ON_ITS_WAY + SENDER_LEAD };
         let age = self.context.lookups.age(&self.attempt_id(number), clock::monotonic());
-        let rest = wait.saturating_sub(age);
+        let rest = LONGEST_ON_ITS_WAY.saturating_sub(age);
         if !rest.is_zero() {
             return Ok(self.say_looking_up(rest).await?);
         }

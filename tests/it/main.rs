@@ -13,6 +13,7 @@
 
 mod accepted;
 mod bounds;
+mod bytes;
 mod canary;
 mod cel;
 mod chart;
@@ -37,6 +38,7 @@ mod identities;
 mod large;
 mod lead;
 mod lifecycle;
+mod local;
 mod lockout;
 mod logins;
 mod logs;
@@ -52,6 +54,7 @@ mod preflight;
 mod proof;
 mod proxies;
 mod queued;
+mod recipes;
 mod refusals;
 mod resolve;
 mod restored;

@@ -43,6 +43,12 @@ impl Executions {
         act(pool)
     }
 
+    /// Forgets all executions of a function.
+    pub(crate) fn forget(&self, function: &Function) {
+        self.pools.lock().remove(&function.key());
+        self.stopped.notify_waiters();
+    }
+
     /// Puts an event into the queue.
     pub(crate) fn queue(&self, function: &Function, event: Event) {
         self.with(function, event.accepted, |pool| pool.queue(event));

@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | handle | `emulator` |
+//! | handle | `emulator`, `in_process` |
 //! | ports | `server` (the API), `admin` |
 //! | APIs | `service`, one file per API |
 //! | state shared by connections | `state` |
@@ -25,6 +25,7 @@ mod executions;
 mod fault;
 mod functions;
 mod id_token;
+mod in_process;
 mod issued;
 mod ledger;
 mod rate_limit;
@@ -47,6 +48,7 @@ pub use config::{
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};
 pub use id_token::KeySetError;
+pub use in_process::InProcess;
 pub use issued::IssuedCount;
 pub use ledger::LedgerEntry;
 pub use rate_limit::{RateLimit, RetryAfter};

@@ -73,6 +73,16 @@ impl State {
         Ok(())
     }
 
+    /// Deletes a function with its settings, reservations and executions. False if there is none with this key.
+    pub(crate) fn delete_function(&self, key: &str) -> bool {
+        let Some(function) = self.functions.remove(key) else { return false };
+        let urns = self.functions.urn_of(&function, "");
+        self.settings.remove_all(&urns);
+        self.reserved.remove_all(&urns);
+        self.executions.forget(&function);
+        true
+    }
+
     /// The declared settings of asynchronous invocations of a function, with their URN.
     fn declared(&self, function: &Function) -> Option<(String, AsyncInvokeConfig)> {
         let config = function.async_invoke_config.clone()?;

@@ -29,7 +29,7 @@ mod tls;
 mod transport;
 
 pub use answer::{Answer, Summary, SyncResult, Verdict};
-pub use client::{Client, ClientOptions, KeptClient, LoadCaBundle};
+pub use client::{Carried, Carrier, Client, ClientOptions, KeptClient, LoadCaBundle};
 pub use credentials::{Credential, CredentialKind};
 pub use endpoint::Endpoint;
 pub use error::SendError;

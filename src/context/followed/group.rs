@@ -18,10 +18,6 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// calls a second.
 const PAUSE_PER_FUNCTION: Duration = Duration::from_millis(500);
 
-/// Requests that another process sent are followed when they have not ended after this long. Until then that process
-/// most likely follows them itself.
-pub(super) const OTHERS_DELAY: Duration = Duration::from_secs(45);
-
 /// A request that FunctionGraph has not known by its id for this long has vanished.
 pub(super) const VANISHED_DELAY: Duration = Duration::from_mins(10);
 
@@ -62,7 +58,6 @@ pub(super) struct Group {
 /// A followed request.
 pub(super) struct Waiter {
     request: Request,
-    since: Instant,
     /// When the list last showed it, or when it came.
     seen: Instant,
     /// Since when neither complete lists nor its id have shown it.
@@ -100,12 +95,11 @@ impl Group {
     /// Follows one more request.
     pub(super) fn add(&mut self, request: Request, siblings: usize, now: Instant) {
         if self.round.is_none() && self.failures == 0 {
-            let soon = if request.ours { shortest(siblings) } else { OTHERS_DELAY };
-            self.next = self.next.min(now + soon);
+            self.next = self.next.min(now + shortest(siblings));
         }
         let uid = request.owner.uid.clone();
         let (missing, asked, news, stop_tried) = (None, None, None, None);
-        let waiter = Waiter { request, since: now, seen: now, missing, asked, news, stop_tried };
+        let waiter = Waiter { request, seen: now, missing, asked, news, stop_tried };
         self.requests.insert(uid, waiter);
     }
 
@@ -189,7 +183,7 @@ impl Group {
             }
         }
         (self.busy, self.failures) = (false, 0);
-        let missing = self.waiting(now).any(|waiter| waiter.seen < self.began);
+        let missing = self.waiting().any(|waiter| waiter.seen < self.began);
         match (&mut self.round, more) {
             // The rest of the list is read only while a request that waits was not in it.
             (Some(round), Some(marker)) if missing && round.request_id.is_none() => {
@@ -233,8 +227,8 @@ impl Group {
     }
 
     /// The requests that wait to be seen in the list: our own, and others' that have taken long.
-    fn waiting(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
-        self.requests.values().filter(move |waiter| waiter.waits(now))
+    fn waiting(&self) -> impl Iterator<Item = &Waiter> {
+        self.requests.values().filter(move |waiter| waiter.waits())
     }
 
     /// What to ask next: by its id for a request that a complete list did not show, else the list of all.
@@ -254,8 +248,8 @@ impl Group {
             });
         }
         let margin = WINDOW_MARGIN.saturating_add(self.skew);
-        let first = self.waiting(now).map(|waiter| waiter.request.claimed).min()?;
-        let last = self.waiting(now).map(|waiter| waiter.request.accepted).max()?;
+        let first = self.waiting().map(|waiter| waiter.request.claimed).min()?;
+        let last = self.waiting().map(|waiter| waiter.request.accepted).max()?;
         Some(Question {
             begin: first.saturating_sub(margin).unwrap_or(Timestamp::MIN),
             end: Some(last.saturating_add(margin).unwrap_or(Timestamp::MAX)),
@@ -268,7 +262,7 @@ impl Group {
     /// A complete list was read: notes those that it did not show.
     fn missed(&mut self, now: Instant) {
         let began = self.began;
-        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits(now) && waiter.seen < began) {
+        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits() && waiter.seen < began) {
             waiter.missing.get_or_insert(now);
         }
     }
@@ -276,8 +270,7 @@ impl Group {
     /// A request was asked for by its id. One that the service has not known for too long has vanished. A time in which
     /// nobody could ask shows nothing: it takes two answers.
     fn not_known(&mut self, id: &str, now: Instant) -> Option<Owner> {
-        let waiter =
-            self.requests.values_mut().find(|waiter| waiter.request.id == id && waiter.waits(now))?;
+        let waiter = self.requests.values_mut().find(|waiter| waiter.request.id == id && waiter.waits())?;
         let since = waiter.missing?;
         if now.duration_since(since) < VANISHED_DELAY {
             return None;
@@ -290,7 +283,7 @@ impl Group {
         if self.requests.values().any(|waiter| waiter.is_to_be_asked_for(now)) {
             return shortest(siblings);
         }
-        let youngest = self.waiting(now).map(|waiter| waiter.request.accepted).max();
+        let youngest = self.waiting().map(|waiter| waiter.request.accepted).max();
         let age =
             youngest.map(|accepted| Duration::try_from(time.duration_since(accepted)).unwrap_or_default());
         age.map_or(LONGEST_PAUSE, |age| age / 2).clamp(shortest(siblings), LONGEST_PAUSE)
@@ -300,15 +293,15 @@ impl Group {
 // === impl Waiter ===
 
 impl Waiter {
-    /// Whether it waits to be seen in the list. What others sent does only after a while.
-    fn waits(&self, now: Instant) -> bool {
-        self.news.is_none() && (self.request.ours || now.duration_since(self.since) >= OTHERS_DELAY)
+    /// Whether it waits to be seen in the list.
+    fn waits(&self) -> bool {
+        self.news.is_none()
     }
 
     /// Whether complete lists do not show it, and it was not asked for by its id for a while.
     fn is_to_be_asked_for(&self, now: Instant) -> bool {
         let lately = self.asked.is_some_and(|asked| now.duration_since(asked) < LONGEST_PAUSE);
-        self.waits(now) && self.missing.is_some() && !lately
+        self.waits() && self.missing.is_some() && !lately
     }
 }
 

@@ -5,7 +5,7 @@ use crate::api::provider::{ForwardProxy, FunctionGraphProviderSpec};
 use crate::context::Reach;
 use crate::reconcile::halt::Halt;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
-use functiongraph::{ClientOptions, Endpoint, Proxy, regions};
+use functiongraph::{Carrier, ClientOptions, Endpoint, Proxy, regions};
 
 /// Where to send, and which addresses a name must not lead to.
 pub struct Destination {
@@ -15,6 +15,7 @@ pub struct Destination {
     pub proxy: Option<Proxy>,
     /// Networks that are not connected to.
     pub refused_networks: Vec<IpNet>,
+    carrier: Option<Carrier>,
 }
 
 /// The endpoint to use, if the platform team allows it. A host that is not listed as it is must be a name, and one that
@@ -32,7 +33,7 @@ pub fn destination(
     let endpoint: Endpoint =
         text.parse().map_err(|error| refused(format!("The {field} cannot be used: {error}.")))?;
     let refused_networks = refused_networks(field, &endpoint, reach)?;
-    Ok(Destination { endpoint, proxy: None, refused_networks })
+    Ok(Destination { endpoint, proxy: None, refused_networks, carrier: reach.carrier.clone() })
 }
 
 /// The networks that a host must not lead into, if the platform team allows the host.
@@ -45,7 +46,7 @@ fn refused_networks(field: &str, endpoint: &Endpoint, reach: &Reach) -> Result<V
         return Ok([&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat());
     }
     Err(refused(format!(
-        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it with --allowed-endpoint-hosts."
+        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
     )))
 }
 
@@ -78,6 +79,7 @@ impl Destination {
             ca_bundle_pem: ca_bundle.map(ToOwned::to_owned),
             refused_networks: self.refused_networks.clone(),
             proxy: self.proxy.clone(),
+            carrier: self.carrier.clone(),
             ..ClientOptions::default()
         }
     }
@@ -89,17 +91,30 @@ mod tests {
     use crate::args::{Cli, Command};
     use clap::Parser;
 
-    /// The list as it is by default.
-    fn by_default() -> Reach {
-        let Command::Run(run) = Cli::parse_from(["functiongraph-operator", "run"]).command else {
+    /// What the operator may reach with these flags.
+    fn reach(flags: &[&str]) -> Reach {
+        let arguments = ["functiongraph-operator", "run"].iter().chain(flags);
+        let Command::Run(run) = Cli::parse_from(arguments).command else {
             unreachable!("that is what was asked for")
         };
-        Reach { allowed_hosts: run.allowed_endpoint_hosts, refused_networks: run.refused_networks }
+        Reach { allowed_hosts: run.allowed_hosts(), refused_networks: run.refused_networks, carrier: None }
+    }
+
+    #[test]
+    fn t01_a_host_that_is_allowed_too_takes_none_away_unless_told_so() {
+        let admits = |flags: &[&str], url: &str| {
+            destination("endpoint", Some(url), String::new, &reach(flags)).is_ok()
+        };
+        let (private, region) = ("https://fg.example.com", "https://functiongraph.eu-de.otc.t-systems.com");
+        let more = "--allowed-endpoint-hosts=fg.example.com";
+        assert!(admits(&[more], private) && admits(&[more], region));
+        let alone = [more, "--default-endpoint-hosts=false"];
+        assert!(admits(&alone, private) && !admits(&alone, region));
     }
 
     #[test]
     fn t01_every_endpoint_that_is_derived_from_a_region_is_on_the_list() {
-        let reach = by_default();
+        let reach = reach(&[]);
         for region in ["cn-north-4", "la-north-2", "my-kualalumpur-1", "eu-west-101", "eu-de", "eu-nl"] {
             for url in
                 [regions::endpoint(region), regions::iam_endpoint(region), regions::sts_endpoint(region)]
@@ -118,7 +133,7 @@ mod tests {
     #[test]
     fn t01_a_proxy_is_held_to_the_same_rules_and_its_own_networks_are_refused() {
         let patterns = ["localhost", "127.0.0.1", ".example.com"].map(|pattern| pattern.parse().unwrap());
-        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: Vec::new() };
+        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: Vec::new(), carrier: None };
         let through = |endpoint: &str, url: &str| {
             let proxy = ForwardProxy { url: url.into() };
             let place = destination("endpoint", Some(endpoint), String::new, &reach)?;
@@ -153,7 +168,7 @@ mod tests {
     fn t01_networks_of_the_cluster_are_refused_unless_the_host_is_listed_as_it_is() {
         let cluster: IpNet = "10.247.0.0/16".parse().unwrap();
         let patterns = ["localhost", ".example.com"].map(|pattern| pattern.parse().unwrap());
-        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster] };
+        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster], carrier: None };
         let of = |url: &str| {
             destination("endpoint", Some(url), String::new, &reach).map(|place| place.refused_networks)
         };

@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::context::providers::{Access, Key, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
+use crate::members::Duty;
 use crate::reconcile::Error;
 use functiongraph::regions;
 
@@ -25,8 +26,12 @@ struct Pause {
     end: i64,
 }
 
-/// Writes the status, if it is news.
+/// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
+/// refused credential is written by the member that was told, so that the others do not try it too.
 pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+    if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
+        return Ok(());
+    }
     let standing = context.providers.standing(key);
     let Some(readiness) = readiness(&standing, context, key) else { return Ok(()) };
     let pause = pause(provider, context, key);

@@ -22,8 +22,10 @@ pub(crate) struct Event {
     /// Duration of each run.
     pub(crate) latency: Duration,
     pub(crate) failure: Option<Failure>,
-    /// How often the service retries it after an error of its own.
+    /// How often the service retries it after a failure.
     pub(crate) retries: u32,
+    /// Whether the service retries it also after a failure of the user's code.
+    pub(crate) retries_code: bool,
     /// When it is discarded if it is still queued.
     pub(crate) deadline: Timestamp,
 }
@@ -88,6 +90,7 @@ impl Event {
             latency,
             failure,
             retries: 0,
+            retries_code: false,
             deadline: Timestamp::MAX,
         }
     }

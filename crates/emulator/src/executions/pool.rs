@@ -182,9 +182,10 @@ impl Pool {
     fn end(&mut self, number: u64) {
         let Some(execution) = self.all.get(&number) else { return };
         let failure = execution.failure().cloned();
-        let again = failure.as_ref().is_some_and(|failure| failure.system)
-            && execution.runs <= execution.event.retries
-            && self.clock < execution.event.deadline;
+        let event = &execution.event;
+        let again = failure.as_ref().is_some_and(|failure| failure.system || event.retries_code)
+            && execution.runs <= event.retries
+            && self.clock < event.deadline;
         let start = self.leave_instance(number);
         if again {
             self.wait(number, self.clock);

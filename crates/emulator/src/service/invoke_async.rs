@@ -34,6 +34,7 @@ fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool)
     let settings = state.settings.get(&urn).map(|setting| setting.config).unwrap_or_default();
     let event = Event {
         retries: settings.retries(),
+        retries_code: settings.max_async_retry_attempts.is_some(),
         deadline: later(now, settings.event_age()),
         logged: settings.logs_status(),
         ..Event::of(function, urn, request_id, now)

@@ -76,6 +76,7 @@ fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
             None => Value::Null.to_string(),
         },
     };
+    let result_length = returned.len().to_string();
     let tail = (call.request.header("x-cff-log-type") == Some("tail")).then(|| tail(log(target, done)));
     let envelope =
         call.route.api == Api::Invoke && call.request.header("x-cff-request-version") == Some("v1");
@@ -99,6 +100,7 @@ fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
         .with(answer::X_CFF_REQUEST_ID, &done.request_id)
         .with(answer::X_CFF_INVOKE_SUMMARY, summary.to_string())
         .with(answer::X_CFF_BILLING_DURATION, billed(done.took).to_string())
+        .with(answer::X_CFF_RESULT_LENGTH, result_length)
         .with(answer::X_CFF_RESPONSE_VERSION, if envelope { "v1" } else { "v0" })
         .with(answer::X_FUNC_ERR_CODE, failure.map_or(0, |failure| failure.code).to_string())
         .with(answer::X_IS_FUNC_ERR, failure.is_some_and(|failure| !failure.system).to_string());

@@ -1,0 +1,11 @@
+//! An API server in memory: as much of Kubernetes as the operator sees.
+//!
+//! | | |
+//! |---|---|
+//! | `store` | objects, their versions and changes |
+//! | `schema` | our CRDs: pruning, defaults, validation, rules in CEL |
+//! | `requests` | HTTP: which call a request is, and its answer |
+
+pub mod requests;
+pub mod schema;
+pub mod store;
