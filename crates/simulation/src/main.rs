@@ -5,8 +5,8 @@
 
 use clap::Parser;
 use simulation::plan::Plan;
-use simulation::{lock, mutants};
 use simulation::play::play;
+use simulation::{lock, mutants};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
@@ -93,7 +93,11 @@ fn hunt(filter: &str, args: &Args) -> ExitCode {
         Some((seed, played)) => {
             let history = String::from_utf8_lossy(&played.stdout);
             let how = history.lines().last().unwrap_or_default();
-            println!("| {} | {seed} | {} |", mutant.name, how.split_once("promise: ").map_or(how, |(_, how)| how));
+            println!(
+                "| {} | {seed} | {} |",
+                mutant.name,
+                how.split_once("promise: ").map_or(how, |(_, how)| how)
+            );
         }
         None => {
             missed = true;

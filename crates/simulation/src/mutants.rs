@@ -167,7 +167,9 @@ fn files(root: &Path) -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let names = list.output()?.stdout;
     let names = String::from_utf8_lossy(&names).lines().map(PathBuf::from).collect::<Vec<_>>();
     let is_needed = |name: &&PathBuf| {
-        ["src", "crates", "fuzz", "benches", "examples", "tests", "crds", ".cargo"].iter().any(|folder| name.starts_with(folder))
+        ["src", "crates", "fuzz", "benches", "examples", "tests", "crds", ".cargo"]
+            .iter()
+            .any(|folder| name.starts_with(folder))
             || name.extension().is_some_and(|extension| extension == "toml" || extension == "lock")
     };
     let needed = names.iter().filter(is_needed).filter(|name| root.join(name).is_file());

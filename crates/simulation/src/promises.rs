@@ -90,7 +90,10 @@ impl Promises {
                 ));
             }
             if times > object.claims || times > 1 + object.retries + object.asked {
-                broken.push(("FunctionGraph accepts no more than it is asked for", format!("{name}, {times} times")));
+                broken.push((
+                    "FunctionGraph accepts no more than it is asked for",
+                    format!("{name}, {times} times"),
+                ));
             }
         }
         drop(state);
@@ -164,7 +167,8 @@ impl Object {
         }
         let resolve = "/metadata/annotations/functiongraph.io~1resolve";
         if changed(resolve) {
-            let is_ambiguous = old("/status/attempt/state") == "Ambiguous" || old("/status/outcome") == "Unknown";
+            let is_ambiguous =
+                old("/status/attempt/state") == "Ambiguous" || old("/status/outcome") == "Unknown";
             self.asked += usize::from(is_ambiguous && new(resolve) == "Retry");
             self.resolved |= !new(resolve).is_empty();
         }
