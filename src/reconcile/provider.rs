@@ -162,7 +162,9 @@ async fn access(
 ) -> Result<Access, Halt> {
     let spec = provider.spec();
     let derived = || regions::endpoint(&spec.region);
-    let place = destination("endpoint", spec.endpoint.as_deref(), derived, &context.options.reach)?;
+    let reach = &context.options.reach;
+    let place = destination("endpoint", spec.endpoint.as_deref(), derived, reach)?;
+    let place = place.through(spec.proxy.as_ref(), reach)?;
     if spec.protocol_version == ProtocolVersion::Other {
         return Err(unsupported("the protocolVersion in spec"));
     }
@@ -179,7 +181,8 @@ async fn access(
     Ok(Access { provider, client, credential, used, in_use, read_at, ca_bundle, grant })
 }
 
-/// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
+/// The client for an endpoint, the authorities trusted there and the proxy on the way: the one in use, if it leads to
+/// the same place.
 fn client(
     provider: &AnyProvider,
     context: &Context,
@@ -190,6 +193,7 @@ fn client(
     if let Standing::Ready(old) = context.providers.standing(key)
         && *old.client.endpoint() == place.endpoint
         && old.ca_bundle == name_of_bundle(spec)
+        && old.spec().proxy == spec.proxy
     {
         return Ok(old.client.clone());
     }

@@ -53,6 +53,7 @@ mod policy;
 mod ports;
 mod preflight;
 mod proof;
+mod proxies;
 mod queued;
 mod recipes;
 mod refusals;

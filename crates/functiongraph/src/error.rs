@@ -67,12 +67,21 @@ impl SendError {
     }
 }
 
-/// The text of the last error of a chain. The outer errors hold the URL and add little.
+/// How errors of the tunnel through a proxy begin. Their type is not public.
+const TUNNEL: &str = "tunnel error: ";
+
+/// The text of the last error of a chain. The outer errors hold the URL and add little, except for that of a proxy.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
+    let (mut last, mut through_proxy) = (error, false);
     while let Some(source) = last.source() {
         last = source;
+        through_proxy |= last.to_string().starts_with(TUNNEL);
     }
+    let text = last.to_string();
+    let text = match text.strip_prefix(TUNNEL).unwrap_or(&text) {
+        text if through_proxy => format!("the proxy opened no tunnel: {text}"),
+        text => text.to_owned(),
+    };
     // The server chooses the names in its certificate.
-    Clean::line(&last.to_string()).chars().take(MAX_CAUSE).collect()
+    Clean::line(&text).chars().take(MAX_CAUSE).collect()
 }

@@ -8,6 +8,7 @@ use crate::clock;
 use crate::context::Context;
 use crate::context::providers::ProviderKey;
 use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
+use crate::lifecycle;
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{LoginError, renew_at};
@@ -198,7 +199,14 @@ impl Caller<'_> {
 
 /// What a failed call to an identity service means.
 fn failed(call: Call, error: &LoginError) -> Event {
-    let why = error.to_string();
+    let remedy = match error {
+        LoginError::Send(error) => lifecycle::remedy(error.cause()),
+        LoginError::Refused { .. }
+        | LoginError::NoProject(_)
+        | LoginError::SeveralProjects { .. }
+        | LoginError::Malformed(_) => "",
+    };
+    let why = if remedy.is_empty() { error.to_string() } else { format!("{error}.{remedy}") };
     if error.is_of_credential() {
         return Event::Refused(call, why);
     }

@@ -92,7 +92,7 @@ fn readiness(standing: &Standing, context: &Context, key: &ProviderKey) -> Optio
 
 fn ready_message(access: &Access) -> String {
     match (&access.in_use.not_renewed, access.in_use.expires_at) {
-        (None, _) => access.in_use.proof.message(),
+        (None, _) => access.in_use.proof.message(access.project_id()),
         (Some(why), Some(end)) => format!(
             "The credential could not be renewed: {why}. The one in use ends at {end}. The operator tries again until then."
         ),
