@@ -5,7 +5,7 @@
 //!
 //! # Guarantees
 //! * Members that know of the same members agree on every owner. When one comes or goes, only what it owns moves.
-//! * A process owns nothing from [`WORK_DURATION`] after it began its last successful renewal. The others do not own its
+//! * A process that knows of others owns nothing from [`WORK_DURATION`] after it began its last successful renewal. The others do not own its
 //!   share before [`LEASE_DURATION`] has passed.
 //! * No two clocks are compared: a Lease is judged by how long it has not changed on the clock of the process that judges.
 //!
@@ -21,14 +21,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// A Lease that has not changed for this long has expired. Five renewals in a row have failed by then, or the process is gone.
-pub const LEASE_DURATION: Duration = Duration::from_secs(12);
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 
 /// How often a member renews its Lease.
 pub const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
 
 /// A member takes no new work this long after it began its last successful renewal. The others count from the time when they
 /// saw it, which is later.
-pub const WORK_DURATION: Duration = Duration::from_secs(9);
+pub const WORK_DURATION: Duration = Duration::from_secs(12);
 
 /// A Lease that has not changed for this long is deleted.
 const ABANDONED_DELAY: Duration = Duration::from_mins(2);
@@ -85,7 +85,7 @@ pub struct Members {
     names: Vec<String>,
     /// The place of this process among them.
     own: Option<usize>,
-    /// When this process owns nothing any more; `None` if it works alone.
+    /// When this process owns nothing any more; `None` if it knows of no other.
     until: Option<Instant>,
 }
 
@@ -182,7 +182,9 @@ impl Membership {
         };
         let names: Vec<String> = self.leases.iter().filter_map(counts).collect();
         let own = names.iter().position(|name| *name == self.name);
-        Members { names, own, until: self.renewed.map(|sent| sent + WORK_DURATION) }
+        // While no other member is known, a renewal that fails keeps nobody from the work.
+        let until = self.renewed.filter(|_| names.len() > 1).map(|sent| sent + WORK_DURATION);
+        Members { names, own, until }
     }
 
     /// The Leases to delete, with the version that may be deleted: this process owns them.

@@ -13,7 +13,11 @@
 //! FunctionGraph is the emulator. The replicas are `controller::operate`, as in the program, over connections in memory.
 //! A process plays one seed only, because of what a process keeps: `main` starts one for each.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a simulation ends where it cannot go on")]
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a simulation ends where it cannot go on"
+)]
 
 pub mod api_server;
 pub mod history;

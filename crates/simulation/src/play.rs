@@ -114,7 +114,8 @@ impl World {
 
     /// The provider and its Secret.
     fn begin(&self) {
-        let data = json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
+        let data =
+            json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
         let secret: Key = ("secrets".into(), "team".into(), "key".into());
         self.store.create(&secret, json!({"data": data})).expect("a Secret");
         let spec = json!({
@@ -195,9 +196,13 @@ async fn run_replica(world: Arc<World>, replica: usize) {
         *lock(&world.replicas[replica]) = Some(Handle { kill: kill.clone(), draining: draining.clone() });
         let process = Process::new(&world, replica, start, kill);
         world.history.note(&process.name, "starts");
-        let arguments = ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
+        let arguments =
+            ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
         let hosts = format!("--allowed-endpoint-hosts={HOST}");
-        let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command else { return };
+        let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command
+        else {
+            return;
+        };
         let carrier = Some(process.carrier());
         let way = Arc::clone(&process);
         let clients = Clients::over(move |patience| {

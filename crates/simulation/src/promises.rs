@@ -83,10 +83,16 @@ impl Promises {
             let (times, name) = (object.accepted.len(), &object.name);
             self.history.note("cloud", format!("accepted {name} as {}, time {times}", entry.request_id));
             if object.held {
-                broken.push(("what is suspended, cancelled or deleted when it is claimed is not sent", name.clone()));
+                broken.push((
+                    "what is suspended, cancelled or deleted when it is claimed is not sent",
+                    name.clone(),
+                ));
             }
             if times > object.claims || !object.at_least_once && times > 1 + object.asked {
-                broken.push(("FunctionGraph accepts no more than it is asked for", format!("{name}, {times} times")));
+                broken.push((
+                    "FunctionGraph accepts no more than it is asked for",
+                    format!("{name}, {times} times"),
+                ));
             }
         }
         drop(state);
@@ -180,7 +186,11 @@ impl Object {
             broken.push("what the status is sure of is true: it says that nothing was accepted");
         }
         let outcome = "/status/outcome";
-        if changed(outcome) && ["Accepted", "Executed"].contains(&new(outcome)) && self.accepted.is_empty() && !self.resolved {
+        if changed(outcome)
+            && ["Accepted", "Executed"].contains(&new(outcome))
+            && self.accepted.is_empty()
+            && !self.resolved
+        {
             broken.push("what the status is sure of is true: it says that it was accepted");
         }
         broken
