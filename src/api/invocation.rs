@@ -85,23 +85,24 @@ pub struct FunctionInvocationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_from: Option<PayloadSource>,
 
-    /// The provider that the operator sends the invocation with.
+    /// The provider that the operator sends the invocation with. Default: the `FunctionGraphProvider` `default`.
     #[serde(default)]
     pub provider_ref: ProviderRef,
 
-    /// How the function is invoked.
+    /// How the function is invoked. Default: `Async`.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("invocationType is immutable: create a new FunctionInvocation"))]
     pub invocation_type: InvocationType,
 
     /// When the invocation is finished: `Accepted` ends with FunctionGraph's answer 202. `Executed` follows the
-    /// request until it succeeded, failed or was discarded. (`Sync` always ends with the answer.)
+    /// request until it succeeded, failed or was discarded. (`Sync` always ends with the answer.) Default:
+    /// `Accepted`.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("completionPolicy is immutable: create a new FunctionInvocation"))]
     pub completion_policy: CompletionPolicy,
 
     /// What to do if an attempt is ambiguous, so that FunctionGraph may have accepted it: `AtMostOnce` never sends
-    /// again and ends as `Unknown`, `AtLeastOnce` sends again.
+    /// again and ends as `Unknown`, `AtLeastOnce` sends again. Default: `AtMostOnce`.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("deliveryPolicy is immutable: create a new FunctionInvocation"))]
     pub delivery_policy: DeliveryPolicy,
@@ -112,13 +113,13 @@ pub struct FunctionInvocationSpec {
 
     /// How long one attempt may take, headers and body together. For `Sync` this includes the execution, for which
     /// FunctionGraph waits 90 seconds. If the endpoint does not accept a connection within 5 seconds, or within half
-    /// of this time if that is less, the attempt counts as not sent.
+    /// of this time if that is less, the attempt counts as not sent. Default: 30.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,
 
     /// How long the operator tries: from the creation of the object, its latest resume or `Retry`, until the last
-    /// attempt.
+    /// attempt. At least `requestTimeoutSeconds`. Default: 3600.
     #[serde(default = "an_hour")]
     #[schemars(range(min = 1, max = 604_800))]
     pub active_deadline_seconds: i64,
@@ -215,11 +216,11 @@ pub struct KeyRef {
 /// A provider in the same namespace, or a cluster-scoped provider.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRef {
-    /// The kind of the provider.
+    /// The kind of the provider. Default: `FunctionGraphProvider`.
     #[serde(default)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable: create a new FunctionInvocation"))]
     pub kind: ProviderKind,
-    /// The provider's name.
+    /// The provider's name. Default: `default`.
     #[serde(default = "default_name")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(OBJECT_NAME).message(NO_OBJECT_NAME))]
@@ -303,22 +304,23 @@ pub enum DeliveryPolicy {
 #[x_kube(validation = Rule::new("!has(self.initialDelaySeconds) || !has(self.maxDelaySeconds) || self.initialDelaySeconds <= self.maxDelaySeconds").message("initialDelaySeconds must not exceed maxDelaySeconds"))]
 pub struct RetryPolicy {
     /// How many failed attempts the operator may retry. Answers 429 and 503 do not count: the operator retries them
-    /// until the deadline.
+    /// until the deadline. Default: 6.
     #[serde(default = "six")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: i64,
 
-    /// Maximum of the first pause.
+    /// Maximum of the first pause. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 86_400))]
     pub initial_delay_seconds: i64,
 
-    /// Maximum of every pause.
+    /// Maximum of every pause. Default: 300.
     #[serde(default = "five_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub max_delay_seconds: i64,
 
-    /// Maximum of a server's `Retry-After` that the operator obeys.
+    /// Maximum of a server's `Retry-After` that this object waits for. The account or the function that the answer speaks
+    /// of may pause for longer. Default: 900.
     #[serde(default = "fifteen_minutes")]
     #[schemars(range(min = 0, max = 86_400))]
     pub retry_after_max_seconds: i64,

@@ -211,6 +211,8 @@ pub fn remedy(cause: &str) -> &'static str {
     // rustls' message for an unknown authority.
     if cause.ends_with("invalid peer certificate: UnknownIssuer") {
         " Its certificate authority is not trusted. Add it to spec.caBundle of the provider."
+    } else if cause.starts_with("the proxy opened no tunnel") {
+        " Check spec.proxy of the provider, and whether the proxy allows the endpoint."
     } else {
         ""
     }

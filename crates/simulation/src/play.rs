@@ -7,7 +7,7 @@ use crate::network::Process;
 use crate::plan::{Act, CALM_AFTER, Plan, SECRET_KEY, TO_THE_END};
 use crate::promises::{Promises, invocation};
 use clap::Parser;
-use functiongraph_emulator::{AccessKey, Config, Function, InProcess};
+use functiongraph_emulator::{AccessKey, Config, Function, InProcess, Listing};
 use functiongraph_operator::args::{Cli, Command};
 use functiongraph_operator::controller::{self, Worlds};
 use functiongraph_operator::kubernetes::Clients;
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 use tower::util::BoxService;
@@ -93,6 +94,7 @@ impl World {
                 secret: SECRET_KEY.into(),
                 security_token: None,
             }],
+            listing: Listing { lag: plan.list_lag, ..Listing::default() },
             ..Config::default()
         };
         let cloud = InProcess::new(&config).expect("a configuration");
@@ -128,7 +130,7 @@ impl World {
 
     /// Lets everything happen that is planned, and then what is left.
     async fn pass(&self) {
-        let began = tokio::time::Instant::now();
+        let began = Instant::from(clock::monotonic());
         for (at, act) in &self.plan.acts {
             tokio::time::sleep_until(began + *at).await;
             if *at >= CALM_AFTER {
@@ -138,13 +140,13 @@ impl World {
         }
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
-        let end = tokio::time::Instant::now() + TO_THE_END;
+        let end = clock::monotonic() + TO_THE_END;
         let mut version = self.store.version();
         loop {
             tokio::time::sleep(STILL).await;
             let is_still = std::mem::replace(&mut version, self.store.version()) == version;
             let is_over = is_still && Promises::unfinished(&self.store).is_empty();
-            if is_over || tokio::time::Instant::now() >= end {
+            if is_over || clock::monotonic() >= end {
                 if !is_still {
                     self.promises.break_one("nobody writes in the end", "somebody still does");
                 }

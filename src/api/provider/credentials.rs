@@ -95,7 +95,8 @@ pub struct Oidc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<Sts>,
 
-    /// Lifetime of the temporary keys. The operator renews them early.
+    /// Lifetime of the temporary keys in seconds: 900 to 86,400. The operator renews them early. Default: 21,600 with
+    /// `idpID`, 3,600 with `sts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 900, max = 86_400))]
     pub duration_seconds: Option<i64>,
@@ -129,7 +130,7 @@ pub struct Sts {
     #[schemars(length(min = 1, max = 1500))]
     pub agency_urn: String,
 
-    /// The name of the session in audit logs.
+    /// The name of the session in audit logs. Default: `functiongraph-operator`.
     #[serde(default = "session_name")]
     #[schemars(length(min = 2, max = 64))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_=,.@-]+$')").message("a session name has letters, digits and the characters _=,.@-"))]

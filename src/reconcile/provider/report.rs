@@ -5,7 +5,7 @@ use crate::api::provider::CredentialRefusal;
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
 use crate::members::Duty;
@@ -28,7 +28,7 @@ struct Pause {
 
 /// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
 /// refused credential is written by the member that was told, so that the others do not try it too.
-pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Result<(), Error> {
     if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
         return Ok(());
     }
@@ -60,13 +60,18 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Res
     }
     if said.map(|(_, before)| before) != Some(*reason) {
         context.tell(|| provider.object_ref(), *reason, message);
-        tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
+        let reason = reason.as_str();
+        if *status == ConditionStatus::True {
+            tracing::info!(provider = %key, reason, why = message, "a provider is ready");
+        } else {
+            tracing::warn!(provider = %key, reason, why = message, "a provider is not ready");
+        }
     }
     Ok(())
 }
 
-/// Whether the provider can be used, and why. `None` if it was not inspected.
-fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readiness> {
+/// Whether the provider can be used, and why. `None` if it was not checked.
+fn readiness(standing: &Standing, context: &Context, key: &ProviderKey) -> Option<Readiness> {
     let (status, reason, message) = match standing {
         Standing::Ready(_) if context.providers.is_suspect(key) => {
             let trouble = context.providers.last_trouble(key);
@@ -87,7 +92,7 @@ fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readin
 
 fn ready_message(access: &Access) -> String {
     match (&access.in_use.not_renewed, access.in_use.expires_at) {
-        (None, _) => access.in_use.proof.message(),
+        (None, _) => access.in_use.proof.message(access.project_id()),
         (Some(why), Some(end)) => format!(
             "The credential could not be renewed: {why}. The one in use ends at {end}. The operator tries again until then."
         ),
@@ -98,7 +103,7 @@ fn ready_message(access: &Access) -> String {
 }
 
 /// The pause of a throttled provider, if it is long enough to be told.
-fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> {
+fn pause(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Option<Pause> {
     let conditions = provider.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let told = Condition::find(conditions, ConditionType::Paused).is_some();
     let until = later(context.now(), context.providers.paused(key, told)?);
@@ -112,7 +117,7 @@ fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> 
 fn next_status(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
     readiness: &Readiness,
     pause: Option<&Pause>,
@@ -164,7 +169,7 @@ fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpda
 fn refusal_to_tell(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
 ) -> Option<CredentialRefusal> {
     let said = provider.status().and_then(|status| status.credential_refusal.clone());
