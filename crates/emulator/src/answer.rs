@@ -18,6 +18,9 @@ pub(crate) const X_CFF_INVOKE_SUMMARY: HeaderName = HeaderName::from_static("x-c
 /// The end of the function's log, in base64.
 pub(crate) const X_CFF_FUNCTION_LOG: HeaderName = HeaderName::from_static("x-cff-function-log");
 
+/// Length of the result, in bytes.
+pub(crate) const X_CFF_RESULT_LENGTH: HeaderName = HeaderName::from_static("x-cff-result-length");
+
 /// Billed milliseconds.
 pub(crate) const X_CFF_BILLING_DURATION: HeaderName = HeaderName::from_static("x-cff-billing-duration");
 
@@ -155,6 +158,18 @@ impl Answer {
             | Content::Gateway { code, .. }
             | Content::Iam { code, .. }
             | Content::Sts { code, .. } => code,
+        }
+    }
+
+    /// The message of an error, for the log.
+    pub(crate) fn why(&self) -> Option<&str> {
+        match &self.content {
+            Content::Raw(..) => None,
+            Content::Keystone { message }
+            | Content::Service { message, .. }
+            | Content::Gateway { message, .. }
+            | Content::Iam { message, .. }
+            | Content::Sts { message, .. } => Some(message),
         }
     }
 

@@ -3,13 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use functiongraph::sign::{self, Authorization, SignedRequest};
+use functiongraph::sign;
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
 
 use crate::config::{AccessKey, AuthMode, Config};
-use crate::issued::{Issued, Scope};
+use crate::issued::{Issued, IssuedToken, Scope};
 use crate::request::Request;
+
+mod signature;
+use signature::Signature;
 
 /// Maximum difference between the time of a signature and now, in both directions.
 const WINDOW: SignedDuration = SignedDuration::from_mins(15);
@@ -102,11 +105,11 @@ impl Auth {
             return self.check_token(token, now);
         }
         let authorization = request.header(sign::AUTHORIZATION).ok_or(AuthFailure::NoCredential)?;
-        let authorization = sign::parse_authorization(authorization).ok_or(AuthFailure::BadSignature)?;
-        let id = &authorization.access_key;
+        let signature = Signature::read(authorization).ok_or(AuthFailure::BadSignature)?;
+        let id = signature.access_key;
         let key = self.keys.get(id).cloned().or_else(|| self.issued.find_key(id, now));
-        let key = key.ok_or_else(|| AuthFailure::UnknownKey(id.clone()))?;
-        self.guarded(id, now, || verify(&key, &authorization, request, now))?;
+        let key = key.ok_or_else(|| AuthFailure::UnknownKey(id.to_owned()))?;
+        self.guarded(id, now, || verify(&key, &signature, request, now))?;
         Ok(Scope::All)
     }
 
@@ -115,13 +118,23 @@ impl Auth {
         if self.tokens.contains(token) {
             return Ok(Scope::All);
         }
+        self.check_issued(token, now).map(|token| token.scope)
+    }
+
+    /// Whether the configuration has this token.
+    pub(crate) fn is_configured(&self, token: &str) -> bool {
+        self.tokens.contains(token)
+    }
+
+    /// What is known of a valid token that was issued.
+    pub(crate) fn check_issued(&self, token: &str, now: Timestamp) -> Result<IssuedToken, AuthFailure> {
         let token = self.issued.find_token(token).ok_or(AuthFailure::UnknownToken)?;
         if token.revoked {
             Err(AuthFailure::TokenRevoked)
         } else if now >= token.expires {
             Err(AuthFailure::TokenExpired(token.expires))
         } else {
-            Ok(token.scope)
+            Ok(token)
         }
     }
 
@@ -156,36 +169,27 @@ impl Auth {
     }
 }
 
-/// Computes the signature again and compares.
+/// Checks time, security token and signature. A key that is permanent has no security token.
 fn verify(
     key: &AccessKey,
-    authorization: &Authorization,
+    signature: &Signature<'_>,
     request: &Request,
     now: Timestamp,
 ) -> Result<(), AuthFailure> {
-    let headers: Option<Vec<(&str, &str)>> = (authorization.signed_headers.iter())
-        .map(|name| Some((name.as_str(), request.header(name)?)))
-        .collect();
-    let headers = headers.ok_or(AuthFailure::BadSignature)?;
-    let date = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(sign::X_SDK_DATE));
-    let (_, date) = date.ok_or(AuthFailure::BadSignature)?;
-    let signed_at = sign::parse_date(date).ok_or(AuthFailure::BadSignature)?;
-    if now.duration_since(signed_at).abs() > WINDOW {
+    let date = signature.date(request).and_then(sign::parse_date).ok_or(AuthFailure::BadSignature)?;
+    if now.duration_since(date).abs() > WINDOW {
         return Err(AuthFailure::Expired);
     }
-    if key.security_token.is_some() && request.header(sign::X_SECURITY_TOKEN) != key.security_token.as_deref()
-    {
-        return Err(AuthFailure::BadSignature);
+    let own_token = request.header(sign::X_SECURITY_TOKEN) == key.security_token.as_deref();
+    if own_token && signature.fits(request, &key.secret) {
+        return Ok(());
     }
-    let signed = SignedRequest {
-        method: request.method.as_str(),
-        path: &request.path,
-        query: &request.query,
-        headers: &headers,
-        body: &request.body,
-    };
-    let fits = signed.signature(&key.secret, date) == authorization.signature;
-    if fits { Ok(()) } else { Err(AuthFailure::BadSignature) }
+    // For the person who wonders why: compare this with what the client signed. The token is a secret.
+    let canonical = signature.canonical_requests(request).into_iter().next().unwrap_or_default();
+    let token = request.header(sign::X_SECURITY_TOKEN).filter(|token| !token.is_empty());
+    let canonical = token.map_or(canonical.clone(), |token| canonical.replace(token, "…"));
+    tracing::debug!(own_token, canonical, "refused a signature");
+    Err(AuthFailure::BadSignature)
 }
 
 #[cfg(test)]

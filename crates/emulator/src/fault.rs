@@ -287,10 +287,10 @@ mod tests {
         let hits = |fault: Fault| {
             let plan = FaultPlan::default();
             plan.add(fault);
-            Api::ALL.into_iter().filter(|api| plan.pick(*api, "f", true).is_some()).collect::<Vec<_>>()
+            Api::all().filter(|api| plan.pick(*api, "f", true).is_some()).collect::<Vec<_>>()
         };
         let fault = || Fault::new(When::Forever, Action::DropBefore);
-        assert_eq!(hits(fault()), Api::ALL.into_iter().filter(|api| api.invokes()).collect::<Vec<_>>());
+        assert_eq!(hits(fault()), Api::all().filter(|api| api.invokes()).collect::<Vec<_>>());
         assert_eq!(hits(fault().of(Api::ListAsync)), [Api::ListAsync]);
     }
 

@@ -1,11 +1,13 @@
 //! The existing functions, and the function that a caller means.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
 use functiongraph::urn::{DEFAULT_PACKAGE, FunctionUrn, Qualifier, UrnError};
 use jiff::Timestamp;
 use parking_lot::RwLock;
+use serde_json::{Map, Value};
 
 use crate::api::Route;
 use crate::clock;
@@ -21,7 +23,9 @@ pub(crate) struct Target {
     /// Its full URN, with the qualifier of the call.
     pub(crate) urn: FunctionUrn,
     pub(crate) function: Arc<Function>,
-    /// When the function was last declared.
+    /// Fields of the API that have no effect here, as they were last set.
+    pub(crate) attributes: Arc<Map<String, Value>>,
+    /// When the function was last declared or changed.
     pub(crate) modified: Timestamp,
 }
 
@@ -29,6 +33,7 @@ pub(crate) struct Target {
 #[derive(Debug)]
 struct Known {
     function: Arc<Function>,
+    attributes: Arc<Map<String, Value>>,
     modified: Timestamp,
 }
 
@@ -53,14 +58,17 @@ impl Target {
 }
 
 impl Known {
-    fn now(function: Function) -> Self {
-        Self { function: Arc::new(function), modified: clock::now() }
+    fn now(function: Function, attributes: Map<String, Value>) -> Self {
+        Self { function: Arc::new(function), attributes: Arc::new(attributes), modified: clock::now() }
     }
 }
 
 impl Functions {
     pub(crate) fn new(config: &Config) -> Self {
-        let all = config.functions.iter().map(|function| (function.key(), Known::now(function.clone())));
+        let all = config
+            .functions
+            .iter()
+            .map(|function| (function.key(), Known::now(function.clone(), Map::new())));
         Self {
             region: config.region.clone(),
             project_id: config.project_id.clone(),
@@ -68,8 +76,8 @@ impl Functions {
         }
     }
 
-    pub(crate) fn list(&self) -> Vec<Function> {
-        self.all.read().values().map(|known| Function::clone(&known.function)).collect()
+    pub(crate) fn list(&self) -> Vec<Arc<Function>> {
+        self.all.read().values().map(|known| Arc::clone(&known.function)).collect()
     }
 
     /// All functions, in the version `latest`.
@@ -81,8 +89,43 @@ impl Functions {
     /// Adds a function, or replaces the one with the same package and name.
     pub(crate) fn put(&self, function: Function) -> Result<(), ConfigError> {
         function.check(&self.region, &self.project_id)?;
-        self.all.write().insert(function.key(), Known::now(function));
+        let mut all = self.all.write();
+        let attributes = all.get(&function.key()).map(|known| Map::clone(&known.attributes));
+        all.insert(function.key(), Known::now(function, attributes.unwrap_or_default()));
         Ok(())
+    }
+
+    /// Adds a function that does not exist; none if it does.
+    pub(crate) fn create(&self, function: Function, attributes: Map<String, Value>) -> Option<Target> {
+        let key = function.key();
+        match self.all.write().entry(key.clone()) {
+            Entry::Occupied(_) => return None,
+            Entry::Vacant(entry) => entry.insert(Known::now(function, attributes)),
+        };
+        self.latest(&key)
+    }
+
+    /// Replaces a function and some of its attributes; none if it does not exist.
+    pub(crate) fn update(&self, function: Function, attributes: Map<String, Value>) -> Option<Target> {
+        let key = function.key();
+        {
+            let mut all = self.all.write();
+            let known = all.get_mut(&key)?;
+            let mut merged = Map::clone(&known.attributes);
+            merged.extend(attributes);
+            *known = Known::now(function, merged);
+        }
+        self.latest(&key)
+    }
+
+    /// Removes the function with this key.
+    pub(crate) fn remove(&self, key: &str) -> Option<Arc<Function>> {
+        self.all.write().remove(key).map(|known| known.function)
+    }
+
+    fn latest(&self, key: &str) -> Option<Target> {
+        let function = self.get(key)?;
+        self.find(self.urn_of(&function, LATEST).parse().ok()?).ok()
     }
 
     pub(crate) fn region(&self) -> &str {
@@ -118,8 +161,8 @@ impl Functions {
 
     /// The function in a path; none if the call is for the whole project.
     pub(crate) fn resolve(&self, route: &Route) -> Result<Option<Target>, Refusal> {
-        let urn = route.function.as_deref().map(|function| self.urn(function)).transpose()?;
-        if route.project_id != self.project_id {
+        let urn = route.function().map(|function| self.urn(function)).transpose()?;
+        if route.project_id() != self.project_id {
             return Err(Refusal::OtherProject);
         }
         urn.map(|urn| self.find(urn)).transpose()
@@ -134,14 +177,17 @@ impl Functions {
         }
         let all = self.all.read();
         let found = all.get(&format!("{}:{}", urn.package(), urn.name()));
-        let Known { function, modified } =
+        let Known { function, attributes, modified } =
             found.ok_or_else(|| Refusal::UnknownName(urn.name().to_owned()))?;
         match urn.qualifier() {
             Qualifier::Version(version) if !function.versions.contains(version) => {
                 Err(Refusal::UnknownVersion)
             }
             Qualifier::Alias(alias) if !function.aliases.contains_key(alias) => Err(Refusal::UnknownAlias),
-            _ => Ok(Target { urn, function: Arc::clone(function), modified: *modified }),
+            _ => {
+                let (function, attributes) = (Arc::clone(function), Arc::clone(attributes));
+                Ok(Target { urn, function, attributes, modified: *modified })
+            }
         }
     }
 
@@ -191,8 +237,8 @@ mod tests {
     }
 
     fn route(project_id: &str, function: Option<&str>) -> Route {
-        let (project_id, function) = (project_id.to_owned(), function.map(str::to_owned));
-        Route { api: Api::InvokeAsync, project_id, function, alias: None }
+        let parameters = [Some(("project_id", project_id)), function.map(|urn| ("function_urn", urn))];
+        Route::new(Api::InvokeAsync, &parameters.into_iter().flatten().collect::<Vec<_>>())
     }
 
     #[test]

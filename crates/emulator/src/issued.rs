@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use parking_lot::Mutex;
+use serde_json::Value;
 
 use crate::clock;
 use crate::config::AccessKey;
@@ -52,6 +53,9 @@ pub struct IssuedCount {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct IssuedToken {
     pub(crate) scope: Scope,
+    /// Its user, methods, and project or domain, as IAM shows them.
+    pub(crate) details: Value,
+    pub(crate) issued: Timestamp,
     pub(crate) expires: Timestamp,
     pub(crate) revoked: bool,
 }
@@ -91,13 +95,27 @@ impl fmt::Debug for Issued {
 }
 
 impl Issued {
-    /// Issues a token; returns it with its expiry time.
-    pub(crate) fn token(&self, scope: Scope, life: Duration, now: Timestamp) -> (String, Timestamp) {
-        let (text, expires) = (clock::secret(TOKEN_LENGTH), end(now, life));
+    /// Issues a token; returns it with what is known of it.
+    pub(crate) fn token(
+        &self,
+        scope: Scope,
+        details: Value,
+        life: Duration,
+        now: Timestamp,
+    ) -> (String, IssuedToken) {
+        let text = clock::secret(TOKEN_LENGTH);
+        let token = IssuedToken { scope, details, issued: now, expires: end(now, life), revoked: false };
         let mut credentials = self.0.lock();
         credentials.forget(now);
-        credentials.tokens.insert(text.clone(), IssuedToken { scope, expires, revoked: false });
-        (text, expires)
+        credentials.tokens.insert(text.clone(), token.clone());
+        (text, token)
+    }
+
+    /// Revokes a token.
+    pub(crate) fn revoke_token(&self, token: &str) {
+        if let Some(token) = self.0.lock().tokens.get_mut(token) {
+            token.revoked = true;
+        }
     }
 
     /// Issues a temporary access key; returns it with its expiry time.
@@ -214,14 +232,14 @@ mod tests {
     #[test]
     fn a_revoked_credential_is_invalid_and_a_later_one_valid() {
         let issued = Issued::default();
-        let (token, _) = issued.token(Scope::None, MINUTE, at(0));
+        let (token, _) = issued.token(Scope::None, Value::Null, MINUTE, at(0));
         let (key, _) = issued.key(MINUTE, at(0));
         assert_eq!(issued.count(at(1)), IssuedCount { tokens: 1, keys: 1 });
         issued.revoke(at(1));
         assert!(issued.find_token(&token).unwrap().revoked);
         assert_eq!(issued.find_key(&key.id, at(1)), None);
         assert_eq!(issued.count(at(1)), IssuedCount::default());
-        let (new, _) = issued.token(Scope::None, MINUTE, at(2));
+        let (new, _) = issued.token(Scope::None, Value::Null, MINUTE, at(2));
         assert!(!issued.find_token(&new).unwrap().revoked);
         assert_eq!(issued.count(at(2)), IssuedCount { tokens: 1, keys: 0 });
         let kept = issued.secrets();
@@ -232,7 +250,7 @@ mod tests {
     #[test]
     fn a_credential_that_expired_long_ago_is_removed() {
         let issued = Issued::default();
-        let (token, _) = issued.token(Scope::All, MINUTE, at(0));
+        let (token, _) = issued.token(Scope::All, Value::Null, MINUTE, at(0));
         issued.key(MINUTE, at(60 + 3599));
         assert!(issued.find_token(&token).is_some());
         issued.key(MINUTE, at(60 + 3600));
@@ -242,7 +260,7 @@ mod tests {
     #[test]
     fn no_issued_credential_is_shown() {
         let issued = Issued::default();
-        let (token, _) = issued.token(Scope::All, MINUTE, at(0));
+        let (token, _) = issued.token(Scope::All, Value::Null, MINUTE, at(0));
         let (key, _) = issued.key(MINUTE, at(0));
         let shown = format!("{issued:?}");
         assert_eq!(shown, "Issued { tokens: 1, keys: 1 }");

@@ -52,6 +52,10 @@ pub(crate) enum Refusal {
     BackendTimeout,
     /// A parameter of query or body is malformed.
     InvalidParameter,
+    /// The name of a new function cannot be part of a URN.
+    InvalidName,
+    /// The object that a call creates exists already.
+    Exists,
     /// The requested settings or object do not exist.
     NothingThere,
     /// No queued or running request has this id.
@@ -127,6 +131,10 @@ impl Refusal {
                 Answer::gateway(S::FORBIDDEN, "APIG.0302", "The IAM user is not authorized to access the API")
             }
             Self::Denied(source, denied) => denied.answer(*source),
+            Self::InvalidName => Answer::service(S::BAD_REQUEST, "FSS.1002", "Invalid function name."),
+            Self::Exists => {
+                Answer::service(S::CONFLICT, "FSS.0409", "The specified resource already exists.")
+            }
             Self::InvalidParameter => Answer::service(S::BAD_REQUEST, "FSS.0400", "Invalid parameter."),
         }
     }

@@ -1,7 +1,7 @@
 //! A request that was received completely.
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Uri};
+use http::{HeaderMap, Method, Uri, header};
 use percent_encoding::percent_decode_str;
 
 /// A request that was received completely.
@@ -10,16 +10,26 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     /// The path as sent.
     pub(crate) path: String,
-    /// The decoded pairs of the query, in their order.
+    /// The query as sent, without the `?`.
+    pub(crate) raw_query: String,
+    /// The decoded pairs of the query, in their order. Bytes that are not UTF-8 are replaced.
     pub(crate) query: Vec<(String, String)>,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    /// `https` or `http`.
+    pub(crate) scheme: &'static str,
 }
 
 impl Request {
     pub(crate) fn new(method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Self {
-        let query = uri.query().map(pairs).unwrap_or_default();
-        Self { method, path: uri.path().to_owned(), query, headers, body }
+        let raw_query = uri.query().unwrap_or_default().to_owned();
+        let query = pairs(&raw_query);
+        Self { method, path: uri.path().to_owned(), raw_query, query, headers, body, scheme: "https" }
+    }
+
+    /// The emulator's own address, as the caller knows it.
+    pub(crate) fn base_url(&self) -> String {
+        format!("{}://{}", self.scheme, self.header(header::HOST.as_str()).unwrap_or("localhost"))
     }
 
     /// The value of a header, if it is text.

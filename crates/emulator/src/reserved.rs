@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// Number of instances of one URN that are kept ready: the body of `PUT …/reservedinstances`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub(crate) struct Reservation {
     /// Permanent number.
     pub(crate) count: u32,
@@ -21,7 +20,7 @@ pub(crate) struct Reservation {
 
 /// Rules for additional instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(default)]
 pub(crate) struct Tactics {
     #[serde(skip_serializing_if = "Option::is_none")]
     cron_configs: Option<Vec<Cron>>,
@@ -31,7 +30,6 @@ pub(crate) struct Tactics {
 
 /// By schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Cron {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -48,7 +46,6 @@ struct Cron {
 
 /// By use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Metric {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
@@ -81,6 +78,11 @@ impl ReservedInstances {
         } else {
             all.insert(urn, reservation);
         }
+    }
+
+    /// Removes the reservations of all URNs with this prefix.
+    pub(crate) fn remove_all(&self, beginning: &str) {
+        self.0.lock().retain(|urn, _| !urn.starts_with(beginning));
     }
 
     /// The reservation of one URN, or all reservations in the order of their URNs.

@@ -104,7 +104,8 @@ async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
     no_linger: impl Fn(&S),
 ) {
     let service = service_fn(|request: http::Request<Incoming>| exchange(Arc::clone(&state), port, request));
-    let mut connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+    let mut connection =
+        http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(stream), service);
     if let Err(error) = Pin::new(&mut connection).await {
         tracing::debug!(%error, "connection ended early");
         // Dropping the stream ends it without a TLS close; with no linger it is a reset.
@@ -138,7 +139,14 @@ where
     let gateway_id = clock::gateway_id();
     state.stats.seen();
     let (head, body) = request.into_parts();
-    let mut line = LogLine { method: head.method.to_string(), route: None, status: 0, code: String::new() };
+    let mut line = LogLine {
+        method: head.method.to_string(),
+        route: None,
+        path: head.uri.path().to_owned(),
+        status: 0,
+        code: String::new(),
+        why: None,
+    };
     let reply = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => {
             let request = Request::new(head.method, &head.uri, head.headers, body.to_bytes());
@@ -160,6 +168,7 @@ where
     };
     line.status = answer.status().as_u16();
     answer.code().clone_into(&mut line.code);
+    line.why = answer.why().map(str::to_owned);
     state.stats.answered(line.status);
     let response = answer.into_response(&gateway_id);
     if whole { Ok(response.map(AnswerBody::whole)) } else { Ok(truncated(response)) }
@@ -169,17 +178,21 @@ where
 struct LogLine {
     method: String,
     route: Option<Route>,
+    path: String,
     status: u16,
     code: String,
+    /// Why the answer is a refusal.
+    why: Option<String>,
 }
 
 impl Drop for LogLine {
     fn drop(&mut self) {
-        let Self { method, route, status, code } = self;
-        let (api, function) = route
-            .as_ref()
-            .map_or(("", ""), |route| (route.api.name(), route.function.as_deref().unwrap_or("")));
-        tracing::info!(method, api, function, status, code, "request");
+        let Self { method, route, path, status, code, why } = self;
+        let (api, function) =
+            route.as_ref().map_or(("", ""), |route| (route.api.name(), route.function().unwrap_or("")));
+        // The path says more than the API only if nobody knows it.
+        let path = route.is_none().then_some(path);
+        tracing::info!(method, api, function, path, status, code, why, "request");
     }
 }
 

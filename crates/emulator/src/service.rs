@@ -26,11 +26,13 @@ mod identity;
 mod invoke_async;
 mod invoke_sync;
 mod list_async;
+mod manage;
 mod metadata;
 mod page;
 mod quotas;
 mod reserved;
 mod status_log;
+mod tags;
 
 /// An authenticated request, and everything that an API needs to answer it.
 struct Call<'a> {
@@ -57,7 +59,7 @@ pub(crate) async fn serve(state: &State, request: &Request, port: Port) -> (Repl
     };
     state.stats.called(route.api);
     if let Api::Identity(api) = route.api {
-        let reply = identity::serve(state, api, request, now).await;
+        let reply = identity::serve(state, api, &route, request, now).await;
         return (reply, Some(route));
     }
     if let Err(refusal) = admit(state, &route, request, now) {
@@ -75,7 +77,7 @@ fn admit(state: &State, route: &Route, request: &Request, now: Timestamp) -> Res
         state.stats.failed_authentication();
         Refusal::Unauthenticated(failure)
     })?;
-    if !scope.covers(&route.project_id) {
+    if !scope.covers(route.project_id()) {
         return Err(if scope == Scope::None { Refusal::NoProject } else { Refusal::OtherProject });
     }
     match state.rate_limit.lock().as_mut() {
@@ -121,10 +123,22 @@ fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         Api::SetAsyncConfig => async_config::set(call),
         Api::DeleteAsyncConfig => async_config::delete(call),
         Api::ListAsyncConfigs => async_config::list(call),
+        Api::CreateFunction => manage::create(call),
         Api::ShowFunction => metadata::show(call),
+        Api::UpdateFunction | Api::UpdateMaxInstances => manage::update(call),
+        Api::DeleteFunction => manage::delete(call),
+        Api::ShowCode => manage::show_code(call),
+        Api::UpdateCode => manage::update_code(call),
         Api::ListVersions => metadata::versions(call),
+        Api::CreateVersion => aliases::publish(call),
         Api::ListAliases => aliases::list(call),
+        Api::CreateAlias => aliases::create(call),
         Api::ShowAlias => aliases::show(call),
+        Api::UpdateAlias => aliases::update(call),
+        Api::DeleteAlias => aliases::delete(call),
+        Api::ListTags => tags::list(call),
+        Api::CreateTags => tags::create(call),
+        Api::DeleteTags => tags::delete(call),
         Api::SetReserved => reserved::set(call),
         Api::ListReserved => reserved::list(call),
         Api::ListReservedConfigs => reserved::list_configs(call),
@@ -166,7 +180,7 @@ impl Call<'_> {
     fn function_name(&self) -> &str {
         match &self.target {
             Ok(Some(target)) => &target.function.name,
-            Ok(None) | Err(_) => self.route.function.as_deref().unwrap_or_default(),
+            Ok(None) | Err(_) => self.route.function().unwrap_or_default(),
         }
     }
 }

@@ -44,6 +44,11 @@ impl Settings {
         self.each.lock().remove(urn).is_some()
     }
 
+    /// Removes the settings of all URNs with this prefix.
+    pub(crate) fn remove_all(&self, beginning: &str) {
+        self.each.lock().retain(|urn, _| !urn.starts_with(beginning));
+    }
+
     /// Creates the log stream for states.
     pub(crate) fn enable_status_log(&self) {
         self.status_log.store(true, Ordering::Relaxed);

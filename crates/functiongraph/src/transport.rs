@@ -15,6 +15,7 @@ use crate::addresses::{self, GuardedResolver, IpNet};
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
 use crate::local_url::LocalUrl;
+use crate::proxy::Proxy;
 use crate::tls;
 
 pub use crate::tls::TlsError;
@@ -31,7 +32,8 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Sends requests to one endpoint or local service. Clones are cheap and share their connections.
 ///
 /// # Guarantees
-/// * A request is written at most once: no retries, no redirects, no proxy (whatever the environment says).
+/// * A request is written at most once: no retries, no redirects, and no proxy but a given one, which only passes the
+///   bytes of TLS on (whatever the environment says).
 /// * If a status arrives, you get it, even if the rest of the answer is cut, endless or late.
 /// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), a body up to the
 ///   caller's cap, no decompression.
@@ -114,6 +116,9 @@ pub struct ClientOptions {
     /// Networks that the client must not connect to, whatever the host resolves to; none by default. For endpoints
     /// that other people may choose, include [`LOCAL_NETWORKS`](crate::addresses::LOCAL_NETWORKS).
     pub refused_networks: Vec<IpNet>,
+    /// The forward proxy for all connections; none by default, whatever the environment says. The proxy resolves the
+    /// host of the endpoint, so [`refused_networks`](Self::refused_networks) counts for the host of the proxy instead.
+    pub proxy: Option<Proxy>,
     /// Carries the requests instead of the network; none by default.
     pub carrier: Option<Carrier>,
 }
@@ -154,6 +159,7 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(5),
             user_agent: concat!(env!("CARGO_PKG_NAME"), "-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             refused_networks: Vec::new(),
+            proxy: None,
             carrier: None,
         }
     }
@@ -249,14 +255,19 @@ impl Transport {
             connect_timeout,
             user_agent,
             refused_networks,
+            proxy,
             carrier,
         } = options;
         // An address is never resolved, so the resolver cannot refuse it.
+        let ip = proxy.as_ref().map_or(ip, Proxy::ip);
         if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
             return Err(BuildError::RefusedAddress(ip));
         }
         let build = Arc::new(move |tls: &ClientConfig, max: Duration| {
-            let builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
+            let mut builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
+            if let Some(proxy) = &proxy {
+                builder = builder.proxy(reqwest::Proxy::all(proxy.to_string())?);
+            }
             finish(builder.connect_timeout(connect_timeout.min(max))).build()
         });
         let make = move |tls: Arc<ClientConfig>| {

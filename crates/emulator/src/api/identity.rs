@@ -5,23 +5,68 @@ use http::Method;
 /// One API of an identity service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum IdentityApi {
-    /// `POST /v3/auth/tokens`
+    /// Issues a token for a password, for another token, or for an agency.
     Password,
-    /// `POST /v3.0/OS-AUTH/id-token/tokens`
+    /// Issues a token for an id token.
     IdToken,
-    /// `POST /v3.0/OS-CREDENTIAL/securitytokens`
+    /// Issues an unscoped token for an id token, in the way of `OpenStack`.
+    Federation,
+    /// Issues a temporary key for a token.
     SecurityTokens,
-    /// `POST /v5/agencies/assume-with-oidc`
+    /// Issues a temporary key of an agency for an id token.
     AssumeAgency,
-    /// `GET /v3/projects`
+    /// Shows a token.
+    ShowToken,
+    /// Tells only whether a token is valid.
+    CheckToken,
+    /// Revokes a token.
+    RevokeToken,
+    /// Lists the versions of the identity service.
+    Versions,
+    /// Shows version 3 of the identity service.
+    Version,
+    /// Lists the services and their addresses.
+    Catalog,
+    /// Lists the projects.
     Projects,
-    /// `PUT /meta-data/latest/api/token`, of a virtual machine
+    /// Lists the projects that the caller may use.
+    OwnProjects,
+    /// Shows a project.
+    ShowProject,
+    /// Lists the accounts that the caller may use.
+    OwnDomains,
+    /// Issues a session token for the metadata of a virtual machine.
     MetadataToken,
-    /// `GET /openstack/latest/securitykey`, of a virtual machine
+    /// Issues a temporary key of a virtual machine.
     MetadataKey,
-    /// `POST` to a configured path, from a pod.
+    /// Issues a temporary key of a pod.
     PodIdentity,
 }
+
+/// Method and path of every API on the port of the cloud.
+pub(super) const LINES: [(IdentityApi, &str, &str); 17] = [
+    (IdentityApi::Password, "POST", "/v3/auth/tokens"),
+    (IdentityApi::ShowToken, "GET", "/v3/auth/tokens"),
+    (IdentityApi::CheckToken, "HEAD", "/v3/auth/tokens"),
+    (IdentityApi::RevokeToken, "DELETE", "/v3/auth/tokens"),
+    (IdentityApi::IdToken, "POST", "/v3.0/OS-AUTH/id-token/tokens"),
+    (
+        IdentityApi::Federation,
+        "POST",
+        "/v3/OS-FEDERATION/identity_providers/{idp_id}/protocols/{protocol_id}/auth",
+    ),
+    (IdentityApi::SecurityTokens, "POST", "/v3.0/OS-CREDENTIAL/securitytokens"),
+    (IdentityApi::AssumeAgency, "POST", "/v5/agencies/assume-with-oidc"),
+    (IdentityApi::Versions, "GET", "/"),
+    (IdentityApi::Version, "GET", "/v3"),
+    (IdentityApi::Version, "GET", "/v3/"),
+    (IdentityApi::Catalog, "GET", "/v3/auth/catalog"),
+    (IdentityApi::Projects, "GET", "/v3/projects"),
+    (IdentityApi::OwnProjects, "GET", "/v3/auth/projects"),
+    (IdentityApi::ShowProject, "GET", "/v3/projects/{project_id}"),
+    (IdentityApi::OwnDomains, "GET", "/v3/auth/domains"),
+    (IdentityApi::OwnDomains, "GET", "/v3/domains"),
+];
 
 /// The port at which a request arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,14 +93,46 @@ pub(crate) enum Source {
 }
 
 impl IdentityApi {
+    /// All APIs of the identity services.
+    pub(super) const ALL: [Self; 18] = [
+        Self::Password,
+        Self::IdToken,
+        Self::Federation,
+        Self::SecurityTokens,
+        Self::AssumeAgency,
+        Self::ShowToken,
+        Self::CheckToken,
+        Self::RevokeToken,
+        Self::Versions,
+        Self::Version,
+        Self::Catalog,
+        Self::Projects,
+        Self::OwnProjects,
+        Self::ShowProject,
+        Self::OwnDomains,
+        Self::MetadataToken,
+        Self::MetadataKey,
+        Self::PodIdentity,
+    ];
+
     /// As in [`Api::name`](super::Api::name).
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Password => "v3/tokens",
             Self::IdToken => "v3.0/tokens",
+            Self::Federation => "v3/auth",
             Self::SecurityTokens => "v3.0/securitytokens",
             Self::AssumeAgency => "v5/assume-with-oidc",
+            Self::ShowToken => "GET v3/tokens",
+            Self::CheckToken => "HEAD v3/tokens",
+            Self::RevokeToken => "DELETE v3/tokens",
+            Self::Versions => "versions",
+            Self::Version => "v3",
+            Self::Catalog => "v3/catalog",
             Self::Projects => "v3/projects",
+            Self::OwnProjects => "v3/auth/projects",
+            Self::ShowProject => "v3/projects/{project_id}",
+            Self::OwnDomains => "v3/auth/domains",
             Self::MetadataToken => "metadata/token",
             Self::MetadataKey => "metadata/securitykey",
             Self::PodIdentity => "pod-identity",
@@ -65,22 +142,21 @@ impl IdentityApi {
     /// The service that the API belongs to.
     pub(crate) fn source(self) -> Source {
         match self {
-            Self::Password | Self::Projects => Source::Keystone,
+            Self::Password
+            | Self::Federation
+            | Self::ShowToken
+            | Self::CheckToken
+            | Self::RevokeToken
+            | Self::Versions
+            | Self::Version
+            | Self::Catalog
+            | Self::Projects
+            | Self::OwnProjects
+            | Self::ShowProject
+            | Self::OwnDomains => Source::Keystone,
             Self::IdToken | Self::SecurityTokens => Source::Iam,
             Self::AssumeAgency => Source::Sts,
             Self::MetadataToken | Self::MetadataKey | Self::PodIdentity => Source::Local,
-        }
-    }
-
-    /// The API for a method and a path.
-    pub(super) fn of(method: &Method, path: &str) -> Option<Self> {
-        match (method.as_str(), path) {
-            ("POST", "/v3/auth/tokens") => Some(Self::Password),
-            ("POST", "/v3.0/OS-AUTH/id-token/tokens") => Some(Self::IdToken),
-            ("POST", "/v5/agencies/assume-with-oidc") => Some(Self::AssumeAgency),
-            ("POST", "/v3.0/OS-CREDENTIAL/securitytokens") => Some(Self::SecurityTokens),
-            ("GET", "/v3/projects") => Some(Self::Projects),
-            _ => None,
         }
     }
 

@@ -14,7 +14,8 @@ pub struct AsyncInvokeConfig {
     /// Seconds after which an event that is still queued is discarded, 1 to 86,400; absent: 3,600.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_async_event_age_in_seconds: Option<i64>,
-    /// How often the service retries an event after an error of its own, 0 to 3; absent: 1.
+    /// How often the service retries an event after a failure, 0 to 3. Absent: once, and only after an error of its
+    /// own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_async_retry_attempts: Option<i64>,
     /// Where the service sends the results of executions.

@@ -1,34 +1,137 @@
-//! `GET …/aliases` and `…/aliases/{alias_name}`: aliases and the versions that they point to.
+//! `…/aliases`, `…/aliases/{alias_name}` and `POST …/versions`: aliases, and the versions that they point to.
 
+use functiongraph::urn::Qualifier;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, zoned};
-use crate::functions::Target;
+use crate::config::Function;
+use crate::functions::{LATEST, Target};
 use crate::refusal::Refusal;
-use crate::service::{Call, Work, done};
+use crate::service::{Call, Work, done, metadata};
+
+/// An alias, or the changes of one.
+#[derive(Deserialize)]
+struct Alias {
+    name: Option<String>,
+    version: String,
+    description: Option<String>,
+}
+
+/// A version that is published.
+#[derive(Deserialize)]
+struct Version {
+    version: Option<String>,
+}
 
 /// All aliases of a function, without pages.
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let target = call.target()?;
-    let aliases =
-        target.function.aliases.iter().map(|(alias, version)| written(call, target, alias, version));
+    let aliases = target.function.aliases.keys().map(|alias| written(call, target, alias));
     Ok(done(Answer::json(StatusCode::OK, &Value::Array(aliases.collect()))))
 }
 
 /// The alias in the path.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let target = call.target()?;
-    let alias = call.route.alias.as_deref().unwrap_or_default();
-    let version = target.function.aliases.get(alias).ok_or(Refusal::UnknownAlias)?;
-    Ok(done(Answer::json(StatusCode::OK, &written(call, target, alias, version))))
+    let (target, alias) = known(call)?;
+    Ok(done(Answer::json(StatusCode::OK, &written(call, target, alias))))
 }
 
-fn written(call: &Call<'_>, target: &Target, alias: &str, version: &str) -> Value {
+/// `POST …/aliases`: a new alias.
+pub(super) fn create<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let target = call.target()?;
+    let alias: Alias = call.object()?;
+    let name = alias.name.clone().ok_or(Refusal::InvalidParameter)?;
+    match format!("!{name}").parse::<Qualifier>() {
+        Ok(Qualifier::Alias(_)) => {}
+        _ => return Err(Refusal::InvalidParameter),
+    }
+    if target.function.aliases.contains_key(&name) {
+        return Err(Refusal::Exists);
+    }
+    set(call, target, name, alias)
+}
+
+/// `PUT …/aliases/{alias_name}`: another version or description.
+pub(super) fn update<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let (target, name) = known(call)?;
+    set(call, target, name.to_owned(), call.object()?)
+}
+
+/// `DELETE …/aliases/{alias_name}`.
+pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let (target, name) = known(call)?;
+    let mut function = Function::clone(&target.function);
+    function.aliases.remove(name);
+    Ok(Box::pin(async move {
+        call.state.functions.update(function, Map::new());
+        Answer::no_content()
+    }))
+}
+
+/// `POST …/versions`: publishes a version. Without a name it is named after the time.
+pub(super) fn publish<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
+    let target = call.target()?;
+    let Version { version } = call.object()?;
+    let version = version.filter(|version| !version.is_empty());
+    let version = version.unwrap_or_else(|| call.now.strftime("v%Y%m%d-%H%M%S").to_string());
+    if version == LATEST || !matches!(version.parse::<Qualifier>(), Ok(Qualifier::Version(_))) {
+        return Err(Refusal::InvalidParameter);
+    }
+    let mut function = Function::clone(&target.function);
+    if function.versions.contains(&version) {
+        return Err(Refusal::Exists);
+    }
+    function.versions.push(version.clone());
+    Ok(Box::pin(async move {
+        let target = call.state.functions.update(function, Map::new());
+        target.map_or_else(
+            || Refusal::UnknownFunction.answer(call.now),
+            |target| Answer::json(StatusCode::OK, &metadata::of(call, &target, &version)),
+        )
+    }))
+}
+
+/// The function and the alias in the path.
+fn known<'a>(call: &'a Call<'_>) -> Result<(&'a Target, &'a str), Refusal> {
+    let target = call.target()?;
+    let alias = call.route.parameter("alias_name").unwrap_or_default();
+    let known = target.function.aliases.contains_key(alias);
+    if known { Ok((target, alias)) } else { Err(Refusal::UnknownAlias) }
+}
+
+/// Lets an alias point to a version that exists.
+fn set<'a>(call: &'a Call<'_>, target: &'a Target, name: String, alias: Alias) -> Result<Work<'a>, Refusal> {
+    let Alias { name: _, version, description } = alias;
+    if version != LATEST && !target.function.versions.contains(&version) {
+        return Err(Refusal::UnknownVersion);
+    }
+    let mut function = Function::clone(&target.function);
+    function.aliases.insert(name.clone(), version);
+    let mut attributes = Map::new();
+    if let Some(description) = description {
+        attributes.insert(description_key(&name), description.into());
+    }
+    Ok(Box::pin(async move {
+        match call.state.functions.update(function, attributes) {
+            Some(target) => Answer::json(StatusCode::OK, &written(call, &target, &name)),
+            None => Refusal::UnknownFunction.answer(call.now),
+        }
+    }))
+}
+
+/// Under which an alias's description is kept among the attributes of its function. No field of the API has a colon.
+fn description_key(alias: &str) -> String {
+    format!("alias:{alias}")
+}
+
+fn written(call: &Call<'_>, target: &Target, alias: &str) -> Value {
+    let description = target.attributes.get(&description_key(alias)).and_then(Value::as_str);
     json!({
         "name": alias,
-        "version": version,
-        "description": "",
+        "version": target.function.aliases.get(alias),
+        "description": description.unwrap_or_default(),
         "alias_urn": call.state.functions.urn_of(&target.function, &format!("!{alias}")),
         "last_modified": zoned(target.modified),
     })

@@ -2,7 +2,7 @@
 //! events.
 
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, zoned};
 use crate::config::AsyncInvokeConfig;
@@ -18,6 +18,18 @@ const DEFAULT_LIMIT: usize = 10;
 /// Maximum number of settings on a page.
 const MAX_LIMIT: usize = 100;
 
+/// The fields of settings.
+const FIELDS: [&str; 8] = [
+    "max_async_event_age_in_seconds",
+    "max_async_retry_attempts",
+    "destination_config",
+    "enable_async_status_log",
+    "log_group_id",
+    "log_group_name",
+    "log_stream_id",
+    "log_stream_name",
+];
+
 /// `GET`: the settings of one URN.
 pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let urn = call.target()?.urn.to_string();
@@ -28,12 +40,28 @@ pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 /// `PUT`: creates or replaces the settings.
 pub(super) fn set<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let urn = call.target()?.urn.to_string();
-    let config: AsyncInvokeConfig = call.object()?;
-    config.check().map_err(|_| Refusal::InvalidParameter)?;
+    let config = serde_json::from_value(known(call.object()?)).map_err(|_| Refusal::InvalidParameter)?;
+    AsyncInvokeConfig::check(&config).map_err(|_| Refusal::InvalidParameter)?;
     Ok(Box::pin(async move {
         let setting = call.state.settings.put(urn.clone(), config, call.now);
         Answer::json(StatusCode::OK, &written(&urn, &setting))
     }))
+}
+
+/// The fields that the API has. It ignores others, and a destination without a service is none.
+fn known(mut body: Map<String, Value>) -> Value {
+    body.retain(|name, _| FIELDS.contains(&name.as_str()));
+    if let Some(Value::Object(destinations)) = body.get_mut("destination_config") {
+        destinations.retain(|name, destination| {
+            let service = destination["destination"].as_str().unwrap_or_default();
+            ["on_success", "on_failure"].contains(&name.as_str())
+                && !(destination.is_null() || destination.is_object() && service.is_empty())
+        });
+        for destination in destinations.values_mut().filter_map(Value::as_object_mut) {
+            destination.retain(|name, _| ["destination", "param"].contains(&name.as_str()));
+        }
+    }
+    Value::Object(body)
 }
 
 /// `DELETE`: removes the settings, so that the defaults apply.

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use http::StatusCode;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::answer::Reply;
-use crate::api::IdentityApi;
+use crate::answer::{Answer, Reply, X_SUBJECT_TOKEN};
+use crate::api::{IdentityApi, Route};
 use crate::config::AccessKey;
 use crate::id_token::Claims;
 use crate::issued::Scope;
@@ -19,13 +20,16 @@ use crate::state::State;
 use super::{Work, done, finish};
 
 mod agency;
+mod catalog;
 mod id_token;
 mod keys;
+mod login;
 mod metadata;
-mod password;
 mod pod;
 mod projects;
 mod scope;
+mod token;
+use scope::Granted;
 
 /// The account of the projects, and of every login without a password.
 const DOMAIN: &str = "emulator";
@@ -34,27 +38,42 @@ const DOMAIN: &str = "emulator";
 struct Asked<'a> {
     state: &'a State,
     api: IdentityApi,
+    route: &'a Route,
     request: &'a Request,
     now: Timestamp,
 }
 
 /// The reply to a request.
-pub(super) async fn serve(state: &State, api: IdentityApi, request: &Request, now: Timestamp) -> Reply {
-    let asked = Asked { state, api, request, now };
+pub(super) async fn serve(
+    state: &State,
+    api: IdentityApi,
+    route: &Route,
+    request: &Request,
+    now: Timestamp,
+) -> Reply {
+    let asked = Asked { state, api, route, request, now };
     finish(&state.faults, api.into(), "", request, plan(&asked), now).await
 }
 
 /// Makes all checks, and issues the credential.
 fn plan<'a>(asked: &'a Asked<'_>) -> Result<Work<'a>, Refusal> {
     match asked.api {
-        IdentityApi::Password => password::plan(asked),
+        IdentityApi::Password => login::plan(asked),
         IdentityApi::IdToken => id_token::plan(asked),
+        IdentityApi::Federation => id_token::federate(asked),
+        IdentityApi::ShowToken | IdentityApi::CheckToken => token::show(asked).map(done),
+        IdentityApi::RevokeToken => token::revoke(asked),
+        IdentityApi::Versions => Ok(done(catalog::versions(asked))),
+        IdentityApi::Version => Ok(done(catalog::version(asked))),
+        IdentityApi::Catalog => catalog::list(asked).map(done),
         IdentityApi::AssumeAgency => agency::plan(asked),
         IdentityApi::MetadataToken => metadata::token(asked),
         IdentityApi::MetadataKey => metadata::key(asked),
         IdentityApi::PodIdentity => pod::plan(asked),
         IdentityApi::SecurityTokens => keys::plan(asked),
-        IdentityApi::Projects => projects::answer(asked).map(done),
+        IdentityApi::Projects | IdentityApi::OwnProjects => projects::list(asked).map(done),
+        IdentityApi::ShowProject => projects::show(asked).map(done),
+        IdentityApi::OwnDomains => projects::domains(asked).map(done),
     }
 }
 
@@ -81,10 +100,20 @@ impl Asked<'_> {
         self.denied(Denied::Unauthenticated)
     }
 
-    /// Issues a token and counts it; returns it with its expiry time.
-    fn make_token(&self, scope: Scope) -> (String, Timestamp) {
+    /// The scope of the caller's credential.
+    fn caller(&self) -> Result<Scope, Refusal> {
+        self.state.auth.check(self.request, self.now).map_err(|_| self.unauthenticated())
+    }
+
+    /// Issues a token for a bearer with this description, and answers with it.
+    fn issue_token(&self, granted: Granted, mut bearer: Value) -> Answer {
+        let scope = granted.scope.clone();
+        granted.describe(&mut bearer);
         self.state.stats.issued(self.api.into());
-        self.state.auth.issued.token(scope, self.state.identity.token_lifetime, self.now)
+        let life = self.state.identity.token_lifetime;
+        let (secret, token) = self.state.auth.issued.token(scope, bearer, life, self.now);
+        Answer::json(StatusCode::CREATED, &json!({ "token": token::describe(self, &token) }))
+            .with(X_SUBJECT_TOKEN, secret)
     }
 
     /// Issues a temporary key with the requested lifetime, and counts it.

@@ -112,12 +112,14 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// A time in exactly the documented format, or with a `Z` at its end as the official Go SDK writes it.
+/// A time in the documented format, or in that of RFC 3339: clients add a zone, an offset, or a fraction of a second.
 fn read_time(text: &str) -> Option<Timestamp> {
-    let text = text.strip_suffix('Z').unwrap_or(text);
-    let time = civil::DateTime::strptime(TIME, text).ok()?;
-    (time.strftime(TIME).to_string() == text).then_some(())?;
-    Some(time.to_zoned(TimeZone::UTC).ok()?.timestamp())
+    // The parser is more tolerant than RFC 3339: it accepts dates alone, and times without seconds.
+    let bytes = text.as_bytes();
+    let complete = bytes.len() >= "2025-01-02T03:04:05".len() && matches!(bytes[10], b'T' | b't' | b' ');
+    let complete = complete && bytes[..19].iter().filter(|byte| byte.is_ascii_digit()).count() == 14;
+    let utc = || Some(text.parse::<civil::DateTime>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    complete.then(|| text.parse().ok().or_else(utc)).flatten()
 }
 
 /// One record. Unknown times are absent, as in the real service.

@@ -42,7 +42,10 @@ pub(super) fn versions<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     call.project()?;
     let page = Page::read(call.request, "maxitems", FUNCTIONS, FUNCTIONS)?;
-    let all = call.state.functions.targets();
+    let mut all = call.state.functions.targets();
+    if let Some(package) = call.request.parameter("package_name") {
+        all.retain(|target| target.function.package == package);
+    }
     let shown = page.of(&all);
     let mut functions: Vec<Value> = shown.iter().map(|target| of(call, target, LATEST)).collect();
     // No document names this field of `…/config` for the list.
@@ -53,9 +56,28 @@ pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     Ok(done(Answer::json(StatusCode::OK, &body)))
 }
 
-/// The metadata of one version. Fields that the emulator does not know are empty. There is no code, so its digest is
-/// that of an empty file.
-fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
+/// The metadata of one version. Fields that the emulator does not know are as the API set them, or empty. A declared
+/// function has no code, so its digest is that of an empty file.
+pub(super) fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
+    let mut fields = json!({
+        "domain_id": "",
+        "handler": "index.handler",
+        "code_type": "inline",
+        "code_size": 0,
+        "digest": digest_of_nothing(),
+    });
+    let shown = target.attributes.iter().filter(|(name, _)| !name.contains(':') && *name != "func_code");
+    let shown: Vec<_> = shown.map(|(name, value)| (name.clone(), value.clone())).collect();
+    let interpreted = interpreted(call, target, version);
+    if let (Value::Object(fields), Value::Object(interpreted)) = (&mut fields, interpreted) {
+        fields.extend(shown);
+        fields.extend(interpreted);
+    }
+    fields
+}
+
+/// The fields whose values the emulator itself knows.
+fn interpreted(call: &Call<'_>, target: &Target, version: &str) -> Value {
     let functions = &call.state.functions;
     let Target { function, modified, .. } = target;
     let Function { name, package, runtime, timeout, memory, .. } = &**function;
@@ -67,9 +89,7 @@ fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
         "version": version,
         "namespace": functions.project_id(),
         "project_name": functions.region(),
-        "domain_id": "",
         "runtime": runtime,
-        "handler": "index.handler",
         "timeout": timeout.as_secs(),
         "long_time": timeout.as_secs() > LONG,
         "memory_size": memory,
@@ -78,9 +98,6 @@ fn of(call: &Call<'_>, target: &Target, version: &str) -> Value {
         "enable_dynamic_memory": function.dynamic_memory,
         "strategy_config": { "concurrency": concurrency, "concurrent_num": function.concurrent_num },
         "type": "v2",
-        "code_type": "inline",
-        "code_size": 0,
-        "digest": digest_of_nothing(),
         "image_name": format!("{version}@emulator"),
         "last_modified": zoned(*modified),
     })

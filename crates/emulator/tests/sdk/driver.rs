@@ -19,6 +19,9 @@ pub const SOURCES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/sdk");
 pub enum Language {
     Python,
     Go,
+    Node,
+    /// A client in Go for Open Telekom Cloud, with calls of its own.
+    Otc,
 }
 
 /// A running program. It ends when this is dropped.
@@ -37,10 +40,13 @@ pub enum Called {
     Refused { status: u16, code: Option<String>, message: String, request_id: Option<String> },
     /// The status and the fields that are set, with their names in the API.
     Done { status: u16, fields: Value },
+    /// The SDK itself failed.
+    Threw { threw: String },
 }
 
 impl Language {
-    pub const ALL: [Self; 2] = [Self::Python, Self::Go];
+    /// Huawei Cloud's SDKs.
+    pub const ALL: [Self; 3] = [Self::Python, Self::Go, Self::Node];
 
     /// The program and its arguments.
     fn command(self) -> Command {
@@ -50,7 +56,12 @@ impl Language {
                 command.arg(Path::new(SOURCES).join("python/driver.py"));
                 command
             }
-            Self::Go => Command::new(installed(self, "driver")),
+            Self::Go | Self::Otc => Command::new(installed(self, "driver")),
+            Self::Node => {
+                let mut command = Command::new("node");
+                command.arg(Path::new(SOURCES).join("node/driver.js"));
+                command
+            }
         }
     }
 }
@@ -71,6 +82,8 @@ pub fn installed(language: Language, file: &str) -> PathBuf {
     let (sdk, made_from) = match language {
         Language::Python => ("python", &["requirements.txt"][..]),
         Language::Go => ("go", &["go.mod", "go.sum", "main.go", "sample/sample.go.txt"][..]),
+        Language::Node => ("node", &["package.json", "package-lock.json"][..]),
+        Language::Otc => ("otc", &["go.mod", "go.sum", "main.go"][..]),
     };
     let source = |name: &&str| fs::read(Path::new(SOURCES).join(sdk).join(name)).unwrap();
     let hash = sha256(&made_from.iter().flat_map(source).collect::<Vec<u8>>());
@@ -85,15 +98,13 @@ impl Sdk {
     /// Starts a program with only these environment variables and a home of its own, because the SDKs write there and
     /// read settings from both.
     pub fn start(language: Language, home: &Path, environment: &[(&str, &str)]) -> Self {
-        let mut child = language
-            .command()
-            .env_clear()
-            .env("HOME", home)
-            .envs(environment.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = language.command();
+        command.env_clear().env("HOME", home).envs(environment.iter().copied());
+        if language == Language::Node {
+            command.env("NODE_PATH", installed(language, "node_modules"));
+            command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        }
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
         Self { language, asked: child.stdin.take(), said, child }
     }

@@ -9,7 +9,11 @@ use crate::place::{Place, hello, urn};
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_accepted_byte_for_byte_as_the_sdk_wrote_it() {
     // Python writes a space after every colon. Go ends the body with a line feed, and signs it.
-    for (language, body) in [(Language::Python, "{\"k\": \"v\"}"), (Language::Go, "{\"k\":\"v\"}\n")] {
+    for (language, body) in [
+        (Language::Python, "{\"k\": \"v\"}"),
+        (Language::Go, "{\"k\":\"v\"}\n"),
+        (Language::Node, "{\"k\":\"v\"}"),
+    ] {
         let mut place = Place::new(language, |_| {}).await;
         let id = place.submit();
         let ledger = place.emulator.ledger();
@@ -62,7 +66,7 @@ async fn the_envelope_of_version_one_fills_every_field() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_version_text_means_empty_fields_to_python_and_an_error_to_go() {
+async fn without_a_version_text_means_empty_fields_to_python_and_an_error_to_the_others() {
     for language in Language::ALL {
         let mut place = Place::new(language, |function| function.result = Some("done".into())).await;
         let called = place.sdk.call("InvokeFunction", &hello(json!({"body": {"k": 1}})));
@@ -73,6 +77,9 @@ async fn without_a_version_text_means_empty_fields_to_python_and_an_error_to_go(
             }
             (Language::Go, Called::Refused { status: 200, message, .. }) => {
                 assert!(message.contains("found d"), "{message}");
+            }
+            (Language::Node, Called::Threw { threw }) => {
+                assert!(threw.starts_with("Cannot create property"), "{threw}");
             }
             other => panic!("{other:?}"),
         }

@@ -66,6 +66,11 @@ impl Place {
         path.to_str().unwrap().to_owned()
     }
 
+    /// The home of the SDKs.
+    pub fn home(&self) -> &TempDir {
+        &self.home
+    }
+
     /// Another user of the same SDK, with these credentials.
     pub fn other(&self, credentials: &[(&str, &str)]) -> Sdk {
         start(self.language, &self.home, self.emulator.ca_pem(), &self.emulator.url(), credentials)
@@ -98,6 +103,8 @@ pub fn start(
 ) -> Sdk {
     let ca = home.path().join("ca.crt");
     std::fs::write(&ca, ca_pem).unwrap();
-    let place = [("SDK_CA", ca.to_str().unwrap()), ("SDK_ENDPOINT", endpoint), ("SDK_PROJECT", PROJECT)];
+    let ca = ca.to_str().unwrap();
+    let place =
+        [("SDK_CA", ca), ("NODE_EXTRA_CA_CERTS", ca), ("SDK_ENDPOINT", endpoint), ("SDK_PROJECT", PROJECT)];
     Sdk::start(language, home.path(), &[&place, credentials].concat())
 }

@@ -145,6 +145,17 @@ async fn a_request_can_hang_with_or_without_being_accepted() {
 }
 
 #[tokio::test]
+async fn an_error_after_the_acceptance_has_the_body_that_was_asked_for() {
+    let text = r#"{"status":504,"body":"<h1>{authorization}</h1>","retryAfter":"7"}"#;
+    let answer: ErrorAnswer = serde_json::from_str(text).unwrap();
+    let place = Place::failing(Action::AcceptThen(answer)).await;
+    let seen = place.submit("hello", "{}").await;
+    assert_eq!((seen.status, &*seen.text, seen.header("retry-after")), (504, "<h1></h1>", Some("7")));
+    assert_eq!(seen.header("content-type"), Some("text/html"));
+    assert_eq!(place.emulator.ledger().len(), 1);
+}
+
+#[tokio::test]
 async fn a_redirect_is_answered_and_nothing_is_accepted() {
     let place = Place::failing(Action::Redirect { location: "https://elsewhere.example/".into() }).await;
     let seen = place.submit("hello", "{}").await;

@@ -104,7 +104,6 @@ async fn what_cannot_be_reserved_is_refused_and_changes_nothing() {
         json!({"count": -1}),
         json!({"count": "2"}),
         json!({"count": 2, "tactics_config": {"metric_configs": [{"type": "Weather"}]}}),
-        json!({"count": 2, "idle": true}),
         json!([2, true]),
     ] {
         let seen = place.reserve("hello", &reservation).await;

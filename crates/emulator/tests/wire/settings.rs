@@ -82,7 +82,6 @@ async fn settings_out_of_range_are_refused_and_change_nothing() {
         json!({"max_async_retry_attempts": "1"}),
         json!({"destination_config": {"on_success": {"destination": "LTS", "param": "{}"}}}),
         json!({"enable_async_status_log": "yes"}),
-        json!({"max_retries": 1}),
         json!([]),
     ] {
         let seen = place.set("hello", &settings).await;
@@ -95,6 +94,44 @@ async fn settings_out_of_range_are_refused_and_change_nothing() {
     place.set("nope", &json!({})).await.assert_error(404, "FSS.1051", "Not found the function");
     place.set(&urn("v9"), &json!({})).await.assert_error(404, "FSS.1052", "Not found the function version");
     place.unset(&urn("!nope")).await.assert_error(404, "FSS.1053", "Not found the function alias");
+}
+
+#[tokio::test]
+async fn what_the_api_does_not_know_is_ignored_and_an_empty_destination_is_none() {
+    let place = Place::new().await;
+    let obs = json!({"destination": "OBS", "param": "{}"});
+    for (asked, told) in [
+        (json!({"on_success": {}, "on_failure": {}}), json!({})),
+        (json!({"on_success": obs, "on_failure": {}}), json!({"on_success": obs})),
+        (json!({"on_success": {"destination": "", "param": ""}, "on_failure": null}), json!({})),
+        (
+            json!({"on_failure": {"destination": "OBS", "param": "{}", "new": 1}, "new": {}}),
+            json!({"on_failure": obs}),
+        ),
+    ] {
+        let settings = json!({"destination_config": asked, "max_async_retry_attempts": 2, "new": 1});
+        let made = place.set("hello", &settings).await;
+        assert_eq!((made.status, &made.json()["destination_config"]), (200, &told), "{asked}");
+    }
+    let wrong = json!({"destination_config": {"on_success": {"param": 1, "destination": "OBS"}}});
+    assert_eq!(place.set("hello", &wrong).await.status, 400);
+}
+
+#[tokio::test]
+async fn a_failure_of_the_code_is_retried_if_the_settings_say_how_often() {
+    for (settings, status) in [
+        (json!({"max_async_event_age_in_seconds": 60}), "FAIL"),
+        (json!({"max_async_retry_attempts": 0}), "FAIL"),
+        (json!({"max_async_retry_attempts": 1}), "SUCCESS"),
+    ] {
+        let mut config = config();
+        config.functions[0].failure = Some(Failure { times: Some(1), ..Failure::new(4002, "raised") });
+        let place = Place::with(config).await;
+        place.set("hello", &settings).await;
+        place.submit("hello", "{}").await;
+        let records = place.get("hello", "async-invocations").await.json();
+        assert_eq!(records["invocations"][0]["status"], status, "{settings}");
+    }
 }
 
 #[tokio::test]

