@@ -96,8 +96,11 @@ impl Process {
     fn fate(&self, fates: &[Fate], rarely: bool) -> Fate {
         // A start takes thirty reads, and each may fail.
         let of = if rarely { 10_000 } else { 1000 };
-        let is_disturbed = self.below(of) < u64::from(self.world.trouble());
-        if is_disturbed { *lock(&self.rng).choice(fates).unwrap_or(&Fate::Served) } else { Fate::Served }
+        if self.below(of) >= u64::from(self.world.trouble()) {
+            return Fate::Served;
+        }
+        let (number, fate) = lock(&self.rng).choice(fates.iter().enumerate()).unwrap_or((0, &Fate::Served));
+        if self.world.plan.fates & (1 << number) == 0 { Fate::Served } else { *fate }
     }
 
     /// The time that a request takes on its way.
@@ -250,8 +253,9 @@ impl Process {
                 let (mut watch, mut versions, mut rng) = open?;
                 loop {
                     versions.borrow_and_update();
-                    let is_late = world.trouble() > 0 && rng.u8(..20) == 0;
-                    let lag = rng.u64(..if is_late { 5000 } else { 30 });
+                    let is_late = world.trouble() > 0 && rng.u8(..10) == 0;
+                    let late = if is_late { world.plan.watch_lag } else { Duration::ZERO };
+                    let lag = rng.u64(..30 + u64::try_from(late.as_millis()).unwrap_or_default());
                     tokio::time::sleep(Duration::from_millis(lag)).await;
                     let lines = match watch.events(&world.store) {
                         Ok(events) => events,

@@ -111,7 +111,12 @@ impl World {
 
     /// How many of a thousand requests are disturbed now.
     pub fn trouble(&self) -> u32 {
-        if self.calm.load(Ordering::Relaxed) { 0 } else { self.plan.trouble }
+        let passed = self.history.passed();
+        match self.plan.storms.iter().any(|storm| storm.contains(&passed)) {
+            _ if self.calm.load(Ordering::Relaxed) => 0,
+            true => 500,
+            false => self.plan.trouble,
+        }
     }
 
     /// The provider and its Secret.
