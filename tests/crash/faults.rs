@@ -338,17 +338,23 @@ impl Story {
                 world.change::<FunctionInvocation>(NAME, json!({"spec": {"suspend": false}})).await;
             }
             Act::Resolve => {
-                self.until(world, |object| outcome(object) == Some(Outcome::Unknown)).await;
+                let object = self.until(world, |object| outcome(object).is_some()).await;
+                if object.as_ref().and_then(outcome) == Some(Outcome::Failed) {
+                    return object;
+                }
                 let resolution = json!({"metadata": {"annotations": {RESOLVE: "Fail"}}});
                 world.change::<FunctionInvocation>(NAME, resolution).await;
                 return self.until(world, |object| outcome(object) == Some(Outcome::Failed)).await;
             }
             Act::Cancel => {
                 // An attempt that a killed operator left behind ends as Unknown, and is never followed.
-                self.until(world, |object| {
+                let object = self.until(world, |object| {
                     outcome(object).is_some() || state(object) == Some(AttemptState::Accepted)
-                })
-                .await;
+                });
+                let object = object.await;
+                if object.as_ref().and_then(outcome) == Some(Outcome::Failed) {
+                    return object;
+                }
                 world.change::<FunctionInvocation>(NAME, json!({"spec": {"cancel": true}})).await;
             }
         }

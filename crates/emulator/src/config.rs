@@ -65,6 +65,8 @@ pub struct Config {
     pub listing: Listing,
     /// Users, identity providers and agencies of the identity services.
     pub identity: Identity,
+    /// Whether `/admin/executions` and the page leave out events, results and logs.
+    pub hide_events: bool,
     /// Certificates of the server.
     pub tls: Tls,
 }
@@ -89,6 +91,7 @@ impl Default for Config {
             gateway_timeout: Duration::from_secs(90),
             listing: Listing::default(),
             identity: Identity::default(),
+            hide_events: false,
             tls: Tls::default(),
         }
     }

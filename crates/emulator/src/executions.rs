@@ -223,7 +223,14 @@ impl Executions {
     }
 }
 
-/// An execution for which a caller waits. If dropped, it continues to run, but its record is removed.
+impl Executions {
+    /// All executions of a function in their current state, in the order of acceptance, also those of waiting callers.
+    pub(crate) fn all(&self, function: &Function, now: Timestamp) -> Vec<Execution> {
+        self.with(function, now, |pool| pool.remembered().cloned().collect())
+    }
+}
+
+/// An execution for which a caller waits. If dropped, it continues to run.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     executions: &'a Executions,

@@ -43,6 +43,10 @@ struct Args {
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_TLS_DIR", value_name = "DIR")]
     tls_dir: Option<PathBuf>,
 
+    /// Leave events, results and logs out of the admin API and its page.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_HIDE_EVENTS")]
+    hide_events: bool,
+
     /// Log filter: a level, or a list as in `info,functiongraph_emulator=debug`. `info` logs one line per request.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
@@ -114,6 +118,7 @@ fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.admin_listen = args.admin_listen.or(config.admin_listen);
     config.identity.local_listen = args.local_listen.unwrap_or(config.identity.local_listen);
+    config.hide_events |= args.hide_events;
     config.tls.dir = args.tls_dir.or(config.tls.dir).or_else(|| Some(DEFAULT_TLS_DIR.into()));
     Ok(config)
 }
@@ -127,7 +132,10 @@ fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Re
     writeln!(out, "FunctionGraph emulator at {url}, region {region}, project {project_id}")?;
     writeln!(out, "  authority    {ca}")?;
     if let Some(admin) = emulator.admin_url() {
-        writeln!(out, "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions)")?;
+        writeln!(
+            out,
+            "  page         {admin}/ (executions, faults, ledger; the admin API is below {admin}/admin/)"
+        )?;
     }
     if let Some(metadata) = emulator.metadata_url() {
         writeln!(out, "  metadata     {metadata}/openstack/latest/securitykey")?;

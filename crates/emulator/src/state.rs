@@ -34,6 +34,7 @@ pub(crate) struct State {
     pub(crate) listing: Listing,
     pub(crate) identity: Identity,
     pub(crate) stats: Stats,
+    pub(crate) hide_events: bool,
 }
 
 impl State {
@@ -53,6 +54,7 @@ impl State {
             listing: config.listing.clone(),
             identity: config.identity.with_project(&config.project_id, &config.region),
             stats: Stats::default(),
+            hide_events: config.hide_events,
         };
         state.set_rate_limit(config.rate_limit);
         for (urn, setting) in config.functions.iter().filter_map(|function| state.declared(function)) {

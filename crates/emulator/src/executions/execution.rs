@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
+use crate::api::Api;
 use crate::config::{Failure, Function};
 use crate::handler::{Output, Report};
 
@@ -26,6 +27,12 @@ pub(crate) struct Event {
     pub(crate) failure: Option<Failure>,
     /// The event itself, or its beginning if nobody carries it out.
     pub(crate) body: Bytes,
+    /// The length of the whole event.
+    pub(crate) body_bytes: usize,
+    /// The API that accepted it.
+    pub(crate) api: Api,
+    /// Who called it, for people.
+    pub(crate) caller: String,
     /// The called version.
     pub(crate) version: String,
     /// Memory of each run, in MB.
@@ -111,6 +118,9 @@ impl Event {
             latency: (!function.has_code()).then_some(latency),
             failure,
             body: Bytes::new(),
+            body_bytes: 0,
+            api: Api::InvokeAsync,
+            caller: String::new(),
             version: "latest".to_owned(),
             memory: function.memory,
             retries: 0,

@@ -30,8 +30,8 @@ pub(super) struct Pool {
     ends: BTreeSet<(Timestamp, u64)>,
     /// Number of events on each instance, without reserved instances.
     instances: BTreeMap<u64, u32>,
-    /// Executions for which nobody waits any more; removed when they end.
-    abandoned: BTreeSet<u64>,
+    /// Executions for which a caller waits. They are not removed.
+    awaited: BTreeSet<u64>,
     /// What somebody else has to do.
     orders: Vec<Order>,
 }
@@ -81,7 +81,7 @@ impl Pool {
             deadlines: BTreeSet::new(),
             ends: BTreeSet::new(),
             instances: BTreeMap::new(),
-            abandoned: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             orders: Vec::new(),
         }
     }
@@ -163,6 +163,7 @@ impl Pool {
             return None;
         }
         let number = self.add(event);
+        self.awaited.insert(number);
         self.start(number);
         Some(number)
     }
@@ -267,9 +268,7 @@ impl Pool {
     }
 
     fn finish(&mut self, number: u64, start: Option<Timestamp>, outcome: Outcome) {
-        if self.abandoned.remove(&number) {
-            self.all.remove(&number);
-        } else if let Some(execution) = self.all.get_mut(&number) {
+        if let Some(execution) = self.all.get_mut(&number) {
             execution.progress = Progress::Ended { start, end: self.clock, outcome };
         }
     }
@@ -331,17 +330,10 @@ impl Pool {
 
     /// The caller does not wait any more.
     pub(super) fn abandon(&mut self, number: u64) {
-        match self.all.get(&number).map(|execution| &execution.progress) {
-            Some(Progress::Ended { .. }) => {
-                self.all.remove(&number);
-            }
-            _ => {
-                self.abandoned.insert(number);
-            }
-        }
+        self.awaited.remove(&number);
     }
 
-    /// All listed executions, in the order of acceptance.
+    /// All executions that are not forgotten, in the order of acceptance.
     pub(super) fn remembered(&self) -> impl Iterator<Item = &Execution> {
         self.all.values().filter(|execution| !self.is_forgotten(execution))
     }
@@ -357,7 +349,7 @@ impl Pool {
     /// retention.
     fn forget(&mut self) {
         while let Some((&number, execution)) = self.all.first_key_value()
-            && execution.event.listed
+            && !self.awaited.contains(&number)
             && self.is_forgotten(execution)
         {
             self.all.remove(&number);

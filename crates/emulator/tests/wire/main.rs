@@ -8,6 +8,7 @@ mod cancel;
 mod code;
 mod credentials;
 mod executions;
+mod executions_page;
 mod faults;
 mod identity;
 mod invocations;
