@@ -19,7 +19,7 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo local docs bundle test fuzz simulate faults e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks demo local docs bundle test fuzz simulate faults campaign soak versions e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -66,6 +66,15 @@ simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds; 
 
 faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
 	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)
+
+campaign: tools announce ## Edit at random under random faults, on a real API server; SEED=7 plays others
+	SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture random_edits
+
+soak: tools announce ## Invoke for MINUTES (10) with three replicas, kills and faults, judged by the emulator's ledger
+	MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture a_soak
+
+versions: tools announce ## Run tests/it and tests/crash on each supported version of Kubernetes (hours); VERSIONS="1.34" runs one
+	@tools/versions.sh
 
 e2e: tools announce ## Install images and chart on a real node, upgrade, scale, kill: as root, or with E2E_KUBECONFIG
 	@[ -n "$$E2E_KUBECONFIG" ] || reason=$$(tools/node/up.sh --check) \

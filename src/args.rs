@@ -58,8 +58,9 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE", hide = true, value_parser = renamed)]
     pub namespace: Option<String>,
 
-    /// The operator's own namespace, with the Secrets of cluster-scoped providers. Leave it out in a Pod. Elsewhere
-    /// the default is the namespace of the current context.
+    /// The operator's own namespace, with the Secrets of cluster-scoped providers. In a Pod it is the Pod's namespace,
+    /// elsewhere that of the current context. Set it if the operator runs outside the cluster and these Secrets are in
+    /// another namespace.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
     pub own_namespace: Option<String>,
 
@@ -133,8 +134,8 @@ pub struct Run {
     )]
     pub max_concurrent_reconciles: u16,
 
-    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it to recover
-    /// sooner after a correction. Each read is one API request.
+    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it so that a corrected
+    /// Secret counts sooner. Raise it if many providers wait for their Secrets, because each read is one API request.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_SECRET_POLL_SECONDS",
@@ -188,7 +189,8 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_RESTORE_GUARD")]
     pub restore_guard: bool,
 
-    /// Publish an Event for every accepted invocation too. Costs one more API write for each.
+    /// Publish an Event for every accepted or executed invocation too. Set it if you follow invocations by their
+    /// Events, for example with an event exporter. Costs one more API write for each.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_EVENTS_ON_SUCCESS")]
     pub events_on_success: bool,
 
@@ -232,7 +234,7 @@ impl Run {
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For a terminal.
+    /// For people, with colors on a terminal.
     Text,
 }
 

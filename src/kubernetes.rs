@@ -61,6 +61,35 @@ pub enum Error {
     Incomplete(&'static str),
 }
 
+/// The causes of an error down to the first, as one text. A text that only repeats the one before is left out.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        match cause.downcast_ref::<kube::Error>() {
+            // Its own text is a dump of the whole answer.
+            Some(kube::Error::Api(status)) => {
+                texts.push(format!("{} {}", status.code, status.message));
+                break;
+            }
+            // Its own text is that of the next cause.
+            Some(kube::Error::Service(_)) => {}
+            _ => texts.push(cause.to_string()),
+        }
+    }
+    texts.dedup_by(|next, text| text.contains(next.as_str()));
+    texts.join(": ")
+}
+
+/// An error with its causes.
+#[must_use]
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    match causes(error) {
+        causes if causes.is_empty() => error.to_string(),
+        causes => format!("{error}: {causes}"),
+    }
+}
+
 impl Error {
     /// Whether the API server answered that the operator lacks a permission.
     #[must_use]

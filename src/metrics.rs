@@ -178,7 +178,7 @@ impl Metrics {
         r.register("waiting", "Objects in the queue of their provider", self.waiting.clone());
         r.register(
             "throttled",
-            "1 while the operator sends nothing to the provider: not ready, paused or breaker open",
+            "1 while the operator sends nothing to the provider, because FunctionGraph throttles it or its endpoint failed",
             self.throttled.clone(),
         );
         r.register("rate", "Requests per second that are allowed now", self.rate.clone());

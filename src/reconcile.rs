@@ -27,7 +27,7 @@ use crate::api::FunctionInvocation;
 use crate::clock;
 use crate::context::providers::{Access, Key, Standing};
 use crate::context::{AttemptId, Context, provider_key};
-use crate::kubernetes;
+use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::{Moment, Progress, State, Step, View, decide};
 use crate::members::{Duty, RENEW_INTERVAL};
@@ -172,12 +172,6 @@ async fn guarded(
     };
     context.metrics.reconciled(clock::monotonic().duration_since(started), result.is_err());
     result
-}
-
-/// The causes of an error, down to the first.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Reconciles again after a failure, with a pause that grows.

@@ -165,6 +165,7 @@ impl Providers {
         for provider in self.known().all.values_mut() {
             provider.gate.retain(&is_there);
         }
+        self.changed.notify_one();
     }
 
     /// Requests a check of a provider whose credential is old, unless that was done a moment ago.

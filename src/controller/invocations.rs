@@ -7,6 +7,7 @@ use crate::clock;
 use crate::context::providers::Key;
 use crate::context::{Context, Owner};
 use crate::gate::Ticket;
+use crate::kubernetes::with_causes;
 use crate::members::Duty;
 use crate::reconcile;
 use futures::{StreamExt, future};
@@ -35,7 +36,12 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let acknowledging = background("acknowledging", &context, async move {
         while let Some(owner) = left.recv().await {
             while let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
-                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot acknowledge an edit; trying again");
+                tracing::warn!(
+                    namespace = owner.namespace,
+                    name = owner.name,
+                    error = with_causes(&error),
+                    "cannot acknowledge an edit; trying again"
+                );
                 tokio::time::sleep(ACKNOWLEDGE_DELAY).await;
             }
         }

@@ -9,8 +9,8 @@ use futures::future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio_util::task::AbortOnDropHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The open ports, before they are served.
 pub struct Ports {

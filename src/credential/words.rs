@@ -80,11 +80,7 @@ pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
 
 /// Why a credential that is in use could not be renewed, as a clause.
 pub fn not_renewed(failure: &Failure) -> String {
-    let (Failure::Passing(why, _)
-    | Failure::Denied(why)
-    | Failure::Obstacle(_, why, _)
-    | Failure::Unproven(_, why, _)) = failure;
-    why.trim_end_matches('.').to_owned()
+    failure.why().trim_end_matches('.').to_owned()
 }
 
 fn stop(reason: Reason, message: String) -> Stop {

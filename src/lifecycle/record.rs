@@ -151,7 +151,8 @@ fn at_its_end(
     ended: &Execution,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && status.cancel_time.is_some();
+    // The time of the request to stop it may be missing: its write can be lost after FunctionGraph took the request.
+    let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && view.spec.cancel;
     status.execution = Some(Box::new(ended.clone()));
     status.completion_time = Some(now);
     let message = execution(ended);

@@ -47,7 +47,7 @@ pub struct ProviderNow {
     pub in_flight: usize,
     /// Objects in its queue.
     pub waiting: usize,
-    /// Whether the operator sends nothing to it now.
+    /// Whether the operator sends nothing to it now, because FunctionGraph throttles it or its endpoint failed.
     pub held: bool,
     /// Requests per second that are allowed now.
     pub rate: f64,

@@ -57,12 +57,7 @@ async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Resu
         looked_up: true,
     };
     let status = match decide(view, &moment) {
-        Step::Delete => {
-            status::delete(&context.clients.calls, object).await?;
-            let namespace = object.namespace().unwrap_or_default();
-            tracing::info!(namespace, name = object.name_any(), "deleted after its time to live");
-            return Ok(Action::await_change());
-        }
+        Step::Delete => return reconcile.delete().await,
         step @ Step::Wait(_) => return Ok(reconcile.until(&step)),
         Step::Acknowledge | Step::CorrectTimes if copy == Copy::Cached => {
             Box::pin(acknowledge(&Owner::of(object), context)).await?;

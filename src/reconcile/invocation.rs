@@ -6,7 +6,7 @@ use crate::api::FunctionInvocation;
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::kubernetes::{requests, status};
+use crate::kubernetes::requests;
 use crate::lifecycle::{Conclusion, Resolution, State, Step, record};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
@@ -78,10 +78,7 @@ impl Reconcile<'_> {
             Step::Stop => return Box::pin(self.stop()).await,
             Step::Resolve(resolution) => return Box::pin(self.resolve(&resolution)).await,
             Step::RefuseResolution => return Ok(Box::pin(self.refuse_resolution(None)).await?),
-            Step::Delete => {
-                Box::pin(status::delete(&self.context.clients.calls, self.object)).await?;
-                return Ok(Action::await_change());
-            }
+            Step::Delete => return Ok(Box::pin(self.delete()).await?),
             Step::Wait(_) | Step::Observe(_) | Step::Rest => return Ok(self.until(&step)),
             Step::HandBack => {
                 if let State::Claimed { number, .. } = State::of(view.status) {

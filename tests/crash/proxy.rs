@@ -109,6 +109,8 @@ struct Plan {
     seen: BTreeMap<Kind, usize>,
     /// The first call that met a fault.
     hit: Option<Hit>,
+    /// How many calls met one.
+    met: usize,
     /// Whether the first fault makes the operator deaf.
     deafening: bool,
     /// Whether what changes is kept from the operator.
@@ -167,6 +169,7 @@ impl Proxy {
             faults,
             seen: BTreeMap::new(),
             hit: None,
+            met: 0,
             deafening: false,
             deaf: watch::Sender::new(false),
             deaf_to_providers: watch::Sender::new(false),
@@ -224,6 +227,11 @@ impl Proxy {
     /// How often each kind of call was made, also those that did not arrive.
     pub fn calls(&self) -> BTreeMap<Kind, usize> {
         self.plan.lock().unwrap().seen.clone()
+    }
+
+    /// How many calls met a fault.
+    pub fn met(&self) -> usize {
+        self.plan.lock().unwrap().met
     }
 
     /// The first call that met a fault, once one has.
@@ -441,6 +449,7 @@ fn meet(plan: &Mutex<Plan>, hit: Hit) -> Option<(Fault, Option<u32>)> {
     }
     let fault = at.iter().find_map(|at| plan.faults.get(at).copied())?;
     plan.hit.get_or_insert(hit);
+    plan.met += 1;
     if plan.deafening {
         plan.deaf.send_replace(true);
         plan.deaf_to_providers.send_replace(true);

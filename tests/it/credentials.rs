@@ -47,6 +47,17 @@ async fn an_invocation_with_a_misspelt_provider_lists_those_of_its_namespace() {
 }
 
 #[tokio::test]
+async fn an_invocation_with_the_longest_name_gets_its_events() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let name = "x".repeat(253);
+    world.invoke(&name, json!({"function": {"name": "hello"}})).await;
+    let event = world.event(&name, "WaitingForProvider").await;
+    assert_eq!((event.type_.as_deref(), event.action.as_deref()), (Some("Warning"), Some("Invoke")));
+    assert!(event.note.unwrap().contains("does not exist"));
+}
+
+#[tokio::test]
 async fn an_invocation_whose_deadline_passes_says_what_it_waited_for() {
     let world = World::new().await;
     let _operator = world.operator().await;

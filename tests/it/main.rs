@@ -41,6 +41,7 @@ mod lifecycle;
 mod local;
 mod lockout;
 mod logins;
+mod logs;
 mod memory;
 mod metrics;
 mod moved;

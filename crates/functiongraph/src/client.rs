@@ -20,9 +20,7 @@ use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
-pub use crate::transport::{
-    BuildError, Carried, Carrier, ClientOptions, KeptClient, LoadCaBundle, TlsError,
-};
+pub use crate::transport::{BuildError, Carried, Carrier, ClientOptions, KeptClient, LoadCaBundle, TlsError};
 
 /// A client for one endpoint. Clones are cheap and share their connections.
 ///

@@ -9,14 +9,20 @@
 //! | [`promises`] | what must hold after every step, and at the end |
 //! | [`history`] | who did what to which object when |
 //! | [`api_server`] | the API server |
+//! | [`mutants`] | faults that the simulations must find |
 //!
 //! FunctionGraph is the emulator. The replicas are `controller::operate`, as in the program, over connections in memory.
 //! A process plays one seed only, because of what a process keeps: `main` starts one for each.
 
-#![expect(clippy::expect_used, clippy::missing_panics_doc, reason = "a simulation ends where it cannot go on")]
+#![expect(
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a simulation ends where it cannot go on"
+)]
 
 pub mod api_server;
 pub mod history;
+pub mod mutants;
 pub mod network;
 pub mod plan;
 pub mod play;
@@ -24,6 +30,7 @@ pub mod promises;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+/// The content of a mutex.
+pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,8 +6,12 @@
 use clap::Parser;
 use simulation::plan::Plan;
 use simulation::play::play;
+use simulation::{lock, mutants};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 /// Plays the whole operator on virtual time, with chance drawn from a seed.
 #[derive(Parser)]
@@ -22,6 +26,10 @@ struct Args {
     /// Begin with this seed.
     #[arg(long, default_value_t = 1)]
     from: u64,
+
+    /// Put faults into the operator, and look for the seeds that find them: those faults whose name has this in it.
+    #[arg(long, num_args = 0..=1, default_missing_value = "")]
+    mutants: Option<String>,
 }
 
 /// Set in the process that plays.
@@ -33,35 +41,20 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     if let Some(seed) = args.seed {
-        let played = process(seed);
+        let played = process(&this_program(), seed);
         print!("{}", String::from_utf8_lossy(&played.stdout));
         eprint!("{}", String::from_utf8_lossy(&played.stderr));
         return if played.status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
-    let (next, end) = (AtomicU64::new(args.from), args.from + args.seeds);
-    let failed = AtomicU64::new(u64::MAX);
-    std::thread::scope(|scope| {
-        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(|| {
-                while failed.load(Ordering::Relaxed) == u64::MAX {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= end {
-                        return;
-                    }
-                    if !process(seed).status.success() {
-                        failed.fetch_min(seed, Ordering::Relaxed);
-                    }
-                }
-            });
-        }
-    });
-    match failed.into_inner() {
-        u64::MAX => {
+    if let Some(filter) = &args.mutants {
+        return hunt(filter, &args);
+    }
+    match search(&this_program(), &args) {
+        None => {
             println!("{} seeds from {}: every promise holds", args.seeds, args.from);
             ExitCode::SUCCESS
         }
-        seed => {
-            let played = process(seed);
+        Some((seed, played)) => {
             print!("{}", String::from_utf8_lossy(&played.stdout));
             eprint!("{}", String::from_utf8_lossy(&played.stderr));
             println!("play it again with: SEED={seed} make simulate");
@@ -70,9 +63,63 @@ fn main() -> ExitCode {
     }
 }
 
+/// The first seed that breaks a promise of this program.
+fn search(program: &Path, args: &Args) -> Option<(u64, Output)> {
+    let (next, end) = (AtomicU64::new(args.from), args.from + args.seeds);
+    let found: Mutex<BTreeMap<u64, Output>> = Mutex::default();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(|| {
+                while lock(&found).is_empty() {
+                    let seed = next.fetch_add(1, Ordering::Relaxed);
+                    if seed >= end {
+                        return;
+                    }
+                    let played = process(program, seed);
+                    if !played.status.success() {
+                        lock(&found).insert(seed, played);
+                    }
+                }
+            });
+        }
+    });
+    found.into_inner().unwrap_or_else(PoisonError::into_inner).pop_first()
+}
+
+/// Looks for the seed that finds each mutant.
+fn hunt(filter: &str, args: &Args) -> ExitCode {
+    let mut missed = false;
+    let hunted = mutants::build(filter, |mutant, program| match search(program, args) {
+        Some((seed, played)) => {
+            let history = String::from_utf8_lossy(&played.stdout);
+            let how = history.lines().last().unwrap_or_default();
+            println!(
+                "| {} | {seed} | {} |",
+                mutant.name,
+                how.split_once("promise: ").map_or(how, |(_, how)| how)
+            );
+        }
+        None => {
+            missed = true;
+            println!("| {} | not found | |", mutant.name);
+        }
+    });
+    match hunted {
+        Ok(()) if !missed => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn this_program() -> PathBuf {
+    std::env::current_exe().expect("this program")
+}
+
 /// Plays a seed in a process of its own.
-fn process(seed: u64) -> Output {
-    let program = std::env::current_exe().expect("this program");
+fn process(program: &Path, seed: u64) -> Output {
     let mut play = Command::new(program);
     play.env_clear().env(SEED, seed.to_string()).env("LD_PRELOAD", env!("VIRTUAL_TIME"));
     if let Some(log) = std::env::var_os("SIMULATION_LOG") {

@@ -78,7 +78,13 @@ impl Process {
         let seed = world.plan.seed.wrapping_mul(1000).wrapping_add(replica as u64 * 100 + start);
         let mut rng = Rng::with_seed(seed);
         let skew = SignedDuration::from_millis(rng.i64(-1500..1500));
-        Arc::new(Self { name: format!("replica-{replica}"), world: Arc::clone(world), rng: Mutex::new(rng), kill, skew })
+        Arc::new(Self {
+            name: format!("replica-{replica}"),
+            world: Arc::clone(world),
+            rng: Mutex::new(rng),
+            kill,
+            skew,
+        })
     }
 
     fn below(&self, bound: u64) -> u64 {
@@ -104,7 +110,11 @@ impl Process {
     }
 
     /// Sends a request to the API server.
-    pub async fn call(self: Arc<Self>, request: http::Request<Body>, patience: Duration) -> Result<KubernetesAnswer, BoxError> {
+    pub async fn call(
+        self: Arc<Self>,
+        request: http::Request<Body>,
+        patience: Duration,
+    ) -> Result<KubernetesAnswer, BoxError> {
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = Request::of(&head, &body);
@@ -187,7 +197,9 @@ impl Process {
             self.world.history.note(&self.name, line);
         }
         if *status == StatusCode::UNPROCESSABLE_ENTITY {
-            self.world.promises.break_one("no write breaks the API server's rules", &object["message"].to_string());
+            self.world
+                .promises
+                .break_one("no write breaks the API server's rules", &object["message"].to_string());
         }
     }
 
@@ -219,7 +231,10 @@ impl Process {
     }
 
     /// The events of a watch, each after a while.
-    fn watch(&self, watch: Watch) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + use<> {
+    fn watch(
+        &self,
+        watch: Watch,
+    ) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + use<> {
         let mut rng = lock(&self.rng).fork();
         let end = tokio::time::Instant::now() + watch.timeout;
         let trouble = self.world.trouble();
@@ -268,11 +283,15 @@ impl Process {
         Carrier::new(move |request| Arc::clone(&process).post(request).boxed() as Carried)
     }
 
-    async fn post(self: Arc<Self>, request: http::Request<Bytes>) -> Result<Response<reqwest::Body>, SendError> {
+    async fn post(
+        self: Arc<Self>,
+        request: http::Request<Bytes>,
+    ) -> Result<Response<reqwest::Body>, SendError> {
         let interrupted = |why: &str| SendError::Interrupted(why.to_owned());
         let called = request.uri().path().rsplit('/').next().unwrap_or_default();
         let line = format!("{} {called}", request.method());
-        let submits = request.method() == http::Method::POST && request.uri().path().ends_with("/invocations-async");
+        let submits =
+            request.method() == http::Method::POST && request.uri().path().ends_with("/invocations-async");
         let fates = [
             Fate::Refused,
             Fate::Lost,
@@ -311,7 +330,9 @@ impl Process {
                 return;
             }
             tokio::time::sleep(back).await;
-            let _ = answered.send(answer.map(|answer| answer.map(reqwest::Body::wrap)).map_err(|error| error.to_string()));
+            let _ = answered.send(
+                answer.map(|answer| answer.map(reqwest::Body::wrap)).map_err(|error| error.to_string()),
+            );
         });
         match fate {
             Fate::AnswerLost | Fate::DiesAfter => std::future::pending().await,

@@ -20,6 +20,8 @@ pub struct Plan {
     pub replicas: usize,
     /// How many of a thousand requests are disturbed.
     pub trouble: u32,
+    /// How long after its acceptance a request appears in FunctionGraph's list.
+    pub list_lag: Duration,
     /// What is done, in the order of time.
     pub acts: Vec<(Duration, Act)>,
 }
@@ -57,13 +59,17 @@ impl Plan {
         let replicas = rng.usize(1..=3);
         let trouble = *rng.choice(&[0, 10, 40, 120]).unwrap_or(&0);
         let names: Vec<String> = (0..rng.usize(2..=6)).map(|number| format!("object-{number}")).collect();
-        let mut acts = Vec::new();
-        for name in &names {
-            acts.push((moment(&mut rng, 0..120), Act::Create(name.clone(), spec(&mut rng))));
-        }
-        for _ in 0..rng.usize(0..12) {
-            let name = names[rng.usize(..names.len())].clone();
-            acts.push((moment(&mut rng, 5..480), act(&mut rng, name, replicas)));
+        let list_lag = Duration::from_secs(*rng.choice(&[0, 5, 600]).unwrap_or(&0));
+        let mut acts: Vec<_> = names
+            .iter()
+            .map(|name| (moment(&mut rng, 120_000), Act::Create(name.clone(), spec(&mut rng))))
+            .collect();
+        for _ in 0..rng.usize(0..16) {
+            // Most that is interesting happens soon after something else.
+            let (number, name) = (rng.usize(..acts.len()), names[rng.usize(..names.len())].clone());
+            let soon = *rng.choice(&[30, 300, 5000, 150_000]).unwrap_or(&30);
+            let at = acts[number].0 + moment(&mut rng, soon);
+            acts.push((at.min(CALM_AFTER), act(&mut rng, name, replicas)));
         }
         // In the end all is as it should be.
         let end = CALM_AFTER;
@@ -72,12 +78,12 @@ impl Plan {
             acts.push((end, Act::Change(name, json!({"spec": {"suspend": false}}))));
         }
         acts.sort_by_key(|(at, _)| *at);
-        Self { seed, replicas, trouble, acts }
+        Self { seed, replicas, trouble, list_lag, acts }
     }
 }
 
-fn moment(rng: &mut Rng, seconds: std::ops::Range<u64>) -> Duration {
-    Duration::from_millis(rng.u64(seconds.start * 1000..seconds.end * 1000))
+fn moment(rng: &mut Rng, within_millis: u64) -> Duration {
+    Duration::from_millis(rng.u64(..within_millis))
 }
 
 fn spec(rng: &mut Rng) -> Value {
@@ -114,7 +120,7 @@ fn act(rng: &mut Rng, name: String, replicas: usize) -> Act {
         7 => Act::Delete(name),
         8 => Act::Create(name, spec(rng)),
         9 => Act::ChangeSecret(*rng.choice(&["a-wrong-key", SECRET_KEY]).unwrap_or(&SECRET_KEY)),
-        10 => Act::ChangeProvider(json!({"spec": {"lookup": {"enabled": rng.bool()}}})),
+        10 => Act::ChangeProvider(json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
         11 => Act::Compact,
         12 => Act::Stop(rng.usize(..replicas)),
         _ => Act::Kill(rng.usize(..replicas)),

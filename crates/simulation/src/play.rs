@@ -7,7 +7,7 @@ use crate::network::Process;
 use crate::plan::{Act, CALM_AFTER, Plan, SECRET_KEY, TO_THE_END};
 use crate::promises::{Promises, invocation};
 use clap::Parser;
-use functiongraph_emulator::{AccessKey, Config, Function, InProcess};
+use functiongraph_emulator::{AccessKey, Config, Function, InProcess, Listing};
 use functiongraph_operator::args::{Cli, Command};
 use functiongraph_operator::controller::{self, Worlds};
 use functiongraph_operator::kubernetes::Clients;
@@ -93,6 +93,7 @@ impl World {
                 secret: SECRET_KEY.into(),
                 security_token: None,
             }],
+            listing: Listing { lag: plan.list_lag, ..Listing::default() },
             ..Config::default()
         };
         let cloud = InProcess::new(&config).expect("a configuration");
@@ -114,7 +115,8 @@ impl World {
 
     /// The provider and its Secret.
     fn begin(&self) {
-        let data = json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
+        let data =
+            json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
         let secret: Key = ("secrets".into(), "team".into(), "key".into());
         self.store.create(&secret, json!({"data": data})).expect("a Secret");
         let spec = json!({
@@ -195,9 +197,13 @@ async fn run_replica(world: Arc<World>, replica: usize) {
         *lock(&world.replicas[replica]) = Some(Handle { kill: kill.clone(), draining: draining.clone() });
         let process = Process::new(&world, replica, start, kill);
         world.history.note(&process.name, "starts");
-        let arguments = ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
+        let arguments =
+            ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
         let hosts = format!("--allowed-endpoint-hosts={HOST}");
-        let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command else { return };
+        let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command
+        else {
+            return;
+        };
         let carrier = Some(process.carrier());
         let way = Arc::clone(&process);
         let clients = Clients::over(move |patience| {

@@ -32,7 +32,8 @@ struct State {
 struct Object {
     name: String,
     uid: String,
-    at_least_once: bool,
+    /// How often it may be sent again after an ambiguous attempt: under `AtLeastOnce`.
+    retries: usize,
     /// The request ids that FunctionGraph has accepted.
     accepted: Vec<String>,
     /// How often a user has asked for another attempt.
@@ -83,10 +84,16 @@ impl Promises {
             let (times, name) = (object.accepted.len(), &object.name);
             self.history.note("cloud", format!("accepted {name} as {}, time {times}", entry.request_id));
             if object.held {
-                broken.push(("what is suspended, cancelled or deleted when it is claimed is not sent", name.clone()));
+                broken.push((
+                    "what is suspended, cancelled or deleted when it is claimed is not sent",
+                    name.clone(),
+                ));
             }
-            if times > object.claims || !object.at_least_once && times > 1 + object.asked {
-                broken.push(("FunctionGraph accepts no more than it is asked for", format!("{name}, {times} times")));
+            if times > object.claims || times > 1 + object.retries + object.asked {
+                broken.push((
+                    "FunctionGraph accepts no more than it is asked for",
+                    format!("{name}, {times} times"),
+                ));
             }
         }
         drop(state);
@@ -107,7 +114,7 @@ impl Promises {
         let object = state.objects.entry(tag.to_owned()).or_insert_with(|| Object {
             name: format!("{} ({tag})", change.key.2),
             uid: text(after, "/metadata/uid").to_owned(),
-            at_least_once: after["spec"]["deliveryPolicy"] == "AtLeastOnce",
+            retries: retries(&after["spec"]),
             ..Object::default()
         });
         let broken = object.look_at(change.before.as_deref(), after);
@@ -160,7 +167,9 @@ impl Object {
         }
         let resolve = "/metadata/annotations/functiongraph.io~1resolve";
         if changed(resolve) {
-            self.asked += usize::from(new(resolve) == "Retry");
+            let is_ambiguous =
+                old("/status/attempt/state") == "Ambiguous" || old("/status/outcome") == "Unknown";
+            self.asked += usize::from(is_ambiguous && new(resolve) == "Retry");
             self.resolved |= !new(resolve).is_empty();
         }
         let number = |object: &Value| object.pointer("/status/attempt/number").and_then(Value::as_u64);
@@ -175,16 +184,25 @@ impl Object {
         }
         let state = "/status/attempt/state";
         let is_sure = |text: &str| ["Rejected", "NotSent"].contains(&text);
-        let asked_for_less = self.accepted.is_empty() || self.resolved || self.at_least_once;
+        let asked_for_less = self.accepted.is_empty() || self.resolved || self.retries > 0;
         if changed(state) && is_sure(new(state)) && !asked_for_less {
             broken.push("what the status is sure of is true: it says that nothing was accepted");
         }
         let outcome = "/status/outcome";
-        if changed(outcome) && ["Accepted", "Executed"].contains(&new(outcome)) && self.accepted.is_empty() && !self.resolved {
+        if changed(outcome)
+            && ["Accepted", "Executed"].contains(&new(outcome))
+            && self.accepted.is_empty()
+            && !self.resolved
+        {
             broken.push("what the status is sure of is true: it says that it was accepted");
         }
         broken
     }
+}
+
+fn retries(spec: &Value) -> usize {
+    let limit = spec["retryPolicy"]["backoffLimit"].as_u64().and_then(|limit| usize::try_from(limit).ok());
+    if spec["deliveryPolicy"] == "AtLeastOnce" { limit.unwrap_or_default() } else { 0 }
 }
 
 fn text<'a>(value: &'a Value, path: &str) -> &'a str {

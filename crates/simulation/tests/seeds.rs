@@ -21,3 +21,9 @@ fn two_runs_of_a_seed_have_the_same_history_byte_by_byte() {
         assert_eq!(first, second);
     }
 }
+
+#[test]
+fn every_mutant_has_its_place_in_the_source() {
+    let lost = simulation::mutants::without_a_place().expect("the source");
+    assert_eq!(lost, Vec::<&str>::new(), "adapt crates/simulation/src/mutants.rs");
+}

@@ -20,7 +20,9 @@ impl Providers {
         for (key, provider) in &self.known().all {
             let state = provider.gate.state(moment);
             let Some((reason, expires_at, not_renewed)) = provider.health() else {
-                missing.push((key.to_string(), state.waiting));
+                if state.waiting > 0 {
+                    missing.push((key.to_string(), state.waiting));
+                }
                 continue;
             };
             known.push(ProviderNow {
@@ -31,7 +33,7 @@ impl Providers {
                 not_renewed,
                 in_flight: state.in_flight,
                 waiting: state.waiting,
-                held: !matches!(state.phase, Phase::Open | Phase::Probing),
+                held: matches!(state.phase, Phase::Paused { .. } | Phase::BreakerOpen { .. }),
                 rate: state.rate,
             });
         }

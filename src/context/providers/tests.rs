@@ -175,3 +175,22 @@ fn t13_a_credential_that_is_refused_before_its_provider_is_ready_is_not_used() {
     assert!(!providers.ready(&key, found, LIMITS));
     assert!(matches!(providers.standing(&key), Standing::NotReady(_, why) if why.contains("no")));
 }
+
+#[test]
+fn metrics_show_throttling_as_such_and_no_queue_that_is_empty() {
+    let providers = providers();
+    let [missing, waits, throttled]: [Key; 3] = ["ns/missing", "ns/waits", "ns/throttled"].map(Into::into);
+    assert!(providers.enter(&missing, ticket("1")).is_none());
+    providers.not_ready(&waits, Reason::SecretNotFound, "no".into());
+    ready(&providers, &throttled, &used("a", "any"), Proof::Accepted);
+    let place = providers.enter(&throttled, ticket("2")).unwrap();
+    place.leave(Signal::Throttled { retry_after: Some(Duration::from_secs(60)) });
+    let (known, queues) = providers.readings();
+    let held = |name: &str| known.iter().find(|provider| provider.name == name).unwrap().held;
+    assert!(!held("ns/waits") && held("ns/throttled"));
+    assert_eq!(queues, [("ns/missing".to_owned(), 1)]);
+
+    // The objects of a deleted namespace.
+    providers.prune(|_| false);
+    assert_eq!(providers.readings().1, []);
+}

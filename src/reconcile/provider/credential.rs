@@ -139,7 +139,8 @@ impl Caller<'_> {
                 let now = clock::now();
                 let default = || now.checked_add(RENEWAL_DEFAULT).unwrap_or(Timestamp::MAX);
                 let renew_at = expires_at.map_or_else(default, |end| renew_at(now, end));
-                tracing::info!(provider = %key, ?expires_at, "logged in");
+                let expires = expires_at.map(tracing::field::display);
+                tracing::info!(provider = %key, expires, "logged in");
                 let login = Login { credential, expires_at, renew_at, project };
                 context.providers.logged_in(key, &used, sent, login);
             }
@@ -188,7 +189,7 @@ impl Caller<'_> {
                 tracing::warn!(provider = %self.key, ?call, why, "a service refused a credential");
             }
             Event::Failed(call, failure) => {
-                tracing::warn!(provider = %self.key, ?call, ?failure, "a call for a credential failed");
+                tracing::warn!(provider = %self.key, ?call, why = failure.why(), "a call for a credential failed");
             }
         }
         self.context.providers.record(self.key, used, sent, event);

@@ -60,7 +60,12 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Res
     }
     if said.map(|(_, before)| before) != Some(*reason) {
         context.tell(|| provider.object_ref(), *reason, message);
-        tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
+        let reason = reason.as_str();
+        if *status == ConditionStatus::True {
+            tracing::info!(provider = %key, reason, why = message, "a provider is ready");
+        } else {
+            tracing::warn!(provider = %key, reason, why = message, "a provider is not ready");
+        }
     }
     Ok(())
 }

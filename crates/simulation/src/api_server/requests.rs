@@ -64,7 +64,8 @@ impl Request {
     /// Reads a request.
     pub fn of(head: &http::request::Parts, body: &[u8]) -> Self {
         let query: HashMap<String, String> = form_urlencoded(head.uri.query().unwrap_or_default()).collect();
-        let accept = head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let accept =
+            head.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
         let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
         let (key, subresource) = match *path.as_slice() {
             ["api", _, "namespaces"] | ["apis", _, _, "namespaces"] => (("namespaces", "", ""), None),
@@ -122,7 +123,13 @@ impl Request {
                 let since = self.parameter("resourceVersion").parse().ok().filter(|version| *version != 0);
                 let seconds = self.parameter("timeoutSeconds").parse().unwrap_or(300);
                 let timeout = Duration::from_secs(seconds);
-                Answer::Watch(Watch { plural: plural.clone(), namespace: namespace.clone(), selector, since, timeout })
+                Answer::Watch(Watch {
+                    plural: plural.clone(),
+                    namespace: namespace.clone(),
+                    selector,
+                    since,
+                    timeout,
+                })
             }
             Verb::Create => {
                 let name = self.body["metadata"]["name"].as_str().unwrap_or(name);
@@ -132,7 +139,10 @@ impl Request {
             Verb::Patch => object(&*store.patch(&self.key, self.subresource.as_deref(), &self.body)?),
             Verb::Delete => {
                 store.delete(&self.key, &self.body["preconditions"])?;
-                Answer::Object(StatusCode::OK, json!({"apiVersion": "v1", "kind": "Status", "status": "Success"}))
+                Answer::Object(
+                    StatusCode::OK,
+                    json!({"apiVersion": "v1", "kind": "Status", "status": "Success"}),
+                )
             }
         })
     }
@@ -274,8 +284,7 @@ impl Watch {
     /// An event that tells only how far the watch has come.
     pub fn bookmark(&self, store: &Store, annotations: &Value) -> Result<String> {
         let kind = store.kind(&self.plural)?;
-        let metadata =
-            json!({"resourceVersion": self.since.unwrap_or_default().to_string(), "annotations": annotations});
+        let metadata = json!({"resourceVersion": self.since.unwrap_or_default().to_string(), "annotations": annotations});
         let object = json!({"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata});
         Ok(event("BOOKMARK", &object))
     }
@@ -284,7 +293,8 @@ impl Watch {
         if key.0 != self.plural || !(self.namespace.is_empty() || key.1 == self.namespace) {
             return None;
         }
-        let selected = |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selector.selects(object));
+        let selected =
+            |object: &Option<Arc<Value>>| object.clone().filter(|object| self.selector.selects(object));
         let (name, object) = match (selected(before), selected(after)) {
             (None, None) => return None,
             (None, Some(after)) => ("ADDED", after),
@@ -298,4 +308,3 @@ impl Watch {
         Some(event(name, &object))
     }
 }
-

@@ -123,16 +123,20 @@ impl Selector {
 impl Store {
     /// An empty cluster with our CRDs.
     pub fn new(now: fn() -> Timestamp) -> Self {
-        let own = [("namespaces", "Namespace", "v1"), ("secrets", "Secret", "v1"), ("configmaps", "ConfigMap", "v1")]
-            .into_iter()
-            .chain([("events", "Event", "events.k8s.io/v1")])
-            .map(|(plural, kind, api_version)| Kind {
-                plural: plural.into(),
-                kind: kind.into(),
-                api_version: api_version.into(),
-                schema: None,
-                selectable: Vec::new(),
-            });
+        let own = [
+            ("namespaces", "Namespace", "v1"),
+            ("secrets", "Secret", "v1"),
+            ("configmaps", "ConfigMap", "v1"),
+        ]
+        .into_iter()
+        .chain([("events", "Event", "events.k8s.io/v1")])
+        .map(|(plural, kind, api_version)| Kind {
+            plural: plural.into(),
+            kind: kind.into(),
+            api_version: api_version.into(),
+            schema: None,
+            selectable: Vec::new(),
+        });
         let ours = CRDS.iter().map(|crd| {
             let version = &crd.spec.versions[0];
             let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
@@ -142,7 +146,9 @@ impl Store {
                 kind: crd.spec.names.kind.clone(),
                 api_version: format!("{}/{}", crd.spec.group, version.name),
                 schema: Some(Schema::of(&serde_json::to_value(schema).expect("a schema"))),
-                selectable: selectable.map(|field| field.json_path.trim_start_matches('.').to_owned()).collect(),
+                selectable: selectable
+                    .map(|field| field.json_path.trim_start_matches('.').to_owned())
+                    .collect(),
             }
         });
         Self {
@@ -235,7 +241,8 @@ impl Store {
     pub fn check_selector(&self, plural: &str, selector: &Selector) -> Result<()> {
         let kind = self.kind(plural)?;
         let is_known = |name: &str| {
-            ["metadata.name", "metadata.namespace"].contains(&name) || kind.selectable.iter().any(|known| known == name)
+            ["metadata.name", "metadata.namespace"].contains(&name)
+                || kind.selectable.iter().any(|known| known == name)
         };
         match selector.names().find(|name| !is_known(name)) {
             Some(name) => Err(Refusal(400, "BadRequest", format!("field label not supported: {name}"))),
@@ -447,7 +454,8 @@ fn not_found((plural, _, name): &Key) -> Refusal {
 }
 
 fn conflict((plural, _, name): &Key) -> Refusal {
-    let message = format!("Operation cannot be fulfilled on {plural} \"{name}\": the object has been modified");
+    let message =
+        format!("Operation cannot be fulfilled on {plural} \"{name}\": the object has been modified");
     Refusal(409, "Conflict", message)
 }
 
