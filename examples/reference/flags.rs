@@ -54,7 +54,7 @@ pub fn section() -> String {
 /// Those that a user should know.
 fn run() -> Vec<Arg> {
     let command = Cli::command();
-    let run = command.find_subcommand("run").into_iter().flat_map(|run| run.get_arguments());
+    let run = command.find_subcommand("run").into_iter().flat_map(clap::Command::get_arguments);
     run.filter(|flag| !flag.is_hide_set()).cloned().collect()
 }
 
