@@ -9,7 +9,7 @@ use axum::body::Bytes;
 use axum::extract::{Path, RawQuery, Request, State as Extract};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
-use axum::routing::{get, put};
+use axum::routing::{get, post, put};
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -40,7 +40,11 @@ pub(crate) async fn run(listener: TcpListener, state: Arc<State>, stop: Cancella
         .route("/admin/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/admin/rate-limit", put(set_rate_limit))
         .route("/admin/functions", get(functions))
-        .route("/admin/functions/{name}", put(put_function))
+        .route("/admin/functions/{name}", put(put_function).delete(delete_function))
+        .route("/admin/deliveries", get(deliveries))
+        .route("/admin/reset", post(reset))
+        .route("/admin/ca.crt", get(authority))
+        .route("/health", get(|| async { "ok\n" }))
         .layer(middleware::from_fn(same_origin))
         .with_state(state);
     // Do not stop gracefully: an idle curl would keep the emulator running.
@@ -105,6 +109,27 @@ async fn set_rate_limit(Extract(state): Shared, body: Bytes) -> Result<StatusCod
 async fn functions(Extract(state): Shared) -> Response {
     let functions = state.functions.list();
     json(&functions.iter().map(|function| &**function).collect::<Vec<_>>())
+}
+
+/// Deletes a function with everything that belongs to it.
+async fn delete_function(Extract(state): Shared, Path(name): Path<String>) -> Result<StatusCode, BadRequest> {
+    let function = state.functions.get(&name);
+    let function = function.ok_or_else(|| BadRequest(format!("there is no function {name:?}")))?;
+    state.delete_function(&function.key());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn deliveries(Extract(state): Shared) -> Response {
+    json(&state.deliveries.list())
+}
+
+async fn reset(Extract(state): Shared) -> StatusCode {
+    state.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn authority(Extract(state): Shared) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], state.ca_pem.clone()).into_response()
 }
 
 /// Changes the given fields and keeps the others. A new function gets the defaults.

@@ -121,6 +121,12 @@ impl Auth {
         self.check_issued(token, now).map(|token| token.scope)
     }
 
+    /// Forgets what was issued, and the failures of keys.
+    pub(crate) fn clear(&self) {
+        self.issued.clear();
+        self.records.lock().clear();
+    }
+
     /// Who sent a request, for people: never a secret.
     pub(crate) fn caller(&self, request: &Request) -> String {
         if let Some(token) = request.header(X_AUTH_TOKEN) {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::api::Api;
-use crate::config::{Failure, Function};
+use crate::config::{AsyncInvokeConfig, Destination, DestinationConfig, Failure, Function};
 use crate::handler::{Output, Report};
 
 /// An accepted event and the parameters of its execution.
@@ -41,6 +41,8 @@ pub(crate) struct Event {
     pub(crate) retries: u32,
     /// Whether the service retries it also after a failure of the user's code.
     pub(crate) retries_code: bool,
+    /// Who is told of its end.
+    pub(crate) destinations: DestinationConfig,
     /// When it is discarded if it is still queued.
     pub(crate) deadline: Timestamp,
 }
@@ -125,12 +127,49 @@ impl Event {
             memory: function.memory,
             retries: 0,
             retries_code: false,
+            destinations: DestinationConfig::default(),
             deadline: Timestamp::MAX,
         }
     }
 }
 
+impl Event {
+    /// The event with the settings of the called URN.
+    pub(crate) fn with(self, settings: &AsyncInvokeConfig) -> Self {
+        Self {
+            retries: settings.retries(),
+            retries_code: settings.max_async_retry_attempts.is_some(),
+            logged: settings.logs_status(),
+            destinations: settings.destination_config.clone().unwrap_or_default(),
+            deadline: later(self.accepted, settings.event_age()),
+            ..self
+        }
+    }
+
+    /// Whether something happens when it ends, although nobody asks.
+    pub(super) fn is_driven(&self) -> bool {
+        self.latency.is_none() || self.destinations != DestinationConfig::default()
+    }
+}
+
+/// An execution that has ended, and one destination that is to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Finished {
+    pub(crate) execution: Execution,
+    pub(crate) destination: Destination,
+}
+
 impl Execution {
+    /// The destination for how it ended.
+    pub(super) fn destination(&self) -> Option<&Destination> {
+        let DestinationConfig { on_success, on_failure } = &self.event.destinations;
+        match &self.progress {
+            Progress::Ended { outcome: Outcome::Success, .. } => on_success.as_ref(),
+            Progress::Ended { .. } => on_failure.as_ref(),
+            Progress::Wait { .. } | Progress::Running { .. } => None,
+        }
+    }
+
     /// A queued event.
     pub(crate) fn new(event: Event) -> Self {
         let progress = Progress::Wait { ready: event.accepted };

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::execution::{Attempt, Event, Execution, Outcome, Progress, later};
+use super::execution::{Attempt, Event, Execution, Finished, Outcome, Progress, later};
 use crate::config::{Failure, Limits};
 use crate::handler::{Job, Output, Report};
 
@@ -34,6 +34,8 @@ pub(super) struct Pool {
     awaited: BTreeSet<u64>,
     /// What somebody else has to do.
     orders: Vec<Order>,
+    /// Whether any event so far must end in time.
+    pub(super) driven: bool,
 }
 
 /// What the simulation cannot do itself.
@@ -43,6 +45,8 @@ pub(super) enum Order {
     Start(Running, Job),
     /// Stop a run.
     Stop(Running),
+    /// Tell a destination.
+    Tell(Box<Finished>),
 }
 
 /// A run that the user's code carries out: the numbers of the execution and of its run.
@@ -83,6 +87,7 @@ impl Pool {
             instances: BTreeMap::new(),
             awaited: BTreeSet::new(),
             orders: Vec::new(),
+            driven: false,
         }
     }
 
@@ -109,9 +114,9 @@ impl Pool {
         std::mem::take(&mut self.orders)
     }
 
-    /// When something happens next, if only time passes.
+    /// When something happens next that must happen in time, if only time passes.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.next().map(|(time, ..)| time).filter(|time| *time < Timestamp::MAX)
+        self.next().map(|(time, ..)| time).filter(|time| self.driven && *time < Timestamp::MAX)
     }
 
     /// Ends a run that the user's code carried out, unless it was stopped.
@@ -145,6 +150,7 @@ impl Pool {
     fn add(&mut self, event: Event) -> u64 {
         self.forget();
         let number = self.number();
+        self.driven |= event.is_driven();
         self.all.insert(number, Execution::new(event));
         number
     }
@@ -270,6 +276,10 @@ impl Pool {
     fn finish(&mut self, number: u64, start: Option<Timestamp>, outcome: Outcome) {
         if let Some(execution) = self.all.get_mut(&number) {
             execution.progress = Progress::Ended { start, end: self.clock, outcome };
+            if let Some(destination) = execution.destination().cloned() {
+                let execution = execution.clone();
+                self.orders.push(Order::Tell(Box::new(Finished { execution, destination })));
+            }
         }
     }
 

@@ -7,6 +7,7 @@ mod binary;
 mod cancel;
 mod code;
 mod credentials;
+mod desk;
 mod executions;
 mod executions_page;
 mod faults;
