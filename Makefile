@@ -14,6 +14,7 @@ MDBOOK = $(CACHE)mdbook-$(MDBOOK_VERSION)/bin/mdbook
 
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 1
+# How many simulations `make simulate` plays.
 SEEDS ?= 1000
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 

@@ -124,8 +124,9 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
-    /// Maximum number of objects that the operator processes at the same time. An object that waits for an answer
-    /// counts, so raise it if you use many providers with slow endpoints.
+    /// Maximum number of objects that the operator processes at the same time. Three quarters of them may wait for answers,
+    /// and no namespace may have more of these than it leaves free, so raise it if you use many providers with slow
+    /// endpoints.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_MAX_CONCURRENT_RECONCILES",

@@ -5,6 +5,7 @@ pub mod followed;
 pub mod grants;
 pub mod journal;
 pub mod lookups;
+pub mod memory;
 pub mod notices;
 pub mod providers;
 
@@ -33,17 +34,14 @@ use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
-use notices::{Notices, QueueNotices};
-use providers::{Key, Providers};
+use memory::EventMemory;
+use notices::{Notices, WaitNotices};
+use providers::{ProviderKey, Providers};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
-/// takes up to three times as much for a moment.
-pub const IN_FLIGHT_KIB: usize = 16 * 1024;
 
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -88,9 +86,9 @@ impl AttemptId {
 
 /// The key of the provider that an object names.
 #[must_use]
-pub fn provider_key(object: &FunctionInvocation) -> Key {
+pub fn provider_key(object: &FunctionInvocation) -> ProviderKey {
     let ProviderRef { kind, name } = &object.spec.provider_ref;
-    providers::key(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+    ProviderKey::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
 }
 
 /// One process of the operator.
@@ -119,15 +117,15 @@ pub struct Context {
     /// Explanations for people.
     pub events: Events,
     /// How many objects may still say that they are queued.
-    pub queue_notices: QueueNotices,
+    pub queue_notices: WaitNotices,
     /// How many objects may still be told in an Event that they wait for their provider.
-    pub waiting_events: QueueNotices,
+    pub waiting_events: WaitNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
     pub resolving: tokio::sync::Mutex<()>,
-    /// Bytes of events that may still be in flight, in KiB.
-    pub in_flight: Arc<Semaphore>,
+    /// Memory for events on their way.
+    pub event_memory: EventMemory,
     /// Numbers for machines.
     pub metrics: Metrics,
     /// One span for each attempt, if somebody wants them.
@@ -221,7 +219,7 @@ impl Context {
 
     /// Forgets what it remembers of objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
-        self.providers.prune(&is_there);
+        self.providers.prune(&is_there, now);
         self.journal.prune(&is_there);
         self.lookups.prune(&is_there);
         self.notices.prune(&is_there);
@@ -268,6 +266,8 @@ impl Context {
     /// pressure an Event for each object would be pressure too. For the same reason only a few objects a second are told
     /// that they wait for their provider.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
+        let about = about();
+        let namespace = about.namespace.as_deref().unwrap_or_default();
         let warning = match reason {
             Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
             Reason::Accepted
@@ -279,7 +279,7 @@ impl Context {
             | Reason::BackingOff
             | Reason::Queued
             | Reason::Suspended => return,
-            Reason::WaitingForProvider if !self.waiting_events.take(clock::monotonic()) => return,
+            Reason::WaitingForProvider if !self.waiting_events.take(namespace, clock::monotonic()) => return,
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
             Reason::WaitingForProvider
             | Reason::WaitingForPayload
@@ -309,6 +309,6 @@ impl Context {
             | Reason::SecretNotFound
             | Reason::CredentialsInvalid => true,
         };
-        self.events.publish(about(), warning, reason, note);
+        self.events.publish(about, warning, reason, note);
     }
 }

@@ -16,9 +16,10 @@ use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
-use crate::context::notices::{Notices, QueueNotices};
-use crate::context::providers::{Key, Providers};
-use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
+use crate::context::memory::EventMemory;
+use crate::context::notices::{Notices, WaitNotices};
+use crate::context::providers::{ProviderKey, Providers};
+use crate::context::{Context, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::leases::Leases;
 use crate::kubernetes::scope::Scope;
@@ -39,7 +40,7 @@ use providers::Shelf;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watches::{Served, Watches};
 
@@ -150,10 +151,11 @@ pub async fn operate(
     let served: Vec<_> = scope.parts().into_iter().map(served).collect();
     let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
-    let (inspect, to_inspect) = mpsc::unbounded_channel();
-    let stores = Stores::new(to_inspect);
+    let (checks, to_check) = mpsc::unbounded_channel();
+    let stores = Stores::new(to_check);
     let options = options(&args, scope, own_namespace, carrier);
-    let context = Arc::new(context(clients, options, traces, inspect, &stores, draining.clone())?);
+    let providers = Providers::new(checks, permits(args.max_concurrent_reconciles));
+    let context = Arc::new(context(clients, options, traces, providers, &stores, draining.clone())?);
     let ports = Ports::listen(&args)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -196,19 +198,24 @@ struct Stores {
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
     unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
-    to_inspect: mpsc::UnboundedReceiver<Key>,
+    to_check: mpsc::UnboundedReceiver<ProviderKey>,
 }
 
 impl Stores {
-    fn new(to_inspect: mpsc::UnboundedReceiver<Key>) -> Self {
+    fn new(to_check: mpsc::UnboundedReceiver<ProviderKey>) -> Self {
         Self {
             own: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             of_the_cluster: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             unfinished: reflector::store(),
             unknown: reflector::store(),
-            to_inspect,
+            to_check,
         }
     }
+}
+
+/// The number of requests that may be in flight. Each holds a reconcile; a quarter of them stays for everything else.
+fn permits(max_concurrent_reconciles: u16) -> usize {
+    (usize::from(max_concurrent_reconciles) * 3 / 4).max(1)
 }
 
 async fn connect(args: &Run) -> Result<Worlds, Error> {
@@ -227,7 +234,7 @@ fn context(
     clients: Clients,
     options: Options,
     traces: Traces,
-    inspect: mpsc::UnboundedSender<Key>,
+    providers: Providers,
     stores: &Stores,
     draining: CancellationToken,
 ) -> Result<Context, Error> {
@@ -241,18 +248,18 @@ fn context(
         journal: Journal::default(),
         followed: Followed::default(),
         lookups: Lookups::default(),
-        providers: Arc::new(Providers::new(inspect)),
+        providers: Arc::new(providers),
         provider_store: stores.own.writer.as_reader(),
         cluster_provider_store: (options.scope == Scope::Cluster).then_some(cluster),
         namespaces: Namespaces::default(),
         metrics: Metrics::default(),
         traces,
         failures: Failures::default(),
-        queue_notices: QueueNotices::default(),
-        waiting_events: QueueNotices::default(),
+        queue_notices: WaitNotices::new(1),
+        waiting_events: WaitNotices::new(5),
         notices: Notices::default(),
         resolving: tokio::sync::Mutex::default(),
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
+        event_memory: EventMemory::default(),
         draining,
         broken: OnceLock::new(),
         options,
@@ -268,11 +275,11 @@ async fn work(
     stores: Stores,
     member: (Leases, Membership),
 ) {
-    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
+    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_check } = stores;
     let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
     let later = background("namespaces", context, begin::take_up(later, Arc::clone(context)));
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
-    let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
+    let providers = providers::run(watches.clone(), own, of_the_cluster, to_check, Arc::clone(context));
     let providers = background("providers", context, providers);
     providers::first_check(providers_listed.each_ref(), context).await;
     let expiry = invocations::run_expiry(watches.expiring.clone(), Arc::clone(context));

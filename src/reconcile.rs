@@ -21,11 +21,11 @@ mod write;
 pub use drain::drain;
 pub use expiry::{acknowledge, expire};
 pub use invocation::{reconcile, resolve};
-pub use provider::{inspect, key_of};
+pub use provider::{check_provider, key_of};
 
 use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::context::{AttemptId, Context, provider_key};
 use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
@@ -56,7 +56,7 @@ struct Reconcile<'a> {
     /// This process.
     context: &'a Context,
     /// The provider that the object names.
-    provider: Key,
+    provider: ProviderKey,
     /// The same object as the core sees it.
     view: View<'a>,
 }
@@ -71,7 +71,7 @@ impl<'a> Reconcile<'a> {
     where
         'a: 'b,
     {
-        let (context, provider) = (self.context, Arc::clone(&self.provider));
+        let (context, provider) = (self.context, self.provider.clone());
         Reconcile { object: fresh, context, provider, view: context.view(fresh) }
     }
 

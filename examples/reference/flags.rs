@@ -10,6 +10,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("kubeconfig", "–"),
     ("namespaces", "`watchNamespaces`"),
     ("own-namespace", "–"),
+    ("pod-name", "–"),
+    ("pod-uid", "–"),
     ("probe-listen", "–"),
     ("metrics-listen", "–"),
     ("metrics-auth", "`metrics.auth.enabled`"),

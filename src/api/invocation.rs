@@ -85,8 +85,7 @@ pub struct FunctionInvocationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_from: Option<PayloadSource>,
 
-    /// The provider that the operator sends the invocation with. Default: the provider `default` of the
-    /// namespace.
+    /// The provider that the operator sends the invocation with. Default: the `FunctionGraphProvider` `default`.
     #[serde(default)]
     pub provider_ref: ProviderRef,
 
@@ -320,7 +319,8 @@ pub struct RetryPolicy {
     #[schemars(range(min = 1, max = 86_400))]
     pub max_delay_seconds: i64,
 
-    /// Maximum of a server's `Retry-After` that the operator obeys. Default: 900.
+    /// Maximum of a server's `Retry-After` that this object waits for. The account or the function that the answer speaks
+    /// of may pause for longer. Default: 900.
     #[serde(default = "fifteen_minutes")]
     #[schemars(range(min = 0, max = 86_400))]
     pub retry_after_max_seconds: i64,

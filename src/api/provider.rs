@@ -185,12 +185,13 @@ pub struct Lookup {
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Maximum number of requests per second. If FunctionGraph throttles, the operator sends fewer. Default: 200.
+    /// Maximum number of requests per second. If FunctionGraph throttles the account, the operator sends fewer. Default: 200.
     #[serde(default = "two_hundred")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_requests_per_second: i64,
 
-    /// Maximum number of requests that wait for an answer at the same time. Default: 32.
+    /// Maximum number of requests that wait for an answer at the same time. Through a ClusterFunctionGraphProvider, no
+    /// namespace has more of them than it leaves free. Default: 32.
     #[serde(default = "thirty_two")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: i64,

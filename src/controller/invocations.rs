@@ -4,9 +4,8 @@ use super::background::background;
 use super::watches::{Watch, tell_when_listed, until_drained, watched};
 use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::providers::Key;
 use crate::context::{Context, Owner};
-use crate::gate::Ticket;
+use crate::gate::{Caller, Ticket};
 use crate::kubernetes::with_causes;
 use crate::members::Duty;
 use crate::reconcile;
@@ -146,19 +145,21 @@ type Call = mpsc::UnboundedSender<ObjectRef<FunctionInvocation>>;
 async fn pump(
     store: Store<FunctionInvocation>,
     call: Call,
-    call_list: mpsc::UnboundedSender<(Key, Ticket)>,
+    call_list: mpsc::UnboundedSender<Ticket>,
     context: Arc<Context>,
 ) {
-    let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
-    let wanted =
-        |ticket: &Ticket| reconcile::lists::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some();
-    let call = |provider: &Key, ticket: Ticket| {
-        // The receiver is gone only when the process ends.
-        if reconcile::lists::is_for_a_list(&ticket) {
-            let _ = call_list.send((Arc::clone(provider), ticket));
-        } else {
-            let _ = call.send(reference(&ticket));
-        }
+    let reference = |name: &str, ticket: &Ticket| ObjectRef::new(name).within(&ticket.function.namespace);
+    let wanted = |ticket: &Ticket| match &ticket.caller {
+        Caller::Object { name, .. } => store.get(&reference(name, ticket)).is_some(),
+        Caller::List { .. } => true,
+        // A check does not wait for its turn.
+        Caller::Check => false,
+    };
+    // The receiver is gone only when the process ends.
+    let call = |ticket: Ticket| match &ticket.caller {
+        Caller::Object { name, .. } => drop(call.send(reference(name, &ticket))),
+        Caller::List { .. } => drop(call_list.send(ticket)),
+        Caller::Check => {}
     };
     context.providers.pump(wanted, call).await;
 }
@@ -166,7 +167,7 @@ async fn pump(
 /// Reads the lists of executions, and calls the objects for which there is news.
 async fn follow(
     store: Store<FunctionInvocation>,
-    called_lists: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    called_lists: mpsc::UnboundedReceiver<Ticket>,
     call: Call,
     context: Arc<Context>,
 ) {
@@ -185,7 +186,6 @@ async fn forget(store: Store<FunctionInvocation>, context: Arc<Context>) {
     loop {
         tokio::time::sleep(PRUNE_INTERVAL).await;
         let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
-        let is_there = |uid: &str| reconcile::lists::is_list(uid) || there.contains(uid);
-        context.prune(is_there, clock::monotonic());
+        context.prune(|uid| there.contains(uid), clock::monotonic());
     }
 }

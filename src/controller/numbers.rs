@@ -4,7 +4,7 @@ use super::watches::Watches;
 use crate::api::FunctionInvocation;
 use crate::api::invocation::AttemptState;
 use crate::clock;
-use crate::context::providers::Key;
+use crate::context::providers::ProviderKey;
 use crate::context::{Context, provider_key};
 use crate::members::Duty;
 use crate::metrics::Reading;
@@ -21,7 +21,7 @@ pub fn text(
 ) -> String {
     let (providers, waiting_for_none) = context.providers.readings();
     let now = context.now();
-    let mut oldest: HashMap<Key, f64> = HashMap::new();
+    let mut oldest: HashMap<ProviderKey, f64> = HashMap::new();
     let mut owned = 0;
     for object in unfinished.state() {
         owned += usize::from(context.duty_of(&object) == Duty::Ours);
@@ -36,7 +36,7 @@ pub fn text(
         let entry = oldest.entry(provider_key(&object)).or_insert(age);
         *entry = entry.max(age);
     }
-    let mut unknown_counts: HashMap<Key, usize> = HashMap::new();
+    let mut unknown_counts: HashMap<ProviderKey, usize> = HashMap::new();
     for object in unknown.state() {
         *unknown_counts.entry(provider_key(&object)).or_default() += 1;
     }
@@ -54,6 +54,6 @@ pub fn text(
     })
 }
 
-fn by_name<T>(values: HashMap<Key, T>) -> Vec<(String, T)> {
+fn by_name<T>(values: HashMap<ProviderKey, T>) -> Vec<(String, T)> {
     values.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
 }

@@ -10,7 +10,7 @@ use crate::api::invocation::RESOLVE;
 use crate::clock;
 use crate::context::Owner;
 use crate::context::followed::{News, Request, Topic};
-use crate::context::providers::{Access, Place};
+use crate::context::providers::{Access, Permit};
 use crate::gate::Signal;
 use crate::lifecycle::{Conclusion, record};
 use functiongraph::{CancelType, FunctionUrn};
@@ -59,7 +59,7 @@ impl Reconcile<'_> {
             }
             Err(halt) => return Err(halt),
         }
-        let Some(permit) = self.permit() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
+        let Some(permit) = self.permit_for_call() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
         let Some(why) = self.cancel(&topic.urn, &id, &access, permit).await else {
             return Ok(self.write(&record::stopping(&self.view, self.now())).await?);
         };
@@ -76,7 +76,7 @@ impl Reconcile<'_> {
         urn: &FunctionUrn,
         id: &str,
         access: &Access,
-        mut permit: Place,
+        mut permit: Permit,
     ) -> Option<String> {
         let _kept = match access.client.keep().await {
             Ok(kept) => kept,
@@ -86,7 +86,7 @@ impl Reconcile<'_> {
         let (client, credential) = (&access.client, &access.credential);
         match client.cancel(urn, id, CancelType::Force, credential, clock::now(), CALL_TIMEOUT).await {
             Ok(answer) if answer.is_success() => {
-                permit.leave(Signal::Clean);
+                permit.leave(Signal::Answered);
                 let (namespace, name) = (self.object.namespace(), self.object.name_any());
                 tracing::info!(namespace, name, id, "asked FunctionGraph to stop the execution");
                 None
@@ -94,7 +94,7 @@ impl Reconcile<'_> {
             Ok(answer) => Some(refused_call(self.context, &self.provider, access, permit, &answer)),
             Err(error) => {
                 permit.complain(&error.to_string());
-                permit.leave(Signal::Trouble);
+                permit.leave(Signal::Unreachable);
                 Some(format!("{error}."))
             }
         }
@@ -155,7 +155,7 @@ impl Reconcile<'_> {
             Halt::Wait(Reason::DestinationChanged, message)
         })?;
         let endpoint = access.client.endpoint().to_string();
-        Ok((Topic { provider: Arc::clone(&self.provider), endpoint, urn }, access))
+        Ok((Topic { provider: self.provider.clone(), endpoint, urn }, access))
     }
 
     fn request(&self) -> Option<Request> {

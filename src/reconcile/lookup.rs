@@ -9,7 +9,7 @@ use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::context::followed::{Question, RECORDS_PER_PAGE};
-use crate::context::providers::{Access, Place};
+use crate::context::providers::{Access, Permit};
 use crate::gate::Signal;
 use crate::lifecycle::{Evidence, display, later, record};
 use functiongraph::{FunctionUrn, Listed};
@@ -70,7 +70,7 @@ impl Reconcile<'_> {
             let why = "The status does not say when the request was sent.";
             return self.write_evidence(not_read(why)).await;
         };
-        let Some(permit) = self.permit() else { return self.wait_in_queue().await };
+        let Some(permit) = self.permit_for_call() else { return self.wait_in_queue().await };
         let begin = claimed.saturating_sub(WINDOW_MARGIN).unwrap_or(Timestamp::MIN);
         let window = begin..later(claimed, LONGEST_ON_ITS_WAY + WINDOW_MARGIN);
         let Some(seen) = self.read_list(&access, &urn, &window, permit).await else {
@@ -103,7 +103,7 @@ impl Reconcile<'_> {
         access: &Access,
         urn: &FunctionUrn,
         window: &Range<Timestamp>,
-        mut permit: Place,
+        mut permit: Permit,
     ) -> Option<Seen> {
         let mut seen = Seen::default();
         let mut question = Question {
@@ -140,7 +140,7 @@ impl Reconcile<'_> {
                 }
                 Err(error) => {
                     permit.complain(&error.to_string());
-                    permit.leave(Signal::Trouble);
+                    permit.leave(Signal::Unreachable);
                     return None;
                 }
             }
@@ -148,7 +148,7 @@ impl Reconcile<'_> {
                 break;
             }
         }
-        permit.leave(Signal::Clean);
+        permit.leave(Signal::Answered);
         Some(seen)
     }
 }

@@ -135,7 +135,7 @@ impl Reconcile<'_> {
         context.failures.clear(self.view.uid);
         let ((before, earlier), (outcome, reason)) = (told(self.object), told(fresh));
         if let Some(outcome) = outcome.filter(|now| before != Some(*now)) {
-            let known = context.providers.is_known(&self.provider).then_some(&*self.provider);
+            let known = context.providers.is_known(&self.provider).then_some(&**self.provider);
             context.metrics.ended(known, outcome);
         }
         if let Some(reason) = reason.filter(|now| earlier != Some(*now)) {

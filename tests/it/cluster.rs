@@ -44,7 +44,7 @@ pub fn cluster(world: &World) -> Api<ClusterFunctionGraphProvider> {
 }
 
 /// Creates a provider of the cluster for the emulator with the key in the Secret `key`.
-async fn share(world: &World, name: &str, allowed: Value) -> Result<DynamicObject, kube::Error> {
+pub async fn share(world: &World, name: &str, allowed: Value) -> Result<DynamicObject, kube::Error> {
     share_as(world, name, allowed, json!({"accessKey": {"secretRef": {"name": "key"}}})).await
 }
 
@@ -79,7 +79,7 @@ pub async fn says(world: &World, name: &str, reason: Reason) -> Condition {
 }
 
 /// A namespace with labels.
-async fn tenant(world: &World, suffix: &str, labels: Value) -> String {
+pub async fn tenant(world: &World, suffix: &str, labels: Value) -> String {
     let name = format!("{}-{suffix}", world.namespace);
     let object = json!({"metadata": {"name": name, "labels": labels}});
     let all: Api<Namespace> = Api::all(world.client.clone());
@@ -88,7 +88,7 @@ async fn tenant(world: &World, suffix: &str, labels: Value) -> String {
 }
 
 /// Creates an object in a namespace.
-async fn create<K>(world: &World, namespace: &str, object: Value) -> K
+pub async fn create<K>(world: &World, namespace: &str, object: Value) -> K
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + Debug + Serialize + DeserializeOwned,

@@ -47,6 +47,7 @@ mod metrics;
 mod moved;
 mod names;
 mod namespaces;
+mod pace;
 mod payload;
 mod policy;
 mod ports;

@@ -39,10 +39,11 @@ type chart struct {
 
 // What is used of the rendered objects.
 type rendered struct {
-	deployment *appsv1.Deployment
-	rules      []rbacv1.PolicyRule
-	service    *corev1.Service
-	crds       []apiextensionsv1.CustomResourceDefinition
+	deployment   *appsv1.Deployment
+	clusterRules []rbacv1.PolicyRule
+	rules        []rbacv1.PolicyRule
+	service      *corev1.Service
+	crds         []apiextensionsv1.CustomResourceDefinition
 }
 
 func main() {
@@ -102,6 +103,10 @@ func read(input string) (rendered, error) {
 			err = yaml.Unmarshal([]byte(document), &found.service)
 		case "ClusterRole":
 			var role rbacv1.ClusterRole
+			err = yaml.Unmarshal([]byte(document), &role)
+			found.clusterRules = append(found.clusterRules, role.Rules...)
+		case "Role":
+			var role rbacv1.Role
 			err = yaml.Unmarshal([]byte(document), &role)
 			found.rules = append(found.rules, role.Rules...)
 		case "CustomResourceDefinition":
@@ -173,6 +178,9 @@ func serviceVersion(about chart, icon []byte, objects rendered) (*v1alpha1.Clust
 						Name: objects.deployment.Name, Spec: objects.deployment.Spec,
 					}},
 					ClusterPermissions: []v1alpha1.StrategyDeploymentPermissions{{
+						ServiceAccountName: pod.ServiceAccountName, Rules: objects.clusterRules,
+					}},
+					Permissions: []v1alpha1.StrategyDeploymentPermissions{{
 						ServiceAccountName: pod.ServiceAccountName, Rules: objects.rules,
 					}},
 				},

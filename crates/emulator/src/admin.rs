@@ -85,7 +85,8 @@ async fn set_rate_limit(Extract(state): Shared, body: Bytes) -> Result<StatusCod
 }
 
 async fn functions(Extract(state): Shared) -> Response {
-    json(&state.functions.list())
+    let functions = state.functions.list();
+    json(&functions.iter().map(|function| &**function).collect::<Vec<_>>())
 }
 
 /// Changes the given fields and keeps the others. A new function gets the defaults.
@@ -104,6 +105,12 @@ async fn put_function(
         Some(Value::Object(present)) => present,
         _ => Map::new(),
     };
+    // What runs on this machine is up to the configuration file alone.
+    for name in ["run", "forward"] {
+        if changes_code(&changes, &declared, name) {
+            return Err(BadRequest(format!("`{name}` can be set in the configuration file only")));
+        }
+    }
     declared.extend(changes);
     // Name and package come from the path. A different name in the body would mean another function.
     declared.insert("name".to_owned(), bare.into());
@@ -114,6 +121,11 @@ async fn put_function(
     let function: Function = serde_json::from_value(Value::Object(declared))?;
     state.put_function(function.clone())?;
     Ok(json(&function))
+}
+
+/// Whether a field of the code would become another.
+fn changes_code(changes: &Map<String, Value>, declared: &Map<String, Value>, name: &str) -> bool {
+    changes.get(name).is_some_and(|new| *new != declared.get(name).cloned().unwrap_or_default())
 }
 
 /// Reads JSON whatever the content type is, because `curl -d` sends that of a form.

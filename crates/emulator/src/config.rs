@@ -12,12 +12,14 @@ use crate::rate_limit::RateLimit;
 mod async_invoke;
 mod function;
 mod identity;
+mod run;
 pub use async_invoke::{AsyncInvokeConfig, AsyncInvokeError, Destination, DestinationConfig, Receiver};
 pub(crate) use function::Limits;
 pub use function::{Failure, Function};
 pub use identity::{
     Agency, Identity, IdentityProvider, Metadata, MetadataTokens, PodIdentity, Project, User,
 };
+pub use run::Run;
 
 /// The default configuration of the binary; also the documented example.
 pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
@@ -226,6 +228,14 @@ pub enum ConfigError {
         name: String,
         /// Why the name is invalid.
         source: functiongraph::urn::UrnError,
+    },
+    /// The code of the function cannot be reached or started.
+    #[error("function {function:?}: {problem}")]
+    Code {
+        /// The function.
+        function: String,
+        /// What is wrong with `forward` or `run`.
+        problem: &'static str,
     },
     /// Two functions share package and name.
     #[error("function {0:?} is declared twice in one package")]

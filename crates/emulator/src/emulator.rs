@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
 
 use crate::config::{Config, ConfigError, Function};
@@ -17,6 +17,7 @@ use crate::rate_limit::RateLimit;
 use crate::server::Transport;
 use crate::state::State;
 use crate::stats::Requests;
+use crate::tasks::Tasks;
 use crate::tls::TlsError;
 use crate::{admin, clock, server, tls};
 
@@ -70,9 +71,11 @@ impl Emulator {
         let local =
             if config.identity.is_local() { Some(listen(config.identity.local_listen).await?) } else { None };
 
-        let state = Arc::new(State::new(&config));
-        let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
+        let own_tasks = Tasks::default();
+        let Tasks { stop, tracker: tasks } = own_tasks.clone();
+        let state = Arc::new(State::new(&config, own_tasks.clone()));
+        let functions = Arc::clone(&state);
+        own_tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
         tasks.spawn(server::run(
             listener,
             Transport::Cloud(TlsAcceptor::from(Arc::new(server))),

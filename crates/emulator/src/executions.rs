@@ -1,52 +1,159 @@
 //! Executions of accepted events: they are queued, run on instances, end, and stay listed for a while.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::AbortHandle;
 
 use crate::clock;
-use crate::config::{Function, Listing};
+use crate::config::{Config, Function, Listing};
+use crate::handler::{Handler, Output, Place};
+use crate::tasks::Tasks;
 
 mod execution;
 mod pool;
 pub(crate) use execution::{Event, Execution, Outcome, Progress, later};
-use pool::{Observation, Pool};
+use pool::{Observation, Order, Pool, Running};
 
-/// All executions, by function.
+/// All executions, by function. A clone has the same executions.
+#[derive(Debug, Clone)]
+pub(crate) struct Executions(Arc<Shared>);
+
 #[derive(Debug)]
-pub(crate) struct Executions {
+struct Shared {
     pools: Mutex<HashMap<String, Pool>>,
-    /// Notified when an execution was cancelled.
+    /// The code of the functions that have some, and what it carries out.
+    code: Mutex<Code>,
+    /// Notified when an execution ended otherwise than by time.
     stopped: Notify,
+    /// Notified when something may become due earlier.
+    moved: Notify,
+    tasks: Tasks,
+    place: Place,
     retention: Option<Duration>,
     lag: Duration,
     /// Whether only events with a status log are listed.
     needs_log: bool,
 }
 
+#[derive(Debug, Default)]
+struct Code {
+    handlers: HashMap<String, Arc<Handler>>,
+    running: HashMap<(String, Running), AbortHandle>,
+}
+
 impl Executions {
-    pub(crate) fn new(listing: &Listing) -> Self {
-        let Listing { retention, lag, needs_status_log: needs_log, .. } = *listing;
-        Self { pools: Mutex::default(), stopped: Notify::new(), retention, lag, needs_log }
+    pub(crate) fn new(config: &Config, tasks: Tasks) -> Self {
+        let Listing { retention, lag, needs_status_log: needs_log, .. } = config.listing;
+        let place = Place { region: config.region.clone(), project_id: config.project_id.clone() };
+        let (pools, code, stopped, moved) = Default::default();
+        Self(Arc::new(Shared { pools, code, stopped, moved, tasks, place, retention, lag, needs_log }))
     }
 
-    /// Calls `act` with the pool of a function in its current state.
+    /// Calls `act` with the pool of a function in its current state, and does what has to be done then.
     fn with<T>(&self, function: &Function, now: Timestamp, act: impl FnOnce(&mut Pool) -> T) -> T {
-        let mut pools = self.pools.lock();
+        let Shared { pools, retention, moved, .. } = &*self.0;
+        let mut pools = pools.lock();
         let limits = function.limits();
-        let pool = pools.entry(function.key()).or_insert_with(|| Pool::new(now, limits, self.retention));
+        let pool = pools.entry(function.key()).or_insert_with(|| Pool::new(now, limits, *retention));
         pool.resize(limits);
         pool.advance(now);
-        act(pool)
+        let result = act(pool);
+        let orders = pool.orders();
+        drop(pools);
+        for order in orders {
+            self.carry_out(function, order);
+        }
+        if function.has_code() {
+            moved.notify_one();
+        }
+        result
     }
 
-    /// Forgets all executions of a function.
+    fn carry_out(&self, function: &Function, order: Order) {
+        let key = function.key();
+        let mut code = self.0.code.lock();
+        match order {
+            Order::Stop(running) => {
+                if let Some(run) = code.running.remove(&(key, running)) {
+                    run.abort();
+                }
+            }
+            Order::Start(running, job) => {
+                let fits = code.handlers.get(&key).is_some_and(|handler| handler.fits(function));
+                if !fits {
+                    let handler = Handler::new(Arc::new(function.clone()), self.0.place.clone());
+                    code.handlers.insert(key.clone(), Arc::new(handler));
+                }
+                let Some(handler) = code.handlers.get(&key).map(Arc::clone) else { return };
+                let (executions, function) = (self.clone(), function.clone());
+                let run = self.0.tasks.spawn(async move {
+                    let report = handler.run(&job).await;
+                    executions.0.code.lock().running.remove(&(function.key(), running));
+                    executions.advance(&function, clock::now(), |pool| pool.report(running, report));
+                    executions.0.stopped.notify_waiters();
+                    executions.0.moved.notify_one();
+                });
+                code.running.insert((key, running), run);
+            }
+        }
+    }
+
+    /// Lets queued events of functions with code start when their time comes, although nobody asks for them.
+    pub(crate) async fn drive(self, functions: impl Fn() -> Vec<Arc<Function>>) {
+        loop {
+            let moved = self.0.moved.notified();
+            let functions: Vec<Arc<Function>> =
+                functions().into_iter().filter(|function| function.has_code()).collect();
+            let now = clock::now();
+            let due =
+                functions.iter().filter_map(|function| self.advance(function, now, |pool| pool.due())?).min();
+            let wait = due.map(|due| Duration::try_from(due.duration_since(now)).unwrap_or_default());
+            tokio::select! {
+                () = moved => {}
+                () = async {
+                    match wait {
+                        Some(wait) => tokio::time::sleep(wait).await,
+                        None => std::future::pending().await,
+                    }
+                } => {}
+            }
+        }
+    }
+
+    /// Calls `act` with the pool of a function that has one, which may be declared otherwise by now.
+    fn advance<T>(&self, function: &Function, now: Timestamp, act: impl FnOnce(&mut Pool) -> T) -> Option<T> {
+        let (result, orders) = {
+            let mut pools = self.0.pools.lock();
+            let pool = pools.get_mut(&function.key())?;
+            pool.advance(now);
+            (act(pool), pool.orders())
+        };
+        for order in orders {
+            self.carry_out(function, order);
+        }
+        Some(result)
+    }
+
+    /// Forgets all executions of a function, and stops those that run.
     pub(crate) fn forget(&self, function: &Function) {
-        self.pools.lock().remove(&function.key());
-        self.stopped.notify_waiters();
+        let key = function.key();
+        self.0.pools.lock().remove(&key);
+        let mut code = self.0.code.lock();
+        code.handlers.remove(&key);
+        code.running.retain(|(of, _), run| {
+            let own = *of == key;
+            if own {
+                run.abort();
+            }
+            !own
+        });
+        drop(code);
+        self.0.stopped.notify_waiters();
     }
 
     /// Puts an event into the queue.
@@ -90,7 +197,7 @@ impl Executions {
             pool.cancel(number, force);
             Some(number)
         });
-        self.stopped.notify_waiters();
+        self.0.stopped.notify_waiters();
         found.is_some()
     }
 
@@ -107,8 +214,8 @@ impl Executions {
             let seen = |execution: &&Execution| {
                 execution.event.urn == urn
                     && execution.event.listed
-                    && (execution.event.logged || !self.needs_log)
-                    && later(execution.event.accepted, self.lag) <= now
+                    && (execution.event.logged || !self.0.needs_log)
+                    && later(execution.event.accepted, self.0.lag) <= now
                     && wanted(execution)
             };
             pool.remembered().filter(seen).cloned().collect()
@@ -124,14 +231,26 @@ pub(crate) struct Run<'a> {
     number: u64,
 }
 
+/// The end of an execution for which a caller waited.
+#[derive(Debug)]
+pub(crate) struct Ended {
+    pub(crate) start: Timestamp,
+    pub(crate) end: Timestamp,
+    pub(crate) outcome: Outcome,
+    /// What the user's code left behind.
+    pub(crate) output: Option<Output>,
+}
+
 impl Run<'_> {
-    /// Waits for the end: returns start, end and outcome.
-    pub(crate) async fn ended(&self) -> (Timestamp, Timestamp, Outcome) {
+    /// Waits for the end.
+    pub(crate) async fn ended(&self) -> Ended {
         loop {
-            let stopped = self.executions.stopped.notified();
+            let stopped = self.executions.0.stopped.notified();
             let now = clock::now();
             match self.executions.with(self.function, now, |pool| pool.observe(self.number)) {
-                Observation::Ended(start, end, outcome) => return (start, end, outcome),
+                Observation::Ended(start, end, outcome, output) => {
+                    return Ended { start, end, outcome, output };
+                }
                 Observation::Until(end) => {
                     let wait = Duration::try_from(end.duration_since(now)).unwrap_or_default();
                     tokio::select! {

@@ -76,8 +76,8 @@ impl Functions {
         }
     }
 
-    pub(crate) fn list(&self) -> Vec<Function> {
-        self.all.read().values().map(|known| Function::clone(&known.function)).collect()
+    pub(crate) fn list(&self) -> Vec<Arc<Function>> {
+        self.all.read().values().map(|known| Arc::clone(&known.function)).collect()
     }
 
     /// All functions, in the version `latest`.

@@ -13,19 +13,24 @@ use crate::fault::Fault;
 use crate::ledger::LedgerEntry;
 use crate::server;
 use crate::state::State;
+use crate::tasks::Tasks;
 
-/// An emulator that serves requests of the same process. It has no port, no TLS and no tasks of its own.
+/// An emulator that serves requests of the same process. It has no port and no TLS.
 #[derive(Debug, Clone)]
 pub struct InProcess(Arc<State>);
 
 impl InProcess {
-    /// An emulator with this configuration.
+    /// An emulator with this configuration. Its executions are a task of the current runtime.
     ///
     /// # Errors
     /// The configuration has contradictions.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self(Arc::new(State::new(config))))
+        let tasks = Tasks::default();
+        let state = Arc::new(State::new(config, tasks.clone()));
+        let functions = Arc::clone(&state);
+        tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
+        Ok(Self(state))
     }
 
     /// Serves one request.

@@ -11,7 +11,7 @@
 //! | APIs | `service`, one file per API |
 //! | state shared by connections | `state` |
 //! | names and refusals | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
-//! | effects | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `api`, then `request` |
+//! | effects | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `handler` and `api`, then `request` and `tasks` |
 //! | configuration | `tls`, then `config`, then `rate_limit` and `id_token`, then `clock` |
 
 mod admin;
@@ -24,6 +24,7 @@ mod emulator;
 mod executions;
 mod fault;
 mod functions;
+mod handler;
 mod id_token;
 mod in_process;
 mod issued;
@@ -37,13 +38,14 @@ mod service;
 mod settings;
 mod state;
 mod stats;
+mod tasks;
 mod tls;
 
 pub use api::{Api, IdentityApi};
 pub use config::{
     AccessKey, Agency, AsyncInvokeConfig, AsyncInvokeError, AuthMode, Config, ConfigError, DEFAULT_CONFIG,
     Destination, DestinationConfig, Failure, Function, Identity, IdentityProvider, Listing, Metadata,
-    MetadataTokens, PodIdentity, Project, Receiver, Tls, User,
+    MetadataTokens, PodIdentity, Project, Receiver, Run, Tls, User,
 };
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};

@@ -15,6 +15,7 @@ use crate::rate_limit::{Bucket, RateLimit};
 use crate::reserved::ReservedInstances;
 use crate::settings::Settings;
 use crate::stats::Stats;
+use crate::tasks::Tasks;
 
 /// Configuration and history of an emulator.
 #[derive(Debug)]
@@ -36,7 +37,7 @@ pub(crate) struct State {
 }
 
 impl State {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, tasks: Tasks) -> Self {
         let state = Self {
             auth: Auth::new(config),
             functions: Functions::new(config),
@@ -46,7 +47,7 @@ impl State {
             rate_limit: Mutex::default(),
             faults: FaultPlan::default(),
             ledger: Ledger::default(),
-            executions: Executions::new(&config.listing),
+            executions: Executions::new(config, tasks),
             settings: Settings::default(),
             reserved: ReservedInstances::default(),
             listing: config.listing.clone(),

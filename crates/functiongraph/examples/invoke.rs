@@ -41,7 +41,9 @@ pub async fn run(endpoint: &str, authority: String) -> Result<String, Box<dyn Er
             verdict => format!("{verdict:?}: {} {:?}", answer.status, answer.error_message),
         },
         Err(SendError::NotSent(cause)) => format!("not sent, and safe to send again: {cause}"),
-        Err(SendError::Interrupted(cause)) => format!("sending again may run it twice: {cause}"),
+        Err(SendError::Interrupted(cause) | SendError::TimedOut(cause)) => {
+            format!("sending again may run it twice: {cause}")
+        }
     })
 }
 

@@ -70,7 +70,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no status. [`SendError::NotSent`] if certainly no byte of the request was written, otherwise
-    /// [`SendError::Interrupted`]. A refusal by the service is an [`Answer`].
+    /// [`SendError::Interrupted`] or [`SendError::TimedOut`]. A refusal by the service is an [`Answer`].
     pub async fn invoke(
         &self,
         invocation: Invocation<'_>,

@@ -18,6 +18,9 @@ pub enum SendError {
     /// Bytes may have been written, and the result is unknown.
     #[error("no answer, but the request may have been sent: {0}")]
     Interrupted(String),
+    /// No answer within the time that the caller allows. Bytes may have been written, and the result is unknown.
+    #[error("no answer, but the request may have been sent: {0}")]
+    TimedOut(String),
 }
 
 // === impl SendError ===
@@ -52,14 +55,14 @@ impl SendError {
 
     /// No status within the time allowed.
     pub(crate) fn timeout(limit: Duration) -> Self {
-        Self::Interrupted(format!("no answer within {limit:?}"))
+        Self::TimedOut(format!("no answer within {limit:?}"))
     }
 
     /// The innermost cause, for example `Connection refused (os error 111)`.
     #[must_use]
     pub fn cause(&self) -> &str {
         match self {
-            Self::NotSent(cause) | Self::Interrupted(cause) => cause,
+            Self::NotSent(cause) | Self::Interrupted(cause) | Self::TimedOut(cause) => cause,
         }
     }
 }

@@ -17,7 +17,9 @@
 #![expect(
     clippy::expect_used,
     clippy::missing_panics_doc,
-    reason = "a simulation ends where it cannot go on"
+    clippy::missing_errors_doc,
+    clippy::must_use_candidate,
+    reason = "only tests use it, and it ends where it cannot go on"
 )]
 
 pub mod api_server;

@@ -1,7 +1,12 @@
 //! Plays simulations: `simulation SEED` plays one and prints its history, `simulation --seeds 1..1000` looks for seeds
 //! that break a promise.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "what it shows is its result")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::expect_used,
+    reason = "what it shows is its result, and it ends where it cannot go on"
+)]
 
 use clap::Parser;
 use simulation::plan::Plan;
@@ -89,8 +94,8 @@ fn search(program: &Path, args: &Args) -> Option<(u64, Output)> {
 /// Looks for the seed that finds each mutant.
 fn hunt(filter: &str, args: &Args) -> ExitCode {
     let mut missed = false;
-    let hunted = mutants::build(filter, |mutant, program| match search(program, args) {
-        Some((seed, played)) => {
+    let hunted = mutants::build(filter, |mutant, program| {
+        if let Some((seed, played)) = search(program, args) {
             let history = String::from_utf8_lossy(&played.stdout);
             let how = history.lines().last().unwrap_or_default();
             println!(
@@ -98,8 +103,7 @@ fn hunt(filter: &str, args: &Args) -> ExitCode {
                 mutant.name,
                 how.split_once("promise: ").map_or(how, |(_, how)| how)
             );
-        }
-        None => {
+        } else {
             missed = true;
             println!("| {} | not found | |", mutant.name);
         }

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use fastrand::Rng;
 use functiongraph::{Carried, Carrier, SendError};
 use functiongraph_emulator::{Action, ErrorAnswer, Fault, OddBody, When};
+use functiongraph_operator::clock;
 use futures::{FutureExt, StreamExt, stream};
 use http::{Response, StatusCode, header};
 use http_body::Frame;
@@ -20,6 +21,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 use tower::BoxError;
 
 /// One process of a replica, as the network sees it.
@@ -192,7 +194,7 @@ impl Process {
             if status.is_success() {
                 line += &summary(object);
             } else {
-                line += &format!(" {}", object["message"].as_str().unwrap_or_default());
+                line = format!("{line} {}", object["message"].as_str().unwrap_or_default());
             }
             self.world.history.note(&self.name, line);
         }
@@ -236,10 +238,11 @@ impl Process {
         watch: Watch,
     ) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + use<> {
         let mut rng = lock(&self.rng).fork();
-        let end = tokio::time::Instant::now() + watch.timeout;
+        let now = Instant::from(clock::monotonic());
+        let end = now + watch.timeout;
         let trouble = self.world.trouble();
         let breaks_after = (rng.u32(..1000) < trouble).then(|| Duration::from_millis(rng.u64(..60_000)));
-        let breaks = breaks_after.map(|after| tokio::time::Instant::now() + after);
+        let breaks = breaks_after.map(|after| now + after);
         let (world, versions) = (Arc::clone(&self.world), self.world.store.versions());
         let events = stream::unfold(Some((watch, versions, rng)), move |open| {
             let world = Arc::clone(&world);

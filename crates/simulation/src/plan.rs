@@ -119,7 +119,7 @@ fn act(rng: &mut Rng, name: String, replicas: usize) -> Act {
         6 => Act::Change(name, annotate("Accepted:0123abcd-0000-4000-8000-000000000000")),
         7 => Act::Delete(name),
         8 => Act::Create(name, spec(rng)),
-        9 => Act::ChangeSecret(*rng.choice(&["a-wrong-key", SECRET_KEY]).unwrap_or(&SECRET_KEY)),
+        9 => Act::ChangeSecret(if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
         10 => Act::ChangeProvider(json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
         11 => Act::Compact,
         12 => Act::Stop(rng.usize(..replicas)),

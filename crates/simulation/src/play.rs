@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tower::service_fn;
 use tower::util::BoxService;
@@ -129,7 +130,7 @@ impl World {
 
     /// Lets everything happen that is planned, and then what is left.
     async fn pass(&self) {
-        let began = tokio::time::Instant::now();
+        let began = Instant::from(clock::monotonic());
         for (at, act) in &self.plan.acts {
             tokio::time::sleep_until(began + *at).await;
             if *at >= CALM_AFTER {
@@ -139,13 +140,13 @@ impl World {
         }
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
-        let end = tokio::time::Instant::now() + TO_THE_END;
+        let end = clock::monotonic() + TO_THE_END;
         let mut version = self.store.version();
         loop {
             tokio::time::sleep(STILL).await;
             let is_still = std::mem::replace(&mut version, self.store.version()) == version;
             let is_over = is_still && Promises::unfinished(&self.store).is_empty();
-            if is_over || tokio::time::Instant::now() >= end {
+            if is_over || clock::monotonic() >= end {
                 if !is_still {
                     self.promises.break_one("nobody writes in the end", "somebody still does");
                 }

@@ -82,6 +82,35 @@ fn pages_are_turned_only_until_everybody_has_been_found() {
 }
 
 #[test]
+fn two_requests_of_an_hour_among_ten_thousand_of_others_cost_two_calls_a_minute() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    for name in ["a", "b"] {
+        followed.follow(&topic, request(name), start);
+    }
+    let (mut now, mut minutes, mut ended) = (start, vec![0; 61], Vec::new());
+    while now < start + seconds(3600) {
+        let (due, next) = followed.due(|_| true, now);
+        let passed = now.duration_since(start).as_secs();
+        for topic in due {
+            minutes[usize::try_from(passed / 60).unwrap()] += 1;
+            let question = followed.question(&topic, now).unwrap();
+            let (lines, more) = match question.request_id {
+                Some(id) => (vec![line(id.strip_prefix("id of ").unwrap(), passed > 3500)], None),
+                None => {
+                    ((0..100).map(|number| line(&number.to_string(), true)).collect(), Some("more".into()))
+                }
+            };
+            ended.extend(followed.told(&topic, lines, more, None, (at(passed), now)));
+        }
+        now = next.unwrap_or(now).max(now + Duration::from_millis(1));
+    }
+    assert!(minutes[5..].iter().all(|calls| *calls <= 2), "{minutes:?}");
+    assert!(minutes.iter().sum::<u32>() <= 160, "{minutes:?}");
+    ended.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(ended, [request("a").owner, request("b").owner]);
+}
+
+#[test]
 fn a_request_that_complete_lists_do_not_show_is_asked_for_by_its_id_before_it_counts_as_vanished() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
     followed.follow(&topic, request("a"), start);

@@ -1,6 +1,6 @@
 //! The providers as metrics show them.
 
-use super::{Key, Provider, Providers, Standing};
+use super::{Provider, ProviderKey, Providers, Standing};
 use crate::api::Reason;
 use crate::clock;
 use crate::gate::Phase;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 impl Providers {
     /// Whether a provider exists, as far as it was checked.
-    pub fn is_known(&self, key: &Key) -> bool {
+    pub fn is_known(&self, key: &ProviderKey) -> bool {
         self.known().all.get(key).is_some_and(|provider| !matches!(provider.standing, Standing::Unseen))
     }
 

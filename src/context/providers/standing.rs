@@ -35,7 +35,7 @@ pub struct Access {
 /// Whether a provider can be used.
 #[derive(Clone)]
 pub enum Standing {
-    /// Not inspected yet.
+    /// Not checked yet.
     Unseen,
     /// It cannot be used, and why.
     NotReady(Reason, String),

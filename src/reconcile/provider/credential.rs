@@ -6,7 +6,7 @@ use super::source::{Material, Source};
 use crate::api::{AnyProvider, Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::Key;
+use crate::context::providers::ProviderKey;
 use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
 use crate::lifecycle;
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
@@ -44,7 +44,7 @@ pub struct Ready {
 struct Caller<'a> {
     provider: &'a AnyProvider,
     context: &'a Context,
-    key: &'a Key,
+    key: &'a ProviderKey,
     source: &'a Source<'a>,
     client: &'a Client,
 }
@@ -56,7 +56,7 @@ struct Caller<'a> {
 pub async fn ready(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     source: &Source<'_>,
     client: &Client,
 ) -> Result<Ready, Halt> {

@@ -5,7 +5,7 @@ use crate::api::provider::CredentialRefusal;
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
 use crate::members::Duty;
@@ -28,7 +28,7 @@ struct Pause {
 
 /// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
 /// refused credential is written by the member that was told, so that the others do not try it too.
-pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Result<(), Error> {
     if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
         return Ok(());
     }
@@ -70,8 +70,8 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Res
     Ok(())
 }
 
-/// Whether the provider can be used, and why. `None` if it was not inspected.
-fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readiness> {
+/// Whether the provider can be used, and why. `None` if it was not checked.
+fn readiness(standing: &Standing, context: &Context, key: &ProviderKey) -> Option<Readiness> {
     let (status, reason, message) = match standing {
         Standing::Ready(_) if context.providers.is_suspect(key) => {
             let trouble = context.providers.last_trouble(key);
@@ -103,7 +103,7 @@ fn ready_message(access: &Access) -> String {
 }
 
 /// The pause of a throttled provider, if it is long enough to be told.
-fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> {
+fn pause(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Option<Pause> {
     let conditions = provider.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let told = Condition::find(conditions, ConditionType::Paused).is_some();
     let until = later(context.now(), context.providers.paused(key, told)?);
@@ -117,7 +117,7 @@ fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> 
 fn next_status(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
     readiness: &Readiness,
     pause: Option<&Pause>,
@@ -169,7 +169,7 @@ fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpda
 fn refusal_to_tell(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
 ) -> Option<CredentialRefusal> {
     let said = provider.status().and_then(|status| status.credential_refusal.clone());

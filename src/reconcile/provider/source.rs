@@ -100,7 +100,7 @@ fn of_the_operator<'a>(
     material: Material<'a>,
 ) -> Result<Source<'a>, Halt> {
     let key = key_of(provider);
-    if !context.options.own_identity.providers.iter().any(|listed| **listed == *key) {
+    if !context.options.own_identity.providers.iter().any(|listed| **listed == **key) {
         let why = format!(
             "The provider may not act as the operator itself: the platform team allows it with --own-identity-providers={key}."
         );

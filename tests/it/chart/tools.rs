@@ -157,7 +157,8 @@ async fn what_the_chart_tells_artifact_hub_is_so() {
         |kind: &Value, name: &Value| (kind.as_str().unwrap().to_owned(), name.as_str().unwrap().to_owned());
     let mut told: Vec<_> = list("crds").iter().map(|crd| names(&crd["kind"], &crd["name"])).collect();
     let mut known: Vec<_> = crds().iter().map(|crd| (crd.spec.names.kind.clone(), crd.name_any())).collect();
-    (told.sort(), known.sort());
+    told.sort();
+    known.sort();
     assert_eq!(told, known);
     let world = World::new().await;
     for example in list("crdsExamples") {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use functiongraph::urn::{FunctionUrn, Qualifier};
 use serde::{Deserialize, Serialize};
 
-use super::{AsyncInvokeConfig, ConfigError};
+use super::{AsyncInvokeConfig, ConfigError, Run};
 
 /// One function, with its declaration and its behaviour.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,19 @@ pub struct Function {
     /// Events that one instance runs at the same time.
     #[serde(default = "one")]
     pub concurrent_num: NonZeroU32,
+    /// A server that carries out the executions, such as `http://127.0.0.1:8000`. Latency, result, log and failure are
+    /// its own then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<String>,
+    /// A program that the emulator starts to carry out the executions, instead of `forward`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// Maximum time in which its code starts and is initialized, at most 300 seconds in the service.
+    #[serde(
+        default = "default_init_timeout",
+        with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required"
+    )]
+    pub init_timeout: Duration,
     /// If set, executions fail with this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -84,6 +97,9 @@ const SHORTEST_RUN: Duration = Duration::from_secs(3);
 
 /// Maximum of the timeout: 259,200 seconds.
 const LONGEST_RUN: Duration = Duration::from_hours(72);
+
+/// Maximum number of processes of a function with `run` and without a limit of its own.
+const PROCESSES: u64 = 4;
 
 /// Error of a run that takes too long.
 const TIMED_OUT: (i64, &str) = (4010, "function invocation timeout");
@@ -118,6 +134,11 @@ fn default_timeout() -> Duration {
     LONGEST_RUN
 }
 
+/// The maximum in the service.
+fn default_init_timeout() -> Duration {
+    Duration::from_mins(5)
+}
+
 /// The minimum in the service.
 fn default_memory() -> u32 {
     128
@@ -145,6 +166,9 @@ impl Function {
             reserved: false,
             concurrency: unlimited(),
             concurrent_num: one(),
+            forward: None,
+            run: None,
+            init_timeout: default_init_timeout(),
             failure: None,
             disabled: false,
             async_invoke_config: None,
@@ -162,8 +186,19 @@ impl Function {
     }
 
     pub(crate) fn limits(&self) -> Limits {
-        let instances = if self.is_disabled() { Some(0) } else { u64::try_from(self.concurrency).ok() };
+        let most = u64::try_from(self.concurrency).ok();
+        let instances = match &self.run {
+            _ if self.is_disabled() => Some(0),
+            Some(Run { port: Some(_), .. }) => Some(1),
+            Some(_) => most.or(Some(PROCESSES)),
+            None => most,
+        };
         Limits { instances, events_each: self.concurrent_num.get() }
+    }
+
+    /// Whether the user's code carries out its executions.
+    pub(crate) fn has_code(&self) -> bool {
+        self.forward.is_some() || self.run.is_some()
     }
 
     /// Duration of a run, and its failure if it fails.
@@ -193,6 +228,7 @@ impl Function {
             let error = |source| ConfigError::AsyncInvoke { function: self.name.clone(), source };
             config.check().map_err(error)?;
         }
+        self.check_code()?;
         for (alias, version) in &self.aliases {
             if version != "latest" && !self.versions.contains(version) {
                 return Err(ConfigError::Alias {
@@ -203,6 +239,23 @@ impl Function {
             }
         }
         Ok(())
+    }
+}
+
+impl Function {
+    fn check_code(&self) -> Result<(), ConfigError> {
+        let problem = match (&self.forward, &self.run) {
+            (Some(_), Some(_)) => Some("give either `forward` or `run`, not both"),
+            (Some(url), None) => {
+                let rest = url.strip_prefix("http://").map(|rest| rest.trim_end_matches('/'));
+                let authority = rest.and_then(|rest| rest.parse::<http::uri::Authority>().ok());
+                let good = authority.is_some_and(|authority| authority.port().is_some());
+                (!good).then_some("`forward` must be http://HOST:PORT")
+            }
+            (None, Some(run)) => run.command.is_empty().then_some("`run.command` is empty"),
+            (None, None) => None,
+        };
+        problem.map_or(Ok(()), |problem| Err(ConfigError::Code { function: self.name.clone(), problem }))
     }
 }
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::config::{Failure, Function};
+use crate::handler::{Output, Report};
 
 /// An accepted event and the parameters of its execution.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,9 +21,15 @@ pub(crate) struct Event {
     pub(crate) logged: bool,
     /// Minimum time in the queue before each run.
     pub(crate) queue_latency: Duration,
-    /// Duration of each run.
-    pub(crate) latency: Duration,
+    /// Duration of each run. None if the user's code carries it out, whose failures are its own, too.
+    pub(crate) latency: Option<Duration>,
     pub(crate) failure: Option<Failure>,
+    /// The event itself, or its beginning if nobody carries it out.
+    pub(crate) body: Bytes,
+    /// The called version.
+    pub(crate) version: String,
+    /// Memory of each run, in MB.
+    pub(crate) memory: u32,
     /// How often the service retries it after a failure.
     pub(crate) retries: u32,
     /// Whether the service retries it also after a failure of the user's code.
@@ -36,7 +44,20 @@ pub(crate) struct Execution {
     pub(crate) event: Event,
     pub(crate) progress: Progress,
     /// Runs that have started.
-    pub(crate) runs: u32,
+    pub(crate) attempts: Vec<Attempt>,
+    /// What the last run left behind, if the user's code carried it out.
+    pub(crate) output: Option<Output>,
+    /// Its failure.
+    reported: Option<Failure>,
+}
+
+/// One run of an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Attempt {
+    pub(crate) start: Timestamp,
+    /// Its end, and its failure if it failed.
+    pub(crate) ended: Option<(Timestamp, Option<Failure>)>,
+    pub(crate) instance: u64,
 }
 
 /// State of an execution.
@@ -87,8 +108,11 @@ impl Event {
             listed: true,
             logged: false,
             queue_latency: function.queue_latency,
-            latency,
+            latency: (!function.has_code()).then_some(latency),
             failure,
+            body: Bytes::new(),
+            version: "latest".to_owned(),
+            memory: function.memory,
             retries: 0,
             retries_code: false,
             deadline: Timestamp::MAX,
@@ -97,6 +121,23 @@ impl Event {
 }
 
 impl Execution {
+    /// A queued event.
+    pub(crate) fn new(event: Event) -> Self {
+        let progress = Progress::Wait { ready: event.accepted };
+        Self { event, progress, attempts: Vec::new(), output: None, reported: None }
+    }
+
+    /// Takes what the user's code did in the current run.
+    pub(crate) fn report(&mut self, report: Report) {
+        self.output = Some(report.output);
+        self.reported = report.failure;
+    }
+
+    /// Runs that have started.
+    pub(crate) fn runs(&self) -> u32 {
+        self.attempts.len().try_into().unwrap_or(u32::MAX)
+    }
+
     /// The state in the spelling of the API.
     pub(crate) fn status(&self) -> &'static str {
         match &self.progress {
@@ -110,7 +151,10 @@ impl Execution {
 
     /// The failure of the current run, unless it is cancelled.
     pub(crate) fn failure(&self) -> Option<&Failure> {
-        let fails = |failure: &&Failure| failure.times.is_none_or(|times| self.runs <= times);
+        if self.event.latency.is_none() {
+            return self.reported.as_ref();
+        }
+        let fails = |failure: &&Failure| failure.times.is_none_or(|times| self.runs() <= times);
         self.event.failure.as_ref().filter(fails)
     }
 }

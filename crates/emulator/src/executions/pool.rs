@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::execution::{Event, Execution, Outcome, Progress, later};
+use super::execution::{Attempt, Event, Execution, Outcome, Progress, later};
 use crate::config::{Failure, Limits};
+use crate::handler::{Job, Output, Report};
 
 /// Error of a request that was cancelled by force, and of everything on the same instance.
 const CANCELED: (i64, &str) = (4208, "function invocation canceled");
@@ -31,6 +32,24 @@ pub(super) struct Pool {
     instances: BTreeMap<u64, u32>,
     /// Executions for which nobody waits any more; removed when they end.
     abandoned: BTreeSet<u64>,
+    /// What somebody else has to do.
+    orders: Vec<Order>,
+}
+
+/// What the simulation cannot do itself.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Let the user's code carry out a run.
+    Start(Running, Job),
+    /// Stop a run.
+    Stop(Running),
+}
+
+/// A run that the user's code carries out: the numbers of the execution and of its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Running {
+    number: u64,
+    run: u32,
 }
 
 /// The next event of the simulation. Variants with the same time happen in this order.
@@ -46,8 +65,8 @@ enum Next {
 pub(super) enum Observation {
     /// It ends at this time or earlier.
     Until(Timestamp),
-    /// It has ended: start, end and outcome.
-    Ended(Timestamp, Timestamp, Outcome),
+    /// It has ended: start, end and outcome, and what the user's code left behind.
+    Ended(Timestamp, Timestamp, Outcome, Option<Output>),
 }
 
 impl Pool {
@@ -63,6 +82,7 @@ impl Pool {
             ends: BTreeSet::new(),
             instances: BTreeMap::new(),
             abandoned: BTreeSet::new(),
+            orders: Vec::new(),
         }
     }
 
@@ -82,6 +102,27 @@ impl Pool {
             }
         }
         self.clock = self.clock.max(now);
+    }
+
+    /// What somebody else has to do since the last call.
+    pub(super) fn orders(&mut self) -> Vec<Order> {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// When something happens next, if only time passes.
+    pub(super) fn due(&self) -> Option<Timestamp> {
+        self.next().map(|(time, ..)| time).filter(|time| *time < Timestamp::MAX)
+    }
+
+    /// Ends a run that the user's code carried out, unless it was stopped.
+    pub(super) fn report(&mut self, Running { number, run }: Running, report: Report) {
+        let Some(execution) = self.all.get_mut(&number) else { return };
+        if execution.runs() != run || !matches!(execution.progress, Progress::Running { .. }) {
+            return;
+        }
+        execution.report(report);
+        self.end(number);
+        self.advance(self.clock);
     }
 
     fn next(&self) -> Option<(Timestamp, Next, u64)> {
@@ -104,8 +145,7 @@ impl Pool {
     fn add(&mut self, event: Event) -> u64 {
         self.forget();
         let number = self.number();
-        let progress = Progress::Wait { ready: event.accepted };
-        self.all.insert(number, Execution { event, progress, runs: 0 });
+        self.all.insert(number, Execution::new(event));
         number
     }
 
@@ -171,8 +211,15 @@ impl Pool {
     fn start_on(&mut self, number: u64, instance: u64) {
         let start = self.clock;
         if let Some(execution) = self.all.get_mut(&number) {
-            execution.runs += 1;
-            let end = later(start, execution.event.latency);
+            execution.attempts.push(Attempt { start, ended: None, instance });
+            let Event { latency, request_id, body, version, memory, .. } = &execution.event;
+            let end = latency.map_or(Timestamp::MAX, |latency| later(start, latency));
+            if latency.is_none() {
+                let running = Running { number, run: execution.runs() };
+                let (request_id, event, version) = (request_id.clone(), body.clone(), version.clone());
+                let job = Job { request_id, instance, event, version, memory: *memory };
+                self.orders.push(Order::Start(running, job));
+            }
             execution.progress = Progress::Running { start, end, instance };
             self.ends.insert((end, number));
         }
@@ -184,9 +231,9 @@ impl Pool {
         let failure = execution.failure().cloned();
         let event = &execution.event;
         let again = failure.as_ref().is_some_and(|failure| failure.system || event.retries_code)
-            && execution.runs <= event.retries
+            && execution.runs() <= event.retries
             && self.clock < event.deadline;
-        let start = self.leave_instance(number);
+        let start = self.leave_instance(number, failure.clone());
         if again {
             self.wait(number, self.clock);
         } else {
@@ -197,15 +244,18 @@ impl Pool {
     /// Discards an event that was queued for too long. If it has run before, its last failure is the result.
     fn give_up(&mut self, number: u64) {
         self.leave_queue(number);
-        let failed = self.all.get(&number).filter(|execution| execution.runs > 0);
+        let failed = self.all.get(&number).filter(|execution| !execution.attempts.is_empty());
         let failure = failed.and_then(|execution| execution.failure().cloned());
         self.finish(number, None, failure.map_or(Outcome::Discard, Outcome::Fail));
     }
 
     /// Removes a running event from its instance, and returns the start of the run.
-    fn leave_instance(&mut self, number: u64) -> Option<Timestamp> {
-        let execution = self.all.get(&number)?;
+    fn leave_instance(&mut self, number: u64, failure: Option<Failure>) -> Option<Timestamp> {
+        let execution = self.all.get_mut(&number)?;
         let Progress::Running { start, end, instance } = execution.progress else { return None };
+        if let Some(attempt) = execution.attempts.last_mut() {
+            attempt.ended = Some((self.clock, failure));
+        }
         self.ends.remove(&(end, number));
         if let Some(events) = self.instances.get_mut(&instance) {
             *events -= 1;
@@ -244,13 +294,13 @@ impl Pool {
         };
         for number in ended {
             self.leave_queue(number);
-            let start = self.leave_instance(number);
             let (code, message) = CANCELED;
-            self.finish(
-                number,
-                start,
-                Outcome::Fail(Failure { system: true, ..Failure::new(code, message) }),
-            );
+            let failure = Failure { system: true, ..Failure::new(code, message) };
+            let stopped = self.all.get(&number).filter(|execution| execution.event.latency.is_none());
+            self.orders
+                .extend(stopped.map(|execution| Order::Stop(Running { number, run: execution.runs() })));
+            let start = self.leave_instance(number, Some(failure.clone()));
+            self.finish(number, start, Outcome::Fail(failure));
         }
         // Queued events may start on the freed instances.
         self.advance(self.clock);
@@ -269,11 +319,12 @@ impl Pool {
         match self.all.get(&number).map(|execution| &execution.progress) {
             Some(Progress::Running { end, .. }) => Observation::Until(*end),
             Some(Progress::Ended { start, end, outcome }) => {
-                Observation::Ended(start.unwrap_or(*end), *end, outcome.clone())
+                let output = self.all.get(&number).and_then(|execution| execution.output.clone());
+                Observation::Ended(start.unwrap_or(*end), *end, outcome.clone(), output)
             }
-            // Such an execution is never queued, and is not removed while a caller waits.
+            // Such an execution is never queued. It is removed while a caller waits only if its function is deleted.
             Some(Progress::Wait { .. }) | None => {
-                Observation::Ended(self.clock, self.clock, Outcome::Discard)
+                Observation::Ended(self.clock, self.clock, Outcome::Discard, None)
             }
         }
     }

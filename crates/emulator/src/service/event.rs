@@ -1,6 +1,9 @@
 //! The event of an invocation: the checks of every invocation, and the only code that accepts it.
 
+use bytes::Bytes;
+
 use crate::api::Api;
+use crate::executions::Event;
 use crate::functions::Target;
 use crate::ledger::LedgerEntry;
 use crate::refusal::Refusal;
@@ -46,6 +49,24 @@ pub(super) fn memory(call: &Call<'_>, target: &Target) -> u32 {
 
 fn memory_header<'a>(call: &'a Call<'_>) -> Option<&'a str> {
     call.request.header("x-cff-instance-memory")
+}
+
+/// Most bytes of an event that are kept for being shown.
+const SHOWN: usize = 4096;
+
+/// An event that the function accepts now, under its id.
+pub(super) fn of(call: &Call<'_>, target: &Target, request_id: &str) -> Event {
+    let Target { urn, function, .. } = target;
+    let event = Event::of(function, urn.to_string(), request_id.to_owned(), call.now);
+    let body = &call.request.body;
+    let length = if event.latency.is_none() { body.len() } else { body.len().min(SHOWN) };
+    Event {
+        // A copy, because a part of it would keep the buffer of the connection alive.
+        body: Bytes::copy_from_slice(&body[..length]),
+        version: target.version().to_owned(),
+        memory: memory(call, target),
+        ..event
+    }
 }
 
 /// Accepts an event under its id, and under an instance id for a reserved instance. From here on it is in the ledger,

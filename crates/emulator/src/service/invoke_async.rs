@@ -17,7 +17,7 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         let request_id = clock::invocation_id();
         let instance_id = (call.route.api == Api::InvokeReserved).then(clock::invocation_id);
         event::accept(call, target, &request_id, instance_id.as_deref());
-        execute(call, target, request_id.clone(), instance_id.is_some());
+        execute(call, target, &request_id, instance_id.is_some());
         clock::sleep(target.function.answer_latency).await;
         match instance_id {
             Some(id) => Answer::json(StatusCode::ACCEPTED, &json!({ "instance_id": id })),
@@ -27,7 +27,7 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 }
 
 /// Queues the event, with the settings of the called URN.
-fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool) {
+fn execute(call: &Call<'_>, target: &Target, request_id: &str, reserved: bool) {
     let Call { state, now, .. } = *call;
     let Target { urn, function, .. } = target;
     let urn = urn.to_string();
@@ -37,7 +37,7 @@ fn execute(call: &Call<'_>, target: &Target, request_id: String, reserved: bool)
         retries_code: settings.max_async_retry_attempts.is_some(),
         deadline: later(now, settings.event_age()),
         logged: settings.logs_status(),
-        ..Event::of(function, urn, request_id, now)
+        ..event::of(call, target, request_id)
     };
     if reserved {
         state.executions.run_reserved(function, event);

@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::answer::{self, Answer};
 use crate::api::Api;
 use crate::clock;
-use crate::config::Failure;
-use crate::executions::{Event, Outcome};
+use crate::config::{Failure, Function};
+use crate::executions::{Ended, Event, Outcome};
 use crate::functions::Target;
+use crate::handler::Output;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, event};
 
@@ -31,10 +32,10 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 }
 
 async fn execute(call: &Call<'_>, target: &Target) -> Result<Answer, Refusal> {
-    let Call { state, now, .. } = *call;
-    let Target { urn, function, .. } = target;
+    let Call { state, .. } = *call;
+    let Target { function, .. } = target;
     let request_id = clock::invocation_id();
-    let event = Event { listed: false, ..Event::of(function, urn.to_string(), request_id.clone(), now) };
+    let event = Event { listed: false, ..event::of(call, target, &request_id) };
     // Another call may have taken the last instance in between.
     let run = state.executions.run(function, event).ok_or(Refusal::Busy)?;
     event::accept(call, target, &request_id, None);
@@ -44,14 +45,14 @@ async fn execute(call: &Call<'_>, target: &Target) -> Result<Answer, Refusal> {
         end
     };
     let end = tokio::time::timeout(state.gateway_timeout, end).await;
-    let (start, end, outcome) = end.map_err(|_| Refusal::BackendTimeout)?;
+    let Ended { start, end, outcome, output } = end.map_err(|_| Refusal::BackendTimeout)?;
     let failure = match outcome {
         Outcome::Success | Outcome::Discard => None,
         Outcome::Fail(failure) => Some(failure),
     };
     let took = Duration::try_from(end.duration_since(start)).unwrap_or_default();
     let memory = event::memory(call, target);
-    Ok(answer(call, target, &Done { request_id, start, end, took, failure, memory }))
+    Ok(answer(call, target, &Done { request_id, start, end, took, failure, memory, output }))
 }
 
 /// A finished execution.
@@ -63,19 +64,14 @@ struct Done {
     failure: Option<Failure>,
     /// Memory configured for this execution, in MB.
     memory: u32,
+    /// What the user's code left behind.
+    output: Option<Output>,
 }
 
 fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
     let function = &target.function;
     let failure = done.failure.as_ref();
-    let returned = match failure {
-        Some(failure) => json!({ "errorMessage": failure.message, "stackTrace": [] }).to_string(),
-        None => match &function.result {
-            Some(Value::String(text)) => text.clone(),
-            Some(value) => value.to_string(),
-            None => Value::Null.to_string(),
-        },
-    };
+    let returned = returned(function, done);
     let result_length = returned.len().to_string();
     let tail = (call.request.header("x-cff-log-type") == Some("tail")).then(|| tail(log(target, done)));
     let envelope =
@@ -110,16 +106,31 @@ fn answer(call: &Call<'_>, target: &Target, done: &Done) -> Answer {
     }
 }
 
+/// What the caller gets.
+fn returned(function: &Function, done: &Done) -> String {
+    let own = done.output.as_ref().map(|output| String::from_utf8_lossy(&output.result).into_owned());
+    match (&done.failure, own) {
+        (Some(_), Some(own)) if !own.is_empty() => own,
+        (Some(failure), _) => json!({ "errorMessage": failure.message, "stackTrace": [] }).to_string(),
+        (None, Some(own)) => own,
+        (None, None) => match &function.result {
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+            None => Value::Null.to_string(),
+        },
+    }
+}
+
 /// The log of an execution: the function's output between the lines of the runtime.
 fn log(target: &Target, done: &Done) -> String {
     let version = target.version();
-    let Done { request_id, start, end, took, failure, memory } = done;
+    let Done { request_id, start, end, took, failure, memory, output } = done;
     let failed = if failure.is_some() { "(invoke Failed)" } else { "" };
     format!(
         "{start:.0} Start invoke request '{request_id}', version: {version}\n{log}\n{end:.0} Finish invoke \
          request '{request_id}'{failed}, duration: {duration:.3}ms, billing duration: {billed}ms, memory used: \
          {used:.3}MB, billing memory: {memory}MB",
-        log = target.function.log,
+        log = output.as_ref().map_or(&target.function.log, |output| &output.log),
         duration = milliseconds(*took),
         billed = billed(*took),
         used = target.function.memory_used,

@@ -5,6 +5,7 @@ mod admin;
 mod answers;
 mod binary;
 mod cancel;
+mod code;
 mod credentials;
 mod executions;
 mod faults;

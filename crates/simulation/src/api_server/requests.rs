@@ -102,7 +102,7 @@ impl Request {
 
     /// Carries it out.
     pub fn answer(&self, store: &Store) -> Answer {
-        self.carry_out(store).unwrap_or_else(|refusal| refusal.into())
+        self.carry_out(store).unwrap_or_else(Answer::from)
     }
 
     fn carry_out(&self, store: &Store) -> Result<Answer> {
@@ -158,9 +158,10 @@ impl Request {
             metadata["continue"] = next.into();
         }
         let items: Vec<Value> = page.objects.iter().map(|object| self.shown(object)).collect();
-        let (kind, version) = match self.metadata_only {
-            true => ("PartialObjectMetadataList".into(), "meta.k8s.io/v1"),
-            false => (format!("{}List", kind.kind), kind.api_version.as_str()),
+        let (kind, version) = if self.metadata_only {
+            ("PartialObjectMetadataList".into(), "meta.k8s.io/v1")
+        } else {
+            (format!("{}List", kind.kind), kind.api_version.as_str())
         };
         let list = json!({"apiVersion": version, "kind": kind, "metadata": metadata, "items": items});
         Ok(Answer::Object(StatusCode::OK, list))

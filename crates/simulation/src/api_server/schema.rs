@@ -64,7 +64,9 @@ impl Schema {
             }
             Value::Array(values) => {
                 if let Some(schema) = &self.items {
-                    values.iter_mut().for_each(|value| schema.complete(value));
+                    for value in values {
+                        schema.complete(value);
+                    }
                 }
             }
             _ => {}

@@ -5,7 +5,7 @@ use functiongraph_operator::api;
 use jiff::Timestamp;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 use tokio::sync::watch;
 
@@ -71,6 +71,8 @@ struct State {
     /// Changes up to this version are forgotten.
     compacted: u64,
     created: u64,
+    /// Objects that are stored as they were created: without the default of their status, which every read adds.
+    bare: BTreeSet<Key>,
 }
 
 /// A selection by fields: `name=value` and `name!=value`.
@@ -260,14 +262,10 @@ impl Store {
     pub fn create(&self, key: &Key, mut object: Value) -> Result<Arc<Value>> {
         let kind = self.kind(&key.0)?;
         let mut state = lock(&self.state);
-        if state.objects.contains_key(key) {
-            return Err(Refusal(409, "AlreadyExists", format!("{} \"{}\" already exists", key.0, key.2)));
-        }
-        state.created += 1;
         let own = object["metadata"].take();
         let mut metadata = json!({
             "name": key.2,
-            "uid": format!("00000000-0000-4000-8000-{:012}", state.created),
+            "uid": format!("00000000-0000-4000-8000-{:012}", state.created + 1),
             "creationTimestamp": self.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string(),
             "generation": 1,
         });
@@ -289,13 +287,20 @@ impl Store {
         }
         kind.complete(&mut object);
         kind.check(key, &object, None)?;
+        if state.objects.contains_key(key) {
+            return Err(Refusal(409, "AlreadyExists", format!("{} \"{}\" already exists", key.0, key.2)));
+        }
+        state.created += 1;
+        if object.get("status").is_some() {
+            state.bare.insert(key.clone());
+        }
         Ok(self.put(state, key, None, Some(object)).expect("it was created"))
     }
 
     /// Merges a patch into an object, or into its status only.
     pub fn patch(&self, key: &Key, subresource: Option<&str>, patch: &Value) -> Result<Arc<Value>> {
         let kind = self.kind(&key.0)?;
-        let state = lock(&self.state);
+        let mut state = lock(&self.state);
         let before = state.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
         let mut object = Value::clone(&before);
         merge(&mut object, patch);
@@ -305,19 +310,16 @@ impl Store {
         object["apiVersion"] = before["apiVersion"].clone();
         object["kind"] = before["kind"].clone();
         let mut metadata = before["metadata"].clone();
-        match subresource {
-            Some(_) => {
-                let status = object.get("status").cloned();
-                object = Value::clone(&before);
-                set(&mut object, "status", status);
+        if subresource.is_some() {
+            let status = object.get("status").cloned();
+            object = Value::clone(&before);
+            set(&mut object, "status", status);
+        } else {
+            for name in ["labels", "annotations"] {
+                set(&mut metadata, name, object["metadata"].get(name).cloned());
             }
-            None => {
-                for name in ["labels", "annotations"] {
-                    set(&mut metadata, name, object["metadata"].get(name).cloned());
-                }
-                if kind.schema.is_some() {
-                    set(&mut object, "status", before.get("status").cloned());
-                }
+            if kind.schema.is_some() {
+                set(&mut object, "status", before.get("status").cloned());
             }
         }
         object["metadata"] = metadata;
@@ -328,7 +330,7 @@ impl Store {
         }
         // A write that changes nothing makes no new version. It is checked all the same.
         kind.check(key, &object, Some(&before))?;
-        if object == *before {
+        if !state.bare.remove(key) && object == *before {
             return Ok(before);
         }
         Ok(self.put(state, key, Some(before), Some(object)).expect("it is there"))
@@ -362,10 +364,12 @@ impl Store {
             object["metadata"]["resourceVersion"] = version.to_string().into();
             Arc::new(object)
         });
-        match &after {
-            Some(object) => state.objects.insert(key.clone(), Arc::clone(object)),
-            None => state.objects.remove(key),
-        };
+        if let Some(object) = &after {
+            state.objects.insert(key.clone(), Arc::clone(object));
+        } else {
+            state.bare.remove(key);
+            state.objects.remove(key);
+        }
         let change = Change { version, key: key.clone(), before, after: after.clone() };
         state.changes.push(change.clone());
         drop(state);
@@ -443,7 +447,8 @@ fn merge(into: &mut Value, patch: &Value) {
 
 fn set(object: &mut Value, name: &str, value: Option<Value>) {
     let Some(fields) = object.as_object_mut() else { return };
-    match value.filter(|value| !value.is_null()) {
+    let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(Map::is_empty);
+    match value.filter(|value| !is_empty(value)) {
         Some(value) => fields.insert(name.to_owned(), value),
         None => fields.remove(name),
     };

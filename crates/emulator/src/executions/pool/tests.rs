@@ -231,7 +231,7 @@ fn an_ended_event_is_listed_for_the_retention() {
 #[test]
 fn an_absurd_latency_never_ends_instead_of_failing() {
     let mut pool = pool(None, 1);
-    pool.queue(Event { latency: Duration::MAX, ..event("a", 0) });
+    pool.queue(Event { latency: Some(Duration::MAX), ..event("a", 0) });
     pool.advance(Timestamp::MAX - SignedDuration::from_secs(1));
     assert_eq!(pool.remembered().map(Execution::status).collect::<Vec<_>>(), ["RUNNING"]);
 }
