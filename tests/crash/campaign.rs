@@ -95,14 +95,15 @@ async fn random_edits_under_random_faults_leave_nothing_behind() {
         let wish = &mut wishes.get_mut(&name).expect("it was made").1;
         edit(&world, &mut chance, &name, wish).await;
     }
-    // Everything comes to rest: keys are right, and nothing is held back.
+    // Everything comes to rest: the cloud is well, keys are right, and nothing is held back.
+    world.emulator.clear_faults();
     world.secret(KEY.1).await;
     for (name, (_, wish)) in &mut wishes {
         wish.suspend = false;
         change(&world, name, json!({"spec": {"suspend": false}})).await;
     }
 
-    let ended = settled(&world, PAST_TAKEOVER).await;
+    let ended = settled(&world, PAST_TAKEOVER * 2).await;
     judge(&world, &wishes, &ended);
     for object in &ended {
         let (name, generation) = (object.name_any(), object.metadata.generation);
