@@ -75,8 +75,10 @@ fn a_process_that_is_no_member_owns_nothing_and_one_without_leases_owns_everythi
 
 #[test]
 fn what_another_member_owned_is_taken_over_however_long_ago_the_work_was_divided() {
-    let what =
-        (0..).map(|number| number.to_string()).find(|what| owner(&["a", "b"], what).unwrap() == "b").unwrap();
+    let what = (0..100)
+        .map(|number| number.to_string())
+        .find(|what| owner(&["a", "b"], what).unwrap() == "b")
+        .unwrap();
     let before = Members { until: Some(Instant::now()), ..members(&["a", "b"], 0) };
     let alone = members(&["a"], 0);
     assert!(alone.takes_over(&before, &what));
