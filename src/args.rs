@@ -73,7 +73,7 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_UID", requires = "pod_name")]
     pub pod_uid: Option<String>,
 
-    /// More hosts that a provider's endpoint may use: exact names, names with `{region}` as one part, or suffixes with a
+    /// More hosts that a provider's endpoint or proxy may use: exact names, names with `{region}` as one part, or suffixes with a
     /// leading dot, which allow every name below them. Set it for a partner cloud, or for an emulator, as in
     /// `localhost`. Only a host listed by its exact name may resolve to a loopback, link-local or refused address.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_ALLOWED_ENDPOINT_HOSTS", value_delimiter = ',')]
