@@ -56,7 +56,6 @@ RUN --mount=type=cache,id=functiongraph-cargo,target=/cargo,sharing=locked \
 FROM ${RUNTIME} AS emulator
 LABEL org.opencontainers.image.title="functiongraph-emulator" \
     org.opencontainers.image.description="A local FunctionGraph, for demos, tests and development without a cloud account" \
-    org.opencontainers.image.source="https://github.com/functiongraph/functiongraph-operator" \
     org.opencontainers.image.licenses="Apache-2.0"
 ARG VERSION=0.0.0
 ARG REVISION=unknown
@@ -74,7 +73,6 @@ ENTRYPOINT ["/functiongraph-emulator"]
 FROM ${RUNTIME} AS operator
 LABEL org.opencontainers.image.title="functiongraph-operator" \
     org.opencontainers.image.description="Invokes FunctionGraph functions from Kubernetes, each at most once" \
-    org.opencontainers.image.source="https://github.com/functiongraph/functiongraph-operator" \
     org.opencontainers.image.licenses="Apache-2.0"
 ARG VERSION=0.0.0
 ARG REVISION=unknown

@@ -9,13 +9,18 @@ CARGO_CYCLONEDX = $(CACHE)cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)/bin/cargo-c
 CARGO_FUZZ_VERSION := 0.13.1
 CARGO_FUZZ = $(CACHE)cargo-fuzz-$(CARGO_FUZZ_VERSION)/bin/cargo-fuzz
 
+MDBOOK_VERSION := 0.5.4
+MDBOOK = $(CACHE)mdbook-$(MDBOOK_VERSION)/bin/mdbook
+
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 1
+# How many simulations `make simulate` plays.
+SEEDS ?= 1000
 FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks browser demo test fuzz e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks browser demo local docs bundle test fuzz simulate faults campaign soak versions e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +34,9 @@ sdks: ## Install the official SDKs that the emulator is tested with: Python, Go,
 demo: tools announce ## Show the operator at work on this machine, no cloud account needed; ONCE=1 ends by itself
 	cargo build --locked --bin functiongraph-operator --example demo
 	$${CARGO_TARGET_DIR:-target}/debug/examples/demo $(if $(ONCE),--once)
+
+local: announce ## Run operator and local FunctionGraph for the cluster of your kubeconfig (kind, k3d, …); Ctrl-C ends both
+	@tools/local.sh
 
 browser: ## Install the browser that the page of the emulator is tested with (Debian and Ubuntu)
 	@tools/browser.sh
@@ -57,6 +65,21 @@ fuzz: $(CARGO_FUZZ) announce ## Search for inputs that break a reader, for FUZZ_
 	-timeout=10 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 || failed=1; \
 	done; exit $${failed:-0}
 
+simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds; SEED=7 plays one and prints its history
+	cargo run --locked --quiet -p simulation -- $(if $(SEED),$(SEED),--seeds $(SEEDS))
+
+faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
+	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)
+
+campaign: tools announce ## Edit at random under random faults, on a real API server; SEED=7 plays others
+	SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture random_edits
+
+soak: tools announce ## Invoke for MINUTES (10) with three replicas, kills and faults, judged by the emulator's ledger
+	MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture a_soak
+
+versions: tools announce ## Run tests/it and tests/crash on each supported version of Kubernetes (hours); VERSIONS="1.34" runs one
+	@tools/versions.sh
+
 e2e: tools announce ## Install images and chart on a real node, upgrade, scale, kill: as root, or with E2E_KUBECONFIG
 	@[ -n "$$E2E_KUBECONFIG" ] || reason=$$(tools/node/up.sh --check) \
 	|| { echo "This machine cannot be a node: $$reason. Set E2E_KUBECONFIG to use a cluster: docs/development.md"; exit 1; }
@@ -65,7 +88,7 @@ e2e: tools announce ## Install images and chart on a real node, upgrade, scale, 
 image: ## Build the images of operator and emulator, with docker, podman or buildah
 	@tools/image.sh
 
-check: tools sdks announce lint test generated supply-chain workflows chart alerts ## Everything that must hold before a merge
+check: tools sdks announce lint test generated supply-chain workflows chart alerts docs ## Everything that must hold before a merge
 
 lint: ## Formatting and clippy
 	cargo fmt --all --check
@@ -104,6 +127,9 @@ alerts: ## Check the alerting rules and run their tests; needs promtool
 	@command -v promtool >/dev/null || { echo "promtool is missing: apt-get install prometheus (Debian, Ubuntu), brew install prometheus (macOS)"; exit 1; }
 	@cd charts/functiongraph-operator/files && promtool check rules alerts.yaml && promtool test rules alerts_test.yaml
 
+bundle: tools ## Make the OLM bundle for IMAGE (repository:tag) in target/bundle, and validate it
+	@tools/bundle.sh "$${IMAGE:?is not set: IMAGE=registry.example.com/functiongraph-operator:0.1.0 make bundle}"
+
 bench: tools announce ## Measure under load
 	cargo bench --locked --bench load
 
@@ -111,6 +137,9 @@ generate: tools ## Write crds/, docs/reference.md and the chart's README.md agai
 	@tools/chart.sh docs
 	cargo run --locked --quiet -- crd --output-dir crds
 	cargo run --locked --quiet --example reference
+
+docs: $(MDBOOK) ## Build the documents as a site with a search in target/docs, and check its links
+	@MDBOOK=$(MDBOOK) tools/docs.sh
 
 fmt: ## Format the code
 	cargo fmt --all
@@ -124,6 +153,10 @@ announce:
 $(CARGO_CYCLONEDX):
 	@echo "Building cargo-cyclonedx $(CARGO_CYCLONEDX_VERSION), once: a minute."
 	cargo install cargo-cyclonedx --version $(CARGO_CYCLONEDX_VERSION) --locked --quiet --root $(CACHE)cargo-cyclonedx-$(CARGO_CYCLONEDX_VERSION)
+
+$(MDBOOK):
+	@echo "Building mdbook $(MDBOOK_VERSION), once: a few minutes."
+	cargo install mdbook --version $(MDBOOK_VERSION) --locked --no-default-features --features search --quiet --root $(CACHE)mdbook-$(MDBOOK_VERSION)
 
 $(CARGO_FUZZ):
 	@echo "Building cargo-fuzz $(CARGO_FUZZ_VERSION), once: a minute."

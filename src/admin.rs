@@ -16,7 +16,7 @@ use connections::Connections;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -43,12 +43,22 @@ const RECEIVE_BUFFER_BYTES: u32 = 16 * 1024;
 /// Connections waiting to be accepted, which happens at once.
 const BACKLOG: u32 = 128;
 
-/// Listens on an address, with a small receive buffer for each connection.
+/// Listens on an address, with a small receive buffer for each connection. `[::]` stands for both families, and for IPv4
+/// on a machine without IPv6.
 ///
 /// # Errors
 /// The address is not available.
-pub fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+pub fn listen(mut address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4(),
+        SocketAddr::V6(_) => TcpSocket::new_v6().or_else(|error| {
+            if !address.ip().is_unspecified() {
+                return Err(error);
+            }
+            address.set_ip(Ipv4Addr::UNSPECIFIED.into());
+            TcpSocket::new_v4()
+        }),
+    }?;
     // A new process may use the port before all connections of the old one have ended.
     socket.set_reuseaddr(true)?;
     socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES)?;
@@ -117,4 +127,21 @@ async fn connection(stream: TcpStream, app: Router) {
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
     // An error here is the client's.
     let _ = tokio::time::timeout(CONNECTION_TIMEOUT, request).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::Ipv6Addr;
+    use tokio::net::TcpStream;
+
+    #[tokio::test]
+    async fn the_default_address_serves_each_family_that_the_machine_has() {
+        let listener = listen((Ipv6Addr::UNSPECIFIED, 0).into()).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_ok());
+        if TcpSocket::new_v6().is_ok_and(|socket| socket.bind((Ipv6Addr::LOCALHOST, 0).into()).is_ok()) {
+            assert!(TcpStream::connect((Ipv6Addr::LOCALHOST, port)).await.is_ok());
+        }
+    }
 }

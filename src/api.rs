@@ -3,7 +3,9 @@
 //! The schema is strict and the Rust types are lenient. An unexpected field in one stored object must never stop a
 //! whole list from decoding, so everything in `status` is optional here.
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
+};
 use kube::CustomResourceExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
@@ -26,7 +28,20 @@ pub const GROUP: &str = "functiongraph.io";
 /// All CRDs, as in `crds/`.
 #[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()]
+    let mut crds =
+        vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()];
+    let versions = crds.iter_mut().flat_map(|crd| &mut crd.spec.versions);
+    versions.filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut()).for_each(join_lines);
+    crds
+}
+
+/// Joins the lines of each description, because `kubectl explain` breaks them to the width of the terminal.
+fn join_lines(schema: &mut JSONSchemaProps) {
+    schema.description = schema.description.take().map(|text| text.replace('\n', " "));
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        join_lines(items);
+    }
+    schema.properties.iter_mut().flat_map(|fields| fields.values_mut()).for_each(join_lines);
 }
 
 /// Reads a value. Treats a value of an unexpected form as absent.

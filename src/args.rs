@@ -5,7 +5,7 @@ mod hosts;
 pub use hosts::HostPattern;
 
 use crate::api::names::is_label;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -54,21 +54,40 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACES", value_delimiter = ',', value_parser = namespace)]
     pub namespaces: Vec<String>,
 
-    /// The operator's own namespace, with the Secrets of cluster-scoped providers. Leave it out in a Pod. Elsewhere
-    /// the default is the namespace of the current context.
+    /// The name of `--namespaces` in earlier versions. Without this check the operator would serve the whole cluster.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_NAMESPACE", hide = true, value_parser = renamed)]
+    pub namespace: Option<String>,
+
+    /// The operator's own namespace, with the Secrets of cluster-scoped providers. In a Pod it is the Pod's namespace,
+    /// elsewhere that of the current context. Set it if the operator runs outside the cluster and these Secrets are in
+    /// another namespace.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OWN_NAMESPACE")]
     pub own_namespace: Option<String>,
 
-    /// Hosts that a provider's endpoint may use: exact names, names with `{region}` as one part, or suffixes with a
-    /// leading dot, which allow every name below them. Change it for a partner cloud, or for an emulator, as in
+    /// The name of the operator's Pod, which becomes the name of its Lease. The chart sets it. Leave it out elsewhere: the
+    /// default is a name that no other process has.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_NAME")]
+    pub pod_name: Option<String>,
+
+    /// The uid of the operator's Pod, so that Kubernetes deletes the Lease with the Pod. The chart sets it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_POD_UID", requires = "pod_name")]
+    pub pod_uid: Option<String>,
+
+    /// More hosts that a provider's endpoint or proxy may use: exact names, names with `{region}` as one part, or suffixes with a
+    /// leading dot, which allow every name below them. Set it for a partner cloud, or for an emulator, as in
     /// `localhost`. Only a host listed by its exact name may resolve to a loopback, link-local or refused address.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_ALLOWED_ENDPOINT_HOSTS", value_delimiter = ',')]
+    pub allowed_endpoint_hosts: Vec<HostPattern>,
+
+    /// Whether endpoints may use FunctionGraph, IAM and STS of Huawei Cloud, its European regions and Open Telekom
+    /// Cloud. Set it to false to allow nothing but the hosts of --allowed-endpoint-hosts.
     #[arg(
         long,
-        env = "FUNCTIONGRAPH_OPERATOR_ALLOWED_ENDPOINT_HOSTS",
-        value_delimiter = ',',
-        default_value = hosts::OF_THE_CLOUDS
+        env = "FUNCTIONGRAPH_OPERATOR_DEFAULT_ENDPOINT_HOSTS",
+        action = ArgAction::Set,
+        default_value_t = true
     )]
-    pub allowed_endpoint_hosts: Vec<HostPattern>,
+    pub default_endpoint_hosts: bool,
 
     /// Networks that no endpoint may resolve into, in addition to loopback and link-local ones. Set the networks of
     /// the cluster's Services and Pods, as in `10.247.0.0/16,172.16.0.0/16`. Hosts listed by their exact name in
@@ -76,14 +95,14 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_REFUSED_NETWORKS", value_delimiter = ',')]
     pub refused_networks: Vec<IpNet>,
 
-    /// Address of /healthz and /readyz. Change it if the port is in use. With port 0 the operator chooses a free port
-    /// and logs it.
-    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_PROBE_LISTEN", default_value = "0.0.0.0:8081")]
+    /// Address of /healthz and /readyz. `[::]` serves IPv4 and IPv6, and IPv4 alone on a machine without IPv6. Change it
+    /// if the port is in use. With port 0 the operator chooses a free port and logs it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_PROBE_LISTEN", default_value = "[::]:8081")]
     pub probe_listen: SocketAddr,
 
-    /// Address of /metrics. Change it if the port is in use. With port 0 the operator chooses a free port and logs
-    /// it.
-    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METRICS_LISTEN", default_value = "0.0.0.0:8080")]
+    /// Address of /metrics. `[::]` serves IPv4 and IPv6, and IPv4 alone on a machine without IPv6. Change it if the port
+    /// is in use. With port 0 the operator chooses a free port and logs it.
+    #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_METRICS_LISTEN", default_value = "[::]:8080")]
     pub metrics_listen: SocketAddr,
 
     /// Answer only scrapes with the bearer token of a user or ServiceAccount that may `get` the URL /metrics. The
@@ -105,8 +124,9 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_OTLP_ENDPOINT")]
     pub otlp_endpoint: Option<String>,
 
-    /// Maximum number of objects that the operator processes at the same time. An object that waits for an answer
-    /// counts, so raise it if you use many providers with slow endpoints.
+    /// Maximum number of objects that the operator processes at the same time. Three quarters of them may wait for answers,
+    /// and no namespace may have more of these than it leaves free, so raise it if you use many providers with slow
+    /// endpoints.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_MAX_CONCURRENT_RECONCILES",
@@ -115,8 +135,8 @@ pub struct Run {
     )]
     pub max_concurrent_reconciles: u16,
 
-    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it to recover
-    /// sooner after a correction. Each read is one API request.
+    /// How often, in seconds, the operator reads the Secret of a provider that is not ready. Lower it so that a corrected
+    /// Secret counts sooner. Raise it if many providers wait for their Secrets, because each read is one API request.
     #[arg(
         long,
         env = "FUNCTIONGRAPH_OPERATOR_SECRET_POLL_SECONDS",
@@ -170,7 +190,8 @@ pub struct Run {
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_RESTORE_GUARD")]
     pub restore_guard: bool,
 
-    /// Publish an Event for every accepted invocation too. Costs one more API write for each.
+    /// Publish an Event for every accepted or executed invocation too. Set it if you follow invocations by their
+    /// Events, for example with an event exporter. Costs one more API write for each.
     #[arg(long, env = "FUNCTIONGRAPH_OPERATOR_EVENTS_ON_SUCCESS")]
     pub events_on_success: bool,
 
@@ -191,18 +212,44 @@ fn namespace(text: &str) -> Result<String, &'static str> {
     if is_label(name) { Ok(name.to_owned()) } else { Err(why) }
 }
 
+/// Refuses the flag of earlier versions, unless it is empty, which meant the whole cluster.
+fn renamed(text: &str) -> Result<String, &'static str> {
+    let why = "it was replaced: use --namespaces or FUNCTIONGRAPH_OPERATOR_NAMESPACES, which take a list, and remove this one";
+    if text.is_empty() { Ok(String::new()) } else { Err(why) }
+}
+
+// === impl Run ===
+
+impl Run {
+    /// All hosts that a provider's endpoint may use.
+    #[must_use]
+    pub fn allowed_hosts(&self) -> Vec<HostPattern> {
+        let mut allowed = if self.default_endpoint_hosts { hosts::of_the_clouds() } else { Vec::new() };
+        allowed.extend_from_slice(&self.allowed_endpoint_hosts);
+        allowed
+    }
+}
+
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// One JSON object a line.
     Json,
-    /// For a terminal.
+    /// For people, with colors on a terminal.
     Text,
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_flag_of_earlier_versions_is_refused_with_its_new_name_and_never_means_the_whole_cluster() {
+        let parse = |flag| Cli::try_parse_from(["functiongraph-operator", "run", flag]);
+        let said = parse("--namespace=team").unwrap_err().to_string();
+        assert!(said.contains("FUNCTIONGRAPH_OPERATOR_NAMESPACES"), "{said}");
+        assert!(parse("--namespace=").is_ok());
+    }
 
     fn namespaces(text: &str) -> Option<Vec<String>> {
         let flag = format!("--namespaces={text}");

@@ -5,6 +5,7 @@ pub mod followed;
 pub mod grants;
 pub mod journal;
 pub mod lookups;
+pub mod memory;
 pub mod notices;
 pub mod providers;
 
@@ -14,32 +15,33 @@ use crate::api::{
     AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
 };
 use crate::args::HostPattern;
+use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
-use crate::lifecycle::View;
+use crate::lifecycle::{State, View};
+use crate::members::{Duty, Members};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use failures::Failures;
 use followed::Followed;
+use functiongraph::Carrier;
 use functiongraph::addresses::IpNet;
+use futures::{Stream, stream};
 use grants::Namespaces;
 use jiff::Timestamp;
 use journal::Journal;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
-use notices::{Notices, QueueNotices};
-use providers::{Key, Providers};
+use memory::EventMemory;
+use notices::{Notices, WaitNotices};
+use providers::{ProviderKey, Providers};
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-
-/// Events in flight may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
-/// takes up to three times as much for a moment.
-pub const IN_FLIGHT_KIB: usize = 16 * 1024;
 
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,9 +86,9 @@ impl AttemptId {
 
 /// The key of the provider that an object names.
 #[must_use]
-pub fn provider_key(object: &FunctionInvocation) -> Key {
+pub fn provider_key(object: &FunctionInvocation) -> ProviderKey {
     let ProviderRef { kind, name } = &object.spec.provider_ref;
-    providers::key(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+    ProviderKey::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
 }
 
 /// One process of the operator.
@@ -96,6 +98,8 @@ pub struct Context {
     /// This process: 128 random bits, new at every start, so that a restarted process never takes its
     /// predecessor's claims for its own.
     pub holder: String,
+    /// The processes that share the work.
+    pub members: watch::Sender<Members>,
     /// What this process alone knows.
     pub journal: Journal,
     /// The executions that it follows.
@@ -113,13 +117,15 @@ pub struct Context {
     /// Explanations for people.
     pub events: Events,
     /// How many objects may still say that they are queued.
-    pub queue_notices: QueueNotices,
+    pub queue_notices: WaitNotices,
+    /// How many objects may still be told in an Event that they wait for their provider.
+    pub waiting_events: WaitNotices,
     /// What it has said of each object that waits.
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
     pub resolving: tokio::sync::Mutex<()>,
-    /// Bytes of events that may still be in flight, in KiB.
-    pub in_flight: Arc<Semaphore>,
+    /// Memory for events on their way.
+    pub event_memory: EventMemory,
     /// Numbers for machines.
     pub metrics: Metrics,
     /// One span for each attempt, if somebody wants them.
@@ -166,6 +172,8 @@ pub struct Reach {
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
 }
 
 /// What the operator itself is to the cloud: every provider that uses it acts as the operator.
@@ -182,6 +190,28 @@ pub struct OwnIdentity {
 }
 
 impl Context {
+    /// An item for each change of what this process owns.
+    pub fn shares(&self) -> impl Stream<Item = ()> + Send + use<> {
+        stream::unfold(self.members.subscribe(), |mut members| async {
+            members.changed().await.ok()?;
+            Some(((), members))
+        })
+    }
+
+    /// Whether this process owns something: an object by its uid, what belongs to a provider by the provider's name.
+    pub fn duty(&self, what: &str) -> Duty {
+        self.members.borrow().duty(what, clock::monotonic())
+    }
+
+    /// Whether this process owns an object. One member follows all executions of a provider, because a page of FunctionGraph's
+    /// list tells of many.
+    pub fn duty_of(&self, object: &FunctionInvocation) -> Duty {
+        match object.status.as_ref().map(State::of) {
+            Some(State::Accepted) => self.duty(&provider_key(object)),
+            _ => self.duty(object.metadata.uid.as_deref().unwrap_or_default()),
+        }
+    }
+
     /// The time by which statuses are written and judged: the API server's.
     pub fn now(&self) -> Timestamp {
         self.clients.time.now()
@@ -189,7 +219,7 @@ impl Context {
 
     /// Forgets what it remembers of objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
-        self.providers.prune(&is_there);
+        self.providers.prune(&is_there, now);
         self.journal.prune(&is_there);
         self.lookups.prune(&is_there);
         self.notices.prune(&is_there);
@@ -232,9 +262,12 @@ impl Context {
         }
     }
 
-    /// Publishes an Event if the reason is one that a person should hear of. Throttling and waiting are not:
-    /// under pressure an Event for each object would be pressure too.
+    /// Publishes an Event if the reason is one that a person should hear of. Throttling and queueing are not: under
+    /// pressure an Event for each object would be pressure too. For the same reason only a few objects a second are told
+    /// that they wait for their provider.
     pub fn tell(&self, about: impl FnOnce() -> ObjectReference, reason: Reason, note: &str) {
+        let about = about();
+        let namespace = about.namespace.as_deref().unwrap_or_default();
         let warning = match reason {
             Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
             Reason::Accepted
@@ -244,11 +277,12 @@ impl Context {
             | Reason::Progressing
             | Reason::Throttled
             | Reason::BackingOff
-            | Reason::WaitingForProvider
             | Reason::Queued
             | Reason::Suspended => return,
+            Reason::WaitingForProvider if !self.waiting_events.take(namespace, clock::monotonic()) => return,
             Reason::Cancelled | Reason::Resolved | Reason::ProviderReady => false,
-            Reason::WaitingForPayload
+            Reason::WaitingForProvider
+            | Reason::WaitingForPayload
             | Reason::OutcomeUnknown
             | Reason::Restored
             | Reason::ExecutionFailed
@@ -275,6 +309,6 @@ impl Context {
             | Reason::SecretNotFound
             | Reason::CredentialsInvalid => true,
         };
-        self.events.publish(about(), warning, reason, note);
+        self.events.publish(about, warning, reason, note);
     }
 }

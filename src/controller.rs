@@ -3,6 +3,7 @@
 mod background;
 mod begin;
 mod invocations;
+mod members;
 mod numbers;
 mod ports;
 mod providers;
@@ -15,16 +16,20 @@ use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
 use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
-use crate::context::notices::{Notices, QueueNotices};
-use crate::context::providers::{Key, Providers};
-use crate::context::{Context, IN_FLIGHT_KIB, Options, OwnIdentity, Reach};
+use crate::context::memory::EventMemory;
+use crate::context::notices::{Notices, WaitNotices};
+use crate::context::providers::{ProviderKey, Providers};
+use crate::context::{Context, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
+use crate::kubernetes::leases::Leases;
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::{Clients, tokens};
+use crate::members::{Members, Membership};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
 use background::background;
+use functiongraph::Carrier;
 use futures::future;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -35,7 +40,7 @@ use providers::Shelf;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use watches::{Served, Watches};
 
@@ -114,17 +119,43 @@ pub async fn run(args: Run) -> Result<(), Error> {
     // A program that embeds the operator may have installed another provider already; then use that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;
-    let (clients, own_namespace) = connect(&args).await?;
+    let worlds = connect(&args).await?;
+    let result = Box::pin(operate(args, worlds, traces.clone(), on_signals()?)).await;
+    let _ = tokio::task::spawn_blocking(move || traces.stop()).await;
+    result
+}
+
+/// The two outside worlds of an operator.
+pub struct Worlds {
+    /// The way to the API server.
+    pub clients: Clients,
+    /// The operator's own namespace.
+    pub own_namespace: String,
+    /// Carries requests to FunctionGraph another way than over the network.
+    pub carrier: Option<Carrier>,
+}
+
+/// Runs one operator until `draining` is cancelled, and its drain. If the future is dropped, all of the operator ends at
+/// once, as in a crash.
+///
+/// # Errors
+/// It cannot start, or did not finish its requests in time.
+pub async fn operate(
+    args: Run,
+    Worlds { clients, own_namespace, carrier }: Worlds,
+    traces: Traces,
+    draining: CancellationToken,
+) -> Result<(), Error> {
     let scope = Scope::of(&args.namespaces);
     let served = |namespace| Served { namespace, permitted: CancellationToken::new() };
     let served: Vec<_> = scope.parts().into_iter().map(served).collect();
     let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
-    let draining = on_signals()?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
-    let (inspect, to_inspect) = mpsc::unbounded_channel();
-    let stores = Stores::new(to_inspect);
-    let options = options(&args, scope, own_namespace);
-    let context = Arc::new(context(clients, options, traces, inspect, &stores, draining.clone())?);
+    let (checks, to_check) = mpsc::unbounded_channel();
+    let stores = Stores::new(to_check);
+    let options = options(&args, scope, own_namespace, carrier);
+    let providers = Providers::new(checks, permits(args.max_concurrent_reconciles));
+    let context = Arc::new(context(clients, options, traces, providers, &stores, draining.clone())?);
     let ports = Ports::listen(&args)?;
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -143,7 +174,8 @@ pub async fn run(args: Run) -> Result<(), Error> {
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let ports = ports.serve(&args, &context, missing, numbers);
-    let work = work(&args, &context, &readiness, served, watches, stores);
+    let member = members::leases(&context, &args).map_err(Error::Client)?;
+    let work = work(&args, &context, &readiness, (served, watches), stores, member);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -156,8 +188,6 @@ pub async fn run(args: Run) -> Result<(), Error> {
         }
     }
     ports.stop().await;
-    let last_traces = Arc::clone(&context);
-    let _ = tokio::task::spawn_blocking(move || last_traces.traces.stop()).await;
     tracing::info!("stopped");
     context.broken.get().map_or(Ok(()), |part| Err(Error::Defect(part)))
 }
@@ -168,23 +198,27 @@ struct Stores {
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
     unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
     unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
-    to_inspect: mpsc::UnboundedReceiver<Key>,
+    to_check: mpsc::UnboundedReceiver<ProviderKey>,
 }
 
 impl Stores {
-    fn new(to_inspect: mpsc::UnboundedReceiver<Key>) -> Self {
+    fn new(to_check: mpsc::UnboundedReceiver<ProviderKey>) -> Self {
         Self {
             own: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             of_the_cluster: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
             unfinished: reflector::store(),
             unknown: reflector::store(),
-            to_inspect,
+            to_check,
         }
     }
 }
 
-/// The way to the API server, and the operator's own namespace.
-async fn connect(args: &Run) -> Result<(Clients, String), Error> {
+/// The number of requests that may be in flight. Each holds a reconcile; a quarter of them stays for everything else.
+fn permits(max_concurrent_reconciles: u16) -> usize {
+    (usize::from(max_concurrent_reconciles) * 3 / 4).max(1)
+}
+
+async fn connect(args: &Run) -> Result<Worlds, Error> {
     let configuration = configuration(args).await?;
     if let Some(audience) = &args.token_audience
         && tokens::own_audiences(&configuration.auth_info).contains(audience)
@@ -192,14 +226,15 @@ async fn connect(args: &Run) -> Result<(Clients, String), Error> {
         return Err(Error::Audience(audience.clone()));
     }
     let own_namespace = args.own_namespace.clone().unwrap_or_else(|| configuration.default_namespace.clone());
-    Ok((Clients::new(configuration).map_err(Error::Client)?, own_namespace))
+    let clients = Clients::new(configuration).map_err(Error::Client)?;
+    Ok(Worlds { clients, own_namespace, carrier: None })
 }
 
 fn context(
     clients: Clients,
     options: Options,
     traces: Traces,
-    inspect: mpsc::UnboundedSender<Key>,
+    providers: Providers,
     stores: &Stores,
     draining: CancellationToken,
 ) -> Result<Context, Error> {
@@ -209,20 +244,22 @@ fn context(
         events: Events::start(clients.calls.clone(), holder.clone()),
         clients,
         holder,
+        members: watch::Sender::new(Members::default()),
         journal: Journal::default(),
         followed: Followed::default(),
         lookups: Lookups::default(),
-        providers: Arc::new(Providers::new(inspect)),
+        providers: Arc::new(providers),
         provider_store: stores.own.writer.as_reader(),
         cluster_provider_store: (options.scope == Scope::Cluster).then_some(cluster),
         namespaces: Namespaces::default(),
         metrics: Metrics::default(),
         traces,
         failures: Failures::default(),
-        queue_notices: QueueNotices::default(),
+        queue_notices: WaitNotices::new(1),
+        waiting_events: WaitNotices::new(5),
         notices: Notices::default(),
         resolving: tokio::sync::Mutex::default(),
-        in_flight: Arc::new(Semaphore::new(IN_FLIGHT_KIB)),
+        event_memory: EventMemory::default(),
         draining,
         broken: OnceLock::new(),
         options,
@@ -234,15 +271,15 @@ async fn work(
     args: &Run,
     context: &Arc<Context>,
     readiness: &Readiness,
-    served: Vec<Served>,
-    watches: Watches,
+    (served, watches): (Vec<Served>, Watches),
     stores: Stores,
+    member: (Leases, Membership),
 ) {
-    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_inspect } = stores;
+    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_check } = stores;
     let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
     let later = background("namespaces", context, begin::take_up(later, Arc::clone(context)));
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
-    let providers = providers::run(watches.clone(), own, of_the_cluster, to_inspect, Arc::clone(context));
+    let providers = providers::run(watches.clone(), own, of_the_cluster, to_check, Arc::clone(context));
     let providers = background("providers", context, providers);
     providers::first_check(providers_listed.each_ref(), context).await;
     let expiry = invocations::run_expiry(watches.expiring.clone(), Arc::clone(context));
@@ -250,6 +287,8 @@ async fn work(
     let unknown = invocations::run_unknown(watches.unknown.clone(), unknown, Arc::clone(context));
     let unknown = background("unknown outcomes", context, unknown);
     let listed = CancellationToken::new();
+    let member = members::run(member, listed.clone(), Arc::clone(context));
+    let member = background("members", context, member);
     let ready = async {
         listed.cancelled().await;
         readiness.set(Vec::new());
@@ -263,15 +302,16 @@ async fn work(
         Arc::clone(context),
     );
     tokio::select! { () = unfinished => {}, () = ready => {} }
-    later.abort();
-    let _ = tokio::join!(providers, expiry, unknown);
+    drop(later);
+    let _ = tokio::join!(providers, expiry, unknown, member);
 }
 
-fn options(args: &Run, scope: Scope, own_namespace: String) -> Options {
+fn options(args: &Run, scope: Scope, own_namespace: String, carrier: Option<Carrier>) -> Options {
     Options {
         reach: Reach {
-            allowed_hosts: args.allowed_endpoint_hosts.clone(),
+            allowed_hosts: args.allowed_hosts(),
             refused_networks: args.refused_networks.clone(),
+            carrier,
         },
         scope,
         own_namespace,

@@ -276,6 +276,20 @@ impl Source {
     }
 }
 
+// === impl Failure ===
+
+impl Failure {
+    /// What went wrong.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        let (Self::Passing(why, _)
+        | Self::Denied(why)
+        | Self::Obstacle(_, why, _)
+        | Self::Unproven(_, why, _)) = self;
+        why
+    }
+}
+
 // === impl Used ===
 
 impl Used {

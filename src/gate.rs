@@ -1,86 +1,98 @@
-//! The gate of a provider: decides which objects may send now, and queues the others. Pure: time and randomness are
+//! The gate of a provider: decides which callers may send now, and queues the others. Pure: time and randomness are
 //! arguments.
+//!
+//! Three levels slow requests down, because each answer speaks of one of them:
+//!
+//! * the **account**: everything that is sent with the provider's endpoint and credential. Its rate, pauses and breaker
+//!   follow from what no tenant can choose.
+//! * the **namespace**: a share of the permits in flight.
+//! * the **function**, as one namespace uses it: its own throttles, failures and timeouts.
 
 mod breaker;
 mod bucket;
 #[cfg(test)]
 mod histories;
+#[cfg(test)]
+mod hostile;
+mod limiter;
 mod pace;
 mod queue;
+mod shares;
 #[cfg(test)]
 mod simulation;
+mod tenants;
 #[cfg(test)]
 mod tests;
 mod vocabulary;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
-use breaker::{Breaker, Passage};
-use bucket::Bucket;
-use pace::Pace;
+use breaker::Admission;
+use limiter::Limiter;
 use queue::Queue;
-pub use vocabulary::{Entry, GateLimits, GateState, Phase, Signal, Ticket};
+pub use shares::Shares;
+use tenants::Tenants;
+pub use vocabulary::{Caller, Entry, FunctionKey, GateLimits, GateState, Level, Phase, Signal, Ticket, Wait};
 
-/// How long a grant waits for its object. A triggered reconcile comes within milliseconds. An object that does not
+/// How long a grant waits for its caller. A triggered reconcile comes within milliseconds. An object that does not
 /// come (deleted, suspended, finished) must not hold a permit for long.
 const GRANT_TTL: Duration = Duration::from_secs(2);
 
-/// Maximum of a pause. The caller limits `Retry-After`; this keeps the sum within the range of `Instant`.
-const MAX_PAUSE: Duration = Duration::from_hours(24);
-
-/// The gate of one provider (endpoint and credential): rate, requests in flight, pauses, breaker, and the queue of
-/// waiting objects.
+/// The gate of one provider: three levels of pace, and the queue of waiting callers.
 ///
-/// An object calls [`enter`](Self::enter). If it is admitted, it sends, and reports the result with
-/// [`leave`](Self::leave). If it is queued, its reconcile ends. [`grants`](Self::grants) returns the objects whose
+/// A caller calls [`enter`](Self::enter). If it is admitted, it sends, and reports the result with
+/// [`leave`](Self::leave). If it is queued, its reconcile ends. [`grants`](Self::grants) returns the tickets whose
 /// turn has come, and admits their next `enter`.
 ///
 /// # Guarantees
-/// * While the gate is shut or paused, or the breaker is open, no object is admitted.
+/// * While the gate is shut, or the account is paused or its breaker open, no caller is admitted.
 /// * The number of permits (granted and admitted) never exceeds the limit, nor one while the breaker is half-open.
-/// * A queued object is granted a permit after at most one turn of each other namespace and of each other function in
-///   its namespace, for each object before it with its own function.
-/// * Total: unknown uids are ignored, and a clock that goes back does not move the gate's time.
+/// * A queued caller is granted a permit after at most one turn of each other namespace and of each other function in
+///   its namespace, for each caller before it with its own function, unless its own function or namespace is held up.
+/// * What one namespace learns of a function delays no other namespace.
+/// * Total: unknown callers are ignored, and a clock that goes back does not move the gate's time.
 ///
 /// # Assumptions
-/// * Every admitted object leaves (hold a guard).
+/// * Every admitted caller leaves (hold a guard).
 /// * The caller calls `grants` at [`next_wake`](Self::next_wake), and reads `next_wake` again after every other call.
 #[derive(Debug)]
 pub struct Gate {
-    max_in_flight: usize,
+    limits: GateLimits,
     /// Whether the provider is ready.
     open: bool,
-    paused_until: Option<Instant>,
-    breaker: Breaker,
-    pace: Pace,
-    bucket: Bucket,
+    account: Limiter,
+    tenants: Tenants,
+    /// The functions whose requests did not reach the service since it last answered.
+    failing: BTreeSet<FunctionKey>,
+    /// The latest of them.
+    failed_last: Option<FunctionKey>,
     queue: Queue,
-    /// Granted permits without their object yet, by admission number, so the first one expires first.
+    /// Granted permits without their caller yet, by admission number, so the first one expires first.
     granted: BTreeMap<u64, Grant>,
     admitted: usize,
-    /// Stage of every known object, by uid.
-    stages: BTreeMap<String, Stage>,
+    /// Stage of every known caller.
+    stages: BTreeMap<Caller, Stage>,
     /// The next arrival or admission number.
     next_number: u64,
     /// The latest time seen.
     now: Instant,
 }
 
-/// Stage of an object.
-#[derive(Debug, Clone, Copy)]
+/// Stage of a caller.
+#[derive(Debug)]
 enum Stage {
     /// Queued since `arrival`.
     Waiting { arrival: u64 },
     /// Granted; the key of its grant.
     Granted { number: u64 },
     /// Admitted.
-    Admitted { number: u64 },
+    Admitted { number: u64, function: FunctionKey },
 }
 
-/// A permit that waits for its object.
+/// A permit that waits for its caller.
 #[derive(Debug)]
 struct Grant {
     arrival: u64,
@@ -94,14 +106,14 @@ impl Gate {
     /// A gate that is shut until the provider is ready.
     #[must_use]
     pub fn new(limits: GateLimits, now: Instant) -> Self {
-        let pace = Pace::new(limits.max_requests_per_second, now);
+        let ceiling = ceiling(limits);
         Self {
-            max_in_flight: max_in_flight(limits),
+            limits,
             open: false,
-            paused_until: None,
-            breaker: Breaker::default(),
-            bucket: Bucket::new(pace.burst(), now),
-            pace,
+            account: Limiter::new(ceiling, now),
+            tenants: Tenants::new(ceiling),
+            failing: BTreeSet::new(),
+            failed_last: None,
             queue: Queue::default(),
             granted: BTreeMap::new(),
             admitted: 0,
@@ -111,21 +123,23 @@ impl Gate {
         }
     }
 
-    /// Sets new limits. Requests in flight continue. If the limit is lower than before, granted objects are queued
+    /// Sets new limits. Requests in flight continue. If fewer permits are left than before, granted callers are queued
     /// again. Idempotent.
     pub fn set_limits(&mut self, limits: GateLimits, now: Instant) {
         self.advance(now);
-        self.pace.set_ceiling(limits.max_requests_per_second);
-        if max_in_flight(limits) < self.max_in_flight {
-            self.recall();
+        let before = self.max_in_flight();
+        self.limits = limits;
+        self.account.set_ceiling(ceiling(limits), self.now);
+        self.tenants.set_ceiling(ceiling(limits), self.now);
+        if self.max_in_flight() < before {
+            self.recall(|_| true);
         }
-        self.max_in_flight = max_in_flight(limits);
     }
 
-    /// The provider is not ready: admits no object. Requests in flight end as usual.
+    /// The provider is not ready: admits no caller. Requests in flight end as usual.
     pub fn shut(&mut self) {
         self.open = false;
-        self.recall();
+        self.recall(|_| true);
     }
 
     /// The provider is ready. Idempotent.
@@ -134,100 +148,103 @@ impl Gate {
         self.open = true;
     }
 
-    /// The provider has another endpoint: forgets the rate and the breaker of the old one. Queued objects stay
-    /// queued. Answers of the old endpoint that are still to come count like any other.
+    /// The provider has another endpoint: forgets what was learned of the old one. Queued callers stay queued. Answers
+    /// of the old endpoint that are still to come count like any other.
     pub fn new_endpoint(&mut self, now: Instant) {
         self.advance(now);
-        self.breaker = Breaker::default();
-        self.pace = Pace::new(self.pace.ceiling(), now);
-        self.paused_until = None;
+        self.account = Limiter::new(ceiling(self.limits), now);
+        self.tenants.forget_limits();
+        self.failing.clear();
+        self.failed_last = None;
     }
 
-    /// Asks for a permit. Idempotent: an admitted object stays admitted, a queued one keeps its position.
-    pub fn enter(&mut self, ticket: Ticket, now: Instant) -> Entry {
+    /// The service asked the account to wait through another gate of the same account.
+    pub fn pause(&mut self, until: Instant, now: Instant) {
         self.advance(now);
-        match self.stages.get(&ticket.uid) {
+        if self.account.pause(until) {
+            self.recall(|_| true);
+        }
+    }
+
+    /// Asks for a permit. `process` is what the namespaces hold of all gates together. Idempotent: an admitted caller
+    /// stays admitted, a queued one keeps its position.
+    pub fn enter(&mut self, ticket: Ticket, process: &Shares, now: Instant) -> Entry {
+        self.advance(now);
+        match self.stages.get(&ticket.caller) {
             Some(Stage::Admitted { .. }) => Entry::Admitted,
             Some(Stage::Waiting { .. }) => Entry::Queued,
             Some(&Stage::Granted { number }) => {
                 self.granted.remove(&number);
-                self.admit(ticket.uid, number)
+                self.admit(ticket, number)
             }
-            None if self.queue.is_empty() && self.has_capacity() && self.bucket.take() => {
+            None if self.may_send(&ticket.function, process) && self.next_function(process).is_none() => {
                 let number = self.draw_number();
-                self.admit(ticket.uid, number)
+                self.account.take(self.now);
+                self.tenants.hold(&ticket.function, self.now);
+                self.admit(ticket, number)
             }
             None => {
                 let arrival = self.draw_number();
-                self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });
+                self.stages.insert(ticket.caller.clone(), Stage::Waiting { arrival });
                 self.queue.push(arrival, ticket);
                 Entry::Queued
             }
         }
     }
 
-    /// Ends an admission. `chance` is a uniform random number for the breaker's jitter. Ignores objects that are not
-    /// admitted.
-    pub fn leave(&mut self, uid: &str, signal: Signal, chance: u64, now: Instant) {
+    /// Ends an admission. `chance` is a uniform random number for the jitter of the breakers. Ignores callers that are
+    /// not admitted.
+    pub fn leave(&mut self, caller: &Caller, signal: Signal, chance: u64, now: Instant) {
         self.advance(now);
-        let Some(&Stage::Admitted { number }) = self.stages.get(uid) else { return };
-        self.stages.remove(uid);
+        let Some(Stage::Admitted { .. }) = self.stages.get(caller) else { return };
+        let Some(Stage::Admitted { number, function }) = self.stages.remove(caller) else { return };
         self.admitted -= 1;
-        match signal {
-            Signal::Unused => self.bucket.give_back(),
-            Signal::Clean => {
-                self.pace.accepted(self.now);
-                self.breaker.answered(number);
-            }
-            Signal::Throttled { retry_after } => {
-                self.breaker.answered(number);
-                self.throttled(number, retry_after);
-            }
-            Signal::Trouble => {
-                if self.breaker.troubled(number, self.next_number, chance, self.now) {
-                    self.recall();
-                }
-            }
-        }
+        self.learn(&function, number, signal, chance);
+        self.tenants.release(&function);
     }
 
-    /// The object does not want a permit any more. An admitted object still has to leave.
-    pub fn forget(&mut self, uid: &str) {
-        match self.stages.get(uid) {
+    /// The caller does not want a permit any more. An admitted caller still has to leave.
+    pub fn forget(&mut self, caller: &Caller) {
+        match self.stages.get(caller) {
             Some(&Stage::Waiting { arrival }) => self.queue.remove(arrival),
-            Some(Stage::Granted { number }) => {
-                self.granted.remove(number);
-                self.bucket.give_back();
+            Some(&Stage::Granted { number }) => {
+                if let Some(Grant { ticket, .. }) = self.granted.remove(&number) {
+                    self.give_back(&ticket.function);
+                }
             }
             Some(Stage::Admitted { .. }) | None => return,
         }
-        self.stages.remove(uid);
+        self.stages.remove(caller);
     }
 
-    /// Removes all queued objects that are not wanted any more.
-    pub fn retain(&mut self, wanted: impl Fn(&str) -> bool) {
+    /// Removes all queued callers that are not wanted any more, and what was learned of functions that nobody invokes.
+    pub fn retain(&mut self, wanted: impl Fn(&Caller) -> bool, now: Instant) {
+        self.advance(now);
         let is_in = |stage: &Stage| matches!(stage, Stage::Admitted { .. });
-        let gone: Vec<String> = self
+        let gone: Vec<Caller> = self
             .stages
             .iter()
-            .filter(|(uid, stage)| !is_in(stage) && !wanted(uid))
-            .map(|(uid, _)| uid.clone())
+            .filter(|(caller, stage)| !is_in(stage) && !wanted(caller))
+            .map(|(caller, _)| caller.clone())
             .collect();
-        for uid in gone {
-            self.forget(&uid);
+        for caller in gone {
+            self.forget(&caller);
         }
+        self.tenants.prune(self.now);
     }
 
-    /// Grants permits to queued objects in fair order, up to the limits. Each object has two seconds to enter. Then
-    /// its permit and token go to the next, and it must ask again.
+    /// Grants permits to queued callers in fair order, up to the limits, and counts them in `process`. Each caller has
+    /// two seconds to enter. Then its permit and token go to the next, and it must ask again.
     #[must_use]
-    pub fn grants(&mut self, now: Instant) -> Vec<Ticket> {
+    pub fn grants(&mut self, process: &mut Shares, now: Instant) -> Vec<Ticket> {
         self.advance(now);
         let mut called = Vec::new();
-        while !self.queue.is_empty() && self.has_capacity() && self.bucket.take() {
-            let Some((arrival, ticket)) = self.queue.pop() else { break };
+        while let Some((arrival, ticket)) = self.pop(process) {
             let number = self.draw_number();
-            self.stages.insert(ticket.uid.clone(), Stage::Granted { number });
+            self.account.take(self.now);
+            self.tenants.hold(&ticket.function, self.now);
+            process.hold(&ticket.function.namespace, 1);
+            self.stages.insert(ticket.caller.clone(), Stage::Granted { number });
             called.push(ticket.clone());
             self.granted.insert(number, Grant { arrival, ticket, until: self.now + GRANT_TTL });
         }
@@ -237,80 +254,253 @@ impl Gate {
     /// When time alone makes [`grants`](Self::grants) worth calling; `None` if only another call (an arrival, a
     /// leave, an opening) can.
     #[must_use]
-    pub fn next_wake(&self, now: Instant) -> Option<Instant> {
+    pub fn next_wake(&self, process: &Shares, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
         if self.queue.is_empty() || !self.open {
             return None;
         }
-        if let Passage::Closed(until) = self.breaker.passage(now) {
-            return Some(until);
+        let lapse = self.granted.values().next().map(|grant| grant.until.max(now));
+        if let Phase::BreakerOpen { until } | Phase::Paused { until } = self.account.phase(now) {
+            return Some(if self.next_function(process).is_some() { now } else { until });
         }
-        if self.in_flight() >= self.capacity(now) {
-            return self.granted.values().next().map(|grant| grant.until.max(now));
+        let capacity = self.capacity(now);
+        if self.in_flight() >= capacity {
+            return lapse;
         }
-        let token = self.bucket.ready_at(self.pace.rate(), now);
-        Some(self.paused_until.map_or(token, |until| until.max(token)))
+        let account = self.account.ready_at(now);
+        let mut next = None;
+        for function in self.queue.functions() {
+            let has_share = self.has_share(function, capacity, process);
+            let ready = has_share.then(|| self.tenants.ready_at(function, now));
+            match ready.flatten() {
+                Some(ready) if ready <= account => return Some(account),
+                Some(ready) => next = [next, Some(ready)].into_iter().flatten().min(),
+                // A permit has to come back first.
+                None => next = [next, lapse].into_iter().flatten().min(),
+            }
+        }
+        next
     }
 
     /// Whether the endpoint has failed repeatedly and has not answered since.
     #[must_use]
     pub fn is_suspect(&self, now: Instant) -> bool {
-        self.breaker.passage(now.max(self.now)) != Passage::Free
+        self.account.is_suspect(now.max(self.now))
     }
 
     /// The gate as status and metrics show it.
     #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
         let now = now.max(self.now);
-        let phase = match (self.breaker.passage(now), self.paused_until) {
-            _ if !self.open => Phase::Shut,
-            (Passage::Closed(until), _) => Phase::BreakerOpen { until },
-            (_, Some(until)) if until > now => Phase::Paused { until },
-            (Passage::Probe, _) => Phase::Probing,
-            (Passage::Free, _) => Phase::Open,
-        };
         let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
         GateState {
-            phase,
+            phase: self.phase(now),
             waiting: self.queue.len(),
             in_flight: self.in_flight() - lapsed,
-            rate: self.pace.rate(),
+            rate: self.account.rate(),
         }
+    }
+
+    /// Which level makes a caller of this function wait.
+    #[must_use]
+    pub fn wait(&self, function: &FunctionKey, process: &Shares, now: Instant) -> Wait {
+        let now = now.max(self.now);
+        let account = self.phase(now);
+        if !matches!(account, Phase::Open | Phase::Probing) {
+            return Wait::Account(account);
+        }
+        match self.tenants.phase(function, now) {
+            Phase::BreakerOpen { until } if self.tenants.is_disabled(function) => Wait::Disabled { until },
+            Phase::Open if account == Phase::Probing => Wait::Account(account),
+            Phase::Open if !self.has_share(function, self.capacity(now), process) => Wait::Namespace,
+            Phase::Open => Wait::Turn,
+            phase => Wait::Function(phase),
+        }
+    }
+
+    /// The permits that each namespace holds.
+    pub fn holdings(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.tenants.holdings()
+    }
+
+    /// What an answer, or its absence, teaches each level.
+    fn learn(&mut self, function: &FunctionKey, number: u64, signal: Signal, chance: u64) {
+        let (at, now) = (Admission { number, next: self.next_number }, self.now);
+        match signal {
+            Signal::Answered => {
+                self.reached(number);
+                self.account.accepted(number, now);
+                self.tenants.answered(function, number, now);
+            }
+            Signal::Throttled { level: Level::Account, retry_after } => {
+                self.reached(number);
+                self.account_throttled(at, retry_after);
+            }
+            Signal::Throttled { level: Level::Function, retry_after } => {
+                self.reached(number);
+                if self.tenants.throttled(function, at, retry_after, now) {
+                    self.recall(|granted| granted == function);
+                }
+                if self.tenants.throttle_at_once(now) {
+                    self.account_throttled(at, None);
+                }
+            }
+            Signal::Disabled => {
+                self.reached(number);
+                self.function_failed(function, at, true, chance);
+            }
+            Signal::FunctionFailed => {
+                self.reached(number);
+                self.function_failed(function, at, false, chance);
+            }
+            Signal::Unanswered => {
+                self.failed_last = Some(function.clone());
+                self.function_failed(function, at, false, chance);
+            }
+            Signal::Unreachable => self.unreachable(function, at, chance),
+            Signal::Unused => {
+                self.account.give_back();
+                self.tenants.give_back(function);
+            }
+        }
+    }
+
+    /// The service has answered.
+    fn reached(&mut self, number: u64) {
+        self.account.answered(number);
+        self.failing.clear();
+        self.failed_last = None;
+    }
+
+    fn account_throttled(&mut self, at: Admission, retry_after: Option<Duration>) {
+        if self.account.throttled(at, retry_after, self.now) {
+            self.recall(|_| true);
+        }
+    }
+
+    fn function_failed(&mut self, function: &FunctionKey, at: Admission, is_disabled: bool, chance: u64) {
+        if self.tenants.failed(function, at, is_disabled, chance, self.now) {
+            self.recall(|granted| granted == function);
+        }
+    }
+
+    /// The request did not reach the service.
+    fn unreachable(&mut self, function: &FunctionKey, at: Admission, chance: u64) {
+        self.failing.insert(function.clone());
+        self.failed_last = Some(function.clone());
+        let may_open = self.is_the_account();
+        if self.account.failed(at, may_open, chance, self.now) {
+            self.tenants.close_breakers();
+            self.recall(|_| true);
+        } else if !self.account.is_suspect(self.now) {
+            self.function_failed(function, at, false, chance);
+        }
+    }
+
+    /// Whether failures come from two namespaces, or from two functions, where two are there to show them.
+    fn is_the_account(&self) -> bool {
+        if count_namespaces(&self.failing) > 1 {
+            return true;
+        }
+        let is_held = |key: &&FunctionKey| {
+            matches!(self.tenants.phase(key, self.now), Phase::BreakerOpen { .. } | Phase::Paused { .. })
+        };
+        let waiting = self.queue.functions().filter(|key| !is_held(key));
+        let others = waiting.chain(self.tenants.sending()).filter(|key| !self.failing.contains(*key));
+        let others: Vec<&FunctionKey> = others.collect();
+        let of_other_namespaces = || others.iter().any(|key| !self.is_failing(&key.namespace));
+        others.is_empty() || (self.failing.len() > 1 && !of_other_namespaces())
+    }
+
+    fn is_failing(&self, namespace: &str) -> bool {
+        self.failing.iter().any(|key| key.namespace == namespace)
+    }
+
+    /// Removes the next caller in turn that may send.
+    fn pop(&mut self, process: &Shares) -> Option<(u64, Ticket)> {
+        let function = self.next_function(process)?.clone();
+        self.queue.pop(&function)
+    }
+
+    /// The next function in turn that may send. A probe of the endpoint is for another function than the one that failed
+    /// last, if one waits.
+    fn next_function(&self, process: &Shares) -> Option<&FunctionKey> {
+        let may_send = |key: &&FunctionKey| self.may_send(key, process);
+        let is_another = |key: &&FunctionKey| self.failed_last.as_ref() != Some(*key);
+        if !self.admits(self.capacity(self.now).max(1)) {
+            return None;
+        }
+        let probe = match self.account.phase(self.now) {
+            Phase::Open => None,
+            Phase::Shut | Phase::Paused { .. } | Phase::BreakerOpen { .. } | Phase::Probing => {
+                self.queue.functions().filter(is_another).find(may_send)
+            }
+        };
+        probe.or_else(|| self.queue.functions().find(may_send))
+    }
+
+    /// Whether all levels admit a request to this function now.
+    fn may_send(&self, function: &FunctionKey, process: &Shares) -> bool {
+        let capacity = if self.is_first_probe(function) { 1 } else { self.capacity(self.now) };
+        self.admits(capacity)
+            && self.has_share(function, capacity, process)
+            && self.tenants.ready_at(function, self.now).is_some_and(|ready| ready <= self.now)
+    }
+
+    /// Whether there is a token, and one of this number of permits.
+    fn admits(&self, capacity: usize) -> bool {
+        self.open && self.in_flight() < capacity && self.account.has_token(self.now)
+    }
+
+    /// Whether the breaker is open because of one namespace, and the function is of another, which may show that the
+    /// endpoint answers.
+    fn is_first_probe(&self, function: &FunctionKey) -> bool {
+        matches!(self.account.phase(self.now), Phase::BreakerOpen { .. })
+            && count_namespaces(&self.failing) == 1
+            && !self.is_failing(&function.namespace)
+    }
+
+    /// Whether the namespace may hold one more permit, here and in the whole process.
+    fn has_share(
+        &self,
+        FunctionKey { namespace, .. }: &FunctionKey,
+        capacity: usize,
+        process: &Shares,
+    ) -> bool {
+        let free = capacity.saturating_sub(self.in_flight());
+        (!self.limits.shared || self.tenants.in_flight_of(namespace) < free) && process.admit(namespace, 1)
+    }
+
+    fn phase(&self, now: Instant) -> Phase {
+        if self.open { self.account.phase(now) } else { Phase::Shut }
     }
 
     /// Moves the gate's time to `now`.
     fn advance(&mut self, now: Instant) {
         self.now = self.now.max(now);
-        self.bucket.refill(self.pace.rate(), self.pace.burst(), self.now);
         while let Some(first) = self.granted.first_entry()
             && first.get().until <= self.now
         {
-            self.stages.remove(&first.remove().ticket.uid);
-            self.bucket.give_back();
+            let Grant { ticket, .. } = first.remove();
+            self.stages.remove(&ticket.caller);
+            self.give_back(&ticket.function);
         }
-    }
-
-    fn has_capacity(&self) -> bool {
-        let closed = !self.open
-            || matches!(self.breaker.passage(self.now), Passage::Closed(_))
-            || self.paused_until.is_some_and(|until| until > self.now);
-        !closed && self.in_flight() < self.capacity(self.now)
     }
 
     fn capacity(&self, now: Instant) -> usize {
-        if self.breaker.passage(now) == Passage::Probe {
-            1
-        } else {
-            self.max_in_flight.min(self.pace.in_flight())
-        }
+        self.max_in_flight().min(self.account.in_flight(now))
+    }
+
+    fn max_in_flight(&self) -> usize {
+        usize::try_from(self.limits.max_in_flight.max(1)).unwrap_or(usize::MAX)
     }
 
     fn in_flight(&self) -> usize {
         self.granted.len() + self.admitted
     }
 
-    fn admit(&mut self, uid: String, number: u64) -> Entry {
-        self.stages.insert(uid, Stage::Admitted { number });
+    fn admit(&mut self, Ticket { caller, function }: Ticket, number: u64) -> Entry {
+        self.stages.insert(caller, Stage::Admitted { number, function });
         self.admitted += 1;
         Entry::Admitted
     }
@@ -320,27 +510,34 @@ impl Gate {
         self.next_number - 1
     }
 
-    fn throttled(&mut self, number: u64, retry_after: Option<Duration>) {
-        let default_pause = self.pace.throttled(number, self.next_number, self.now);
-        let Some(pause) = retry_after.max(default_pause) else { return };
-        let until = self.now + pause.min(MAX_PAUSE);
-        if self.paused_until.is_none_or(|already| already < until) {
-            self.paused_until = Some(until);
-            self.recall();
-            self.bucket.hold(self.pace.rate(), until);
-        }
+    /// A permit was not used.
+    fn give_back(&mut self, function: &FunctionKey) {
+        self.account.give_back();
+        self.tenants.give_back(function);
+        self.tenants.release(function);
     }
 
-    /// Takes back every unused grant: its object returns to its position in the queue.
-    fn recall(&mut self) {
-        while let Some((_, Grant { arrival, ticket, until: _ })) = self.granted.pop_first() {
-            self.stages.insert(ticket.uid.clone(), Stage::Waiting { arrival });
+    /// Takes back the unused grants of these functions: each caller returns to its position in the queue.
+    fn recall(&mut self, of: impl Fn(&FunctionKey) -> bool) {
+        let recalled: Vec<u64> = self
+            .granted
+            .iter()
+            .filter(|(_, grant)| of(&grant.ticket.function))
+            .map(|(number, _)| *number)
+            .collect();
+        for number in recalled {
+            let Some(Grant { arrival, ticket, until: _ }) = self.granted.remove(&number) else { continue };
+            self.stages.insert(ticket.caller.clone(), Stage::Waiting { arrival });
+            self.give_back(&ticket.function);
             self.queue.push(arrival, ticket);
-            self.bucket.give_back();
         }
     }
 }
 
-fn max_in_flight(limits: GateLimits) -> usize {
-    usize::try_from(limits.max_in_flight.max(1)).unwrap_or(usize::MAX)
+fn count_namespaces(functions: &BTreeSet<FunctionKey>) -> usize {
+    functions.iter().map(|key| key.namespace.as_str()).collect::<BTreeSet<_>>().len()
+}
+
+fn ceiling(limits: GateLimits) -> f64 {
+    f64::from(limits.max_requests_per_second.max(1))
 }

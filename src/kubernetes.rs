@@ -3,7 +3,7 @@
 use crate::api::names::is_object_name;
 use activity::Activity;
 use http_body_util::BodyExt;
-use kube::client::ClientBuilder;
+use kube::client::{Body, ClientBuilder, DynBody};
 use kube::{Api, Client, Config};
 use pages::Pages;
 use serde::de::DeserializeOwned;
@@ -11,11 +11,13 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use time::ServerTime;
-use tower::util::MapResponseLayer;
+use tower::BoxError;
+use tower::util::{BoxService, MapResponseLayer};
 
 pub mod activity;
 pub mod events;
 mod fit;
+pub mod leases;
 pub mod namespaces;
 pub mod ownership;
 pub mod pages;
@@ -49,8 +51,8 @@ const MAX_CALLS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No answer in time; a write may have happened nevertheless.
-    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
-    Timeout,
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
     /// No connection, or an error as the answer.
     #[error("the request to the API server failed")]
     Call(#[source] kube::Error),
@@ -59,11 +61,49 @@ pub enum Error {
     Incomplete(&'static str),
 }
 
+/// The causes of an error down to the first, as one text. A text that only repeats the one before is left out.
+#[must_use]
+pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut texts: Vec<String> = Vec::new();
+    for cause in std::iter::successors(error.source(), |cause| cause.source()) {
+        match cause.downcast_ref::<kube::Error>() {
+            // Its own text is a dump of the whole answer.
+            Some(kube::Error::Api(status)) => {
+                texts.push(format!("{} {}", status.code, status.message));
+                break;
+            }
+            // Its own text is that of the next cause.
+            Some(kube::Error::Service(_)) => {}
+            _ => texts.push(cause.to_string()),
+        }
+    }
+    texts.dedup_by(|next, text| text.contains(next.as_str()));
+    texts.join(": ")
+}
+
+/// An error with its causes.
+#[must_use]
+pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+    match causes(error) {
+        causes if causes.is_empty() => error.to_string(),
+        causes => format!("{error}: {causes}"),
+    }
+}
+
 impl Error {
     /// Whether the API server answered that the operator lacks a permission.
     #[must_use]
     pub fn is_forbidden(&self) -> bool {
         answer(self).is_some_and(kube::core::Status::is_forbidden)
+    }
+
+    /// Whether the API server refused the request, and will again: a permission is missing, a policy or a quota is against it,
+    /// or the namespace does not exist.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        answer(self).is_some_and(|status| {
+            (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code)
+        })
     }
 }
 
@@ -75,8 +115,14 @@ pub struct Clients {
     pub calls: Client,
     /// The API server's clock, from its answers.
     pub time: Arc<ServerTime>,
-    watching: Config,
+    connect: Arc<Connect>,
 }
+
+/// Connections to the API server, as the layers of a client see them.
+pub type Connections = BoxService<http::Request<Body>, http::Response<Box<DynBody>>, BoxError>;
+
+/// Makes connections with this read timeout.
+type Connect = dyn Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync;
 
 impl Clients {
     /// Builds the clients from one configuration.
@@ -89,12 +135,23 @@ impl Clients {
         config.write_timeout = Some(CALL_TIMEOUT);
         // A new connection gives the next request its full timeout.
         config.reset_reader_on_write = true;
-        let mut watching = config.clone();
-        watching.read_timeout = Some(WATCH_TIMEOUT);
-        config.read_timeout = Some(CALL_TIMEOUT);
+        Self::over(move |read_timeout| {
+            let mut config = config.clone();
+            config.read_timeout = Some(read_timeout);
+            ClientBuilder::try_from(config)
+        })
+    }
+
+    /// Builds the clients over connections that `connect` makes with a read timeout.
+    ///
+    /// # Errors
+    /// Those of `connect`.
+    pub fn over(
+        connect: impl Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync + 'static,
+    ) -> Result<Self, kube::Error> {
         let time = Arc::new(ServerTime::default());
         let reader = Arc::clone(&time);
-        let calls = ClientBuilder::try_from(config)?
+        let calls = connect(CALL_TIMEOUT)?
             .with_layer(&MapResponseLayer::new(move |answer: http::Response<_>| {
                 reader.read(answer.headers());
                 answer
@@ -102,7 +159,7 @@ impl Clients {
             .with_layer(&tower::buffer::BufferLayer::new(1024))
             .with_layer(&tower::limit::ConcurrencyLimitLayer::new(MAX_CALLS))
             .build();
-        Ok(Self { calls, time, watching })
+        Ok(Self { calls, time, connect: Arc::new(connect) })
     }
 
     /// A client for one watch and its lists. Every wait ends after [`WATCH_TIMEOUT`] without a byte, and pages of
@@ -121,7 +178,7 @@ impl Clients {
                 })
             })
         });
-        let builder = ClientBuilder::try_from(self.watching.clone())?;
+        let builder = (self.connect)(WATCH_TIMEOUT)?;
         let builder = builder.with_layer(&noting).with_layer(&tower::buffer::BufferLayer::new(4));
         Ok(builder.with_layer(&tower::layer::layer_fn(Pages::before)).build())
     }
@@ -129,9 +186,17 @@ impl Clients {
 
 /// Runs one call with the common timeout.
 async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+    bounded_by(CALL_TIMEOUT, call).await
+}
+
+/// Runs one call with a timeout of its own.
+async fn bounded_by<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(timeout, call).await {
         Ok(result) => result.map_err(Error::Call),
-        Err(_) => Err(Error::Timeout),
+        Err(_) => Err(Error::Timeout(timeout)),
     }
 }
 
@@ -139,7 +204,7 @@ async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Resul
 fn answer(error: &Error) -> Option<&kube::core::Status> {
     match error {
         Error::Call(kube::Error::Api(status)) => Some(status),
-        Error::Call(_) | Error::Timeout | Error::Incomplete(_) => None,
+        Error::Call(_) | Error::Timeout(_) | Error::Incomplete(_) => None,
     }
 }
 

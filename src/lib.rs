@@ -17,6 +17,7 @@ pub mod credential;
 pub mod gate;
 pub mod kubernetes;
 pub mod lifecycle;
+pub mod members;
 
 // 1  base: all others may use it
 pub mod api;

@@ -13,7 +13,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Cli::parse().command {
-        Command::Run(args) => Box::pin(controller::run(*args)).await.map_err(Into::into),
+        // As a task, because a task wakes up on the thread that woke it. The future of `main` has a thread of its own, and
+        // each of its wake-ups would be a switch to it.
+        Command::Run(args) => match tokio::spawn(controller::run(*args)).await {
+            Ok(ended) => ended.map_err(Into::into),
+            Err(panicked) => Err(panicked.into()),
+        },
         Command::Crd(args) => crds::write(args.output_dir.as_deref()).map_err(Into::into),
     };
     match result {

@@ -84,6 +84,8 @@ pub struct Metrics {
     not_renewed: Family<ProviderLabels, Gauge>,
     without_series: Gauge,
     ready: Gauge,
+    members: Gauge,
+    owned: Gauge,
     conflicts: Counter,
     lost: Counter,
     reconcile_duration: Histogram,
@@ -118,6 +120,8 @@ impl Default for Metrics {
             not_renewed: Family::default(),
             without_series: Gauge::default(),
             ready: Gauge::default(),
+            members: Gauge::default(),
+            owned: Gauge::default(),
             conflicts: Counter::default(),
             lost: Counter::default(),
             reconcile_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
@@ -174,7 +178,7 @@ impl Metrics {
         r.register("waiting", "Objects in the queue of their provider", self.waiting.clone());
         r.register(
             "throttled",
-            "1 while the operator sends nothing to the provider: not ready, paused or breaker open",
+            "1 while the operator sends nothing to the provider, because FunctionGraph throttles it or its endpoint failed",
             self.throttled.clone(),
         );
         r.register("rate", "Requests per second that are allowed now", self.rate.clone());
@@ -211,6 +215,12 @@ impl Metrics {
     }
 
     fn register_work(&self, r: &mut Registry) {
+        r.register(
+            "members",
+            "Processes that divide the work, this one included; 0 while it is not one of them",
+            self.members.clone(),
+        );
+        r.register("owned", "Unfinished objects that this process works on", self.owned.clone());
         r.register(
             "status_write_conflicts",
             "Status writes refused because of a conflict",

@@ -15,20 +15,22 @@ mod lookup;
 mod prepare;
 mod provider;
 mod queue;
+mod unusable;
 mod write;
 
 pub use drain::drain;
 pub use expiry::{acknowledge, expire};
 pub use invocation::{reconcile, resolve};
-pub use provider::{inspect, key_of};
+pub use provider::{check_provider, key_of};
 
 use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::context::{AttemptId, Context, provider_key};
-use crate::kubernetes;
+use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::{Moment, Progress, State, Step, View, decide};
+use crate::members::{Duty, RENEW_INTERVAL};
 use futures::FutureExt;
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
@@ -54,7 +56,7 @@ struct Reconcile<'a> {
     /// This process.
     context: &'a Context,
     /// The provider that the object names.
-    provider: Key,
+    provider: ProviderKey,
     /// The same object as the core sees it.
     view: View<'a>,
 }
@@ -69,7 +71,7 @@ impl<'a> Reconcile<'a> {
     where
         'a: 'b,
     {
-        let (context, provider) = (self.context, Arc::clone(&self.provider));
+        let (context, provider) = (self.context, self.provider.clone());
         Reconcile { object: fresh, context, provider, view: context.view(fresh) }
     }
 
@@ -81,6 +83,25 @@ impl<'a> Reconcile<'a> {
     /// Attempt `number` of this object.
     fn attempt_id(&self, number: i64) -> AttemptId {
         AttemptId::of(self.object, number)
+    }
+
+    /// What to do with an object that this process does not own; `None` for one that it owns. What one process alone knows, the
+    /// answer to its own claim, it always writes.
+    fn left_to_owner(&self) -> Option<Action> {
+        let (context, state) = (self.context, State::of(self.view.status));
+        if matches!(&state, State::Claimed { holder, .. } if *holder == context.holder) {
+            return None;
+        }
+        let action = match context.duty_of(self.object) {
+            Duty::Ours => return None,
+            Duty::Others => Action::await_change(),
+            Duty::NoMember => Action::requeue(RENEW_INTERVAL),
+        };
+        if let State::Claimed { number, holder } = state {
+            // If its owner dies, this process knows already for how long the claim has not changed.
+            context.journal.unchanged_for(&self.attempt_id(number), &holder, clock::monotonic());
+        }
+        Some(action)
     }
 
     /// The next step, from the object and from what this process remembers of it.
@@ -151,12 +172,6 @@ async fn guarded(
     };
     context.metrics.reconciled(clock::monotonic().duration_since(started), result.is_err());
     result
-}
-
-/// The causes of an error, down to the first.
-fn causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Reconciles again after a failure, with a pause that grows.

@@ -1,6 +1,7 @@
 //! Logs: JSON for machines or text for people, on standard error. The content of bodies is kept out at every level.
 
 use std::any::Any;
+use std::io::IsTerminal;
 use tracing::{Dispatch, Level, Metadata};
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::{MakeWriter, layer};
@@ -9,6 +10,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// kube's client logs the whole body of an answer that it cannot decode here, at WARN, even a Secret.
 const KUBE_BODIES: &str = "kube_client::client";
+
+/// kube's client logs every failed request here, without the cause. The operator logs it with the cause.
+const KUBE_FAILURES: &str = "kube_client::client::builder";
 
 /// Format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +29,7 @@ pub enum Format {
 /// # Errors
 /// `filter` is malformed.
 pub fn start(filter: &str, format: Format) -> Result<(), ParseError> {
-    subscriber(filter, format, std::io::stderr)?.init();
+    subscriber(filter, format, std::io::stderr().is_terminal(), std::io::stderr)?.init();
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!(
@@ -43,7 +47,8 @@ fn constant_text_of(payload: &dyn Any) -> &'static str {
     payload.downcast_ref::<&'static str>().copied().unwrap_or("left out, because it may hold a secret")
 }
 
-fn subscriber<W>(filter: &str, format: Format, writer: W) -> Result<Dispatch, ParseError>
+/// Writes lines to `writer`. Text has colors only on a terminal: in a file they are noise.
+fn subscriber<W>(filter: &str, format: Format, is_terminal: bool, writer: W) -> Result<Dispatch, ParseError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -52,7 +57,7 @@ where
     let lines = layer().with_writer(writer);
     Ok(match format {
         Format::Json => shown.with(lines.json().flatten_event(true)).into(),
-        Format::Text => shown.with(lines).into(),
+        Format::Text => shown.with(lines.with_ansi(is_terminal)).into(),
     })
 }
 
@@ -63,7 +68,7 @@ fn is_harmless(metadata: &Metadata<'_>) -> bool {
         target.strip_prefix(module).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
     };
     if is_of(KUBE_BODIES) {
-        return level == Level::ERROR;
+        return level == Level::ERROR && target != KUBE_FAILURES;
     }
     // At TRACE other crates log the data that they process, and may log more in their next release.
     level != Level::TRACE || is_of("functiongraph_operator") || is_of("functiongraph")
@@ -111,7 +116,7 @@ mod tests {
     async fn logged(filter: &str, format: Format, what: impl AsyncFnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
-        let dispatch = subscriber(filter, format, move || writer.clone()).unwrap();
+        let dispatch = subscriber(filter, format, false, move || writer.clone()).unwrap();
         let default = tracing::dispatcher::set_default(&dispatch);
         what().await;
         drop(default);
@@ -153,7 +158,8 @@ mod tests {
             tracing::debug!(target: "hyper::proto::h1::io", "their summary");
             tracing::trace!(target: "functiongraph", "ours");
             tracing::trace!(target: "functiongraph_others", "a stranger");
-            tracing::error!(target: "kube_client::client::builder", "their failure");
+            tracing::error!(target: "kube_client::client::body", "their failure");
+            tracing::error!(target: "kube_client::client::builder", "theirs without a cause");
         })
         .await;
         let heard = ["their summary", "ours", "their failure"];
@@ -162,7 +168,20 @@ mod tests {
     }
 
     #[test]
+    fn text_has_colors_on_a_terminal_and_nowhere_else() {
+        for is_terminal in [true, false] {
+            let written = Written::default();
+            let writer = written.clone();
+            let dispatch = subscriber("info", Format::Text, is_terminal, move || writer.clone()).unwrap();
+            tracing::dispatcher::with_default(&dispatch, || tracing::info!(field = 1, "a line"));
+            let text = written.text();
+            assert_eq!(text.contains('\u{1b}'), is_terminal, "{text:?}");
+            assert!(text.contains("a line"), "{text:?}");
+        }
+    }
+
+    #[test]
     fn a_malformed_filter_is_refused() {
-        assert!(subscriber("info,=,[", Format::Json, io::stderr).is_err());
+        assert!(subscriber("info,=,[", Format::Json, false, io::stderr).is_err());
     }
 }

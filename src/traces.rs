@@ -16,7 +16,7 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Exporter of spans; none by default.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Traces(Option<(SdkTracerProvider, SdkTracer)>);
 
 /// Subject of an attempt.

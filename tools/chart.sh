@@ -9,6 +9,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 readonly CHART=../charts/functiongraph-operator
 
 # What a careful platform team sets: the scanners judge this, and kubeconform the rest too.
+readonly IMAGE=(--set 'image.repository=registry.example.com/functiongraph-operator')
 readonly CAREFUL=(
     --set 'replicaCount=2'
     --set "image.digest=sha256:$(printf '0%.0s' {1..64})"
@@ -19,6 +20,11 @@ readonly ALL=(
     --set 'metrics.auth.enabled=true,metrics.serviceMonitor.enabled=true,metrics.prometheusRule.enabled=true,metrics.dashboard.enabled=true'
     --set 'settings.tokenAudience=a,rbac.tokenServiceAccounts[0].namespace=a,rbac.tokenServiceAccounts[0].names={a}'
     --set 'projectedTokens[0].path=a,projectedTokens[0].audience=a'
+    --set 'metrics.serviceMonitor.scrapeTimeout=10s,metrics.service.ipFamilyPolicy=PreferDualStack'
+    --set 'rbac.clusterProviderReaders[0].kind=Group,rbac.clusterProviderReaders[0].name=a'
+    --set 'rbac.clusterProviderReaders[0].apiGroup=rbac.authorization.k8s.io'
+    --set 'extraVolumes[0].name=a,extraVolumes[0].emptyDir.medium=Memory,extraVolumeMounts[0].name=a,extraVolumeMounts[0].mountPath=/a'
+    --set 'hostAliases[0].ip=10.1.2.3,hostAliases[0].hostnames={a.example.com},startupProbe.failureThreshold=30'
 )
 
 say() { printf '%s\n' "$*" >&2; }
@@ -29,7 +35,7 @@ hash_of() {
 }
 
 tool() { printf '%s/%s' "$(./build.sh ${2+"$2"} --print-dir)" "$1"; }
-render() { "$(tool helm)" template fg "$CHART" --namespace functiongraph "$@" 2> >(quieter); }
+render() { "$(tool helm)" template fg "$CHART" --namespace functiongraph "${IMAGE[@]}" "$@" 2> >(quieter); }
 quieter() { grep -v 'found symbolic link in path' >&2 || true; } # crds/ is one, on purpose
 exceptions() { awk -v scanner="$1" '$1 == scanner { print $2 }' chart/exceptions.txt; }
 
@@ -68,7 +74,7 @@ docs() {
     fi
 }
 
-lint() { "$(tool helm)" lint --strict "$CHART" 2> >(quieter); }
+lint() { "$(tool helm)" lint --strict "$CHART" "${IMAGE[@]}" 2> >(quieter); }
 
 # Against the schemas of every Kubernetes that is supported; see chart/schemas.py.
 conform() {

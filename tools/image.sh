@@ -4,13 +4,14 @@
 #   tools/image.sh --print-dir   only say where they are: operator.tar and emulator.tar, as `docker save` writes them
 #   tools/image.sh --program     build both likewise, take the operator's program out of its image, and say where it is
 # IMAGE_ENGINE        docker, podman or buildah: which to use
-# IMAGE_NAME          what the operator's image is called; default ghcr.io/functiongraph/functiongraph-operator
+# IMAGE_NAME          what the operator's image is called; default localhost/functiongraph-operator, which
+#                     no cluster can pull from anywhere
 # SOURCE_DATE_EPOCH   the age of all files, in seconds since 1970; default: the last commit of what goes in
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly CACHE=${XDG_CACHE_HOME:-${HOME:?is not set, and XDG_CACHE_HOME neither}/.cache}/functiongraph-operator
-readonly NAME=${IMAGE_NAME:-ghcr.io/functiongraph/functiongraph-operator}
+readonly NAME=${IMAGE_NAME:-localhost/functiongraph-operator}
 # What decides over what is in the images; a new checkout of the same sources need not build.
 readonly INPUTS=(Dockerfile .dockerignore tools/image.sh tools/notices.py Cargo.toml Cargo.lock LICENSE src
     crates/functiongraph/{Cargo.toml,README.md,src} crates/emulator/{Cargo.toml,README.md,src})

@@ -5,13 +5,14 @@
 #   tools/release.sh set <version>    write it everywhere, and date the changelog
 #   tools/release.sh check            fail with a sentence for everything that is not as a release wants it
 #   tools/release.sh notes            print what the changelog says of this version
-#   tools/release.sh chart <repository>@sha256:<digest> <folder>
-#                                     write the chart as it is released, which installs that image, into a new folder
+#   tools/release.sh chart <repository>@sha256:<digest> <folder> <url>
+#                                     write the chart as it is released, which installs that image, into a new folder; the
+#                                     URL is that of the repository which releases it
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 readonly CHART=charts/functiongraph-operator/Chart.yaml
-readonly USAGE='usage: tools/release.sh version | set <version> | check | notes | chart <repository>@sha256:<digest> <folder>'
+readonly USAGE='usage: tools/release.sh version | set <version> | check | notes | chart <repository>@sha256:<digest> <folder> <url>'
 readonly NUMBER='[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?'
 
 say() { printf '%s\n' "$*" >&2; }
@@ -97,13 +98,16 @@ check() {
 
 # A tag can be moved, a digest cannot.
 chart() {
-    local image=$1 folder=$2
+    local image=$1 folder=$2 url=$3
     [[ $image =~ ^[a-z0-9./:_-]+@sha256:[0-9a-f]{64}$ ]] || die "$image is no image by digest: expected <repository>@sha256:<64 hexadecimal digits>"
     [ ! -e "$folder" ] || die "$folder exists already: give a folder that does not"
     mkdir -p "$(dirname "$folder")"
     cp -RL "$(dirname "$CHART")" "$folder" # with the files that files/crds links to
     sed -i.old -E "s|^  repository: .*|  repository: ${image%@*}|; s|^  digest: .*|  digest: ${image#*@}|" "$folder/values.yaml"
+    sed -i.old -E "s|^    runbookBaseURL: .*|    runbookBaseURL: $url/blob/v$(version)/docs/operations.md|" "$folder/values.yaml"
     rm "$folder/values.yaml.old"
+    # Known only now: where it is from, and what is new in it.
+    notes | python3 tools/chart/released.py "$(version)" "$image" "$url" >>"$folder/Chart.yaml"
 }
 
 case ${1-} in
@@ -111,6 +115,6 @@ case ${1-} in
     notes) notes ;;
     check) check ;;
     set) set_version "${2:?$USAGE}" ;;
-    chart) chart "${2:?$USAGE}" "${3:?$USAGE}" ;;
+    chart) chart "${2:?$USAGE}" "${3:?$USAGE}" "${4:?$USAGE}" ;;
     *) die "$USAGE" ;;
 esac

@@ -4,7 +4,7 @@
 //! (the claim), the request, a status write (the record). No watch, no queue, no decision. Both use the same
 //! API server, the same emulator and the same signed requests, in turn.
 //!
-//! `cargo bench --bench load memory` measures the memory at the start alone, and prints it.
+//! `cargo bench --bench load memory` measures the memory at the start alone, and prints it; `replicas` the throughput alone.
 //!
 //! Prints a table, and writes `benches/results.md` and `benches/results.json`. Takes about eight minutes.
 
@@ -30,8 +30,11 @@ use testkit::Operator;
 /// Objects of one throughput run.
 const OBJECTS: usize = 3000;
 
-/// Pairs of runs, floor and operator in turn; the median ratio counts.
-const PAIRS: usize = 3;
+/// Rounds, each of the floor and of one, two and three replicas in turn; the median ratio counts.
+const ROUNDS: usize = 3;
+
+/// The largest number of replicas.
+const REPLICAS: usize = 3;
 
 /// Workers of the floor. More do not help: the API server is the limit on a machine of two cores.
 const WORKERS: usize = 32;
@@ -58,6 +61,9 @@ async fn main() {
     }
     let stage = Stage::new().await;
     throughput(&stage, &mut report).await;
+    if std::env::args().any(|arg| arg == "replicas") {
+        return;
+    }
     latency(&stage, &mut report).await;
     herd(&stage, &mut report).await;
     idle(&stage, &mut report).await;
@@ -66,54 +72,99 @@ async fn main() {
     report.finish();
 }
 
-/// Throughput beside the floor, and the API calls for each accepted invocation.
+/// One run of the operator: how fast it was, and what it cost.
+struct Run {
+    per_second: f64,
+    /// For each object: status writes, other calls, refused writes.
+    writes: f64,
+    others: f64,
+    conflicts: f64,
+    /// Of one replica, in MiB.
+    rss: f64,
+}
+
+/// Throughput beside the floor with one, two and three replicas, and the API calls for each accepted invocation.
 async fn throughput(stage: &Stage, report: &mut Report) {
-    let (mut ratios, mut floors, mut operators) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut writes, mut others, mut rss, mut cpu) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for pair in 0..PAIRS {
-        let namespace = stage.namespace(&format!("floor-{pair}")).await;
+    let (mut floors, mut runs) = (Vec::new(), [const { Vec::new() }; REPLICAS]);
+    for round in 0..ROUNDS {
+        let namespace = stage.namespace(&format!("floor-{round}")).await;
         let objects = stage.create_many(&namespace, OBJECTS, 64).await;
         let started = Instant::now();
         stage.floor(objects, WORKERS).await;
         let floor = OBJECTS as f64 / started.elapsed().as_secs_f64();
-
-        let namespace = stage.namespace(&format!("operator-{pair}")).await;
-        stage.provider(&namespace, 10_000, 64).await;
-        stage.create_many(&namespace, OBJECTS, 64).await;
-        let before = stage.api_calls().await;
-        let operator = stage.operator(&namespace);
-        let started = Instant::now();
-        operator.ready().await;
-        stage.until_settled(&namespace).await;
-        let speed = OBJECTS as f64 / started.elapsed().as_secs_f64();
-        let calls = stage.api_calls().await.since(&before);
-        rss.push(mib(&operator, "VmRSS"));
-        cpu.push(operator.cpu().as_secs_f64() * 1000.0 / OBJECTS as f64);
-        stop(operator).await;
-
-        println!("pair {}: floor {floor:.0}/s, operator {speed:.0}/s", pair + 1);
-        writes.push(calls.status_patches as f64 / OBJECTS as f64);
-        others.push(calls.others as f64 / OBJECTS as f64);
-        ratios.push(speed / floor);
+        println!("round {}: floor {floor:.0}/s", round + 1);
         floors.push(floor);
-        operators.push(speed);
+        for (replicas, runs) in (1..).zip(&mut runs) {
+            let run = replicated(stage, &format!("operators-{round}-{replicas}"), replicas).await;
+            println!(
+                "round {}: {replicas} replicas {:.0}/s, {:.3} writes and {:.3} conflicts an object",
+                round + 1,
+                run.per_second,
+                run.writes,
+                run.conflicts
+            );
+            runs.push(run);
+        }
     }
     assert_eq!(stage.duplicates(), 0, "the ledger holds a tag twice");
+    report_throughput(&floors, &runs, report);
+}
+
+/// One run with so many replicas.
+async fn replicated(stage: &Stage, namespace: &str, replicas: usize) -> Run {
+    let namespace = stage.namespace(namespace).await;
+    stage.provider(&namespace, 10_000, 64).await;
+    stage.create_many(&namespace, OBJECTS, 64).await;
+    let before = stage.api_calls().await;
+    let operators: Vec<Operator> = (0..replicas).map(|_| stage.operator(&namespace)).collect();
+    let started = Instant::now();
+    stage.until_settled(&namespace).await;
+    let per_second = OBJECTS as f64 / started.elapsed().as_secs_f64();
+    let calls = stage.api_calls().await.since(&before);
+    let rss = mib(&operators[0], "VmRSS");
+    let mut conflicts = 0.0;
+    for operator in operators {
+        conflicts += operator.metric("functiongraph_operator_status_write_conflicts_total", &[]).await;
+        stop(operator).await;
+    }
+    let each = |count: f64| count / OBJECTS as f64;
+    let (writes, others) = (each(calls.status_patches as f64), each(calls.others as f64));
+    Run { per_second, writes, others, conflicts: each(conflicts), rss }
+}
+
+fn report_throughput(floors: &[f64], runs: &[Vec<Run>; REPLICAS], report: &mut Report) {
+    let median = |runs: &[Run], figure: fn(&Run) -> f64| {
+        report::median(&mut runs.iter().map(figure).collect::<Vec<_>>())
+    };
+    let ratio = |runs: &[Run], others: &[f64]| {
+        let ratios = runs.iter().zip(others).map(|(run, other)| run.per_second / other);
+        report::median(&mut ratios.collect::<Vec<_>>())
+    };
+    let [one, two, three] = runs;
     report.add(
-        Figure::at_least("throughput_over_floor", report::median(&mut ratios), 0.9, "")
+        Figure::at_least("throughput_over_floor", ratio(one, floors), 0.9, "")
             .note("start of the operator included: reading and first look are part of the time"),
     );
-    report.add(Figure::plain("floor_per_second", report::median(&mut floors), "/s"));
-    report.add(Figure::plain("operator_per_second", report::median(&mut operators), "/s"));
+    report.add(Figure::plain("floor_per_second", report::median(&mut floors.to_vec()), "/s"));
+    report.add(Figure::plain("operator_per_second", median(one, |run| run.per_second), "/s"));
+    let alone: Vec<_> = one.iter().map(|run| run.per_second).collect();
+    for (name, conflicts, runs) in [
+        ("throughput_2_replicas_over_1", "conflicts_per_invocation_2_replicas", two),
+        ("throughput_3_replicas_over_1", "conflicts_per_invocation_3_replicas", three),
+    ] {
+        let note = format!("{:.3} status patches an object", median(runs, |run| run.writes));
+        report.add(Figure::at_least(name, ratio(runs, &alone), 1.0, "").note(&note));
+        report.add(Figure::at_most(conflicts, median(runs, |run| run.conflicts), 0.01, ""));
+    }
     report.add(
-        Figure::at_most("api_writes_per_invocation", report::median(&mut writes), 2.0, "")
+        Figure::at_most("api_writes_per_invocation", median(one, |run| run.writes), 2.0, "")
             .note("status patches by the API server's own count"),
     );
     report.add(
-        Figure::at_most("other_calls_per_invocation", report::median(&mut others), 0.01, "")
+        Figure::at_most("other_calls_per_invocation", median(one, |run| run.others), 0.01, "")
             .note("gets, events, deletes and updates; lists and watches apart"),
     );
-    report.add(Figure::plain("memory_after_3000_mib", report::median(&mut rss), "MiB"));
+    report.add(Figure::plain("memory_after_3000_mib", median(one, |run| run.rss), "MiB"));
 }
 
 /// From the create request to the emulator's ledger, at a steady pace.
@@ -172,7 +223,8 @@ async fn herd(stage: &Stage, report: &mut Report) {
     stop(operator).await;
     assert_eq!(stage.duplicates(), 0, "the ledger holds a tag twice");
     let throttled = posts - objects as f64;
-    let extra = calls.status_patches as f64 - 2.0 * objects as f64;
+    // A request that was sent costs its claim and its record. What is left are notices and writes that were refused.
+    let extra = calls.status_patches as f64 - 2.0 * posts;
     report.add(Figure::at_most("herd_posts_per_object", posts / objects as f64, 1.02, ""));
     report.add(Figure::at_most(
         "herd_time_over_ideal",
@@ -182,7 +234,7 @@ async fn herd(stage: &Stage, report: &mut Report) {
     ));
     report.add(
         Figure::at_most("api_writes_per_throttled_attempt", extra / throttled.max(1.0), 1.0, "")
-            .note("a claim and a record: the protocol's price, see docs/guarantees.md"),
+            .note("beside the claim and the record of each request, see docs/guarantees.md"),
     );
 }
 

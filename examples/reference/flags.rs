@@ -10,6 +10,8 @@ const ELSEWHERE: &[(&str, &str)] = &[
     ("kubeconfig", "–"),
     ("namespaces", "`watchNamespaces`"),
     ("own-namespace", "–"),
+    ("pod-name", "–"),
+    ("pod-uid", "–"),
     ("probe-listen", "–"),
     ("metrics-listen", "–"),
     ("metrics-auth", "`metrics.auth.enabled`"),
@@ -51,9 +53,11 @@ pub fn section() -> String {
     text
 }
 
+/// Those that a user should know.
 fn run() -> Vec<Arg> {
     let command = Cli::command();
-    command.find_subcommand("run").map(|run| run.get_arguments().cloned().collect()).unwrap_or_default()
+    let run = command.find_subcommand("run").into_iter().flat_map(clap::Command::get_arguments);
+    run.filter(|flag| !flag.is_hide_set()).cloned().collect()
 }
 
 /// What the chart calls a flag.

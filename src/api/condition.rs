@@ -197,6 +197,21 @@ pub fn fitting(message: &str) -> String {
     message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
+/// The message of a condition that only repeats what `Ready` says in detail.
+#[must_use]
+pub fn see_ready(type_: ConditionType) -> &'static str {
+    match type_ {
+        ConditionType::Reconciling => "In progress: see the condition Ready.",
+        ConditionType::Stalled => "The operator does not go on by itself: see the condition Ready.",
+        ConditionType::Suspended => "spec.suspend is true.",
+        ConditionType::Accepted
+        | ConditionType::Finished
+        | ConditionType::Ready
+        | ConditionType::ResolutionRefused
+        | ConditionType::Paused => "See the condition Ready.",
+    }
+}
+
 /// Desired content of a condition; [`Condition::put`] makes it a condition.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConditionUpdate {

@@ -6,10 +6,12 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod execution;
+mod function;
 mod payload;
 mod status;
 
 pub use execution::{Execution, ExecutionStatus, InvocationResult, Summary};
+pub use function::FunctionRef;
 pub use payload::{EventDigest, Payload, event_version, unescaped};
 pub use status::{
     Attempt, AttemptError, AttemptState, ErrorClass, FunctionInvocationStatus, Outcome, RequestIdSource,
@@ -66,7 +68,7 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
 #[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync needs invocationType Sync"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("sync.logTail and sync.captureResult are not possible with payloadFrom.secretKeyRef, because the function's log or result may repeat the Secret"))]
 #[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed needs invocationType Async: a Sync invocation always ends with its execution, and the operator cannot follow a Reserved one"))]
-#[x_kube(validation = Rule::new("!has(self.requestTimeoutSeconds) || !has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("requestTimeoutSeconds must not exceed activeDeadlineSeconds"))]
+#[x_kube(validation = Rule::new("!has(self.requestTimeoutSeconds) || !has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("activeDeadlineSeconds must be at least requestTimeoutSeconds (30 unless given)").field_path(".activeDeadlineSeconds"))]
 pub struct FunctionInvocationSpec {
     /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
     pub function: FunctionRef,
@@ -83,25 +85,27 @@ pub struct FunctionInvocationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_from: Option<PayloadSource>,
 
-    /// The provider that the operator sends the invocation with.
+    /// The provider that the operator sends the invocation with. Default: the provider `default` of the
+    /// namespace.
     #[serde(default)]
     pub provider_ref: ProviderRef,
 
-    /// How the function is invoked.
+    /// How the function is invoked. Default: `Async`.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("invocationType is immutable"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("invocationType is immutable: create a new FunctionInvocation"))]
     pub invocation_type: InvocationType,
 
     /// When the invocation is finished: `Accepted` ends with FunctionGraph's answer 202. `Executed` follows the
-    /// request until it succeeded, failed or was discarded. (`Sync` always ends with the answer.)
+    /// request until it succeeded, failed or was discarded. (`Sync` always ends with the answer.) Default:
+    /// `Accepted`.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("completionPolicy is immutable"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("completionPolicy is immutable: create a new FunctionInvocation"))]
     pub completion_policy: CompletionPolicy,
 
     /// What to do if an attempt is ambiguous, so that FunctionGraph may have accepted it: `AtMostOnce` never sends
-    /// again and ends as `Unknown`, `AtLeastOnce` sends again.
+    /// again and ends as `Unknown`, `AtLeastOnce` sends again. Default: `AtMostOnce`.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("deliveryPolicy is immutable"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("deliveryPolicy is immutable: create a new FunctionInvocation"))]
     pub delivery_policy: DeliveryPolicy,
 
     /// How failed attempts are retried.
@@ -110,13 +114,13 @@ pub struct FunctionInvocationSpec {
 
     /// How long one attempt may take, headers and body together. For `Sync` this includes the execution, for which
     /// FunctionGraph waits 90 seconds. If the endpoint does not accept a connection within 5 seconds, or within half
-    /// of this time if that is less, the attempt counts as not sent.
+    /// of this time if that is less, the attempt counts as not sent. Default: 30.
     #[serde(default = "thirty")]
     #[schemars(range(min = 1, max = 90))]
     pub request_timeout_seconds: i64,
 
     /// How long the operator tries: from the creation of the object, its latest resume or `Retry`, until the last
-    /// attempt.
+    /// attempt. At least `requestTimeoutSeconds`. Default: 3600.
     #[serde(default = "an_hour")]
     #[schemars(range(min = 1, max = 604_800))]
     pub active_deadline_seconds: i64,
@@ -137,10 +141,12 @@ pub struct FunctionInvocationSpec {
     #[x_kube(validation = Rule::new("!oldSelf || self").message("cancel cannot be undone: create a new FunctionInvocation"))]
     pub cancel: bool,
 
-    /// Memory of the instance that executes it, in MB, instead of the function's own. Needs dynamic memory switched
-    /// on for the function; otherwise FunctionGraph ignores it.
+    /// Memory of the instance that executes it, in MB, instead of the function's own: 128, 256, 512, 768, 1024, 1280,
+    /// 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192 or 10240. Needs dynamic memory switched on for the function;
+    /// otherwise FunctionGraph ignores it.
     #[serde(default, rename = "instanceMemoryMB", skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("enum" = [128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192, 10240]))]
+    // Not an enum: the API server refuses null for one, whatever the enum lists.
+    #[x_kube(validation = Rule::new("self in [128, 256, 512, 768, 1024, 1280, 1536, 1792, 2048, 2560, 3072, 3584, 4096, 8192, 10240]").message("FunctionGraph has no instances with this much memory: kubectl explain fninv.spec.instanceMemoryMB lists the sizes"))]
     pub instance_memory_mb: Option<i64>,
 
     /// Parts of the answer to a `Sync` invocation to keep in status.
@@ -174,47 +180,6 @@ fn thirty() -> i64 {
 
 fn an_hour() -> i64 {
     3600
-}
-
-/// A function, by URN or by name.
-#[derive(KubeSchema, Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("has(self.urn) != has(self.name)").message("set exactly one of function.urn and function.name"))]
-#[x_kube(validation = Rule::new("!has(self.urn) || (!has(self.package) && !has(self.qualifier))").message("package and qualifier are part of the URN: set them only with function.name"))]
-#[x_kube(validation = Rule::new("has(self.urn) == has(oldSelf.urn) && has(self.name) == has(oldSelf.name) && has(self.package) == has(oldSelf.package) && has(self.qualifier) == has(oldSelf.qualifier)").message("function is immutable: create a new FunctionInvocation"))]
-pub struct FunctionRef {
-    /// The full URN, `urn:fss:<region>:<project id>:function:<package>:<name>[:<version or !alias>]`. Its region and
-    /// project must be those of the provider.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 269),
-        regex(
-            pattern = r"^urn:fss:[a-z0-9-]+:[A-Za-z0-9_-]+:function:[A-Za-z0-9_.-]+:[A-Za-z][A-Za-z0-9_-]*(:(![A-Za-z][A-Za-z0-9_-]*|[A-Za-z0-9][A-Za-z0-9_.-]*))?$"
-        )
-    )]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
-    pub urn: Option<String>,
-
-    /// The function's name. Region and project come from the provider.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 60), regex(pattern = r"^[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?$"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
-    pub name: Option<String>,
-
-    /// The function's package; `default` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = r"^[A-Za-z0-9_.-]+$"))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
-    pub package: Option<String>,
-
-    /// A version, or an alias with a leading `!`; `latest` if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(
-        length(min = 1, max = 65),
-        regex(pattern = r"^(![A-Za-z][A-Za-z0-9_-]*|[A-Za-z0-9][A-Za-z0-9_.-]*)$")
-    )]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("function is immutable: create a new FunctionInvocation"))]
-    pub qualifier: Option<String>,
 }
 
 /// An object that holds the event. Set exactly one of the fields.
@@ -252,15 +217,15 @@ pub struct KeyRef {
 /// A provider in the same namespace, or a cluster-scoped provider.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderRef {
-    /// The kind of the provider.
+    /// The kind of the provider. Default: `FunctionGraphProvider`.
     #[serde(default)]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable: create a new FunctionInvocation"))]
     pub kind: ProviderKind,
-    /// The provider's name.
+    /// The provider's name. Default: `default`.
     #[serde(default = "default_name")]
     #[schemars(length(min = 1, max = 253))]
     #[x_kube(validation = Rule::new(OBJECT_NAME).message(NO_OBJECT_NAME))]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable"))]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("providerRef is immutable: create a new FunctionInvocation"))]
     pub name: String,
 }
 
@@ -340,22 +305,23 @@ pub enum DeliveryPolicy {
 #[x_kube(validation = Rule::new("!has(self.initialDelaySeconds) || !has(self.maxDelaySeconds) || self.initialDelaySeconds <= self.maxDelaySeconds").message("initialDelaySeconds must not exceed maxDelaySeconds"))]
 pub struct RetryPolicy {
     /// How many failed attempts the operator may retry. Answers 429 and 503 do not count: the operator retries them
-    /// until the deadline.
+    /// until the deadline. Default: 6.
     #[serde(default = "six")]
     #[schemars(range(min = 0, max = 1000))]
     pub backoff_limit: i64,
 
-    /// Maximum of the first pause.
+    /// Maximum of the first pause. Default: 1.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 86_400))]
     pub initial_delay_seconds: i64,
 
-    /// Maximum of every pause.
+    /// Maximum of every pause. Default: 300.
     #[serde(default = "five_minutes")]
     #[schemars(range(min = 1, max = 86_400))]
     pub max_delay_seconds: i64,
 
-    /// Maximum of a server's `Retry-After` that the operator obeys.
+    /// Maximum of a server's `Retry-After` that this object waits for. The account or the function that the answer speaks
+    /// of may pause for longer. Default: 900.
     #[serde(default = "fifteen_minutes")]
     #[schemars(range(min = 0, max = 86_400))]
     pub retry_after_max_seconds: i64,

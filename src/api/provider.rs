@@ -15,6 +15,16 @@ pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFuncti
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
 pub use either::{AnyProvider, Edition};
 
+/// An id of the cloud.
+const ID: &str = "self.matches('^[A-Za-z0-9_-]+$')";
+
+/// The beginning of an endpoint. The operator checks the rest, because it knows the allowed hosts.
+const HTTPS: &str = "self.startsWith('https://')";
+
+/// The schema's message for anything else.
+const NO_HTTPS: &str =
+    "expected an https URL with only host and port, such as https://functiongraph.example.com";
+
 /// Endpoint and credential for the invocations of its namespace.
 #[derive(CustomResource, KubeSchema, Clone, Debug, Serialize, Deserialize)]
 #[kube(
@@ -57,45 +67,56 @@ pub use either::{AnyProvider, Edition};
 #[serde(rename_all = "camelCase")]
 pub struct FunctionGraphProviderSpec {
     /// The region, for example `eu-de`. The operator derives the endpoint from it, unless you set `endpoint`.
-    #[schemars(length(min = 1, max = 32), regex(pattern = "^[a-z0-9-]+$"))]
+    #[schemars(length(min = 1, max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9-]+$')").message("expected the name of a region, such as eu-de or cn-north-4"))]
     pub region: String,
 
     /// The project id of that region: 32 hexadecimal digits in most accounts. If absent, the operator takes it from
     /// the token, or looks it up by the region's name.
     #[serde(default, rename = "projectID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(ID).message("expected a project id: letters, digits, '_' and '-'"))]
     pub project_id: Option<String>,
 
-    /// The version of the invocation API: `v2`, or `v1.0` for an endpoint without v2.
+    /// The version of the invocation API: `v2`, or `v1.0` for an endpoint without v2. Default: `v2`.
     #[serde(default)]
     pub protocol_version: ProtocolVersion,
 
     /// Another endpoint than the region's: an https URL with only host and port. The operator's list of allowed hosts
     /// must allow the host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(HTTPS).message(NO_HTTPS))]
     pub endpoint: Option<String>,
 
-    /// Another endpoint of the identity service (IAM), with the same rules.
+    /// Another endpoint of the identity service (IAM) than the region's, for example
+    /// `https://iam.eu-de.otc.t-systems.com`, with the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(HTTPS).message(NO_HTTPS))]
     pub iam_endpoint: Option<String>,
 
-    /// Another endpoint of the security token service (STS), with the same rules.
+    /// Another endpoint of the security token service (STS) than the region's, with the same rules.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 512), regex(pattern = "^https://"))]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new(HTTPS).message(NO_HTTPS))]
     pub sts_endpoint: Option<String>,
 
-    /// Additional trusted certificate authorities (PEM): the few that sign the certificates of this provider's
-    /// endpoints. You cannot switch off the verification.
+    /// Certificate authorities (PEM) to trust for this provider's endpoints, in addition to the public ones. You cannot
+    /// switch off the verification.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16384))]
     pub ca_bundle: Option<String>,
 
+    /// A forward proxy for all requests of this provider. Set it if the cluster reaches the cloud only through one. The
+    /// operator ignores the proxy variables of its environment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<ForwardProxy>,
+
     /// The credential. Set exactly one of the fields.
     pub credentials: Credentials,
 
-    /// Limits on the use of this provider, for each replica of the operator.
+    /// Limits on the use of this provider. The replicas of the operator divide them.
     #[serde(default)]
     pub limits: Limits,
 
@@ -106,7 +127,7 @@ pub struct FunctionGraphProviderSpec {
     pub allowed_functions: Vec<String>,
 
     /// Whether the operator may cancel accepted invocations in FunctionGraph. This ends the instance, and everything
-    /// else that runs on it, if the function allows several executions on one instance.
+    /// else that runs on it, if the function allows several executions on one instance. Default: false.
     #[serde(default)]
     pub allow_cancel: bool,
 
@@ -120,6 +141,18 @@ impl FunctionGraphProviderSpec {
     pub fn empty_ca_bundle(&mut self) {
         self.ca_bundle = self.ca_bundle.take().map(|_| String::new());
     }
+}
+
+/// A forward proxy. The operator opens tunnels through it with `CONNECT`, so the proxy sees hosts and ports, and no part
+/// of a request.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardProxy {
+    /// The proxy's URL with scheme, host and port, for example `http://proxy.example.com:3128`. The operator's list of
+    /// allowed hosts must allow the host. The proxy resolves the names of the provider's endpoints.
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new("self.startsWith('http://') || self.startsWith('https://')").message("expected an http or https URL with only host and port, such as http://proxy.example.com:3128"))]
+    #[x_kube(validation = Rule::new("!self.contains('@')").message("a user and password of a proxy are not supported"))]
+    pub url: String,
 }
 
 /// A version of the invocation API.
@@ -143,21 +176,22 @@ pub enum ProtocolVersion {
 #[serde(rename_all = "camelCase")]
 pub struct Lookup {
     /// The operator reads the list of asynchronous invocations after an ambiguous attempt, and shows the result in
-    /// status. It does not decide by it.
+    /// status. It does not decide by it. Default: false.
     #[serde(default)]
     pub enabled: bool,
 }
 
-/// Limits on the use of a provider, for each replica of the operator.
+/// Limits on the use of a provider. The replicas of the operator divide them.
 #[derive(KubeSchema, Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Limits {
-    /// Maximum number of requests per second. If FunctionGraph throttles, the operator sends fewer.
+    /// Maximum number of requests per second. If FunctionGraph throttles the account, the operator sends fewer. Default: 200.
     #[serde(default = "two_hundred")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_requests_per_second: i64,
 
-    /// Maximum number of requests that wait for an answer at the same time.
+    /// Maximum number of requests that wait for an answer at the same time. Through a ClusterFunctionGraphProvider, no
+    /// namespace has more of them than it leaves free. Default: 32.
     #[serde(default = "thirty_two")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_in_flight: i64,

@@ -8,10 +8,15 @@ const REGION: &str = "{region}";
 /// The services of the clouds that offer FunctionGraph, and no other names of these clouds. A customer who rents a
 /// bucket or a load balancer gets a name below the same domain and could collect credentials there.
 /// `iam.myhuaweicloud.com` is for regions without an identity service of their own.
-pub const OF_THE_CLOUDS: &str = "functiongraph.{region}.myhuaweicloud.com,iam.{region}.myhuaweicloud.com,\
+const OF_THE_CLOUDS: &str = "functiongraph.{region}.myhuaweicloud.com,iam.{region}.myhuaweicloud.com,\
     iam.myhuaweicloud.com,sts.{region}.myhuaweicloud.com,\
     functiongraph.{region}.myhuaweicloud.eu,iam.{region}.myhuaweicloud.eu,sts.{region}.myhuaweicloud.eu,\
     functiongraph.{region}.otc.t-systems.com,iam.{region}.otc.t-systems.com,sts.{region}.otc.t-systems.com";
+
+/// The patterns of [`OF_THE_CLOUDS`].
+pub fn of_the_clouds() -> Vec<HostPattern> {
+    OF_THE_CLOUDS.split(',').filter_map(|pattern| pattern.parse().ok()).collect()
+}
 
 /// One entry of the list of allowed hosts.
 #[derive(Clone, Debug, PartialEq, Eq)]

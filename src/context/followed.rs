@@ -5,12 +5,12 @@ mod group;
 
 use crate::api::invocation::Execution;
 use crate::context::Owner;
-use crate::context::providers::Key;
+use crate::context::providers::ProviderKey;
 use functiongraph::FunctionUrn;
 use group::Group;
 use jiff::Timestamp;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
 
@@ -29,8 +29,6 @@ pub struct Request {
     pub claimed: Timestamp,
     /// When its acceptance was seen, perhaps hours after it: in a list, or by a person.
     pub accepted: Timestamp,
-    /// Whether this process sent it.
-    pub ours: bool,
 }
 
 /// What the list told about a request.
@@ -49,7 +47,7 @@ pub type Line = (String, Option<Execution>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
     /// The provider.
-    pub provider: Key,
+    pub provider: ProviderKey,
     /// The endpoint that it led to when the requests were sent, as far as that was recorded.
     pub endpoint: String,
     /// The function, as it was invoked: region and project included.
@@ -113,10 +111,10 @@ impl Followed {
     }
 
     /// How many requests of each provider are followed.
-    pub fn count(&self) -> HashMap<Key, usize> {
+    pub fn count(&self) -> HashMap<ProviderKey, usize> {
         let mut counts = HashMap::new();
         for (topic, group) in &*self.topics() {
-            *counts.entry(Arc::clone(&topic.provider)).or_default() += group.count();
+            *counts.entry(topic.provider.clone()).or_default() += group.count();
         }
         counts
     }

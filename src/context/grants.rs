@@ -29,6 +29,16 @@ pub enum Grant {
 }
 
 impl Grant {
+    /// Whether it admits a namespace with these labels, if they are known.
+    #[must_use]
+    pub fn admits(&self, namespace: &str, labels: Option<&Labels>) -> bool {
+        match self {
+            Self::Own => true,
+            Self::Names(names) => names.iter().any(|name| name == namespace),
+            Self::Labels(selector) => labels.is_some_and(|labels| selector.matches(labels)),
+        }
+    }
+
     /// What a provider says.
     ///
     /// # Errors
@@ -47,7 +57,8 @@ impl Grant {
 #[derive(Default)]
 pub struct Namespaces(Mutex<HashMap<String, (Instant, Labels)>>);
 
-type Labels = BTreeMap<String, String>;
+/// Labels of a namespace.
+pub type Labels = BTreeMap<String, String>;
 
 impl Namespaces {
     /// Whether a namespace may use a provider with this grant.
@@ -55,24 +66,37 @@ impl Namespaces {
     /// # Errors
     /// When its labels are needed and the API server did not answer.
     pub async fn admitted(&self, client: &Client, grant: &Grant, namespace: &str) -> Result<bool, Error> {
-        let selector = match grant {
-            Grant::Own => return Ok(true),
-            Grant::Names(names) => return Ok(names.iter().any(|name| name == namespace)),
-            Grant::Labels(selector) => selector,
-        };
+        if !matches!(grant, Grant::Labels(_)) {
+            return Ok(grant.admits(namespace, None));
+        }
+        let fresh = self.fresh(namespace, clock::monotonic());
+        Ok(grant.admits(namespace, fresh.as_ref())
+            || grant.admits(namespace, self.read(client, namespace).await?.as_ref()))
+    }
+
+    /// The labels of a namespace, perhaps as they were a moment ago; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// When the API server did not answer.
+    pub async fn labels(&self, client: &Client, namespace: &str) -> Result<Option<Labels>, Error> {
+        match self.fresh(namespace, clock::monotonic()) {
+            Some(labels) => Ok(Some(labels)),
+            None => self.read(client, namespace).await,
+        }
+    }
+
+    async fn read(&self, client: &Client, namespace: &str) -> Result<Option<Labels>, Error> {
         // The age counts from the question: an answer that took long is as old as that.
         let asked = clock::monotonic();
-        if self.fresh(namespace, asked).is_some_and(|labels| selector.matches(&labels)) {
-            return Ok(true);
-        }
-        let Some(labels) = namespaces::labels(client, namespace).await? else { return Ok(false) };
-        let admitted = selector.matches(&labels);
+        let labels = namespaces::labels(client, namespace).await?;
+        let Some(read) = &labels else { return Ok(None) };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() > MOST {
             all.clear();
         }
-        all.insert(namespace.to_owned(), (asked, labels));
-        Ok(admitted)
+        all.insert(namespace.to_owned(), (asked, read.clone()));
+        drop(all);
+        Ok(labels)
     }
 
     fn fresh(&self, namespace: &str, now: Instant) -> Option<Labels> {

@@ -28,27 +28,38 @@ impl Notices {
         !again
     }
 
+    /// Whether something was said of an object in the last minute.
+    pub fn is_recent(&self, uid: &str, now: Instant) -> bool {
+        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        said.get(uid).is_some_and(|(at, ..)| now.duration_since(*at) < SAID_TTL)
+    }
+
     /// Forgets what concerns objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
     }
 }
 
-/// Number of objects that may say in one second that they are queued, because each of them costs a write.
-const QUEUE_NOTICES_PER_SECOND: u32 = 5;
+/// Bounds how many objects of each namespace say in one second that they wait, because each of them costs a write.
+pub struct WaitNotices {
+    per_second: u32,
+    seconds: Mutex<HashMap<String, (Instant, u32)>>,
+}
 
-/// Bounds how many objects say that they are queued.
-#[derive(Default)]
-pub struct QueueNotices(Mutex<Option<(Instant, u32)>>);
+impl WaitNotices {
+    /// This number of objects of each namespace a second.
+    #[must_use]
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, seconds: Mutex::default() }
+    }
 
-impl QueueNotices {
-    /// Whether one more object may say so now.
-    pub fn take(&self, now: Instant) -> bool {
-        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = second.filter(|(began, _)| now.duration_since(*began) < Duration::from_secs(1));
-        let (began, count) = current.unwrap_or((now, 0));
-        *second = Some((began, count.saturating_add(1)));
-        count < QUEUE_NOTICES_PER_SECOND
+    /// Whether one more object of the namespace may say so now.
+    pub fn take(&self, namespace: &str, now: Instant) -> bool {
+        let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        seconds.retain(|_, (began, _)| now.duration_since(*began) < Duration::from_secs(1));
+        let (_, count) = seconds.entry(namespace.to_owned()).or_insert((now, 0));
+        *count = count.saturating_add(1);
+        *count <= self.per_second
     }
 }
 
@@ -58,12 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn few_objects_a_second_say_that_they_wait() {
-        let (notices, now) = (QueueNotices::default(), Instant::now());
-        let second = |second: u64| now + Duration::from_millis(second * 1000);
-        for start in [second(0), second(1), second(7)] {
-            let said = (0..100).filter(|_| notices.take(start)).count();
-            assert_eq!(said, QUEUE_NOTICES_PER_SECOND as usize);
+    fn few_objects_of_each_namespace_a_second_say_that_they_wait() {
+        let (notices, now) = (WaitNotices::new(3), Instant::now());
+        for second in [0, 1, 7] {
+            let start = now + Duration::from_secs(second);
+            for namespace in ["a", "b"] {
+                assert_eq!((0..100).filter(|_| notices.take(namespace, start)).count(), 3);
+            }
         }
     }
 

@@ -1,19 +1,21 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
-mod place;
+mod key;
+mod permit;
 mod reading;
 mod standing;
 mod turns;
 
-pub use place::Place;
+pub use key::ProviderKey;
+pub use permit::Permit;
 pub use standing::{Access, Destination, Standing};
 pub use turns::Turn;
 
 use crate::api::Reason;
-use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
-use crate::gate::{Entry, Gate, GateLimits, GateState, Phase, Ticket};
+use crate::gate::{Caller, Entry, FunctionKey, Gate, GateLimits, GateState, Phase, Shares, Ticket, Wait};
+use crate::members::{Duty, Members};
 use functiongraph::Credential;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -34,19 +36,6 @@ const DISAGREEMENT: Duration = Duration::from_mins(1);
 /// What was found of a provider: generation, reason, message, and when the credential ends.
 pub type Finding = (i64, Reason, String, Option<Timestamp>);
 
-/// A provider's name: `namespace/name`, or `name` alone if it is one of the cluster. Also its label in metrics.
-pub type Key = Arc<str>;
-
-/// The name of the provider that an object of `namespace` means.
-#[must_use]
-pub fn key(kind: ProviderKind, namespace: &str, name: &str) -> Key {
-    match kind {
-        ProviderKind::ClusterFunctionGraphProvider => name.into(),
-        // A namespace has no slash in its name, so that the two kinds never meet.
-        ProviderKind::FunctionGraphProvider | ProviderKind::Other => format!("{namespace}/{name}").into(),
-    }
-}
-
 /// Now.
 fn moment() -> Moment {
     Moment { instant: clock::monotonic(), time: clock::now(), chance: clock::chance() }
@@ -59,6 +48,8 @@ struct Provider {
     asked_at: Option<Instant>,
     reported: Option<Finding>,
     differs_since: Option<Instant>,
+    /// The limits of all members together.
+    limits: GateLimits,
     gate: Gate,
 }
 
@@ -71,13 +62,19 @@ impl Provider {
         }
     }
 
+    /// The endpoint, and the principal there.
+    fn account(&self) -> Option<(String, String)> {
+        let Standing::Ready(access) = &self.standing else { return None };
+        Some((access.client.endpoint().to_string(), access.used.source.principal.id.clone()))
+    }
+
     /// Whether it does not exist, and nobody waits for it.
     fn is_forgotten(&self, now: Instant) -> bool {
         let state = self.gate.state(now);
         matches!(self.standing, Standing::Unseen) && state.waiting == 0 && state.in_flight == 0
     }
 
-    /// Nobody uses the credential until the provider was inspected again.
+    /// Nobody uses the credential until the provider was checked again.
     fn refuse(&mut self, said: &str) {
         let message = format!("The service does not accept the credential: {said}");
         self.standing = Standing::NotReady(Reason::CredentialsInvalid, message);
@@ -86,23 +83,45 @@ impl Provider {
 }
 
 /// What is behind the lock.
-#[derive(Default)]
 struct Known {
-    all: HashMap<Key, Provider>,
+    all: HashMap<ProviderKey, Provider>,
+    members: Members,
     credentials: Memory<Credential>,
+    /// Permits of all providers together.
+    permits: usize,
 }
 
 impl Known {
-    fn provider(&mut self, key: &Key) -> &mut Provider {
-        self.all.entry(Arc::clone(key)).or_insert_with(|| Provider {
+    fn provider(&mut self, key: &ProviderKey) -> &mut Provider {
+        self.all.entry(key.clone()).or_insert_with(|| Provider {
             standing: Standing::Unseen,
             made_for: None,
             last_trouble: String::new(),
             asked_at: None,
             reported: None,
             differs_since: None,
-            gate: Gate::new(GateLimits { max_requests_per_second: 1, max_in_flight: 1 }, clock::monotonic()),
+            limits: GateLimits::default(),
+            gate: Gate::new(GateLimits::default(), clock::monotonic()),
         })
+    }
+
+    /// What each namespace holds of all permits of this process.
+    fn shares(&self) -> Shares {
+        let mut shares = Shares::new(self.permits);
+        for (namespace, count) in self.all.values().flat_map(|provider| provider.gate.holdings()) {
+            shares.hold(namespace, count);
+        }
+        shares
+    }
+}
+
+/// This process's share of a provider's limits.
+fn share(members: &Members, limits: GateLimits) -> GateLimits {
+    let GateLimits { max_requests_per_second, max_in_flight, shared } = limits;
+    GateLimits {
+        max_requests_per_second: members.share(max_requests_per_second),
+        max_in_flight: members.share(max_in_flight),
+        shared,
     }
 }
 
@@ -111,47 +130,81 @@ pub struct Providers {
     known: Mutex<Known>,
     turns: Turns,
     changed: Notify,
-    inspect: mpsc::UnboundedSender<Key>,
+    checks: mpsc::UnboundedSender<ProviderKey>,
 }
 
 impl Providers {
-    /// None yet. `inspect` receives the providers to check.
+    /// None yet. `checks` receives the providers to check. `permits` is the number of requests that may be in flight through
+    /// all of them together; no namespace holds more of them than it leaves free.
     #[must_use]
-    pub fn new(inspect: mpsc::UnboundedSender<Key>) -> Self {
-        Self { known: Mutex::default(), turns: Turns::default(), changed: Notify::new(), inspect }
+    pub fn new(checks: mpsc::UnboundedSender<ProviderKey>, permits: usize) -> Self {
+        let (all, members) = (HashMap::new(), Members::default());
+        let known = Known { all, members, credentials: Memory::default(), permits };
+        Self { known: Mutex::new(known), turns: Turns::default(), changed: Notify::new(), checks }
     }
 
     /// Requests a check of a provider.
-    pub fn ask_to_inspect(&self, key: &Key) {
+    pub fn ask_to_check(&self, key: &ProviderKey) {
         // The receiver is gone only when the process ends.
-        let _ = self.inspect.send(Arc::clone(key));
+        let _ = self.checks.send(key.clone());
     }
 
-    /// Asks for a place at a provider. The place ends when it is dropped.
-    pub fn enter(self: &Arc<Self>, key: &Key, ticket: Ticket) -> Option<Place> {
-        let (uid, now) = (ticket.uid.clone(), clock::monotonic());
-        let entry = self.with(key, |provider| provider.gate.enter(ticket, now));
+    /// Asks a provider for a permit. It ends when it is dropped.
+    pub fn enter(self: &Arc<Self>, key: &ProviderKey, ticket: Ticket) -> Option<Permit> {
+        let (caller, now) = (ticket.caller.clone(), clock::monotonic());
+        let entry = {
+            let mut known = self.known();
+            let shares = known.shares();
+            known.provider(key).gate.enter(ticket, &shares, now)
+        };
         self.changed.notify_one();
-        (entry == Entry::Admitted).then(|| Place::new(Arc::clone(self), Arc::clone(key), uid))
+        (entry == Entry::Admitted).then(|| Permit::new(Arc::clone(self), key.clone(), caller))
+    }
+
+    /// Pauses every other provider of the same account as long as this one.
+    fn pause_account(&self, key: &ProviderKey, now: Instant) {
+        let mut known = self.known();
+        let provider = known.provider(key);
+        let (Phase::Paused { until }, Some(account)) = (provider.gate.state(now).phase, provider.account())
+        else {
+            return;
+        };
+        for (other, provider) in &mut known.all {
+            if other != key && provider.account().as_ref() == Some(&account) {
+                provider.gate.pause(until, now);
+            }
+        }
+    }
+
+    /// What makes a caller of a function wait for a permit.
+    pub fn wait(&self, key: &ProviderKey, function: &FunctionKey) -> Wait {
+        let mut known = self.known();
+        let shares = known.shares();
+        known.provider(key).gate.wait(function, &shares, clock::monotonic())
     }
 
     /// Takes an object out of the queue, because it needs no permit any more.
-    pub fn forget(&self, key: &Key, uid: &str) {
+    pub fn forget(&self, key: &ProviderKey, caller: &Caller) {
         if let Some(provider) = self.known().all.get_mut(key) {
-            provider.gate.forget(uid);
+            provider.gate.forget(caller);
         }
     }
 
-    /// Takes the objects out of all lines that are not there any more. Nobody else does, where a provider is missing and
+    /// Takes objects that are not there any more out of all queues. Nobody else does, where a provider is missing and
     /// calls nobody.
-    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
+        let is_wanted = |caller: &Caller| match caller {
+            Caller::Object { uid, .. } => is_there(uid),
+            Caller::List { .. } | Caller::Check => true,
+        };
         for provider in self.known().all.values_mut() {
-            provider.gate.retain(&is_there);
+            provider.gate.retain(is_wanted, now);
         }
+        self.changed.notify_one();
     }
 
     /// Requests a check of a provider whose credential is old, unless that was done a moment ago.
-    pub fn ask_to_renew(&self, key: &Key) {
+    pub fn ask_to_renew(&self, key: &ProviderKey) {
         let now = clock::monotonic();
         let again = self.with(key, |provider| {
             let again = provider.asked_at.is_none_or(|then| now.duration_since(then) > ASK_AGAIN);
@@ -161,19 +214,19 @@ impl Providers {
             again
         });
         if again {
-            self.ask_to_inspect(key);
+            self.ask_to_check(key);
         }
     }
 
     /// Whether the endpoint has failed again and again and has not answered since.
-    pub fn is_suspect(&self, key: &Key) -> bool {
+    pub fn is_suspect(&self, key: &ProviderKey) -> bool {
         self.with(key, |provider| provider.gate.is_suspect(clock::monotonic()))
     }
 
     /// Whether this process finds something else than it last found. Other replicas may find otherwise; writing
     /// over each other's findings would never end. But if the status `differs` for long, the
     /// replica that would correct it may be gone.
-    pub fn is_news(&self, key: &Key, found: Finding, differs: bool) -> bool {
+    pub fn is_news(&self, key: &ProviderKey, found: Finding, differs: bool) -> bool {
         let now = clock::monotonic();
         self.with(key, |provider| {
             let since = *provider.differs_since.get_or_insert(now);
@@ -188,25 +241,25 @@ impl Providers {
     }
 
     /// How long to leave standing what another replica has found and this one does not find, if there is such.
-    pub fn disagreement(&self, key: &Key) -> Option<Duration> {
+    pub fn disagreement(&self, key: &ProviderKey) -> Option<Duration> {
         let since = self.with(key, |provider| provider.differs_since)?;
         Some(DISAGREEMENT.saturating_sub(clock::monotonic().duration_since(since)))
     }
 
     /// What is left of a pause that the provider's status tells of. `told`: whether it does already; if not, one of a few
     /// seconds is not worth a write.
-    pub fn paused(&self, key: &Key, told: bool) -> Option<Duration> {
+    pub fn paused(&self, key: &ProviderKey, told: bool) -> Option<Duration> {
         let rest = self.with(key, |provider| provider.paused(clock::monotonic()))?;
         (told || rest > LONG_PAUSE).then_some(rest)
     }
 
     /// The last finding was not written after all.
-    pub fn not_reported(&self, key: &Key) {
+    pub fn not_reported(&self, key: &ProviderKey) {
         self.with(key, |provider| provider.reported = None);
     }
 
     /// Whether the provider can be used. A credential that has ended is never handed out.
-    pub fn standing(&self, key: &Key) -> Standing {
+    pub fn standing(&self, key: &ProviderKey) -> Standing {
         match self.with(key, |provider| provider.standing.clone()) {
             Standing::Ready(access) if access.has_expired(clock::now()) => {
                 Standing::NotReady(Reason::CredentialsInvalid, "The credential has ended.".into())
@@ -216,12 +269,12 @@ impl Providers {
     }
 
     /// A reconcile of a provider begins, with the source that its credential has now.
-    pub fn begin(&self, key: &Key, source: &Arc<Source>, told: Option<Told>) {
+    pub fn begin(&self, key: &ProviderKey, source: &Arc<Source>, told: Option<Told>) {
         self.known().credentials.begin(key, source, told, clock::monotonic());
     }
 
     /// What comes next for a provider's credential.
-    pub fn decide(&self, key: &Key) -> Step {
+    pub fn decide(&self, key: &ProviderKey) -> Step {
         self.known().credentials.decide(key, &moment())
     }
 
@@ -231,7 +284,7 @@ impl Providers {
     }
 
     /// Remembers what came of a request. A refusal counts for every provider that has the same credential.
-    pub fn record(&self, key: &Key, used: &Used, sent: Instant, event: Event) {
+    pub fn record(&self, key: &ProviderKey, used: &Used, sent: Instant, event: Event) {
         let refused = match &event {
             // Only a provider that looks for its project has asked that service.
             Event::Refused(Call::LogIn | Call::Check, said) => Some(said.clone()),
@@ -248,53 +301,71 @@ impl Providers {
             if matches!(&provider.standing, Standing::Ready(access) if access.used.is_refused_with(used)) {
                 provider.refuse(&said);
                 if other != key {
-                    self.ask_to_inspect(other);
+                    self.ask_to_check(other);
                 }
             }
         }
     }
 
     /// Remembers what a login brought.
-    pub fn logged_in(&self, key: &Key, used: &Used, sent: Instant, login: Login<Credential>) {
+    pub fn logged_in(&self, key: &ProviderKey, used: &Used, sent: Instant, login: Login<Credential>) {
         self.known().credentials.logged_in(&Request { provider: key, used, sent }, login);
     }
 
     /// The credential that a login brought, if it is the latest.
-    pub fn credential(&self, key: &Key, login: u64) -> Option<Credential> {
+    pub fn credential(&self, key: &ProviderKey, login: u64) -> Option<Credential> {
         self.known().credentials.credential(key, login)
     }
 
-    /// The service refused the credential of a request: nobody uses it until it was inspected again, neither here nor
+    /// The service refused the credential of a request: nobody uses it until it was checked again, neither here nor
     /// through another provider. A provider that has a newer credential by now is not concerned.
-    pub fn refuse(&self, key: &Key, access: &Access, said: &str) {
+    pub fn refuse(&self, key: &ProviderKey, access: &Access, said: &str) {
         let event = Event::Refused(Call::Check, said.to_owned());
         self.record(key, &access.used, clock::monotonic(), event);
     }
 
     /// The `resourceVersion` of the Secret whose credential was refused, and when, for other replicas.
-    pub fn refused_at(&self, key: &Key) -> Option<(String, Timestamp)> {
+    pub fn refused_at(&self, key: &ProviderKey) -> Option<(String, Timestamp)> {
         self.known().credentials.refused_at(key, clock::monotonic())
     }
 
     /// Whether the provider was not checked yet.
-    pub fn is_unseen(&self, key: &Key) -> bool {
+    pub fn is_unseen(&self, key: &ProviderKey) -> bool {
         matches!(self.standing(key), Standing::Unseen)
     }
 
     /// What went wrong last between us and the endpoint.
-    pub fn last_trouble(&self, key: &Key) -> String {
+    pub fn last_trouble(&self, key: &ProviderKey) -> String {
         self.with(key, |provider| provider.last_trouble.clone())
     }
 
-    /// The provider can be used. False if its credential was refused, or is to be renewed, since that was decided.
+    /// Divides the limits of all providers among these members. Requests a check of each provider whose status this process
+    /// writes from now on.
+    pub fn divide(&self, members: &Members) {
+        let now = clock::monotonic();
+        let mut known = self.known();
+        let before = std::mem::replace(&mut known.members, members.clone());
+        for (key, provider) in &mut known.all {
+            provider.gate.set_limits(share(members, provider.limits), now);
+            if before.duty(key, now) == Duty::Others && members.duty(key, now) == Duty::Ours {
+                self.ask_to_check(key);
+            }
+        }
+        drop(known);
+        self.changed.notify_one();
+    }
+
+    /// The provider can be used, with these limits for all members together. False if its credential was refused, or is to be
+    /// renewed, since that was decided.
     #[must_use]
-    pub fn ready(&self, key: &Key, access: Access, limits: GateLimits) -> bool {
+    pub fn ready(&self, key: &ProviderKey, access: Access, limits: GateLimits) -> bool {
         let now = clock::monotonic();
         let mut known = self.known();
         if !matches!(known.credentials.decide(key, &moment()), Step::Use(in_use) if in_use.login == access.used.login)
         {
             return false;
         }
+        let own_limits = share(&known.members, limits);
         let provider = known.provider(key);
         let destination = access.destination();
         if provider.made_for.as_ref().is_some_and(|old| *old != destination) {
@@ -303,14 +374,15 @@ impl Providers {
         }
         provider.made_for = Some(destination);
         provider.standing = Standing::Ready(Arc::new(access));
-        provider.gate.set_limits(limits, now);
+        provider.limits = limits;
+        provider.gate.set_limits(own_limits, now);
         provider.gate.open(now);
         self.changed.notify_one();
         true
     }
 
     /// The provider cannot be used: its invocations wait.
-    pub fn not_ready(&self, key: &Key, reason: Reason, message: String) {
+    pub fn not_ready(&self, key: &ProviderKey, reason: Reason, message: String) {
         self.with(key, |provider| {
             provider.standing = Standing::NotReady(reason, message);
             provider.gate.shut();
@@ -318,7 +390,7 @@ impl Providers {
     }
 
     /// The provider does not exist: its credential is dropped, and its invocations wait for it.
-    pub fn gone(&self, key: &Key) {
+    pub fn gone(&self, key: &ProviderKey) {
         let mut known = self.known();
         known.credentials.forget(key, clock::monotonic());
         let provider = known.provider(key);
@@ -327,12 +399,12 @@ impl Providers {
     }
 
     /// The pace of one provider.
-    pub fn state(&self, key: &Key) -> GateState {
+    pub fn state(&self, key: &ProviderKey) -> GateState {
         self.with(key, |provider| provider.gate.state(clock::monotonic()))
     }
 
-    /// Calls those whose turn has come, for ever. A ticket that is not `wanted` any more loses its place to the next.
-    pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) {
+    /// Calls those whose turn has come, for ever. A ticket that is not `wanted` any more gives its permit to the next.
+    pub async fn pump(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) {
         loop {
             let changed = self.changed.notified();
             let next = self.call_next(&wanted, &call);
@@ -346,26 +418,27 @@ impl Providers {
         }
     }
 
-    fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(&Key, Ticket)) -> Option<Instant> {
+    fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) -> Option<Instant> {
         let now = clock::monotonic();
         let mut next: Option<Instant> = None;
         let mut known = self.known();
         known.all.retain(|_, provider| !provider.is_forgotten(now));
-        for (key, provider) in &mut known.all {
+        let mut shares = known.shares();
+        for provider in known.all.values_mut() {
             loop {
-                let granted = provider.gate.grants(now);
+                let granted = provider.gate.grants(&mut shares, now);
                 if granted.is_empty() {
                     break;
                 }
                 for ticket in granted {
                     if wanted(&ticket) {
-                        call(key, ticket);
+                        call(ticket);
                     } else {
-                        provider.gate.forget(&ticket.uid);
+                        provider.gate.forget(&ticket.caller);
                     }
                 }
             }
-            next = [next, provider.gate.next_wake(now)].into_iter().flatten().min();
+            next = [next, provider.gate.next_wake(&shares, now)].into_iter().flatten().min();
         }
         next
     }
@@ -374,7 +447,7 @@ impl Providers {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn with<T>(&self, key: &Key, change: impl FnOnce(&mut Provider) -> T) -> T {
+    fn with<T>(&self, key: &ProviderKey, change: impl FnOnce(&mut Provider) -> T) -> T {
         change(self.known().provider(key))
     }
 }

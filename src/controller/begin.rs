@@ -4,9 +4,9 @@
 use super::Readiness;
 use super::watches::Served;
 use crate::context::Context;
-use crate::kubernetes::Error;
 use crate::kubernetes::preflight::{self, GRANT_PERMISSION, MissingPermission};
 use crate::kubernetes::scope::Scope;
+use crate::kubernetes::{Error, with_causes};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,10 +32,7 @@ pub async fn wait(
         let lines = match missing(&mut all, context).await {
             Ok(lines) if lines.is_empty() => break,
             Ok(lines) => lines,
-            Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-                vec![format!("{error}: {cause}")]
-            }
+            Err(error) => vec![with_causes(&error)],
         };
         if readiness.get() != lines {
             for line in &lines {

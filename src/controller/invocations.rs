@@ -4,9 +4,10 @@ use super::background::background;
 use super::watches::{Watch, tell_when_listed, until_drained, watched};
 use crate::api::FunctionInvocation;
 use crate::clock;
-use crate::context::providers::Key;
 use crate::context::{Context, Owner};
-use crate::gate::Ticket;
+use crate::gate::{Caller, Ticket};
+use crate::kubernetes::with_causes;
+use crate::members::Duty;
 use crate::reconcile;
 use futures::{StreamExt, future};
 use kube::ResourceExt;
@@ -34,7 +35,12 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let acknowledging = background("acknowledging", &context, async move {
         while let Some(owner) = left.recv().await {
             while let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
-                tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot acknowledge an edit; trying again");
+                tracing::warn!(
+                    namespace = owner.namespace,
+                    name = owner.name,
+                    error = with_causes(&error),
+                    "cannot acknowledge an edit; trying again"
+                );
                 tokio::time::sleep(ACKNOWLEDGE_DELAY).await;
             }
         }
@@ -42,7 +48,7 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     });
     let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
     run_ended(watch, fields, (reflector::store(), left), reconcile::expire, context).await;
-    acknowledging.abort();
+    drop(acknowledging);
 }
 
 /// Watches objects with the outcome Unknown, until you resolve them.
@@ -80,6 +86,7 @@ async fn run_ended<R>(
         .applied_objects();
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(16))
+        .reconcile_all_on(context.shares())
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
             work,
@@ -118,6 +125,7 @@ pub async fn run_unfinished(
     let controller = Controller::for_stream(stream, reader)
         .with_config(controller::Config::default().concurrency(concurrency))
         .reconcile_on(called)
+        .reconcile_all_on(context.shares())
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
             reconcile::reconcile,
@@ -126,9 +134,7 @@ pub async fn run_unfinished(
         )
         .for_each(|result| watched(&context, watch.name, result));
     until_drained(controller, &listed, &context.draining).await;
-    for part in parts {
-        part.abort();
-    }
+    drop(parts);
     reconcile::drain(&context).await;
 }
 
@@ -139,19 +145,21 @@ type Call = mpsc::UnboundedSender<ObjectRef<FunctionInvocation>>;
 async fn pump(
     store: Store<FunctionInvocation>,
     call: Call,
-    call_list: mpsc::UnboundedSender<(Key, Ticket)>,
+    call_list: mpsc::UnboundedSender<Ticket>,
     context: Arc<Context>,
 ) {
-    let reference = |ticket: &Ticket| ObjectRef::new(&ticket.name).within(&ticket.namespace);
-    let wanted =
-        |ticket: &Ticket| reconcile::lists::is_for_a_list(ticket) || store.get(&reference(ticket)).is_some();
-    let call = |provider: &Key, ticket: Ticket| {
-        // The receiver is gone only when the process ends.
-        if reconcile::lists::is_for_a_list(&ticket) {
-            let _ = call_list.send((Arc::clone(provider), ticket));
-        } else {
-            let _ = call.send(reference(&ticket));
-        }
+    let reference = |name: &str, ticket: &Ticket| ObjectRef::new(name).within(&ticket.function.namespace);
+    let wanted = |ticket: &Ticket| match &ticket.caller {
+        Caller::Object { name, .. } => store.get(&reference(name, ticket)).is_some(),
+        Caller::List { .. } => true,
+        // A check does not wait for its turn.
+        Caller::Check => false,
+    };
+    // The receiver is gone only when the process ends.
+    let call = |ticket: Ticket| match &ticket.caller {
+        Caller::Object { name, .. } => drop(call.send(reference(name, &ticket))),
+        Caller::List { .. } => drop(call_list.send(ticket)),
+        Caller::Check => {}
     };
     context.providers.pump(wanted, call).await;
 }
@@ -159,16 +167,18 @@ async fn pump(
 /// Reads the lists of executions, and calls the objects for which there is news.
 async fn follow(
     store: Store<FunctionInvocation>,
-    called_lists: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    called_lists: mpsc::UnboundedReceiver<Ticket>,
     call: Call,
     context: Arc<Context>,
 ) {
     let reference = |owner: &Owner| ObjectRef::new(&owner.name).within(&owner.namespace);
     let wanted = |owner: &Owner| {
-        store.get(&reference(owner)).is_some_and(|object| object.uid().as_ref() == Some(&owner.uid))
+        store.get(&reference(owner)).is_some_and(|object| {
+            object.uid().as_ref() == Some(&owner.uid) && context.duty_of(&object) != Duty::Others
+        })
     };
     let tell = |owner: Owner| drop(call.send(reference(&owner)));
-    reconcile::lists::run(context, called_lists, wanted, tell).await;
+    reconcile::lists::run(Arc::clone(&context), called_lists, wanted, tell).await;
 }
 
 /// Forgets objects that are gone.
@@ -176,7 +186,6 @@ async fn forget(store: Store<FunctionInvocation>, context: Arc<Context>) {
     loop {
         tokio::time::sleep(PRUNE_INTERVAL).await;
         let there: HashSet<String> = store.state().iter().filter_map(|object| object.uid()).collect();
-        let is_there = |uid: &str| reconcile::lists::is_list(uid) || there.contains(uid);
-        context.prune(is_there, clock::monotonic());
+        context.prune(|uid| there.contains(uid), clock::monotonic());
     }
 }

@@ -3,8 +3,10 @@
 use super::watches::Watches;
 use crate::api::FunctionInvocation;
 use crate::api::invocation::AttemptState;
-use crate::context::providers::Key;
+use crate::clock;
+use crate::context::providers::ProviderKey;
 use crate::context::{Context, provider_key};
+use crate::members::Duty;
 use crate::metrics::Reading;
 use kube::runtime::reflector::Store;
 use std::collections::HashMap;
@@ -19,8 +21,10 @@ pub fn text(
 ) -> String {
     let (providers, waiting_for_none) = context.providers.readings();
     let now = context.now();
-    let mut oldest: HashMap<Key, f64> = HashMap::new();
+    let mut oldest: HashMap<ProviderKey, f64> = HashMap::new();
+    let mut owned = 0;
     for object in unfinished.state() {
+        owned += usize::from(context.duty_of(&object) == Duty::Ours);
         // Accepted objects do not count as pending, because an execution may run for days. Suspended objects wait on
         // purpose.
         let attempt = object.status.as_ref().and_then(|status| status.attempt.as_ref());
@@ -32,12 +36,14 @@ pub fn text(
         let entry = oldest.entry(provider_key(&object)).or_insert(age);
         *entry = entry.max(age);
     }
-    let mut unknown_counts: HashMap<Key, usize> = HashMap::new();
+    let mut unknown_counts: HashMap<ProviderKey, usize> = HashMap::new();
     for object in unknown.state() {
         *unknown_counts.entry(provider_key(&object)).or_default() += 1;
     }
     context.metrics.text(&Reading {
         ready,
+        members: context.members.borrow().count(clock::monotonic()),
+        owned,
         providers,
         waiting_for_none,
         oldest: by_name(oldest),
@@ -48,6 +54,6 @@ pub fn text(
     })
 }
 
-fn by_name<T>(values: HashMap<Key, T>) -> Vec<(String, T)> {
+fn by_name<T>(values: HashMap<ProviderKey, T>) -> Vec<(String, T)> {
     values.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
 }

@@ -9,8 +9,8 @@ use futures::future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 /// The open ports, before they are served.
 pub struct Ports {
@@ -24,7 +24,7 @@ pub struct Ports {
 
 /// The servers on the ports.
 pub struct Servers {
-    tasks: [JoinHandle<()>; 2],
+    tasks: [AbortOnDropHandle<()>; 2],
     stop: CancellationToken,
 }
 
@@ -64,7 +64,9 @@ impl Ports {
             (self.probes, probes, admin::PROBE_CONNECTIONS),
             (self.metrics, metrics, admin::METRICS_CONNECTIONS),
         ]
-        .map(|(listener, app, max)| tokio::spawn(admin::serve(listener, app, max, stop.clone())));
+        .map(|(listener, app, max)| {
+            AbortOnDropHandle::new(tokio::spawn(admin::serve(listener, app, max, stop.clone())))
+        });
         Servers { tasks, stop }
     }
 }

@@ -3,7 +3,7 @@
 use super::watches::{Watch, Watched, Watches, tell_when_listed, until_drained, watched};
 use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider};
 use crate::context::Context;
-use crate::context::providers::Key;
+use crate::context::providers::ProviderKey;
 use crate::reconcile;
 use futures::{Stream, StreamExt, future, stream};
 use kube::Resource;
@@ -40,17 +40,17 @@ pub async fn run(
     watches: Watches,
     own: Shelf<FunctionGraphProvider>,
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
-    mut to_inspect: mpsc::UnboundedReceiver<Key>,
+    mut to_check: mpsc::UnboundedReceiver<ProviderKey>,
     context: Arc<Context>,
 ) {
     let (ask_own, own_asked) = mpsc::unbounded_channel();
     let (ask_cluster, cluster_asked) = mpsc::unbounded_channel();
     let routing = async move {
-        while let Some(key) = to_inspect.recv().await {
+        while let Some(key) = to_check.recv().await {
             // The receiver is gone only when the process ends.
-            let _ = match key.split_once('/') {
-                Some((namespace, name)) => ask_own.send(ObjectRef::new(name).within(namespace)).is_ok(),
-                None => ask_cluster.send(ObjectRef::new(&key)).is_ok(),
+            let _ = match key.parts() {
+                (Some(namespace), name) => ask_own.send(ObjectRef::new(name).within(namespace)).is_ok(),
+                (None, name) => ask_cluster.send(ObjectRef::new(name)).is_ok(),
             };
         }
         future::pending::<()>().await;
@@ -99,7 +99,7 @@ async fn control<K>(
         .reconcile_on(stream::poll_fn(move |cx| asked.poll_recv(cx)))
         .graceful_shutdown_on(context.draining.clone().cancelled_owned())
         .run(
-            move |object, context| reconcile::inspect(wrap(object), context),
+            move |object, context| reconcile::check_provider(wrap(object), context),
             |object, error, context| reconcile::retry_later(&object, error, &context),
             Arc::clone(&context),
         )

@@ -9,7 +9,7 @@ use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionIn
 use crate::context::Context;
 use crate::kubernetes::activity::Activity;
 use crate::kubernetes::scope::objects;
-use crate::kubernetes::{Clients, WATCH_TIMEOUT};
+use crate::kubernetes::{Clients, WATCH_TIMEOUT, causes, with_causes};
 use crate::metrics::WATCHES;
 use futures::{FutureExt, StreamExt, TryStreamExt, future};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
@@ -285,9 +285,10 @@ where
         Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::QueueError(error)) => {
             context.metrics.watch_broke(watch);
-            tracing::warn!(watch, reason = reason(&error), %error, "a watch failed; restarting it");
+            let cause = causes(&error);
+            tracing::warn!(watch, reason = reason(&error), cause, "a watch failed; restarting it");
         }
-        Err(error) => tracing::warn!(%error, "controller"),
+        Err(error) => tracing::warn!(error = with_causes(&error), "a controller failed"),
     }
     future::ready(())
 }

@@ -80,11 +80,7 @@ pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
 
 /// Why a credential that is in use could not be renewed, as a clause.
 pub fn not_renewed(failure: &Failure) -> String {
-    let (Failure::Passing(why, _)
-    | Failure::Denied(why)
-    | Failure::Obstacle(_, why, _)
-    | Failure::Unproven(_, why, _)) = failure;
-    why.trim_end_matches('.').to_owned()
+    failure.why().trim_end_matches('.').to_owned()
 }
 
 fn stop(reason: Reason, message: String) -> Stop {
@@ -92,11 +88,13 @@ fn stop(reason: Reason, message: String) -> Stop {
 }
 
 impl Proof {
-    /// What a provider that is ready says of its credential.
+    /// What a provider that is ready says of its credential in this project.
     #[must_use]
-    pub fn message(&self) -> String {
+    pub fn message(&self, project: &str) -> String {
         match self {
-            Self::Accepted => "FunctionGraph accepted the credential.".into(),
+            Self::Accepted => format!(
+                "FunctionGraph accepted the credential. The operator has read the list of functions of project {project}."
+            ),
             Self::Restricted(said) => format!(
                 "FunctionGraph accepted the credential and refused to list functions ({said}). Invoking needs no such permission. If invocations fail too, check spec.projectID and the permissions of the credential."
             ),

@@ -12,6 +12,13 @@ const FIRST_OPENING: Duration = Duration::from_secs(30);
 /// Maximum of an opening before jitter, so that the operator notices a recovered endpoint within minutes.
 const MAX_OPENING: Duration = Duration::from_mins(5);
 
+/// An admission: its number, and that of the next one.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Admission {
+    pub(super) number: u64,
+    pub(super) next: u64,
+}
+
 /// Closed: all pass. Open: none. Half-open (the opening is over): one at a time until one is answered.
 #[derive(Debug, Default)]
 pub(super) struct Breaker {
@@ -54,20 +61,25 @@ impl Breaker {
         }
     }
 
-    /// Admission `number` failed. Returns whether that opens the breaker. `next_number` is the number of the next
-    /// admission, `chance` a uniform random number.
-    pub(super) fn troubled(&mut self, number: u64, next_number: u64, chance: u64, now: Instant) -> bool {
-        if number < self.since {
+    /// Whether something failed since it was last answered.
+    pub(super) fn is_troubled(&self) -> bool {
+        self.troubles > 0 || self.until.is_some()
+    }
+
+    /// An admission failed. If `may_open`, the fifth failure in a row, or a later one, opens the breaker. Returns whether
+    /// it did. A failed probe opens it again in any case. `chance` is a uniform random number.
+    pub(super) fn troubled(&mut self, at: Admission, may_open: bool, chance: u64, now: Instant) -> bool {
+        if at.number < self.since {
             return false;
         }
-        self.troubles += 1;
-        if self.until.is_none() && self.troubles < FAILURES_TO_OPEN {
+        self.troubles = self.troubles.saturating_add(1);
+        if self.until.is_none() && !(may_open && self.troubles >= FAILURES_TO_OPEN) {
             return false;
         }
         self.openings = self.openings.saturating_add(1);
         let opening = FIRST_OPENING.saturating_mul(self.openings).min(MAX_OPENING);
         self.until = Some(now + opening + jitter(opening, chance));
-        self.since = next_number;
+        self.since = at.next;
         self.troubles = 0;
         true
     }
@@ -90,12 +102,16 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    fn at(number: u64, next: u64) -> Admission {
+        Admission { number, next }
+    }
+
     /// Five troubles of admissions 0 to 4; the next is 5.
     fn opened(now: Instant) -> Breaker {
         let mut breaker = Breaker::default();
         for number in 0..5 {
             assert_eq!(breaker.passage(now), Passage::Free, "after {number} troubles");
-            assert_eq!(breaker.troubled(number, 5, 0, now), number == 4);
+            assert_eq!(breaker.troubled(at(number, 5), true, 0, now), number == 4);
         }
         breaker
     }
@@ -116,7 +132,7 @@ mod tests {
             if number % 5 == 4 {
                 breaker.answered(number);
             } else {
-                assert!(!breaker.troubled(number, number + 1, 0, now));
+                assert!(!breaker.troubled(at(number, number + 1), true, 0, now));
             }
         }
         assert_eq!(breaker.passage(now), Passage::Free);
@@ -129,7 +145,7 @@ mod tests {
         for (probe, lasts) in (5..).zip([60, 90, 120, 150, 180, 210, 240, 270, 300, 300, 300]) {
             now += seconds(300);
             assert_eq!(breaker.passage(now), Passage::Probe);
-            assert!(breaker.troubled(probe, probe + 1, 0, now));
+            assert!(breaker.troubled(at(probe, probe + 1), true, 0, now));
             assert_eq!(breaker.passage(now), Passage::Closed(now + seconds(lasts)));
         }
     }
@@ -141,7 +157,7 @@ mod tests {
         breaker.answered(5);
         assert_eq!(breaker.passage(now), Passage::Free);
         for number in 6..11 {
-            breaker.troubled(number, 11, 0, now);
+            breaker.troubled(at(number, 11), true, 0, now);
         }
         assert_eq!(breaker.passage(now), Passage::Closed(now + seconds(30)));
     }
@@ -151,8 +167,17 @@ mod tests {
         let now = origin();
         let mut breaker = opened(now);
         breaker.answered(3);
-        assert!(!breaker.troubled(4, 5, 0, now + seconds(40)));
+        assert!(!breaker.troubled(at(4, 5), true, 0, now + seconds(40)));
         assert_eq!(breaker.passage(now), Passage::Closed(now + seconds(30)));
+    }
+
+    #[test]
+    fn failures_that_may_not_open_it_are_counted_and_the_first_that_may_does() {
+        let now = origin();
+        let mut breaker = Breaker::default();
+        assert!((0..9).all(|number| !breaker.troubled(at(number, 10), false, 0, now)));
+        assert!(breaker.is_troubled());
+        assert!(breaker.troubled(at(9, 10), true, 0, now));
     }
 
     #[test]

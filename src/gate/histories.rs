@@ -4,9 +4,13 @@ use std::collections::BTreeSet;
 
 use proptest::prelude::*;
 
-use super::{simulation::origin, *};
+use super::{
+    simulation::origin,
+    tests::{caller, ticket, uid},
+    *,
+};
 
-const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 4 };
+const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 4, shared: false };
 
 /// Something that happens to a gate.
 #[derive(Debug, Clone)]
@@ -21,22 +25,29 @@ enum Deed {
     Open,
     Shut,
     Limits(GateLimits),
+    Prune,
 }
 
 fn signal() -> impl Strategy<Value = Signal> {
+    let level = prop_oneof![Just(Level::Account), Just(Level::Function)];
+    let throttled = (level, prop::option::of((0_u64..20_000).prop_map(Duration::from_millis)));
     prop_oneof![
-        6 => Just(Signal::Clean),
-        2 => Just(Signal::Trouble),
+        8 => Just(Signal::Answered),
+        2 => Just(Signal::Unreachable),
+        1 => Just(Signal::Unanswered),
+        1 => Just(Signal::FunctionFailed),
+        1 => Just(Signal::Disabled),
         1 => Just(Signal::Unused),
-        1 => prop::option::of(0_u64..20_000)
-            .prop_map(|asked| Signal::Throttled { retry_after: asked.map(Duration::from_millis) }),
+        2 => throttled.prop_map(|(level, retry_after)| Signal::Throttled { level, retry_after }),
     ]
 }
 
 fn deed() -> impl Strategy<Value = Deed> {
-    let limits = (0_u32..300, 0_u32..6).prop_map(|(max_requests_per_second, max_in_flight)| GateLimits {
+    let limits = (0_u32..300, 0_u32..6, any::<bool>());
+    let limits = limits.prop_map(|(max_requests_per_second, max_in_flight, shared)| GateLimits {
         max_requests_per_second,
         max_in_flight,
+        shared,
     });
     prop_oneof![
         20 => (0_u8..24).prop_map(Deed::Enter),
@@ -49,6 +60,7 @@ fn deed() -> impl Strategy<Value = Deed> {
         2 => Just(Deed::Open),
         1 => Just(Deed::Shut),
         1 => limits.prop_map(Deed::Limits),
+        1 => Just(Deed::Prune),
     ]
 }
 
@@ -71,18 +83,19 @@ impl Watched {
         }
         let most = match phase {
             Phase::Open => self.limits.max_in_flight.max(1) as usize,
-            Phase::Probing => 1,
-            Phase::Shut | Phase::Paused { .. } | Phase::BreakerOpen { .. } => 0,
+            // While the breaker is open, a namespace that has not failed may show that the endpoint answers.
+            Phase::Probing | Phase::BreakerOpen { .. } => 1,
+            Phase::Shut | Phase::Paused { .. } => 0,
         };
         let in_flight = self.gate.state(self.now).in_flight;
         assert!(in_flight <= most, "{in_flight} in flight while {phase:?}");
     }
 
-    fn enter(&mut self, ticket: Ticket) -> Entry {
+    fn asks(&mut self, ticket: Ticket) -> Entry {
         let phase = self.gate.state(self.now).phase;
-        let uid = ticket.uid.clone();
+        let uid = uid(&ticket).to_owned();
         let held = self.holding.contains(&uid);
-        let entry = self.gate.enter(ticket, self.now);
+        let entry = self.gate.asks(ticket, self.now);
         match entry {
             Entry::Admitted if held => {}
             Entry::Admitted => {
@@ -98,43 +111,40 @@ impl Watched {
         entry
     }
 
-    fn grants(&mut self) -> Vec<Ticket> {
+    fn calls(&mut self) -> Vec<Ticket> {
         let phase = self.gate.state(self.now).phase;
-        let called = self.gate.grants(self.now);
+        let called = self.gate.calls(self.now);
         self.check_capacity(phase, called.len());
         for ticket in &called {
-            assert!(!self.holding.contains(&ticket.uid), "an admitted object was granted a permit");
-            self.owed.remove(&ticket.uid);
+            assert!(!self.holding.contains(uid(ticket)), "an admitted object was granted a permit");
+            self.owed.remove(uid(ticket));
         }
         called
     }
 
-    fn leave(&mut self, uid: &str, signal: Signal, chance: u64) {
+    fn ends(&mut self, uid: &str, signal: Signal, chance: u64) {
         self.holding.remove(uid);
-        self.gate.leave(uid, signal, chance, self.now);
+        self.gate.ends(uid, signal, chance, self.now);
     }
 
     fn happens(&mut self, deed: &Deed) {
         match *deed {
-            Deed::Enter(uid) => {
-                let (uid, namespace) = (uid.to_string(), (uid % 3).to_string());
-                let function = (uid.len() % 2).to_string();
-                self.enter(Ticket { name: uid.clone(), uid, namespace, function });
+            Deed::Enter(number) => {
+                let (namespace, function) = ((number % 3).to_string(), (number % 5).to_string());
+                self.asks(ticket(&number.to_string(), &namespace, &function));
             }
-            Deed::Leave(uid, signal, chance) => self.leave(&uid.to_string(), signal, chance),
+            Deed::Leave(uid, signal, chance) => self.ends(&uid.to_string(), signal, chance),
             Deed::Forget(uid) => {
                 self.owed.remove(&uid.to_string());
-                self.gate.forget(&uid.to_string());
+                self.gate.forget(&caller(&uid.to_string()));
             }
-            Deed::Grants => {
-                self.grants();
-            }
-            Deed::Wake => self.now = self.gate.next_wake(self.now).unwrap_or(self.now),
+            Deed::Grants => drop(self.calls()),
+            Deed::Wake => self.now = self.gate.wakes(self.now).unwrap_or(self.now),
             Deed::Pass(time) => self.now += time,
             Deed::GoBack(time) => {
                 // The gate sees no time pass; the observer's own clock continues.
                 let back = self.now.checked_sub(time).unwrap_or(self.now);
-                self.gate.leave("nobody", Signal::Clean, 0, back);
+                self.gate.ends("nobody", Signal::Answered, 0, back);
             }
             Deed::Open => self.gate.open(self.now),
             Deed::Shut => self.gate.shut(),
@@ -142,6 +152,7 @@ impl Watched {
                 self.limits = limits;
                 self.gate.set_limits(limits, self.now);
             }
+            Deed::Prune => self.gate.retain(|_| true, self.now),
         }
         assert!(self.gate.state(self.now).in_flight >= self.holding.len(), "a permit was lost");
         let rate = self.gate.state(self.now).rate;
@@ -152,22 +163,22 @@ impl Watched {
     fn ends_well(mut self) {
         self.gate.open(self.now);
         while let Some(uid) = self.holding.pop_first() {
-            self.leave(&uid, Signal::Clean, 0);
+            self.ends(&uid, Signal::Answered, 0);
         }
         for _ in 0..1_000 {
             if self.gate.state(self.now).waiting == 0 {
                 break;
             }
-            self.now = self.gate.next_wake(self.now).unwrap();
-            for ticket in self.grants() {
-                let uid = ticket.uid.clone();
-                assert_eq!(self.enter(ticket), Entry::Admitted);
-                self.leave(&uid, Signal::Clean, 0);
+            self.now = self.gate.wakes(self.now).unwrap();
+            for ticket in self.calls() {
+                let uid = uid(&ticket).to_owned();
+                assert_eq!(self.asks(ticket), Entry::Admitted);
+                self.ends(&uid, Signal::Answered, 0);
             }
         }
         assert_eq!(self.owed, BTreeSet::new(), "an object was lost");
         let end = self.now + GRANT_TTL;
-        assert!(self.gate.grants(end).is_empty());
+        assert!(self.gate.calls(end).is_empty());
         assert_eq!(self.gate.in_flight(), 0);
         assert!(self.gate.stages.is_empty(), "an object left state behind");
     }

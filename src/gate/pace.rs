@@ -102,8 +102,7 @@ struct Meter {
 // === impl Pace ===
 
 impl Pace {
-    pub(super) fn new(ceiling: u32, now: Instant) -> Self {
-        let ceiling = f64::from(ceiling).max(MIN_RATE);
+    pub(super) fn new(ceiling: f64, now: Instant) -> Self {
         Self {
             ceiling,
             rate: ceiling,
@@ -114,19 +113,12 @@ impl Pace {
         }
     }
 
-    pub(super) fn set_ceiling(&mut self, ceiling: u32) {
-        self.ceiling = f64::from(ceiling).max(MIN_RATE);
+    pub(super) fn set_ceiling(&mut self, ceiling: f64) {
+        self.ceiling = ceiling;
         self.rate = match self.knowledge {
             Knowledge::Unthrottled(_) => self.ceiling,
             Knowledge::Throttled(_) => self.rate.min(self.ceiling),
         };
-    }
-
-    /// Maximum number of requests per second.
-    pub(super) fn ceiling(&self) -> u32 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was a u32")]
-        let ceiling = self.ceiling as u32;
-        ceiling
     }
 
     /// Requests per second.
@@ -146,6 +138,11 @@ impl Pace {
     /// Maximum number of requests in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// Whether the endpoint has throttled, and the rate has not come back to the ceiling since.
+    pub(super) fn is_throttled(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Throttled(_))
     }
 
     /// A request was not throttled.
@@ -185,7 +182,7 @@ impl Pace {
                 knee.next(self.rate)
             }
         };
-        self.rate = (knee.rate * (1.0 - BACK_OFF)).max(MIN_RATE);
+        self.rate = (knee.rate * (1.0 - BACK_OFF)).max(MIN_RATE).min(self.ceiling);
         self.knowledge = Knowledge::Throttled(knee);
         Some(self.pause)
     }
@@ -275,7 +272,7 @@ mod tests {
         // Accepted requests, and then 5 % less than that plus its root, or the minimum.
         for (accepted, rate) in [(100, 104.5), (49, 53.2), (1, 9.5), (0, 9.5)] {
             let now = origin();
-            let mut pace = Pace::new(200, now);
+            let mut pace = Pace::new(200.0, now);
             accept(&mut pace, accepted, now + Duration::from_millis(100));
             pace.throttled(0, 1, now + Duration::from_millis(200));
             close_to(pace.rate(), rate);
@@ -285,7 +282,7 @@ mod tests {
     #[test]
     fn an_endpoint_that_stays_closed_gets_fewer_requests_but_never_none() {
         let now = origin();
-        let mut pace = Pace::new(200, now);
+        let mut pace = Pace::new(200.0, now);
         let pauses: Vec<_> = (0..12)
             .map(|number| {
                 let pause = pace.throttled(number, number + 1, now).unwrap();
@@ -301,7 +298,7 @@ mod tests {
     #[test]
     fn the_rate_climbs_with_accepted_requests_and_not_with_time() {
         let now = origin();
-        let mut pace = Pace::new(200, now);
+        let mut pace = Pace::new(200.0, now);
         pace.throttled(0, 1, now);
         let rate = pace.rate();
         pace.throttled(0, 1, now + Duration::from_hours(1));
@@ -314,7 +311,7 @@ mod tests {
     #[test]
     fn a_confirmed_knee_is_approached_more_slowly_and_a_new_one_faster() {
         let now = origin();
-        let mut pace = Pace::new(200, now);
+        let mut pace = Pace::new(200.0, now);
         accept(&mut pace, 49, now);
         pace.throttled(0, 1, now);
         let mut seconds = vec![];
@@ -330,13 +327,16 @@ mod tests {
     #[test]
     fn limits_may_change_at_any_time() {
         let now = origin();
-        let mut pace = Pace::new(200, now);
-        pace.set_ceiling(400);
+        let mut pace = Pace::new(200.0, now);
+        pace.set_ceiling(400.0);
         close_to(pace.rate(), 400.0);
         pace.throttled(0, 1, now);
-        pace.set_ceiling(5);
+        pace.set_ceiling(5.0);
         close_to(pace.rate(), 5.0);
-        pace.set_ceiling(0);
-        close_to(pace.rate(), 1.0);
+        // The share of a process may be less than one request a second.
+        pace.set_ceiling(0.5);
+        close_to(pace.rate(), 0.5);
+        pace.throttled(1, 2, now);
+        close_to(pace.rate(), 0.5);
     }
 }

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Ticket;
+use super::vocabulary::{FunctionKey, Ticket};
 
 /// All objects that wait for a permit, by their arrival number.
 ///
 /// # Guarantees
 /// * Each round serves a namespace once, however many objects it has waiting. The same holds for a function within
 ///   its namespace.
-/// * Every operation is O(log n), and removed objects leave no state behind.
+/// * Adding and removing is O(log n), and removed objects leave no state behind. A search visits each function once.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     tickets: BTreeMap<u64, Ticket>,
@@ -29,24 +29,35 @@ struct Round<T> {
 impl Queue {
     /// Adds `ticket` to the queue of its function, in the order of `arrival`. Also returns a ticket to its position.
     pub(super) fn push(&mut self, arrival: u64, ticket: Ticket) {
-        self.namespaces.member(&ticket.namespace).member(&ticket.function).insert(arrival);
+        let FunctionKey { namespace, function } = &ticket.function;
+        self.namespaces.member(namespace).member(function).insert(arrival);
         self.tickets.insert(arrival, ticket);
     }
 
-    /// Removes the next object in turn.
-    pub(super) fn pop(&mut self) -> Option<(u64, Ticket)> {
-        let arrival = self.namespaces.serve(|functions| {
-            let arrival = functions.serve(|queue| (queue.pop_first(), queue.is_empty())).flatten();
+    /// The functions that callers wait for, those in turn first.
+    pub(super) fn functions(&self) -> impl Iterator<Item = &FunctionKey> {
+        let functions = self.namespaces.in_turn().flat_map(Round::in_turn);
+        functions.filter_map(|queue| self.tickets.get(queue.first()?)).map(|ticket| &ticket.function)
+    }
+
+    /// Removes the first caller of a function, which then goes to the end of its round. The others keep their turns.
+    pub(super) fn pop(&mut self, FunctionKey { namespace, function }: &FunctionKey) -> Option<(u64, Ticket)> {
+        let arrival = self.namespaces.serve(namespace, |functions| {
+            let arrival = functions.serve(function, |queue| (queue.pop_first(), queue.is_empty())).flatten();
             (arrival, functions.is_empty())
         })??;
         self.tickets.remove(&arrival).map(|ticket| (arrival, ticket))
     }
 
-    /// Removes an object that does not want a permit any more.
+    /// Removes a caller that does not want a permit any more.
     pub(super) fn remove(&mut self, arrival: u64) {
-        let Some(ticket) = self.tickets.remove(&arrival) else { return };
-        self.namespaces.visit(&ticket.namespace, |functions| {
-            functions.visit(&ticket.function, |queue| {
+        let Some(Ticket { function: FunctionKey { namespace, function }, .. }) =
+            self.tickets.remove(&arrival)
+        else {
+            return;
+        };
+        self.namespaces.visit(&namespace, |functions| {
+            functions.visit(&function, |queue| {
                 queue.remove(&arrival);
                 queue.is_empty()
             });
@@ -80,16 +91,22 @@ impl<T: Default> Round<T> {
 }
 
 impl<T> Round<T> {
-    /// Calls `take` with the member whose turn it is. `take` also says whether the member is now empty and leaves.
-    fn serve<R>(&mut self, take: impl FnOnce(&mut T) -> (R, bool)) -> Option<R> {
-        let (_, name) = self.turns.pop_first()?;
-        let (turn, member) = self.members.get_mut(&name)?;
+    /// The members in the order of their turns.
+    fn in_turn(&self) -> impl Iterator<Item = &T> {
+        self.turns.values().filter_map(|name| self.members.get(name)).map(|(_, member)| member)
+    }
+
+    /// Calls `take` with a member, which then goes to the end of the round. `take` also says whether the member is now
+    /// empty and leaves.
+    fn serve<R>(&mut self, name: &str, take: impl FnOnce(&mut T) -> (R, bool)) -> Option<R> {
+        let (turn, member) = self.members.get_mut(name)?;
+        self.turns.remove(turn);
         let (taken, emptied) = take(member);
         if emptied {
-            self.members.remove(&name);
+            self.members.remove(name);
         } else {
             *turn = self.next_turn;
-            self.turns.insert(self.next_turn, name);
+            self.turns.insert(self.next_turn, name.to_owned());
             self.next_turn += 1;
         }
         Some(taken)
@@ -119,14 +136,21 @@ impl<T> Default for Round<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gate::Caller;
 
     fn push(queue: &mut Queue, arrival: u64, namespace: &str, function: &str) {
-        let (uid, name) = (arrival.to_string(), String::new());
-        queue.push(arrival, Ticket { uid, namespace: namespace.into(), name, function: function.into() });
+        let caller = Caller::Object { uid: arrival.to_string(), name: String::new() };
+        let function = FunctionKey { namespace: namespace.into(), function: function.into() };
+        queue.push(arrival, Ticket { caller, function });
+    }
+
+    fn pop(queue: &mut Queue) -> Option<(u64, Ticket)> {
+        let function = queue.functions().next()?.clone();
+        queue.pop(&function)
     }
 
     fn popped(queue: &mut Queue) -> Vec<u64> {
-        std::iter::from_fn(|| queue.pop()).map(|(arrival, _)| arrival).collect()
+        std::iter::from_fn(|| pop(queue)).map(|(arrival, _)| arrival).collect()
     }
 
     #[test]
@@ -148,10 +172,24 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_is_passed_over_keeps_its_turn() {
+        let mut queue = Queue::default();
+        for (arrival, (namespace, function)) in (0..).zip([("a", "f"), ("a", "g"), ("b", "f"), ("b", "f")]) {
+            push(&mut queue, arrival, namespace, function);
+        }
+        for expected in [1, 2] {
+            let passed_over = |key: &&FunctionKey| (&*key.namespace, &*key.function) != ("a", "f");
+            let function = queue.functions().find(passed_over).unwrap().clone();
+            assert_eq!(queue.pop(&function).unwrap().0, expected);
+        }
+        assert_eq!(popped(&mut queue), [0, 3]);
+    }
+
+    #[test]
     fn a_returned_ticket_keeps_its_position() {
         let mut queue = Queue::default();
         (0..3).for_each(|arrival| push(&mut queue, arrival, "a", "f"));
-        let (arrival, ticket) = queue.pop().unwrap();
+        let (arrival, ticket) = pop(&mut queue).unwrap();
         queue.push(arrival, ticket);
         assert_eq!(popped(&mut queue), [0, 1, 2]);
     }

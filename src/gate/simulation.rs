@@ -7,7 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Entry, Gate, GateLimits, Signal, Ticket};
+use super::tests::{ticket, uid};
+use super::{Entry, Gate, GateLimits, Level, Signal};
 
 /// Time from the request to the answer.
 const LATENCY: Duration = Duration::from_millis(50);
@@ -80,7 +81,7 @@ struct Chance(u64);
 
 impl Herd {
     fn new(objects: u32, endpoint: Endpoint) -> Self {
-        let limits = GateLimits { max_requests_per_second: 1_000, max_in_flight: 100 };
+        let limits = GateLimits { max_requests_per_second: 1_000, max_in_flight: 100, shared: false };
         Self { objects, limits, endpoint, change: None, retry_after: None, jitter: 0.2, seed: 1 }
     }
 
@@ -99,7 +100,9 @@ impl Herd {
         while let Some(Reverse((now, _, event))) = agenda.events.pop() {
             match event {
                 Event::Asks(object) => {
-                    if gate.enter(ticket(object), origin + now) == Entry::Admitted {
+                    if gate.asks(ticket(&object.to_string(), "default", "resize"), origin + now)
+                        == Entry::Admitted
+                    {
                         let way = LATENCY.mul_f64(0.5 + self.jitter * (chance.share() - 0.5));
                         agenda.add(now + way, Event::Arrives(object));
                     }
@@ -110,12 +113,12 @@ impl Herd {
                     agenda.add(now + LATENCY / 2, Event::Answered(object, accepted));
                 }
                 Event::Answered(object, true) => {
-                    gate.leave(&object.to_string(), Signal::Clean, chance.draw(), origin + now);
+                    gate.ends(&object.to_string(), Signal::Answered, chance.draw(), origin + now);
                     outcome.end = now;
                 }
                 Event::Answered(object, false) => {
-                    let signal = Signal::Throttled { retry_after: self.retry_after };
-                    gate.leave(&object.to_string(), signal, chance.draw(), origin + now);
+                    let signal = Signal::Throttled { level: Level::Account, retry_after: self.retry_after };
+                    gate.ends(&object.to_string(), signal, chance.draw(), origin + now);
                     throttles[object as usize] += 1;
                     let longest = 2_f64.powi(throttles[object as usize]).min(300.0);
                     let wait = Duration::from_secs_f64(longest * chance.share());
@@ -123,12 +126,12 @@ impl Herd {
                 }
                 Event::Pump => {
                     pump_at = None;
-                    for granted in gate.grants(origin + now) {
-                        agenda.add(now + TRIGGER, Event::Asks(granted.uid.parse().unwrap()));
+                    for granted in gate.calls(origin + now) {
+                        agenda.add(now + TRIGGER, Event::Asks(uid(&granted).parse().unwrap()));
                     }
                 }
             }
-            if let Some(wake) = gate.next_wake(origin + now) {
+            if let Some(wake) = gate.wakes(origin + now) {
                 let wake = whole_millis(wake - origin);
                 if pump_at.is_none_or(|already| wake < already) {
                     pump_at = Some(wake);
@@ -238,11 +241,6 @@ pub(super) fn origin() -> Instant {
     Instant::now()
 }
 
-fn ticket(object: u32) -> Ticket {
-    let name = object.to_string();
-    Ticket { uid: name.clone(), namespace: "default".into(), name, function: "resize".into() }
-}
-
 /// Timers wake at the next full millisecond, as in tokio.
 fn whole_millis(at: Duration) -> Duration {
     Duration::from_millis(u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap())
@@ -271,7 +269,7 @@ fn a_herd_passes_an_endpoint_without_a_burst() {
 
 #[test]
 fn a_herd_passes_with_the_default_limits() {
-    let limits = GateLimits { max_requests_per_second: 200, max_in_flight: 32 };
+    let limits = GateLimits { max_requests_per_second: 200, max_in_flight: 32, shared: false };
     Herd { limits, ..Herd::new(10_000, Endpoint::Bucket { rate: 50, burst: 50 }) }.assert_goals();
     Herd { limits, ..Herd::new(10_000, Endpoint::Window { rate: 50 }) }.assert_goals();
 }
@@ -290,7 +288,7 @@ fn a_herd_passes_a_slow_endpoint() {
 
 #[test]
 fn an_endpoint_that_never_throttles_is_never_slowed() {
-    let limits = GateLimits { max_requests_per_second: 300, max_in_flight: 32 };
+    let limits = GateLimits { max_requests_per_second: 300, max_in_flight: 32, shared: false };
     let herd = Herd { limits, ..Herd::new(3_000, Endpoint::Bucket { rate: 10_000, burst: 10_000 }) };
     let outcome = herd.run();
     assert!(outcome.end <= Duration::from_millis(10_250), "{:?}", outcome.end);

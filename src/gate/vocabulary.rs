@@ -9,42 +9,96 @@ pub struct GateLimits {
     pub max_requests_per_second: u32,
     /// Maximum number of requests that wait for an answer; 0 counts as 1.
     pub max_in_flight: u32,
+    /// Whether several namespaces use the provider, so that none may hold most of its permits.
+    pub shared: bool,
 }
 
-/// An object that wants to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ticket {
-    /// Its uid, the only identity that the gate knows.
-    pub uid: String,
-    /// Its namespace. The gate is fair between namespaces first.
+impl Default for GateLimits {
+    /// The least.
+    fn default() -> Self {
+        Self { max_requests_per_second: 1, max_in_flight: 1, shared: false }
+    }
+}
+
+/// The caller that wants to send.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Caller {
+    /// An invocation.
+    Object {
+        /// Its uid.
+        uid: String,
+        /// Its name.
+        name: String,
+    },
+    /// The operator, which reads a list of executions.
+    List {
+        /// The provider.
+        provider: String,
+        /// The endpoint that it leads to.
+        endpoint: String,
+        /// The function.
+        function: String,
+    },
+    /// The operator, which tries an endpoint that failed.
+    Check,
+}
+
+/// A function, as one namespace uses it. What one namespace learns of a function slows down no other namespace.
+#[derive(Debug, Default, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FunctionKey {
+    /// The namespace; empty for calls of the operator itself.
     pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its function. The gate is fair between the functions of a namespace.
+    /// The function.
     pub function: String,
+}
+
+/// A request for a permit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket {
+    /// Who sends.
+    pub caller: Caller,
+    /// To which function, and for which namespace.
+    pub function: FunctionKey,
 }
 
 /// Result of a request to enter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entry {
-    /// The object holds a permit and a token. It may send, and must leave.
+    /// The caller holds a permit and a token. It may send, and must leave.
     Admitted,
-    /// The object is queued. The gate will grant it a permit later.
+    /// The caller is queued. The gate will grant it a permit later.
     Queued,
 }
 
-/// Result of an admission.
+/// The level that a throttle slows down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// All requests with the provider's credential.
+    Account,
+    /// The requests of one namespace to one function.
+    Function,
+}
+
+/// What an admission shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signal {
-    /// An answer without a problem of the endpoint: 202, or a 4xx other than 401 and 429.
-    Clean,
+    /// An answer without a problem: 202, or a 4xx other than 401 and 429.
+    Answered,
     /// 429 or 503.
     Throttled {
-        /// The endpoint's `Retry-After`, limited by the caller.
+        /// What it speaks of.
+        level: Level,
+        /// The service's `Retry-After`, limited by the caller.
         retry_after: Option<Duration>,
     },
-    /// Not sent, a 5xx other than 503, a timeout, or a reset.
-    Trouble,
+    /// The function is switched off.
+    Disabled,
+    /// The service answered that it failed, with a code: a problem of the function.
+    FunctionFailed,
+    /// No answer in the time that the caller allows. A tenant chooses that time, so it says nothing of the endpoint.
+    Unanswered,
+    /// No connection, a connection that broke, or a 5xx that does not come from the service.
+    Unreachable,
     /// Nothing was sent (claim lost, object gone), so the token is returned.
     Unused,
 }
@@ -52,9 +106,9 @@ pub enum Signal {
 /// State of the gate, for status and metrics.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GateState {
-    /// Which objects the gate admits.
+    /// What the account admits.
     pub phase: Phase,
-    /// Number of queued objects.
+    /// Number of queued callers.
     pub waiting: usize,
     /// Number of permits: granted and admitted.
     pub in_flight: usize,
@@ -62,23 +116,59 @@ pub struct GateState {
     pub rate: f64,
 }
 
-/// Which objects the gate admits.
+/// What a level admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
-    /// None: the provider is not ready, or not checked yet.
+    /// Nothing: the provider is not ready, or not checked yet.
     Shut,
-    /// None: the breaker is open.
+    /// Nothing: the breaker is open.
     BreakerOpen {
         /// The earliest time of a probe.
         until: Instant,
     },
-    /// None: the endpoint has throttled.
+    /// Nothing: the service has throttled.
     Paused {
         /// The end of the pause.
         until: Instant,
     },
-    /// One at a time: the breaker is half-open.
+    /// One request at a time: the breaker is half-open.
     Probing,
-    /// All, at the rate.
+    /// Everything, at the rate.
     Open,
+}
+
+/// Why a queued caller has no permit yet: the level that makes it wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// The account admits no request, or one at a time.
+    Account(Phase),
+    /// The function admits no request, or one at a time.
+    Function(Phase),
+    /// The function is switched off.
+    Disabled {
+        /// The earliest time of a probe.
+        until: Instant,
+    },
+    /// The namespace holds its share of the permits.
+    Namespace,
+    /// Others are before it.
+    Turn,
+}
+
+// === impl Wait ===
+
+impl Wait {
+    /// When the level admits something again, if that is known.
+    #[must_use]
+    pub fn until(self) -> Option<Instant> {
+        match self {
+            Self::Disabled { until }
+            | Self::Account(Phase::BreakerOpen { until } | Phase::Paused { until })
+            | Self::Function(Phase::BreakerOpen { until } | Phase::Paused { until }) => Some(until),
+            Self::Account(Phase::Shut | Phase::Probing | Phase::Open)
+            | Self::Function(Phase::Shut | Phase::Probing | Phase::Open)
+            | Self::Namespace
+            | Self::Turn => None,
+        }
+    }
 }

@@ -56,6 +56,10 @@ const REVIEW_NEEDS: [Need; 2] = [
     ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]),
 ];
 
+/// Optional permissions in the operator's own namespace: without them replicas do not share the work.
+const LEASE_NEEDS: [Need; 1] =
+    [("coordination.k8s.io", "leases", "", &["get", "list", "watch", "create", "update", "delete"])];
+
 /// Which CRDs are missing or too old, one line each; empty if none is. `cluster` says whether the operator uses
 /// cluster-scoped providers.
 ///
@@ -110,6 +114,14 @@ pub async fn missing_optional(
 /// As [`missing`].
 pub async fn missing_reviews(client: &Client) -> Result<Vec<MissingPermission>, Error> {
     permissions(client, None, &REVIEW_NEEDS).await
+}
+
+/// Missing optional permissions for the Leases in the operator's own namespace.
+///
+/// # Errors
+/// As [`missing`].
+pub async fn missing_leases(client: &Client, namespace: &str) -> Result<Vec<MissingPermission>, Error> {
+    permissions(client, Some(namespace), &LEASE_NEEDS).await
 }
 
 /// A missing permission.

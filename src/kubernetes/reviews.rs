@@ -1,6 +1,6 @@
 //! Asks the API server whether the owner of a token may read the metrics, as the components of Kubernetes do.
 
-use super::{Error, bounded};
+use super::{Error, bounded, with_causes};
 use crate::clock;
 use http::StatusCode;
 use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec, UserInfo};
@@ -63,8 +63,7 @@ impl Reviews {
         let verdict = match self.review(token).await {
             Ok(verdict) => verdict,
             Err(error) => {
-                let cause = std::error::Error::source(&error).map(ToString::to_string);
-                tracing::warn!(%error, cause, "cannot check who may read the metrics");
+                tracing::warn!(error = with_causes(&error), "cannot check who may read the metrics");
                 return Err(StatusCode::SERVICE_UNAVAILABLE);
             }
         };

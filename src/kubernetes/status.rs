@@ -4,7 +4,7 @@
 //! server refuses it (409) if anybody wrote in between. A patch without one cannot be built.
 
 use super::ownership::{Ownership, holds, ownership, owns};
-use super::{Error, answer, bounded, fit, found};
+use super::{CALL_TIMEOUT, Error, answer, bounded, fit, found, with_causes};
 use crate::api::invocation::{Payload, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
@@ -284,7 +284,7 @@ pub async fn record(
             Err(error) => Some(error),
         };
         if clock::monotonic() >= give_up {
-            return Recorded::Unwritten(error.unwrap_or(Error::Timeout));
+            return Recorded::Unwritten(error.unwrap_or(Error::Timeout(CALL_TIMEOUT)));
         }
         if error.is_some() || tried {
             tokio::time::sleep(pause).await;
@@ -298,7 +298,9 @@ pub async fn record(
                 Ownership::Written => return Recorded::Done(Box::new(fresh)),
                 Ownership::Lost(why) => return Recorded::TooLate(why),
             },
-            Err(error) => tracing::debug!(%error, "cannot read an object after a failed record"),
+            Err(error) => {
+                tracing::debug!(error = with_causes(&error), "cannot read an object after a failed record");
+            }
         }
     }
 }
@@ -322,17 +324,17 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option
 }
 
 /// Deletes exactly the object that the decision was made from. Another object of the same name, or a changed one,
-/// stays.
+/// stays. False if there was nothing to delete.
 ///
 /// # Errors
 /// The API server did not answer or had an error.
-pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<(), Error> {
+pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<bool, Error> {
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let exactly = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
     let parameters = DeleteParams { preconditions: Some(exactly), ..DeleteParams::background() };
     match bounded(api.delete(&object.name_any(), &parameters)).await {
-        Ok(_) => Ok(()),
-        Err(error) if answer(&error).is_some_and(|s| matches!(s.code, 404 | 409)) => Ok(()),
+        Ok(_) => Ok(true),
+        Err(error) if answer(&error).is_some_and(|s| matches!(s.code, 404 | 409)) => Ok(false),
         Err(error) => Err(error),
     }
 }

@@ -1,6 +1,7 @@
 //! The next step for an object, from its status, this process's memory, and the time.
 
 use super::resolve::{self, Call};
+use super::tell::clause;
 use super::{CLOCK_SKEW, Origin, Resolution, State, View, backoff, later, takeover, until};
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::{
@@ -316,9 +317,9 @@ pub(super) fn past_deadline(view: &View<'_>) -> Conclusion {
     Conclusion::Failed(
         Reason::DeadlineExceeded,
         format!(
-            "Not accepted within activeDeadlineSeconds ({} s).{}",
+            "activeDeadlineSeconds ({} s) has passed.{}",
             view.spec.active_deadline_seconds,
-            last_error(view)
+            last_obstacle(view)
         ),
     )
 }
@@ -331,16 +332,22 @@ pub(super) fn past_limit(view: &View<'_>) -> Conclusion {
             "{} failed attempts, more than retryPolicy.backoffLimit ({}) allows.{}",
             view.failed(),
             view.spec.retry_policy.backoff_limit,
-            last_error(view)
+            last_obstacle(view)
         ),
     )
 }
 
-fn last_error(view: &View<'_>) -> String {
-    let Some(error) = &view.status.error else { return String::new() };
-    let parts = [error.http_status.map(|s| s.to_string()), error.code.clone(), error.message.clone()];
-    let text = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
-    if text.is_empty() { text } else { format!(" Last error: {text}") }
+/// What kept the object from being accepted last: what it waited for, or else the latest error.
+fn last_obstacle(view: &View<'_>) -> String {
+    let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+    let waited = ready.filter(|ready| {
+        matches!(ready.reason, Reason::WaitingForProvider | Reason::WaitingForPayload | Reason::Queued)
+    });
+    match (waited, view.status.error.as_deref()) {
+        (Some(waited), _) => format!(" It waited: {}", waited.message),
+        (None, Some(error)) => format!(" The latest error: {}.", clause(error)),
+        (None, None) => String::new(),
+    }
 }
 
 /// How long to wait before the next call of [`decide`]; `None` if only a change can matter.

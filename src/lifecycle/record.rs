@@ -5,7 +5,8 @@ mod resolution;
 use super::classify::{Pause, Ruling, rule};
 use super::decide::{past_deadline, past_limit};
 use super::tell::{
-    Situation, acceptance, ambiguity, describe, execution, is_ambiguous, observed, refusal, was_retried, with,
+    Situation, acceptance, advice, ambiguity, describe, execution, is_ambiguous, observed, refusal,
+    was_retried, with,
 };
 use super::{
     Acceptance, CLOCK_SKEW, Conclusion, Evidence, Executed, Reply, Target, Trouble, View, backoff, display,
@@ -150,7 +151,8 @@ fn at_its_end(
     ended: &Execution,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && status.cancel_time.is_some();
+    // The time of the request to stop it may be missing: its write can be lost after FunctionGraph took the request.
+    let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && view.spec.cancel;
     status.execution = Some(Box::new(ended.clone()));
     status.completion_time = Some(now);
     let message = execution(ended);
@@ -420,7 +422,7 @@ pub(super) fn end(
             (Outcome::Unknown, Reason::ExecutionUnknown, message, ConditionStatus::True)
         }
         Conclusion::Unknown(evidence) => {
-            let message = ambiguity(&status, evidence.as_deref());
+            let message = ambiguity(status.error.as_deref(), evidence.as_deref());
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Restored(message) => {
@@ -431,12 +433,16 @@ pub(super) fn end(
             (Outcome::Failed, Reason::Rejected, message.clone(), ConditionStatus::Unknown)
         }
         Conclusion::Failed(..) | Conclusion::Cancelled if ambiguous => {
-            let why = if let Conclusion::Failed(_, message) = conclusion { message } else { "Cancelled." };
-            let message = format!("{why} {}", ambiguity(&status, None));
+            // The reason of a failure holds the error already.
+            let (why, error) = match conclusion {
+                Conclusion::Failed(_, message) => (message.as_str(), None),
+                _ => ("Cancelled.", status.error.as_deref()),
+            };
+            let message = format!("{why} {}", ambiguity(error, None));
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Failed(reason, message) => {
-            (Outcome::Failed, *reason, format!("{message}{retried}"), certain)
+            (Outcome::Failed, *reason, format!("{message}{}{retried}", advice(*reason)), certain)
         }
         Conclusion::Cancelled => (
             Outcome::Cancelled,

@@ -1,9 +1,9 @@
 //! The conditions of a status, and their messages.
 
 use super::{Trouble, View, resolve};
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, Reason};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, Reason, see_ready};
 use crate::api::invocation::{
-    AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
+    AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
 };
 use jiff::Timestamp;
 
@@ -21,7 +21,8 @@ pub(super) enum Situation {
     Ended { reason: Reason, message: String, accepted: ConditionStatus },
 }
 
-/// `status` with the conditions for `situation`.
+/// `status` with the conditions for `situation`. Only `Ready` has the message in full, so that `kubectl describe` prints
+/// it once.
 pub(super) fn with(
     view: &View<'_>,
     mut status: FunctionInvocationStatus,
@@ -66,10 +67,10 @@ pub(super) fn with(
     };
     let mut updates = vec![
         update(Ready, ready, reason, &message),
-        update(Accepted, accepted.0, accepted.1, &message),
-        update(Finished, finished, reason, &message),
+        update(Accepted, accepted.0, accepted.1, about_acceptance(accepted, finished)),
+        update(Finished, finished, reason, about_end(finished)),
     ];
-    updates.extend(state.map(|state| update(state, True, reason, &message)));
+    updates.extend(state.map(|state| update(state, True, reason, see_ready(state))));
     let put = |updates| Condition::put(&view.status.conditions, updates, view.generation, now);
     status.conditions = put(updates);
     status.observed_generation = Some(view.generation);
@@ -83,6 +84,26 @@ pub(super) fn with(
         status.conditions.extend(put(vec![update(ResolutionRefused, True, reason, &message)]));
     }
     status
+}
+
+/// The message of the condition `Accepted`.
+fn about_acceptance((status, reason): (ConditionStatus, Reason), finished: ConditionStatus) -> &'static str {
+    let ambiguous = finished == ConditionStatus::True || reason == Reason::OutcomeUnknown;
+    match (status, reason) {
+        (ConditionStatus::True, _) => "FunctionGraph accepted the invocation.",
+        (ConditionStatus::False, _) => "FunctionGraph did not accept the invocation.",
+        (ConditionStatus::Unknown, Reason::Resolved) => "FunctionGraph may have accepted an earlier attempt.",
+        (ConditionStatus::Unknown, _) if ambiguous => "FunctionGraph may have accepted the invocation.",
+        (ConditionStatus::Unknown, _) => "FunctionGraph has not accepted the invocation yet.",
+    }
+}
+
+/// The message of the condition `Finished`.
+fn about_end(finished: ConditionStatus) -> &'static str {
+    match finished {
+        ConditionStatus::True => "The object is finished.",
+        ConditionStatus::False | ConditionStatus::Unknown => "The object is not finished yet.",
+    }
 }
 
 /// `status` unchanged, for the current spec.
@@ -125,9 +146,9 @@ pub(super) fn is_ambiguous(view: &View<'_>) -> bool {
 }
 
 /// The message about an ambiguous attempt. `evidence` describes FunctionGraph's list, if it was read.
-pub(super) fn ambiguity(status: &FunctionInvocationStatus, evidence: Option<&str>) -> String {
-    let why = status.error.as_ref().and_then(|e| e.message.clone()).unwrap_or_default();
-    let why = if why.is_empty() { String::new() } else { format!(" ({why})") };
+pub(super) fn ambiguity(error: Option<&AttemptError>, evidence: Option<&str>) -> String {
+    let why = error.map(clause).filter(|why| !why.is_empty());
+    let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
     let next = evidence.unwrap_or("Look for it in the function's logs around the claim time.");
     format!(
         "FunctionGraph may have accepted the invocation{why}. The operator does not send it again. {next} Then set the annotation {RESOLVE} to Retry (the operator sends it again), Fail, or the request's id."
@@ -175,12 +196,23 @@ pub(super) fn describe(trouble: &Trouble) -> String {
     }
 }
 
+/// An error of a status as a clause, such as `500 FSS.0500: Internal server error`.
+pub(super) fn clause(AttemptError { http_status, code, message, .. }: &AttemptError) -> String {
+    let parts = [http_status.map(|status| status.to_string()), code.clone()];
+    let label = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
+    let text = message.as_deref().map(|text| text.trim_end_matches('.').to_owned());
+    let parts = [Some(label), text].into_iter().flatten().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(": ")
+}
+
 /// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough.
 #[must_use]
 pub fn remedy(cause: &str) -> &'static str {
     // rustls' message for an unknown authority.
     if cause.ends_with("invalid peer certificate: UnknownIssuer") {
         " Its certificate authority is not trusted. Add it to spec.caBundle of the provider."
+    } else if cause.starts_with("the proxy opened no tunnel") {
+        " Check spec.proxy of the provider, and whether the proxy allows the endpoint."
     } else {
         ""
     }
@@ -191,6 +223,17 @@ fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string()).unwrap_or_default();
     first + letters.as_str()
+}
+
+/// What to do about an object that failed because the operator stopped trying, as a sentence after the reason.
+pub(super) fn advice(reason: Reason) -> &'static str {
+    match reason {
+        Reason::DeadlineExceeded => {
+            " Fix the cause or raise activeDeadlineSeconds, then create a new FunctionInvocation."
+        }
+        Reason::BackoffLimitExceeded => " Fix the cause, then create a new FunctionInvocation.",
+        _ => "",
+    }
 }
 
 pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {

@@ -11,6 +11,10 @@ use std::time::Duration;
 pub struct Reading {
     /// Whether the operator is ready.
     pub ready: bool,
+    /// The processes that divide the work; 0 while this one is not among them.
+    pub members: usize,
+    /// Unfinished objects that this process owns.
+    pub owned: usize,
     /// The providers that exist.
     pub providers: Vec<ProviderNow>,
     /// Objects in the queues of missing providers.
@@ -43,7 +47,7 @@ pub struct ProviderNow {
     pub in_flight: usize,
     /// Objects in its queue.
     pub waiting: usize,
-    /// Whether the operator sends nothing to it now.
+    /// Whether the operator sends nothing to it now, because FunctionGraph throttles it or its endpoint failed.
     pub held: bool,
     /// Requests per second that are allowed now.
     pub rate: f64,

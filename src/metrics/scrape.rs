@@ -48,6 +48,8 @@ impl Metrics {
         }
         self.provider_ready.clear();
         self.ready.set(now.ready.into());
+        self.members.set(size(now.members));
+        self.owned.set(size(now.owned));
         for (watch, silence) in &now.silences {
             self.watch_silence.get_or_create(&WatchLabels { watch }).set(silence.as_secs_f64());
         }

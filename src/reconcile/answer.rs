@@ -4,15 +4,15 @@ use crate::api::invocation::{
     ErrorClass, Execution, ExecutionStatus, FunctionInvocationSpec, InvocationResult, Summary, SyncOptions,
 };
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Place};
+use crate::context::providers::{Access, Permit, ProviderKey};
 use crate::credential::CLOCK_DIFFERS;
-use crate::gate::Signal;
+use crate::gate::{Level, Signal};
 use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
 use functiongraph::answer::SyncResult;
 use functiongraph::{Answer, CredentialKind, Kind, SendError, Verdict};
 use std::time::Duration;
 
-/// The longest pause of a whole provider, or of its logins, that a `Retry-After` can cause.
+/// The longest pause of an account, of a function, or of logins that a `Retry-After` can cause.
 pub const LONGEST_RETRY_AFTER: Duration = Duration::from_mins(15);
 
 /// The longest beginning of a function's result that a status keeps, in bytes.
@@ -36,10 +36,10 @@ pub fn judge(
                 instance_id: answer.instance_id.clone(),
                 executed: answer.sync.as_ref().map(|result| Box::new(executed(result, spec))),
             };
-            return (Reply::Accepted(acceptance), signal(verdict, retry_after));
+            return (Reply::Accepted(acceptance), signal(verdict, answer));
         }
         Verdict::Unavailable { by_the_service } if strict_503 && !by_the_service => {
-            return (trouble(ErrorClass::Ambiguous, answer, retry_after), Signal::Trouble);
+            return (trouble(ErrorClass::Ambiguous, answer, retry_after), Signal::Unreachable);
         }
         Verdict::Throttled => ErrorClass::Throttled,
         Verdict::Unavailable { .. } => ErrorClass::Unavailable,
@@ -49,14 +49,15 @@ pub fn judge(
         Verdict::Redirected => ErrorClass::Redirected,
         Verdict::Ambiguous => ErrorClass::Ambiguous,
     };
-    (trouble(class, answer, retry_after), signal(verdict, retry_after))
+    (trouble(class, answer, retry_after), signal(verdict, answer))
 }
 
 /// What it means that an invocation got no answer.
 pub fn unanswered(error: &SendError) -> (Reply, Signal) {
-    let class = match error {
-        SendError::NotSent(_) => ErrorClass::NotSent,
-        SendError::Interrupted(_) => ErrorClass::Ambiguous,
+    let (class, signal) = match error {
+        SendError::NotSent(_) => (ErrorClass::NotSent, Signal::Unreachable),
+        SendError::Interrupted(_) => (ErrorClass::Ambiguous, Signal::Unreachable),
+        SendError::TimedOut(_) => (ErrorClass::Ambiguous, Signal::Unanswered),
     };
     let trouble = Trouble {
         class,
@@ -66,21 +67,24 @@ pub fn unanswered(error: &SendError) -> (Reply, Signal) {
         gateway_request_id: None,
         retry_after: None,
     };
-    (Reply::Trouble(trouble), Signal::Trouble)
+    (Reply::Trouble(trouble), signal)
 }
 
-/// What an answer says about the endpoint.
-pub fn signal(verdict: Verdict, retry_after: Option<Duration>) -> Signal {
+/// What an answer says about the account and the function. No object's `retryAfterMaxSeconds` counts here.
+pub fn signal(verdict: Verdict, answer: &Answer) -> Signal {
     match verdict {
-        Verdict::Accepted | Verdict::FunctionDisabled | Verdict::Refused | Verdict::Redirected => {
-            Signal::Clean
-        }
-        // The answer to one object must not pause all others for longer than this.
+        Verdict::Accepted | Verdict::Refused | Verdict::Redirected => Signal::Answered,
+        Verdict::FunctionDisabled => Signal::Disabled,
         Verdict::Throttled | Verdict::Unavailable { .. } => {
-            Signal::Throttled { retry_after: retry_after.map(|asked| asked.min(LONGEST_RETRY_AFTER)) }
+            let level = if answer.is_about_the_function() { Level::Function } else { Level::Account };
+            let retry_after = answer.retry_after.map(|asked| asked.min(LONGEST_RETRY_AFTER));
+            Signal::Throttled { level, retry_after }
         }
         Verdict::Unauthenticated => Signal::Unused,
-        Verdict::Ambiguous => Signal::Trouble,
+        Verdict::Ambiguous if answer.is_from_the_service() => Signal::FunctionFailed,
+        Verdict::Ambiguous if answer.status >= 500 => Signal::Unreachable,
+        // A status that nobody expects: the function may be the reason.
+        Verdict::Ambiguous => Signal::Unanswered,
     }
 }
 
@@ -123,9 +127,9 @@ pub fn without_texts(reply: Reply) -> Reply {
 /// Ends the permit of a call about executions that did not succeed, and says in a sentence what FunctionGraph answered.
 pub fn refused_call(
     context: &Context,
-    provider: &Key,
+    provider: &ProviderKey,
     access: &Access,
-    permit: Place,
+    permit: Permit,
     answer: &Answer,
 ) -> String {
     let verdict = answer.verdict_of_call(access.credential.kind());
@@ -142,8 +146,8 @@ pub fn refused_call(
     if verdict == Verdict::Unauthenticated {
         refuse_credential(context, provider, access, &message);
     }
-    let signal = signal(verdict, answer.retry_after);
-    if signal == Signal::Trouble {
+    let signal = signal(verdict, answer);
+    if signal == Signal::Unreachable {
         permit.complain(&why);
     }
     permit.leave(signal);
@@ -151,9 +155,9 @@ pub fn refused_call(
 }
 
 /// FunctionGraph refused the credential. It is read again at once, because its Secret may have changed already.
-pub fn refuse_credential(context: &Context, provider: &Key, access: &Access, message: &str) {
+pub fn refuse_credential(context: &Context, provider: &ProviderKey, access: &Access, message: &str) {
     context.providers.refuse(provider, access, message);
-    context.providers.ask_to_inspect(provider);
+    context.providers.ask_to_check(provider);
 }
 
 fn trouble(class: ErrorClass, answer: &Answer, retry_after: Option<Duration>) -> Reply {

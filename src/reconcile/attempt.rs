@@ -8,8 +8,8 @@ use crate::api::FunctionInvocation;
 use crate::api::condition::Reason;
 use crate::api::invocation::{ErrorClass, event_version};
 use crate::clock;
-use crate::context::IN_FLIGHT_KIB;
-use crate::context::providers::{Access, Place, Standing};
+use crate::context::memory::Reserved;
+use crate::context::providers::{Access, Permit, Standing};
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::{self, Claim, Claimed, Written};
@@ -22,14 +22,13 @@ use jiff::Timestamp;
 use kube::Resource;
 use kube::runtime::controller::Action;
 use std::time::Duration;
-use tokio::sync::SemaphorePermit;
 
 /// An object gives its permit to another when it gets no memory for its event within this time.
 const EVENT_MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reconcile<'_> {
     /// Makes attempt `number`.
-    pub(super) async fn attempt(&self, number: i64, mut permit: Place) -> Result<Action, Halt> {
+    pub(super) async fn attempt(&self, number: i64, mut permit: Permit) -> Result<Action, Halt> {
         let began = clock::now();
         // Kubernetes, reads only: what can fail without a trace fails here.
         let mut prepared = self.prepare().await?;
@@ -54,14 +53,11 @@ impl Reconcile<'_> {
     }
 
     /// Memory for an event, among those in flight.
-    async fn reserve_memory(&self, bytes: usize) -> Result<SemaphorePermit<'_>, Halt> {
-        let kib = bytes.div_ceil(1024).clamp(1, IN_FLIGHT_KIB);
-        let kib = u32::try_from(kib).unwrap_or(u32::MAX);
-        let memory = self.context.in_flight.acquire_many(kib);
-        match tokio::time::timeout(EVENT_MEMORY_TIMEOUT, memory).await {
-            Ok(Ok(memory)) => Ok(memory),
-            Ok(Err(_)) | Err(_) => Err(Halt::rest(RETRY_DELAY)),
-        }
+    async fn reserve_memory(&self, bytes: usize) -> Result<Reserved<'_>, Halt> {
+        let namespace = self.object.metadata.namespace.as_deref().unwrap_or_default();
+        let memory = self.context.event_memory.reserve(namespace, bytes);
+        let reserved = tokio::time::timeout(EVENT_MEMORY_TIMEOUT, memory).await;
+        reserved.map_err(|_elapsed| Halt::rest(RETRY_DELAY))
     }
 
     /// Marks an object that was never claimed, where the restore guard is on. Returns the object with the mark.
@@ -83,6 +79,10 @@ impl Reconcile<'_> {
     /// Writes the claim of attempt `number`.
     async fn claim(&self, number: i64, target: &Target) -> Result<Claim, Halt> {
         let context = self.context;
+        // The members may have changed while it waited for its turn.
+        if let Some(action) = self.left_to_owner() {
+            return Err(Halt::Rest(action));
+        }
         let wanted = record::claimed(&self.view, number, &context.holder, target, self.now());
         let attempt = self.attempt_id(number);
         let unsent = || context.journal.progress(&attempt) == Progress::Nothing;
@@ -216,12 +216,12 @@ impl Reconcile<'_> {
     }
 
     /// Ends the permit with what the answer says of the endpoint and of the credential.
-    fn learn(&self, permit: Place, signal: Signal, reply: &Reply, access: &Access) {
+    fn learn(&self, permit: Permit, signal: Signal, reply: &Reply, access: &Access) {
         if let Reply::Trouble(trouble) = reply {
             if trouble.class == ErrorClass::Unauthenticated {
                 refuse_credential(self.context, &self.provider, access, &trouble.message);
             }
-            if signal == Signal::Trouble {
+            if signal == Signal::Unreachable {
                 permit.complain(&trouble.message);
             }
         }

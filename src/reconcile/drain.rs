@@ -3,7 +3,7 @@
 use super::Reconcile;
 use crate::clock;
 use crate::context::{AttemptId, Context, Owner};
-use crate::kubernetes::status;
+use crate::kubernetes::{status, with_causes};
 use crate::lifecycle::{Progress, State, record};
 use futures::{StreamExt, stream};
 use std::time::Duration;
@@ -48,6 +48,11 @@ async fn write(context: &Context, attempt: &AttemptId) {
         reconcile.record_known().await
     };
     if let Err(error) = written {
-        tracing::warn!(namespace = owner.namespace, name = owner.name, %error, "cannot write the result of an attempt; trying again");
+        tracing::warn!(
+            namespace = owner.namespace,
+            name = owner.name,
+            error = with_causes(&error),
+            "cannot write the result of an attempt; trying again"
+        );
     }
 }

@@ -5,6 +5,7 @@ use crate::api::FunctionInvocation;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
 use crate::lifecycle::{Moment, Progress, Step, decide, record};
+use crate::members::Duty;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use std::sync::Arc;
@@ -15,7 +16,10 @@ use std::time::Duration;
 /// # Errors
 /// When the API server did not take the delete.
 pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
-    guarded(&context, run(&object, &context, Copy::Cached)).await
+    match Reconcile::new(&object, &context).left_to_owner() {
+        Some(action) => Ok(action),
+        None => guarded(&context, run(&object, &context, Copy::Cached)).await,
+    }
 }
 
 /// Where a copy of an object is from.
@@ -32,6 +36,9 @@ enum Copy {
 /// # Errors
 /// When the API server did not answer, or did not take a write.
 pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> {
+    if context.duty(&owner.uid) == Duty::Others {
+        return Ok(());
+    }
     let live = status::find(&context.clients.calls, &owner.namespace, &owner.name).await?;
     if let Some(object) = live.filter(|object| object.uid().as_ref() == Some(&owner.uid)) {
         run(&object, context, Copy::Live).await?;
@@ -50,12 +57,7 @@ async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Resu
         looked_up: true,
     };
     let status = match decide(view, &moment) {
-        Step::Delete => {
-            status::delete(&context.clients.calls, object).await?;
-            let namespace = object.namespace().unwrap_or_default();
-            tracing::info!(namespace, name = object.name_any(), "deleted after its time to live");
-            return Ok(Action::await_change());
-        }
+        Step::Delete => return reconcile.delete().await,
         step @ Step::Wait(_) => return Ok(reconcile.until(&step)),
         Step::Acknowledge | Step::CorrectTimes if copy == Copy::Cached => {
             Box::pin(acknowledge(&Owner::of(object), context)).await?;

@@ -10,7 +10,7 @@ use crate::api::invocation::RESOLVE;
 use crate::clock;
 use crate::context::Owner;
 use crate::context::followed::{News, Request, Topic};
-use crate::context::providers::{Access, Place};
+use crate::context::providers::{Access, Permit};
 use crate::gate::Signal;
 use crate::lifecycle::{Conclusion, record};
 use functiongraph::{CancelType, FunctionUrn};
@@ -28,7 +28,7 @@ const LONGEST_ATTEMPT: Duration = Duration::from_secs(100);
 impl Reconcile<'_> {
     /// Writes what is known of the execution, or has it followed.
     pub(super) async fn follow(&self) -> Result<Action, Halt> {
-        let (topic, _) = self.topic()?;
+        let (topic, _) = self.topic().await?;
         let followed = &self.context.followed;
         let news = self.request().and_then(|request| followed.follow(&topic, request, clock::monotonic()));
         match news {
@@ -39,7 +39,7 @@ impl Reconcile<'_> {
 
     /// Asks FunctionGraph to stop the execution, if that is allowed, and goes on following it.
     pub(super) async fn stop(&self) -> Result<Action, Halt> {
-        let (topic, access) = self.topic()?;
+        let (topic, access) = self.topic().await?;
         let Some(request) = self.request() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
         let (uid, id, followed) = (self.view.uid, request.id.clone(), &self.context.followed);
         if let Some(news) = followed.follow(&topic, request, clock::monotonic()) {
@@ -59,7 +59,7 @@ impl Reconcile<'_> {
             }
             Err(halt) => return Err(halt),
         }
-        let Some(permit) = self.permit() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
+        let Some(permit) = self.permit_for_call() else { return Ok(Action::requeue(RECHECK_INTERVAL)) };
         let Some(why) = self.cancel(&topic.urn, &id, &access, permit).await else {
             return Ok(self.write(&record::stopping(&self.view, self.now())).await?);
         };
@@ -76,7 +76,7 @@ impl Reconcile<'_> {
         urn: &FunctionUrn,
         id: &str,
         access: &Access,
-        mut permit: Place,
+        mut permit: Permit,
     ) -> Option<String> {
         let _kept = match access.client.keep().await {
             Ok(kept) => kept,
@@ -86,7 +86,7 @@ impl Reconcile<'_> {
         let (client, credential) = (&access.client, &access.credential);
         match client.cancel(urn, id, CancelType::Force, credential, clock::now(), CALL_TIMEOUT).await {
             Ok(answer) if answer.is_success() => {
-                permit.leave(Signal::Clean);
+                permit.leave(Signal::Answered);
                 let (namespace, name) = (self.object.namespace(), self.object.name_any());
                 tracing::info!(namespace, name, id, "asked FunctionGraph to stop the execution");
                 None
@@ -94,7 +94,7 @@ impl Reconcile<'_> {
             Ok(answer) => Some(refused_call(self.context, &self.provider, access, permit, &answer)),
             Err(error) => {
                 permit.complain(&error.to_string());
-                permit.leave(Signal::Trouble);
+                permit.leave(Signal::Unreachable);
                 Some(format!("{error}."))
             }
         }
@@ -142,9 +142,9 @@ impl Reconcile<'_> {
     }
 
     /// What to follow: the function, where the request went.
-    fn topic(&self) -> Result<(Topic, Arc<Access>), Halt> {
+    async fn topic(&self) -> Result<(Topic, Arc<Access>), Halt> {
         let Some(access) = self.access() else {
-            let Some(why) = self.unusable() else { return Err(Halt::rest(RECHECK_INTERVAL)) };
+            let Some(why) = self.unusable().await else { return Err(Halt::rest(RECHECK_INTERVAL)) };
             let message = format!("FunctionGraph accepted the invocation. Its end is not known yet: {why}");
             return Err(Halt::Wait(Reason::WaitingForProvider, message));
         };
@@ -155,13 +155,12 @@ impl Reconcile<'_> {
             Halt::Wait(Reason::DestinationChanged, message)
         })?;
         let endpoint = access.client.endpoint().to_string();
-        Ok((Topic { provider: Arc::clone(&self.provider), endpoint, urn }, access))
+        Ok((Topic { provider: self.provider.clone(), endpoint, urn }, access))
     }
 
     fn request(&self) -> Option<Request> {
         let status = self.view.status;
         let attempt = status.attempt.as_ref();
-        let holder = attempt.and_then(|attempt| attempt.holder.as_deref());
         let accepted = status.accepted_time.unwrap_or_else(|| self.now());
         let claimed = attempt.and_then(|attempt| attempt.claim_time);
         let claimed = claimed.or_else(|| accepted.checked_sub(LONGEST_ATTEMPT).ok());
@@ -170,7 +169,6 @@ impl Reconcile<'_> {
             id: status.request_id.clone()?,
             claimed: claimed.map_or(accepted, |time| time.min(accepted)),
             accepted,
-            ours: holder == Some(self.context.holder.as_str()),
         })
     }
 

@@ -6,7 +6,7 @@ use crate::api::FunctionInvocation;
 use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::kubernetes::{requests, status};
+use crate::kubernetes::requests;
 use crate::lifecycle::{Conclusion, Resolution, State, Step, record};
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
@@ -23,6 +23,10 @@ const RESOLVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 /// When the API server did not do what was needed. The object is reconciled again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     let reconcile = Reconcile::new(&object, &context);
+    if let Some(action) = reconcile.left_to_owner() {
+        reconcile.leave_queue();
+        return Ok(action);
+    }
     // A permit, or an edit, may call the object before the pause after a failure is over.
     if let Some(rest) = context.failures.rest(reconcile.view.uid, clock::monotonic()) {
         reconcile.leave_queue();
@@ -74,10 +78,7 @@ impl Reconcile<'_> {
             Step::Stop => return Box::pin(self.stop()).await,
             Step::Resolve(resolution) => return Box::pin(self.resolve(&resolution)).await,
             Step::RefuseResolution => return Ok(Box::pin(self.refuse_resolution(None)).await?),
-            Step::Delete => {
-                Box::pin(status::delete(&self.context.clients.calls, self.object)).await?;
-                return Ok(Action::await_change());
-            }
+            Step::Delete => return Ok(Box::pin(self.delete()).await?),
             Step::Wait(_) | Step::Observe(_) | Step::Rest => return Ok(self.until(&step)),
             Step::HandBack => {
                 if let State::Claimed { number, .. } = State::of(view.status) {
@@ -120,7 +121,7 @@ impl Reconcile<'_> {
         }
         match self.permit() {
             Some(permit) => Box::pin(self.attempt(number, permit)).await,
-            None => self.wait_in_queue(),
+            None => Box::pin(self.wait_in_queue()).await,
         }
     }
 

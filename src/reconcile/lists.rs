@@ -4,9 +4,9 @@ use super::answer::refused_call;
 use crate::api::invocation::{self, Execution};
 use crate::clock;
 use crate::context::followed::{Line, Question, Topic};
-use crate::context::providers::{Access, Key, Place, Standing};
+use crate::context::providers::{Access, Permit, Standing};
 use crate::context::{Context, Owner};
-use crate::gate::{Signal, Ticket};
+use crate::gate::{Caller, FunctionKey, Signal, Ticket};
 use functiongraph::{ExecutionStatus, FunctionUrn, ListQuery, Listed, Record, Verdict};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -18,29 +18,11 @@ use tokio::sync::mpsc;
 /// No call about an execution takes longer.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The namespace of a ticket for a list. No namespace has this name.
-const LIST_NAMESPACE: &str = "";
-
-/// The uid of a ticket for a list begins with this. No uid does.
-const LIST_UID_PREFIX: &str = "list ";
-
-/// Whether a ticket is for a list, not for an object.
-#[must_use]
-pub fn is_for_a_list(ticket: &Ticket) -> bool {
-    ticket.namespace == LIST_NAMESPACE
-}
-
-/// Whether a ticket's uid is that of a list.
-#[must_use]
-pub fn is_list(uid: &str) -> bool {
-    uid.starts_with(LIST_UID_PREFIX)
-}
-
 /// Reads the lists for ever. `called` brings the tickets of lists whose turn has come, `tell` wakes an object that has
 /// news, and `wanted` knows which objects still exist.
 pub async fn run(
     context: Arc<Context>,
-    mut called: mpsc::UnboundedReceiver<(Key, Ticket)>,
+    mut called: mpsc::UnboundedReceiver<Ticket>,
     wanted: impl Fn(&Owner) -> bool,
     tell: impl Fn(Owner),
 ) {
@@ -57,8 +39,8 @@ pub async fn run(
         }
         tokio::select! {
             Some(owners) = questions.next() => owners.into_iter().for_each(&tell),
-            Some((_, ticket)) = called.recv() => {
-                let Some(index) = queued.iter().position(|(waiting, _)| waiting.uid == ticket.uid) else { continue };
+            Some(ticket) = called.recv() => {
+                let Some(index) = queued.iter().position(|(waiting, _)| *waiting == ticket) else { continue };
                 let topic = &queued[index].1;
                 if let Some(permit) = context.providers.enter(&topic.provider, ticket) {
                     questions.push(ask_guarded(&context, queued.swap_remove(index).1, permit));
@@ -72,13 +54,12 @@ pub async fn run(
 
 /// The ticket of a list: it takes turns with the namespaces, so that neither waits long for the other.
 fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
-    let name = urn.to_string();
-    Ticket {
-        uid: format!("{LIST_UID_PREFIX}{provider} {endpoint} {name}"),
-        namespace: LIST_NAMESPACE.into(),
-        function: name.clone(),
-        name,
-    }
+    let caller = Caller::List {
+        provider: provider.to_string(),
+        endpoint: endpoint.clone(),
+        function: urn.to_string(),
+    };
+    Ticket { caller, function: FunctionKey { namespace: String::new(), function: urn.to_string() } }
 }
 
 async fn until(time: Option<Instant>) {
@@ -89,7 +70,7 @@ async fn until(time: Option<Instant>) {
 }
 
 /// Asks for one page. A panic ends this round only.
-async fn ask_guarded(context: &Context, topic: Topic, permit: Place) -> Vec<Owner> {
+async fn ask_guarded(context: &Context, topic: Topic, permit: Permit) -> Vec<Owner> {
     match AssertUnwindSafe(ask(context, topic.clone(), permit)).catch_unwind().await {
         Ok(owners) => owners,
         Err(_panic) => {
@@ -100,7 +81,7 @@ async fn ask_guarded(context: &Context, topic: Topic, permit: Place) -> Vec<Owne
 }
 
 /// Asks for one page, and says which objects have news.
-async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
+async fn ask(context: &Context, topic: Topic, mut permit: Permit) -> Vec<Owner> {
     let followed = &context.followed;
     // A provider that leads elsewhere by now does not know these requests. Their objects say so themselves.
     let leads_there = |access: &Access| leads_to(access, Some(&topic.endpoint), &topic.urn);
@@ -121,13 +102,13 @@ async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
         access.client.list_async_invocations(&topic.urn, &query, credential, clock::now(), CALL_TIMEOUT);
     let trouble = match listed.await {
         Ok(Listed::Page(page)) => {
-            permit.leave(Signal::Clean);
+            permit.leave(Signal::Answered);
             let lines = page.records.into_iter().map(line).collect();
             let now = (context.now(), clock::monotonic());
             return followed.told(&topic, lines, page.next_marker, page.date, now);
         }
         Ok(Listed::Answer(answer)) if answer.is_success() && followed.shorten(&topic, clock::monotonic()) => {
-            permit.leave(Signal::Clean);
+            permit.leave(Signal::Answered);
             return Vec::new();
         }
         Ok(Listed::Answer(answer)) => {
@@ -140,7 +121,7 @@ async fn ask(context: &Context, topic: Topic, mut permit: Place) -> Vec<Owner> {
         }
         Err(error) => {
             permit.complain(&error.to_string());
-            permit.leave(Signal::Trouble);
+            permit.leave(Signal::Unreachable);
             None
         }
     };

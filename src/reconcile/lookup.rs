@@ -9,7 +9,7 @@ use crate::api::condition::{Condition, ConditionType, Reason};
 use crate::api::invocation::ProviderKind;
 use crate::clock;
 use crate::context::followed::{Question, RECORDS_PER_PAGE};
-use crate::context::providers::{Access, Place};
+use crate::context::providers::{Access, Permit};
 use crate::gate::Signal;
 use crate::lifecycle::{Evidence, display, later, record};
 use functiongraph::{FunctionUrn, Listed};
@@ -22,9 +22,6 @@ use std::time::Duration;
 
 /// A request that was ambiguous for this long is not on its way any more: a gateway waits for an answer for 90 s at most.
 const LONGEST_ON_ITS_WAY: Duration = Duration::from_secs(100);
-
-/// The process that sent the request reads the list first. Others do it when it has not in this time.
-const SENDER_LEAD: Duration = Duration::from_mins(1);
 
 /// The window of the list begins this long before the claim, and ends this long after the request can have arrived.
 const WINDOW_MARGIN: Duration = Duration::from_mins(1);
@@ -54,14 +51,12 @@ impl Reconcile<'_> {
     pub(super) async fn look_up(&self) -> Result<Action, Halt> {
         let attempt = self.view.status.attempt.as_ref();
         let number = attempt.and_then(|attempt| attempt.number).unwrap_or_default();
-        let ours = attempt.and_then(|attempt| attempt.holder.as_deref()) == Some(&*self.context.holder);
-        let wait = if ours { LONGEST_ON_ITS_WAY } else { LONGEST_ON_ITS_WAY + SENDER_LEAD };
         let age = self.context.lookups.age(&self.attempt_id(number), clock::monotonic());
-        let rest = wait.saturating_sub(age);
+        let rest = LONGEST_ON_ITS_WAY.saturating_sub(age);
         if !rest.is_zero() {
             return Ok(self.say_looking_up(rest).await?);
         }
-        let Some(access) = self.access() else { return self.wait_in_queue() };
+        let Some(access) = self.access() else { return self.wait_in_queue().await };
         let urn = match self.sent_to(&access) {
             Ok(urn) => urn,
             Err(why) => return self.write_evidence(not_read(&why)).await,
@@ -75,7 +70,7 @@ impl Reconcile<'_> {
             let why = "The status does not say when the request was sent.";
             return self.write_evidence(not_read(why)).await;
         };
-        let Some(permit) = self.permit() else { return self.wait_in_queue() };
+        let Some(permit) = self.permit_for_call() else { return self.wait_in_queue().await };
         let begin = claimed.saturating_sub(WINDOW_MARGIN).unwrap_or(Timestamp::MIN);
         let window = begin..later(claimed, LONGEST_ON_ITS_WAY + WINDOW_MARGIN);
         let Some(seen) = self.read_list(&access, &urn, &window, permit).await else {
@@ -108,7 +103,7 @@ impl Reconcile<'_> {
         access: &Access,
         urn: &FunctionUrn,
         window: &Range<Timestamp>,
-        mut permit: Place,
+        mut permit: Permit,
     ) -> Option<Seen> {
         let mut seen = Seen::default();
         let mut question = Question {
@@ -145,7 +140,7 @@ impl Reconcile<'_> {
                 }
                 Err(error) => {
                     permit.complain(&error.to_string());
-                    permit.leave(Signal::Trouble);
+                    permit.leave(Signal::Unreachable);
                     return None;
                 }
             }
@@ -153,7 +148,7 @@ impl Reconcile<'_> {
                 break;
             }
         }
-        permit.leave(Signal::Clean);
+        permit.leave(Signal::Answered);
         Some(seen)
     }
 }

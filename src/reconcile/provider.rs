@@ -1,4 +1,4 @@
-//! Looks at one provider: is its endpoint acceptable, is there a credential, can it be used?
+//! Checks one provider: is its endpoint acceptable, is there a credential, can it be used?
 
 mod check;
 mod credential;
@@ -8,17 +8,17 @@ mod report;
 mod source;
 
 use super::halt::Halt;
-use super::{Error, causes, guarded};
+use super::{Error, guarded};
 use crate::api::provider::{FunctionGraphProviderSpec, ProtocolVersion};
 use crate::api::{AnyProvider, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::context::grants::Grant;
 
-use crate::context::providers::{Access, Key, Standing, key};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::credential::{Proof, Step};
 use crate::gate::GateLimits;
-use crate::kubernetes::{providers, secrets};
+use crate::kubernetes::{providers, secrets, with_causes};
 use credential::Ready;
 use destination::{Destination, destination};
 use functiongraph::{Client, ClientOptions, LoadCaBundle, regions};
@@ -38,24 +38,24 @@ const WATCH_DELAY: Duration = Duration::from_secs(1);
 /// a single slow function does not hold up the others.
 const UNCHECKED_IN_FLIGHT_MAX: u32 = 2;
 
-/// One look at a provider.
+/// One check of a provider.
 ///
 /// # Errors
 /// When the API server did not answer.
-pub async fn inspect(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
-    let looked = guarded(&context, run(&provider, &context)).await;
-    if looked.is_err() {
+pub async fn check_provider(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
+    let checked = guarded(&context, run(&provider, &context)).await;
+    if checked.is_err() {
         outdated(&provider, &context, &key_of(&provider));
     }
-    looked
+    checked
 }
 
 /// The name of a provider as this process uses it.
 #[must_use]
-pub fn key_of(provider: &AnyProvider) -> Key {
+pub fn key_of(provider: &AnyProvider) -> ProviderKey {
     let meta = provider.meta();
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
-    key(provider.kind(), &text(&meta.namespace), &text(&meta.name))
+    ProviderKey::new(provider.kind(), &text(&meta.namespace), &text(&meta.name))
 }
 
 /// The namespace in which its Secrets are.
@@ -78,10 +78,10 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
         context.providers.gone(&key);
         return Ok(Action::await_change());
     }
-    let look_again = match found {
+    let check_again = match found {
         Ok(access) => {
             let again = access.in_use.decide_again_in;
-            let limits = limits(provider.spec(), &access.in_use.proof);
+            let limits = limits(provider, &access.in_use.proof);
             if !context.providers.ready(&key, access, limits) {
                 return Ok(Action::requeue(RECONCILE_DELAY_MIN));
             }
@@ -101,8 +101,8 @@ async fn run(provider: &AnyProvider, context: &Context) -> Result<Action, Error>
     report(provider, context, &key).await?;
     context.failures.clear(provider.meta().uid.as_deref().unwrap_or_default());
     let paused = context.providers.paused(&key, true);
-    let look_again = [look_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
-    Ok(look_again.map_or_else(Action::await_change, Action::requeue))
+    let check_again = [check_again, context.providers.disagreement(&key), paused].into_iter().flatten().min();
+    Ok(check_again.map_or_else(Action::await_change, Action::requeue))
 }
 
 /// The provider with its CA bundle, which the watch drops. `None` if the API server has it no more, or has a newer one than
@@ -120,7 +120,7 @@ async fn whole(provider: &AnyProvider, context: &Context) -> Result<Option<AnyPr
 }
 
 /// When to reconcile a provider that is not ready: a call that is made again does not wait for the Secret's turn.
-fn retry_in(context: &Context, key: &Key) -> Duration {
+fn retry_in(context: &Context, key: &ProviderKey) -> Duration {
     let until = match context.providers.decide(key) {
         Step::Stop(stop) => stop.until,
         Step::LogIn | Step::FindProject(_) | Step::Check(..) | Step::Use(_) => None,
@@ -139,7 +139,7 @@ fn is_there(provider: &AnyProvider, context: &Context) -> bool {
 
 /// The check ended early for an unknown reason. The operator keeps using the credential while it is valid, unless this
 /// is another provider or another spec, because an edit by the owner counts at once.
-fn outdated(provider: &AnyProvider, context: &Context, key: &Key) {
+fn outdated(provider: &AnyProvider, context: &Context, key: &ProviderKey) {
     match context.providers.standing(key) {
         Standing::Ready(access) if access.edition() != provider.edition() => {
             let why =
@@ -158,11 +158,13 @@ async fn access(
     watched: &AnyProvider,
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
 ) -> Result<Access, Halt> {
     let spec = provider.spec();
     let derived = || regions::endpoint(&spec.region);
-    let place = destination("endpoint", spec.endpoint.as_deref(), derived, &context.options.reach)?;
+    let reach = &context.options.reach;
+    let place = destination("endpoint", spec.endpoint.as_deref(), derived, reach)?;
+    let place = place.through(spec.proxy.as_ref(), reach)?;
     if spec.protocol_version == ProtocolVersion::Other {
         return Err(unsupported("the protocolVersion in spec"));
     }
@@ -179,12 +181,19 @@ async fn access(
     Ok(Access { provider, client, credential, used, in_use, read_at, ca_bundle, grant })
 }
 
-/// The client for an endpoint and the authorities trusted there: the one in use, if it leads to the same place.
-fn client(provider: &AnyProvider, context: &Context, key: &Key, place: Destination) -> Result<Client, Halt> {
+/// The client for an endpoint, the authorities trusted there and the proxy on the way: the one in use, if it leads to
+/// the same place.
+fn client(
+    provider: &AnyProvider,
+    context: &Context,
+    key: &ProviderKey,
+    place: Destination,
+) -> Result<Client, Halt> {
     let spec = provider.spec();
     if let Standing::Ready(old) = context.providers.standing(key)
         && *old.client.endpoint() == place.endpoint
         && old.ca_bundle == name_of_bundle(spec)
+        && old.spec().proxy == spec.proxy
     {
         return Ok(old.client.clone());
     }
@@ -218,26 +227,20 @@ fn load_ca_bundle(provider: &AnyProvider, context: &Context) -> Option<LoadCaBun
     Some(LoadCaBundle::new(load))
 }
 
-/// An error with its causes.
-fn with_causes(error: &crate::kubernetes::Error) -> String {
-    match causes(error) {
-        causes if causes.is_empty() => error.to_string(),
-        causes => format!("{error}: {causes}"),
-    }
-}
-
 fn name_of_bundle(spec: &FunctionGraphProviderSpec) -> Option<String> {
     spec.ca_bundle.as_deref().map(|ca_bundle| secrets::name_of(&[ca_bundle]))
 }
 
-fn limits(spec: &FunctionGraphProviderSpec, proof: &Proof) -> GateLimits {
+fn limits(provider: &AnyProvider, proof: &Proof) -> GateLimits {
     let number = |n: i64| u32::try_from(n).unwrap_or(1);
-    let max_in_flight = number(spec.limits.max_in_flight);
+    let limits = &provider.spec().limits;
+    let max_in_flight = number(limits.max_in_flight);
     GateLimits {
-        max_requests_per_second: number(spec.limits.max_requests_per_second),
+        max_requests_per_second: number(limits.max_requests_per_second),
         max_in_flight: match proof {
             Proof::Unchecked { used: false, .. } => max_in_flight.min(UNCHECKED_IN_FLIGHT_MAX),
             Proof::Unchecked { used: true, .. } | Proof::Accepted | Proof::Restricted(_) => max_in_flight,
         },
+        shared: matches!(provider, AnyProvider::Cluster(_)),
     }
 }

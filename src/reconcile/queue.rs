@@ -3,10 +3,9 @@
 use super::halt::Halt;
 use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
 use crate::api::condition::{Condition, ConditionType, Reason};
-use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::clock;
-use crate::context::providers::{Place, Standing};
-use crate::gate::{GateState, Phase, Ticket};
+use crate::context::providers::Permit;
+use crate::gate::{Caller, FunctionKey, Phase, Ticket, Wait};
 use crate::lifecycle::{State, display, later, record, says_already, until};
 use jiff::Timestamp;
 use kube::ResourceExt;
@@ -16,88 +15,81 @@ use std::time::{Duration, Instant};
 /// A queued object is called when its turn comes. In case a call is lost, it asks again this often.
 const QUEUE_RECHECK_INTERVAL: Duration = Duration::from_secs(30);
 
-/// An object that is due for this long says that it waits, and why. Most have had their turn by then.
-const QUEUE_NOTICE_DELAY: Duration = Duration::from_secs(10);
+/// An object says that it waits, and why, if the wait is longer than this. A write for a shorter one is not worth it.
+const SHORT_WAIT: Duration = Duration::from_secs(10);
+
+/// An object says that others are before it when it is due for this long. Most have had their turn by then.
+const LONG_QUEUE: Duration = Duration::from_mins(1);
 
 /// An object younger than this does not say that its provider is missing: both are often applied together, and saying
 /// so costs a write.
 const MISSING_PROVIDER_GRACE: Duration = Duration::from_secs(3);
 
 impl Reconcile<'_> {
-    /// Asks the provider for a permit to send one request. Without one, the object is in its queue.
-    pub(super) fn permit(&self) -> Option<Place> {
-        let (context, object) = (self.context, self.object);
-        let ticket = Ticket {
-            uid: self.view.uid.to_owned(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            function: display(&object.spec),
-        };
-        if !context.knows_provider(object) {
+    /// Asks the provider for a permit to send the invocation. Without one, the object is in its queue.
+    pub(super) fn permit(&self) -> Option<Permit> {
+        self.permit_for(self.function())
+    }
+
+    /// Asks the provider for a permit for a call about an execution. What slows the function down does not concern it.
+    pub(super) fn permit_for_call(&self) -> Option<Permit> {
+        self.permit_for(FunctionKey { function: String::new(), ..self.function() })
+    }
+
+    fn permit_for(&self, function: FunctionKey) -> Option<Permit> {
+        let context = self.context;
+        if !context.knows_provider(self.object) {
             context.providers.gone(&self.provider);
         }
-        context.providers.enter(&self.provider, ticket)
+        context.providers.enter(&self.provider, Ticket { caller: self.caller(), function })
+    }
+
+    fn caller(&self) -> Caller {
+        Caller::Object { uid: self.view.uid.to_owned(), name: self.object.name_any() }
+    }
+
+    fn function(&self) -> FunctionKey {
+        let namespace = self.object.namespace().unwrap_or_default();
+        FunctionKey { namespace, function: display(&self.object.spec) }
     }
 
     /// The object needs no permit any more.
     pub(super) fn leave_queue(&self) {
-        self.context.providers.forget(&self.provider, self.view.uid);
+        self.context.providers.forget(&self.provider, &self.caller());
     }
 
     /// Waits for a permit. If the provider cannot be used, or it takes long, the status says so.
-    pub(super) fn wait_in_queue(&self) -> Result<Action, Halt> {
-        if let Some(why) = self.unusable() {
+    pub(super) async fn wait_in_queue(&self) -> Result<Action, Halt> {
+        if let Some(why) = self.unusable().await {
             return Err(Halt::Wait(Reason::WaitingForProvider, why));
         }
         let (view, now, monotonic) = (&self.view, self.now(), clock::monotonic());
-        let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+        let function = self.function();
+        let wait = self.context.providers.wait(&self.provider, &function);
+        let message = queued(wait, &function, now, monotonic);
         let recheck = self.queue_recheck();
-        let message = queued(&self.context.providers.state(&self.provider), now, monotonic);
+        let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+        let says_so = ready.is_some_and(|ready| {
+            let is_recent = self.context.notices.is_recent(view.uid, monotonic);
+            ready.reason == Reason::Queued && (is_recent || ready.message == message)
+        });
         // An ambiguous attempt has more to say than that its list waits for a permit.
-        let says_more = matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted);
-        if says_more || ready.is_some_and(|ready| ready.reason == Reason::Queued && ready.message == message)
-        {
+        if says_so || matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted) {
             return Ok(Action::requeue(recheck));
         }
         let due = view.status.next_attempt_time.unwrap_or(view.start(now)).min(now);
-        let rest = until(later(due, QUEUE_NOTICE_DELAY), now);
+        let rest = match wait.until() {
+            Some(end) if end.saturating_duration_since(monotonic) > SHORT_WAIT => Duration::ZERO,
+            Some(_) => recheck,
+            None => until(later(due, LONG_QUEUE), now),
+        };
         if !rest.is_zero() {
             return Ok(Action::requeue(rest.min(recheck)));
         }
-        if !self.context.queue_notices.take(monotonic) {
+        if !self.context.queue_notices.take(&function.namespace, monotonic) {
             return Ok(Action::requeue(recheck));
         }
         Err(Halt::Wait(Reason::Queued, message))
-    }
-
-    /// Why the provider cannot be used, if that is known.
-    pub(super) fn unusable(&self) -> Option<String> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let ProviderRef { kind, name } = &self.object.spec.provider_ref;
-        let cluster_scoped = *kind == ProviderKind::ClusterFunctionGraphProvider;
-        let exists = self.context.knows_provider(self.object);
-        let message = match self.context.providers.standing(&self.provider) {
-            _ if cluster_scoped && self.context.cluster_provider_store.is_none() => {
-                "This operator serves only some namespaces and uses no ClusterFunctionGraphProvider. Use a FunctionGraphProvider.".to_owned()
-            }
-            _ if !exists && cluster_scoped => {
-                format!("ClusterFunctionGraphProvider {name} does not exist: create it.")
-            }
-            _ if !exists => {
-                format!("FunctionGraphProvider {name} does not exist in namespace {namespace}: create it.")
-            }
-            // The provider's own message may differ from replica to replica, and they would overwrite each other's.
-            Standing::NotReady(reason, _) if cluster_scoped => format!(
-                "ClusterFunctionGraphProvider {name} is not ready ({}): kubectl describe cfgp {name} says why.",
-                reason.as_str()
-            ),
-            Standing::NotReady(reason, _) => format!(
-                "FunctionGraphProvider {name} is not ready ({}): kubectl describe fgp {name} -n {namespace} says why.",
-                reason.as_str()
-            ),
-            Standing::Unseen | Standing::Ready(_) => return None,
-        };
-        Some(message)
     }
 
     /// Says what the object waits for, and reconciles it again later.
@@ -140,20 +132,52 @@ impl Reconcile<'_> {
     }
 }
 
-/// Why the provider has no permit yet.
-fn queued(state: &GateState, now: Timestamp, instant: Instant) -> String {
+/// What an object waits for that has no permit yet, with the level that makes it wait.
+fn queued(wait: Wait, key: &FunctionKey, now: Timestamp, instant: Instant) -> String {
     let at = |time: Instant| later(now, time.saturating_duration_since(instant)).strftime("%H:%M:%S UTC");
-    let why = match state.phase {
-        Phase::Paused { until } => format!("FunctionGraph throttles the provider until {}.", at(until)),
-        Phase::BreakerOpen { until } => {
+    let FunctionKey { namespace, function } = key;
+    let why = match wait {
+        Wait::Account(Phase::Paused { until }) => {
+            format!("FunctionGraph throttles the provider until {}.", at(until))
+        }
+        Wait::Account(Phase::BreakerOpen { until }) => {
             format!(
                 "The endpoint failed several times in a row. The operator tries it again at {}.",
                 at(until)
             )
         }
-        Phase::Probing => "The operator tries the provider with one request at a time.".to_owned(),
-        Phase::Open => "Other invocations are before it.".to_owned(),
-        Phase::Shut => "The operator has not finished the check of the provider's credential.".to_owned(),
+        Wait::Account(Phase::Probing) => {
+            "The operator tries the provider with one request at a time.".to_owned()
+        }
+        Wait::Account(Phase::Shut) => {
+            "The operator has not finished the check of the provider's credential.".to_owned()
+        }
+        Wait::Function(Phase::Paused { until }) => {
+            format!("Function {function} is throttled until {}.", at(until))
+        }
+        Wait::Function(Phase::BreakerOpen { until }) => {
+            format!(
+                "Function {function} failed several times in a row. The operator tries it again at {}.",
+                at(until)
+            )
+        }
+        Wait::Disabled { until } => {
+            format!(
+                "Function {function} is disabled. Enable it. The operator tries it again at {}.",
+                at(until)
+            )
+        }
+        Wait::Function(Phase::Probing) => {
+            format!("The operator tries function {function} with one request at a time.")
+        }
+        Wait::Namespace => {
+            format!(
+                "Namespace {namespace} waits for as many answers as it may. It goes on with the next answer."
+            )
+        }
+        Wait::Account(Phase::Open) | Wait::Function(Phase::Open | Phase::Shut) | Wait::Turn => {
+            "Other invocations are before it.".to_owned()
+        }
     };
     format!("Waiting for its turn at the provider. {why}")
 }

@@ -50,6 +50,16 @@ impl Reconcile<'_> {
         Ok(self.write_refused(&why))
     }
 
+    /// Deletes the object, whose time to live is over.
+    pub(super) async fn delete(&self) -> Result<Action, Error> {
+        if status::delete(&self.context.clients.calls, self.object).await? {
+            let (namespace, name) = (self.object.namespace(), self.object.name_any());
+            tracing::info!(namespace, name, "deleted after its time to live");
+        }
+        // The watch brings its end. If it does not, the delete is repeated.
+        Ok(Action::requeue(RECHECK_INTERVAL))
+    }
+
     /// Writes the answer that this process has in hand.
     pub(super) async fn record_known(&self) -> Result<Action, Error> {
         if let State::Claimed { number, .. } = State::of(self.view.status)
@@ -125,7 +135,7 @@ impl Reconcile<'_> {
         context.failures.clear(self.view.uid);
         let ((before, earlier), (outcome, reason)) = (told(self.object), told(fresh));
         if let Some(outcome) = outcome.filter(|now| before != Some(*now)) {
-            let known = context.providers.is_known(&self.provider).then_some(&*self.provider);
+            let known = context.providers.is_known(&self.provider).then_some(&**self.provider);
             context.metrics.ended(known, outcome);
         }
         if let Some(reason) = reason.filter(|now| earlier != Some(*now)) {

@@ -1,5 +1,6 @@
 //! Operators that die or stand still in the middle of a run, and their successors.
 
+use crate::chance::Chance;
 use crate::judge::{PAST_TAKEOVER, accepted, at_most_once, invoke, invoke_many, settled, sound};
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::FunctionInvocation;
@@ -29,7 +30,7 @@ async fn operators_that_are_killed_or_stand_still_are_succeeded_and_nothing_is_s
 
 /// Five times: the operator is killed at a random moment, and another is started.
 async fn killed_at_random() {
-    let mut chance = Chance::new();
+    let mut chance = Chance::from_variable("CRASH_SEED");
     let function = Function { answer_latency: Duration::from_millis(100), ..Function::named("hello") };
     let world = World::with(|config| config.functions = vec![function]).await;
     world.secret(testkit::KEY.1).await;
@@ -96,24 +97,4 @@ async fn stopped_inside_its_send_window() {
 
 fn outcome(object: &FunctionInvocation) -> Option<Outcome> {
     object.status.as_ref().and_then(|status| status.outcome)
-}
-
-/// Numbers that look random and come back with their seed (xorshift64).
-struct Chance(u64);
-
-impl Chance {
-    /// From `CRASH_SEED`, or the same in every run.
-    fn new() -> Self {
-        let seed: u64 = std::env::var("CRASH_SEED").map_or(1, |seed| seed.parse().expect("a number"));
-        println!("CRASH_SEED={seed}");
-        Self(seed | 1)
-    }
-
-    /// A number below `limit`.
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        usize::try_from(self.0 % u64::try_from(limit).expect("a small limit")).expect("a small number")
-    }
 }

@@ -10,12 +10,14 @@
 
 #![cfg(test)]
 
-mod api_writes;
-mod executed;
+mod campaign;
+mod chance;
+mod faults;
 mod judge;
 mod killed;
 mod late;
 mod lists;
+mod members;
 mod outage;
 mod posts;
 mod proxy;

@@ -27,8 +27,18 @@ enum Meaning {
     NotAccepted,
     /// It was accepted, and the answer says so.
     Accepted,
+    /// It was refused for good: it is not sent again.
+    Refused,
     /// The answer leaves it open; `accepted` is the truth.
     Doubt { accepted: bool },
+}
+
+/// How the work is invoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Async,
+    Sync,
+    Reserved,
 }
 
 fn faults() -> Vec<(Action, Meaning)> {
@@ -42,24 +52,50 @@ fn faults() -> Vec<(Action, Meaning)> {
         (status(StatusCode::SERVICE_UNAVAILABLE), Meaning::NotAccepted),
         (status(StatusCode::TOO_MANY_REQUESTS), Meaning::NotAccepted),
         (status(StatusCode::UNAUTHORIZED), Meaning::NotAccepted),
+        (status(StatusCode::NOT_FOUND), Meaning::Refused),
         (Action::Hang { accept: false }, Meaning::Doubt { accepted: false }),
         (Action::Hang { accept: true }, Meaning::Doubt { accepted: true }),
         (Action::TruncatedBody, Meaning::Accepted),
     ]
 }
 
+/// More refusals, for `make faults`.
+fn refusals() -> impl Iterator<Item = (Action, Meaning)> {
+    let refusal = |code| {
+        let status = StatusCode::from_u16(code).expect("a status");
+        (Action::Status(ErrorAnswer::of(status)), Meaning::Refused)
+    };
+    [400, 403, 409, 410, 413, 422].into_iter().map(refusal)
+}
+
+/// `make test` runs the asynchronous cases; with `PLAN=all`, `make faults` runs the others too, and each of them again
+/// after a throttled request, so that it hits a second attempt.
+fn cases() -> Vec<Case> {
+    let all = std::env::var("PLAN").is_ok_and(|plan| plan == "all");
+    let kinds: &[Kind] = if all { &[Kind::Async, Kind::Sync, Kind::Reserved] } else { &[Kind::Async] };
+    let throttled: &[bool] = if all { &[false, true] } else { &[false] };
+    let faults: Vec<_> = faults().into_iter().chain(refusals().filter(|_| all)).collect();
+    let mut cases = Vec::new();
+    for (kind, throttled) in
+        kinds.iter().flat_map(|kind| throttled.iter().map(|throttled| (*kind, *throttled)))
+    {
+        for policy in ["AtMostOnce", "AtLeastOnce"] {
+            for (action, meaning) in &faults {
+                for at in 1 + u64::from(throttled)..=OBJECTS.len() as u64 {
+                    let (number, action, meaning) = (cases.len(), action.clone(), *meaning);
+                    cases.push(Case { number, kind, policy, action, meaning, at, throttled });
+                }
+            }
+        }
+    }
+    cases
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_request_survives_every_fault() {
     let world = World::new().await;
     let operator = world.operator().await;
-    let mut cases = Vec::new();
-    for policy in ["AtMostOnce", "AtLeastOnce"] {
-        for (action, meaning) in faults() {
-            for at in 1..=OBJECTS.len() as u64 {
-                cases.push(Case { number: cases.len(), policy, action: action.clone(), meaning, at });
-            }
-        }
-    }
+    let cases = cases();
     let count = cases.len();
     let running = cases.iter().map(|case| case.run(&world));
     futures::stream::iter(running).buffer_unordered(AT_ONCE).collect::<()>().await;
@@ -72,11 +108,14 @@ async fn every_request_survives_every_fault() {
 #[derive(Debug)]
 struct Case {
     number: usize,
+    kind: Kind,
     policy: &'static str,
     action: Action,
     meaning: Meaning,
     /// The number of the request to meet it, counted from one.
     at: u64,
+    /// Whether the requests before it are throttled; otherwise they are answered as always.
+    throttled: bool,
 }
 
 // === impl Case ===
@@ -91,6 +130,7 @@ impl Case {
             let spec = json!({
                 "function": {"name": "hello"}, "payload": {"tag": name},
                 "providerRef": {"name": provider}, "deliveryPolicy": self.policy,
+                "invocationType": format!("{:?}", self.kind),
                 "requestTimeoutSeconds": if hangs { 1 } else { 30 },
             });
             world.invoke(&format!("{provider}-{name}"), spec).await;
@@ -110,16 +150,17 @@ impl Case {
         emulator.stop().await;
     }
 
-    /// Requests before the one to hit meet a fault that does nothing.
+    /// Requests before the one to hit meet a fault that does nothing, or are throttled.
     async fn emulator(&self) -> Emulator {
         let emulator = Emulator::start(Config {
-            functions: vec![Function::named("hello")],
+            functions: vec![Function { reserved: self.kind == Kind::Reserved, ..Function::named("hello") }],
             access_keys: access_keys(&[KEY, OTHER_KEY]),
             ..Config::default()
         });
         let emulator = emulator.await.expect("the emulator starts");
-        let harmless = Action::Delay { ms: 0 };
-        emulator.add_fault(Fault::new(When::Next(self.at - 1), harmless));
+        let throttle = Action::Status(ErrorAnswer::of(StatusCode::TOO_MANY_REQUESTS));
+        let before = if self.throttled { throttle } else { Action::Delay { ms: 0 } };
+        emulator.add_fault(Fault::new(When::Next(self.at - 1), before));
         emulator.add_fault(Fault::new(When::Next(1), self.action.clone()));
         emulator
     }
@@ -145,13 +186,16 @@ impl Case {
         let about = format!("{self:?}: {outcomes:?}, {accepted:?}");
         let total: usize = accepted.values().sum();
         let unknown = outcomes.values().filter(|outcome| **outcome == Outcome::Unknown).count();
-        let rest = outcomes.values().filter(|outcome| **outcome == Outcome::Accepted).count();
-        assert_eq!(unknown + rest, OBJECTS.len(), "{about}");
+        let good = if self.kind == Kind::Sync { Outcome::Executed } else { Outcome::Accepted };
+        let rest = outcomes.values().filter(|outcome| **outcome == good).count();
+        let refused = usize::from(self.meaning == Meaning::Refused);
+        assert_eq!(unknown + rest + refused, OBJECTS.len(), "{about}");
         match (self.policy, self.meaning) {
             ("AtMostOnce", Meaning::Doubt { accepted: truth }) => {
                 assert_eq!(unknown, 1, "{about}");
                 assert_eq!(total, rest + usize::from(truth), "{about}");
             }
+            (_, Meaning::Refused) => assert_eq!((unknown, total), (0, rest), "{about}"),
             (_, Meaning::NotAccepted | Meaning::Accepted) => {
                 assert_eq!((unknown, total), (0, OBJECTS.len()), "{about}");
             }

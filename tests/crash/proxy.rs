@@ -1,4 +1,4 @@
-//! A proxy in front of the API server that lets chosen status writes of invocations meet a fault.
+//! A proxy in front of the API server that lets chosen calls about invocations and providers meet a fault.
 //!
 //! TLS on both sides, HTTP/1.1, one connection to the API server for each from the operator. Everything else
 //! passes as it is, watches included, unless the operator is to be deaf.
@@ -12,7 +12,7 @@ use hyper::body::{Bytes, Frame, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use kube::config::Kubeconfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
@@ -29,6 +29,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+/// The resources whose calls are told apart.
+const RESOURCES: [&str; 3] = ["functioninvocations", "functiongraphproviders", "secrets"];
 
 /// The file's name in the proxy's folder.
 const KUBECONFIG: &str = "kubeconfig";
@@ -56,32 +59,58 @@ pub enum Fault {
     Reset,
 }
 
-/// What a status write says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a call does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
-    /// A claim.
+    /// Writes a claim into the status of an invocation.
     Claim,
-    /// Anything else: with one attempt and no other fault, the record.
+    /// Writes any other status: with one attempt and no other fault, the record.
     Record,
+    /// Writes the annotation of the restore guard.
+    Mark,
+    /// Deletes an invocation.
+    Delete,
+    /// Reads one invocation.
+    Get,
+    /// Lists invocations, in pages.
+    List,
+    /// Begins a watch of invocations; a streamed list too.
+    Watch,
+    /// Lists providers, or begins a watch of them.
+    Providers,
+    /// Writes the status of a provider.
+    ProviderStatus,
+    /// Reads a Secret.
+    Secret,
 }
 
-/// The write that met the fault.
+/// The call that met the fault.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hit {
-    /// Its object.
+    /// Its object; empty for lists and watches.
     pub name: String,
-    /// What it said.
+    /// What it does.
     pub kind: Kind,
+}
+
+/// Which call meets a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum At {
+    /// This status write of invocations, counted from one over all objects.
+    StatusWrite(usize),
+    /// This call of a kind, counted from one.
+    Call(Kind, usize),
 }
 
 /// What the proxy has seen and what it is to do.
 #[derive(Debug)]
 struct Plan {
-    /// Which write meets what, counted from one over all objects.
-    faults: BTreeMap<usize, Fault>,
-    seen: usize,
-    /// The first write that met a fault.
+    faults: BTreeMap<At, Fault>,
+    seen: BTreeMap<Kind, usize>,
+    /// The first call that met a fault.
     hit: Option<Hit>,
+    /// How many calls met one.
+    met: usize,
     /// Whether the first fault makes the operator deaf.
     deafening: bool,
     /// Whether what changes is kept from the operator.
@@ -122,6 +151,12 @@ impl Proxy {
 
     /// The same in front of another control plane.
     pub async fn before(plane: &ControlPlane, faults: &[(usize, Fault)]) -> Self {
+        let faults = faults.iter().map(|&(number, fault)| (At::StatusWrite(number), fault));
+        Self::with(plane, faults.collect()).await
+    }
+
+    /// Starts one in which any calls meet faults.
+    pub async fn with(plane: &ControlPlane, faults: BTreeMap<At, Fault>) -> Self {
         let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
         let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(certified.signing_key.serialize_der()));
         let server = ServerConfig::builder()
@@ -131,9 +166,10 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let plan = Plan {
-            faults: faults.iter().copied().collect(),
-            seen: 0,
+            faults,
+            seen: BTreeMap::new(),
             hit: None,
+            met: 0,
             deafening: false,
             deaf: watch::Sender::new(false),
             deaf_to_providers: watch::Sender::new(false),
@@ -188,7 +224,17 @@ impl Proxy {
         self.plan.lock().unwrap().provider_reads
     }
 
-    /// The first write that met a fault, once one has.
+    /// How often each kind of call was made, also those that did not arrive.
+    pub fn calls(&self) -> BTreeMap<Kind, usize> {
+        self.plan.lock().unwrap().seen.clone()
+    }
+
+    /// How many calls met a fault.
+    pub fn met(&self) -> usize {
+        self.plan.lock().unwrap().met
+    }
+
+    /// The first call that met a fault, once one has.
     pub fn hit(&self) -> Option<Hit> {
         self.plan.lock().unwrap().hit.clone()
     }
@@ -289,7 +335,7 @@ async fn exchange(
 ) -> Result<Response<Body>, Cut> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
-    let met = written(&head.method, head.uri.path(), &body).and_then(|hit| meet(&plan, hit));
+    let met = call(&head.method, &head.uri, &body).and_then(|hit| meet(&plan, hit));
     let watches = head.uri.query().is_some_and(|query| query.contains("watch="));
     let of_providers = head.uri.path().contains("/functiongraphproviders");
     if head.method == Method::GET && head.uri.path().contains("/functiongraphproviders/") {
@@ -362,23 +408,48 @@ async fn forward(server: Server, request: Request<Full<Bytes>>) -> Result<Respon
     Ok(answer.map(BodyExt::boxed_unsync))
 }
 
-/// The status write that a request is.
-fn written(method: &Method, path: &str, body: &[u8]) -> Option<Hit> {
-    let (_, name) = path.strip_suffix("/status")?.split_once("/functioninvocations/")?;
-    (method == Method::PATCH).then_some(())?;
-    let object: Value = serde_json::from_slice(body).expect("JSON");
-    let state = serde_json::from_value(object["status"]["attempt"]["state"].clone()).ok();
-    let kind = if state == Some(AttemptState::Claimed) { Kind::Claim } else { Kind::Record };
+/// What a request does, if it is about invocations, providers or Secrets.
+fn call(method: &Method, uri: &Uri, body: &[u8]) -> Option<Hit> {
+    let mut parts = uri.path().split('/').skip_while(|part| !RESOURCES.contains(part));
+    let (resource, name, subresource) = (parts.next()?, parts.next().unwrap_or_default(), parts.next());
+    let watches = uri.query().is_some_and(|query| query.contains("watch="));
+    let kind = match (resource, method.as_str(), name, subresource) {
+        ("functioninvocations", "PATCH", _, Some("status")) => {
+            let object: Value = serde_json::from_slice(body).expect("JSON");
+            let state = serde_json::from_value(object["status"]["attempt"]["state"].clone()).ok();
+            if state == Some(AttemptState::Claimed) { Kind::Claim } else { Kind::Record }
+        }
+        ("functioninvocations", "PATCH", _, None) => Kind::Mark,
+        ("functioninvocations", "DELETE", ..) => Kind::Delete,
+        ("functioninvocations", "GET", "", _) => {
+            if watches {
+                Kind::Watch
+            } else {
+                Kind::List
+            }
+        }
+        ("functioninvocations", "GET", ..) => Kind::Get,
+        ("functiongraphproviders", "GET", "", _) => Kind::Providers,
+        ("functiongraphproviders", "PATCH", _, Some("status")) => Kind::ProviderStatus,
+        ("secrets", "GET", ..) => Kind::Secret,
+        _ => return None,
+    };
     Some(Hit { name: name.to_owned(), kind })
 }
 
-/// Counts a write; if it is the one, says what it meets.
+/// Counts a call; if it is the one, says what it meets.
 fn meet(plan: &Mutex<Plan>, hit: Hit) -> Option<(Fault, Option<u32>)> {
     let mut plan = plan.lock().unwrap();
-    *plan.writes.entry(hit.name.clone()).or_default() += 1;
-    plan.seen += 1;
-    let fault = plan.faults.get(&plan.seen).copied()?;
+    let seen = plan.seen.entry(hit.kind).or_default();
+    *seen += 1;
+    let mut at = vec![At::Call(hit.kind, *seen)];
+    if matches!(hit.kind, Kind::Claim | Kind::Record) {
+        *plan.writes.entry(hit.name.clone()).or_default() += 1;
+        at.push(At::StatusWrite(plan.writes.values().sum()));
+    }
+    let fault = at.iter().find_map(|at| plan.faults.get(at).copied())?;
     plan.hit.get_or_insert(hit);
+    plan.met += 1;
     if plan.deafening {
         plan.deaf.send_replace(true);
         plan.deaf_to_providers.send_replace(true);
@@ -422,9 +493,13 @@ fn muffled(answer: Response<Body>, deaf: &watch::Receiver<bool>) -> Response<Bod
 /// What the API server says in its own shape.
 fn refusal(code: u16) -> Response<Body> {
     let reason = match code {
+        400 => "BadRequest",
+        403 => "Forbidden",
         404 => "NotFound",
         409 => "Conflict",
         410 => "Gone",
+        413 => "RequestEntityTooLarge",
+        422 => "Invalid",
         429 => "TooManyRequests",
         504 => "Timeout",
         503 => "ServiceUnavailable",

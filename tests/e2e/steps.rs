@@ -232,6 +232,8 @@ pub async fn scale(world: &World) {
             world.main().until_pods(count).await;
             until("all of them are ready", async || usize::try_from(world.main().ready().await) == Ok(count))
                 .await;
+            let divided = format!("functiongraph_operator_members {count}\n");
+            until("they divide the work", async || world.main().metrics().await.contains(&divided)).await;
         }
     };
     under_load(&world.machine.client, LOAD, "scaled", scaled).await;
@@ -255,7 +257,7 @@ pub async fn kill(world: &World) -> Killed {
     world.provider(LONE).await;
     let lone = world.lone();
     let values = world.values(&json!({
-        "watchNamespaces": [LONE], "crds": {"install": false}, "defaultProvider": {}, "rbac": {"aggregateRoles": false},
+        "watchNamespaces": [LONE], "crds": {"install": false}, "defaultProvider": {"enabled": false}, "rbac": {"aggregateRoles": false},
         "settings": {"allowedEndpointHosts": [HOST], "secretPollSeconds": 1},
     }));
     lone.apply("install", &world.chart, &values, &[]).await;

@@ -84,12 +84,20 @@ async fn what_an_invocation_is_about_never_changes_and_how_it_is_tried_may() {
             json!({"payloadFrom": {"configMapKeyRef": null, "secretKeyRef": {"name": "map", "key": "event"}}}),
             source,
         ),
-        ("named", json!({"providerRef": {"name": "other"}}), "providerRef is immutable"),
-        ("named", json!({"providerRef": null}), "providerRef is immutable"),
-        ("bare", json!({"deliveryPolicy": "AtLeastOnce"}), "deliveryPolicy is immutable"),
+        (
+            "named",
+            json!({"providerRef": {"name": "other"}}),
+            "providerRef is immutable: create a new FunctionInvocation",
+        ),
+        ("named", json!({"providerRef": null}), "providerRef is immutable: create a new FunctionInvocation"),
+        (
+            "bare",
+            json!({"deliveryPolicy": "AtLeastOnce"}),
+            "deliveryPolicy is immutable: create a new FunctionInvocation",
+        ),
         ("by-urn", json!({"cancel": false}), "cancel cannot be undone"),
         ("by-urn", json!({"cancel": null}), "cancel cannot be undone"),
-        ("bare", json!({"activeDeadlineSeconds": 1}), "requestTimeoutSeconds must not exceed"),
+        ("bare", json!({"activeDeadlineSeconds": 1}), "at least requestTimeoutSeconds"),
     ];
     for (name, change, expected) in refused {
         let said = on_change(&world, name, &json!({"spec": change})).await;

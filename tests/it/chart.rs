@@ -1,22 +1,28 @@
 //! The Helm chart, installed on a real API server as a user does it.
 
+mod tools;
+
 use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, PostParams};
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::control_plane::{ControlPlane, tool};
-use testkit::{bare_plane, enforced, established, output, text, until, within};
+use testkit::{bare_plane, enforced, established, output, text};
 use tokio::process::Command;
 
 /// Where the chart is.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/charts/functiongraph-operator");
 
+/// What the chart must be told: no image of ours is published.
+pub const IMAGE: &str = "image.repository=registry.example.com/functiongraph-operator";
+
 /// What the chart renders for a release of its own name.
 pub async fn rendered(namespace: &str, arguments: &[&str]) -> String {
     let mut helm = Command::new(tool("helm").unwrap());
-    helm.args(["template", "functiongraph-operator", CHART, "--namespace", namespace]).args(arguments);
+    helm.args(["template", "functiongraph-operator", CHART, "--namespace", namespace, "--set", IMAGE]);
+    helm.args(arguments);
     let said = output(helm, "").await;
     assert!(said.status.success(), "{}", text(&said.stderr));
     text(&said.stdout)
@@ -54,7 +60,7 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
     let package = format!("{folder}/functiongraph-operator-{}.tgz", env!("CARGO_PKG_VERSION"));
     home(&client, "bare", false).await;
     home(&client, "team", true).await;
-    let set = "defaultProvider.secretName=functiongraph";
+    let set = &format!("{IMAGE},defaultProvider.secretName=functiongraph");
     let install = async |namespace: &str| {
         helm(&plane, &["install", "fg", &package, "--namespace", namespace, "--set", set]).await
     };
@@ -73,17 +79,6 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
     }
     let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
     assert_eq!(definitions.list(&ListParams::default()).await.unwrap().items.len(), 0);
-
-    // Removed before any upgrade, when the provider is still a hook.
-    install("team").await.unwrap();
-    assert!(providers.get_opt("default").await.unwrap().is_some());
-    uninstall().await;
-    assert!(providers.get_opt("default").await.unwrap().is_none(), "a provider is left behind");
-    for definition in definitions.list(&ListParams::default()).await.unwrap() {
-        definitions.delete(&definition.name_any(), &DeleteParams::default()).await.unwrap();
-    }
-    let left = async || definitions.list(&ListParams::default()).await.unwrap().items;
-    within(until(async || left().await.is_empty())).await;
 
     let said = install("team").await.unwrap();
     assert!(said.contains("kubectl get fgp -n team default -o wide"), "{said}");
@@ -105,7 +100,12 @@ async fn the_packaged_chart_installs_with_a_secrets_name_alone_and_leaves_what_i
 
     // Back to where it was a hook.
     helm(&plane, &["rollback", "fg", "1", "--namespace", "team"]).await.unwrap();
-    assert!(providers.get_opt("default").await.unwrap().is_some(), "the provider is gone");
+    let hook = providers.get("default").await.unwrap();
+
+    // Removed while it is one: it stays, and the next installation takes it over.
+    uninstall().await;
+    install("team").await.unwrap();
+    assert_eq!(providers.get("default").await.unwrap().uid(), hook.uid(), "the provider was replaced");
 
     uninstall().await;
     assert!(providers.get_opt("default").await.unwrap().is_none(), "a provider is left behind");
@@ -124,7 +124,7 @@ async fn every_setting_of_the_chart_is_one_that_the_operator_knows() {
     let values = json!({
         "projectedTokens": [{"path": "a", "audience": "a"}],
         "settings": {
-            "allowedEndpointHosts": ["a.example"], "tokenAudience": "a", "ownIdentityProviders": ["a"],
+            "allowedEndpointHosts": ["a.example"], "defaultEndpointHosts": false, "tokenAudience": "a", "ownIdentityProviders": ["a"],
             "strict503": true, "restoreGuard": true, "eventsOnSuccess": true, "log": "info",
             "maxConcurrentReconciles": 1, "secretPollSeconds": 1,
             "otlpEndpoint": "http://collector:4318", "refusedNetworks": ["10.0.0.0/8"],
@@ -151,7 +151,7 @@ async fn t15_a_released_chart_installs_its_image_by_digest() {
     let folder = folder.path().join("functiongraph-operator");
     let release = async |image: &str| {
         let mut script = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tools/release.sh"));
-        script.args(["chart", image]).arg(&folder);
+        script.args(["chart", image]).arg(&folder).arg("https://git.example.com/team/operator");
         output(script, "").await
     };
     let said = release("registry.example.com/functiongraph-operator:0.1.0").await;
@@ -164,5 +164,20 @@ async fn t15_a_released_chart_installs_its_image_by_digest() {
     helm.args(["template", "fg"]).arg(&folder).args(["--namespace", "system"]);
     let rendered = text(&output(helm, "").await.stdout);
     assert!(rendered.contains(&format!("image: {image}\n")), "{rendered}");
-    assert!(rendered.contains("kind: CustomResourceDefinition"), "the definitions are missing: {rendered}");
+    assert!(rendered.contains("kind: CustomResourceDefinition"), "the CRDs are missing: {rendered}");
+
+    // It says where it is from.
+    let chart = std::fs::read_to_string(folder.join("Chart.yaml")).unwrap();
+    let chart: Value = serde_saphyr::from_str(&chart).unwrap();
+    assert_eq!(chart["home"], "https://git.example.com/team/operator");
+    let told = |name: &str| -> Value {
+        let text = chart["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap();
+        serde_saphyr::from_str(text).unwrap()
+    };
+    assert_eq!(told("images")[0]["image"], image);
+    assert!(told("links").as_array().unwrap().len() > 1 && told("changes").is_array(), "{chart}");
+    let mut helm = Command::new(tool("helm").unwrap());
+    helm.args(["lint", "--strict"]).arg(&folder);
+    let linted = output(helm, "").await;
+    assert!(linted.status.success() && !text(&linted.stdout).contains("[INFO]"), "{}", text(&linted.stdout));
 }

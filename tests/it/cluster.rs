@@ -7,7 +7,8 @@ use crate::chart::rendered;
 use functiongraph_emulator::Config;
 use functiongraph_operator::api::invocation::Outcome;
 use functiongraph_operator::api::{
-    ClusterFunctionGraphProvider, Condition, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
+    ClusterFunctionGraphProvider, Condition, ConditionType, FunctionGraphProvider, FunctionInvocation,
+    FunctionInvocationStatus, Reason,
 };
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
@@ -43,7 +44,7 @@ pub fn cluster(world: &World) -> Api<ClusterFunctionGraphProvider> {
 }
 
 /// Creates a provider of the cluster for the emulator with the key in the Secret `key`.
-async fn share(world: &World, name: &str, allowed: Value) -> Result<DynamicObject, kube::Error> {
+pub async fn share(world: &World, name: &str, allowed: Value) -> Result<DynamicObject, kube::Error> {
     share_as(world, name, allowed, json!({"accessKey": {"secretRef": {"name": "key"}}})).await
 }
 
@@ -78,7 +79,7 @@ pub async fn says(world: &World, name: &str, reason: Reason) -> Condition {
 }
 
 /// A namespace with labels.
-async fn tenant(world: &World, suffix: &str, labels: Value) -> String {
+pub async fn tenant(world: &World, suffix: &str, labels: Value) -> String {
     let name = format!("{}-{suffix}", world.namespace);
     let object = json!({"metadata": {"name": name, "labels": labels}});
     let all: Api<Namespace> = Api::all(world.client.clone());
@@ -87,7 +88,7 @@ async fn tenant(world: &World, suffix: &str, labels: Value) -> String {
 }
 
 /// Creates an object in a namespace.
-async fn create<K>(world: &World, namespace: &str, object: Value) -> K
+pub async fn create<K>(world: &World, namespace: &str, object: Value) -> K
 where
     K: Resource<Scope = kube::core::NamespaceResourceScope, DynamicType = ()>,
     K: Clone + Debug + Serialize + DeserializeOwned,
@@ -98,16 +99,30 @@ where
 
 /// Invokes `hello` from a namespace through a provider of the cluster, and says how that ended.
 pub async fn invoke(world: &World, namespace: &str, provider: &str, name: &str) -> FunctionInvocation {
+    submit(world, namespace, provider, name).await;
+    once(world, namespace, name, |status| status.outcome.is_some()).await
+}
+
+/// Creates an invocation of `hello` in a namespace.
+async fn submit(world: &World, namespace: &str, provider: &str, name: &str) {
     let reference = json!({"kind": "ClusterFunctionGraphProvider", "name": provider});
     let payload = json!({"tag": format!("{namespace}/{name}"), "canary": world.evidence.marker()});
     let spec = json!({"function": {"name": "hello"}, "providerRef": reference, "payload": payload});
     let object = json!({"metadata": {"name": name}, "spec": spec});
     create::<FunctionInvocation>(world, namespace, object).await;
-    let ended = |object: Option<&FunctionInvocation>| {
-        object.and_then(|o| o.status.as_ref()).is_some_and(|status| status.outcome.is_some())
-    };
+}
+
+/// The invocation once its status `fits`.
+async fn once(
+    world: &World,
+    namespace: &str,
+    name: &str,
+    fits: impl Fn(&FunctionInvocationStatus) -> bool,
+) -> FunctionInvocation {
+    let holds =
+        |object: Option<&FunctionInvocation>| object.and_then(|o| o.status.as_ref()).is_some_and(&fits);
     let api: Api<FunctionInvocation> = Api::namespaced(world.client.clone(), namespace);
-    within(await_condition(api, name, ended)).await.unwrap().unwrap()
+    within(await_condition(api, name, holds)).await.unwrap().unwrap()
 }
 
 /// Asserts that it was accepted, or refused before anything was sent.
@@ -235,7 +250,11 @@ async fn t02_providers_of_both_kinds_and_the_same_name_are_never_taken_for_each_
     cluster(&world).delete("default", &DeleteParams::default()).await.unwrap();
     let reference = json!({"kind": "ClusterFunctionGraphProvider"});
     world.invoke("orphan", json!({"function": {"name": "hello"}, "providerRef": reference})).await;
-    world.tells("orphan", "ClusterFunctionGraphProvider default does not exist: create it.").await;
+    share(&world, "others", json!({"names": ["another"]})).await.unwrap();
+    let told =
+        world.tells("orphan", "ClusterFunctionGraphProvider default does not exist. Ask your platform").await;
+    let listed = "The namespace may use: FunctionGraphProvider default. ";
+    assert!(message(&told).contains(listed), "{}", message(&told));
     world.invoke("own-again", own).await;
     assert_eq!(world.end("own-again").await.outcome, Some(Outcome::Accepted));
     share(&world, "default", json!({"names": [world.namespace]})).await.unwrap();
@@ -275,6 +294,15 @@ async fn t10_the_rights_in_the_chart_are_enough_and_a_missing_secret_is_missed_a
     let said = says(&world, "shared", Reason::SecretNotFound).await;
     let missing = format!("Secret key does not exist in namespace {}: create it.", world.namespace);
     assert_eq!(said.message, missing);
+    // What a tenant may know, who must not read the provider.
+    submit(&world, &tenant, "shared", "early").await;
+    let early = once(&world, &tenant, "early", |status| message(status).contains("is not ready")).await;
+    let told = message(early.status.as_ref().unwrap()).to_owned();
+    let expected = "ClusterFunctionGraphProvider shared is not ready (SecretNotFound): its credential cannot be used. Ask your platform team if this lasts.";
+    assert!(told.starts_with(expected) && !told.contains(&world.namespace), "{told}");
+    submit(&world, &tenant, "sharde", "misspelt").await;
+    let listed = "The namespace may use: ClusterFunctionGraphProvider shared. ";
+    once(&world, &tenant, "misspelt", |status| message(status).contains(listed)).await;
     world.secret(KEY.1).await;
     assert_admitted("shared", invoke(&world, &tenant, "shared", "shared").await, true);
     says(&world, "shared", Reason::ProviderReady).await;

@@ -32,6 +32,15 @@ fn the_files_are_what_the_code_says() {
     }
 }
 
+/// The API server answers a text that does not match a pattern with the pattern.
+#[test]
+fn what_is_refused_is_refused_in_a_sentence_and_not_with_a_regular_expression() {
+    for path in files_in("crds") {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(" pattern: "), "{}: use a rule with a message", path.display());
+    }
+}
+
 /// As the release workflow joins them.
 #[tokio::test]
 async fn the_files_one_after_another_are_a_manifest() {

@@ -14,9 +14,12 @@ async fn an_invocation_waits_for_its_provider_and_says_what_to_create() {
     world.invoke("early", json!({"function": {"name": "hello"}, "payload": {"tag": "early"}})).await;
 
     let status = world.says("early", Reason::WaitingForProvider).await;
-    let expected =
-        format!("FunctionGraphProvider default does not exist in namespace {}: create it.", world.namespace);
-    assert_eq!(message(&status), expected);
+    let missing = format!("FunctionGraphProvider default does not exist in namespace {}.", world.namespace);
+    let remedy = "Create it, or ask your platform team for a provider.";
+    let then = "The operator sends the invocation when the provider is ready.";
+    assert_eq!(message(&status), format!("{missing} {remedy} {then}"));
+    let event = world.event("early", "WaitingForProvider").await;
+    assert_eq!((event.type_.as_deref(), event.note), (Some("Warning"), Some(message(&status).to_owned())));
     assert_eq!(ready(&status).0, Some(ConditionStatus::Unknown));
     assert_eq!(condition(&status, ConditionType::Finished).0, Some(ConditionStatus::False));
     let reconciling = condition(&status, ConditionType::Reconciling);
@@ -26,6 +29,45 @@ async fn an_invocation_waits_for_its_provider_and_says_what_to_create() {
     world.provider().await;
     assert_eq!(world.end("early").await.outcome, Some(Outcome::Accepted));
     assert_eq!(world.accepted("early").len(), 1);
+}
+
+#[tokio::test]
+async fn an_invocation_with_a_misspelt_provider_lists_those_of_its_namespace() {
+    let (world, elsewhere) = (World::new().await, World::new().await);
+    world.provider().await;
+    elsewhere.provider().await;
+    let _operator = world.operator().await;
+    let spec = json!({"function": {"name": "hello"}, "providerRef": {"name": "defalt"}});
+    world.invoke("misspelt", spec).await;
+    let status = world.tells("misspelt", "The namespace may use: FunctionGraphProvider default.").await;
+    let told =
+        "To use one of these, create a new FunctionInvocation with its kind and name in spec.providerRef.";
+    assert!(message(&status).contains(told), "{}", message(&status));
+    assert_eq!(world.count_events("misspelt").await, 1);
+}
+
+#[tokio::test]
+async fn an_invocation_with_the_longest_name_gets_its_events() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let name = "x".repeat(253);
+    world.invoke(&name, json!({"function": {"name": "hello"}})).await;
+    let event = world.event(&name, "WaitingForProvider").await;
+    assert_eq!((event.type_.as_deref(), event.action.as_deref()), (Some("Warning"), Some("Invoke")));
+    assert!(event.note.unwrap().contains("does not exist"));
+}
+
+#[tokio::test]
+async fn an_invocation_whose_deadline_passes_says_what_it_waited_for() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    let spec = json!({"function": {"name": "hello"}, "activeDeadlineSeconds": 6, "requestTimeoutSeconds": 1});
+    world.invoke("waits", spec).await;
+    let status = world.end("waits").await;
+    assert_eq!(ready(&status).1, Some(Reason::DeadlineExceeded));
+    let expected =
+        "activeDeadlineSeconds (6 s) has passed. It waited: FunctionGraphProvider default does not exist";
+    assert!(message(&status).starts_with(expected), "{}", message(&status));
 }
 
 #[tokio::test]

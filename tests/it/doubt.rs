@@ -53,6 +53,8 @@ async fn what_may_have_been_accepted_ends_as_unknown_after_one_request() {
     let world = faulty(&faults, json!({"deliveryPolicy": "AtMostOnce"})).await;
     let _operator = world.operator().await;
 
+    let told = world.end("internal-error").await;
+    assert!(message(&told).contains("(500 FSS.0500: Internal server error)"), "{}", message(&told));
     for (name, accepted, http_status) in [
         ("internal-error", 0, Some(500)),
         ("gateway-timeout", 1, Some(504)),

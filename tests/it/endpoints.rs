@@ -241,7 +241,7 @@ async fn an_endpoint_that_is_down_is_left_alone_for_a_while_and_found_again_when
     assert!(operator.metric("functiongraph_operator_throttled", &["/default"]).await > 0.5);
     // Another provider of the same namespace is not concerned, and shows that the operator did not stand still.
     world.provider_named("other", json!({})).await;
-    let action = json!({"status": {"status": 429, "retryAfter": "3"}});
+    let action = json!({"status": {"status": 429, "errorCode": "APIG.0308", "retryAfter": "3"}});
     world.fault(json!({"when": {"next": 1}, "action": action}));
     let reference = json!({"name": "other"});
     world.invoke("beside", json!({"function": {"name": "hello"}, "providerRef": reference})).await;

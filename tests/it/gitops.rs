@@ -1,5 +1,6 @@
 //! What Argo CD, Flux, Helm and quotas make of our objects: the files in `examples/with/`, put to work.
 
+use crate::chart::CHART;
 use functiongraph_operator::api::Reason;
 use functiongraph_operator::api::invocation::Outcome;
 use k8s_openapi::api::core::v1::{ConfigMap, ResourceQuota};
@@ -7,6 +8,7 @@ use kube::api::{Api, Patch, PatchParams};
 use mlua::{Lua, LuaSerdeExt, Table};
 use serde_json::{Value, json};
 use std::process::Output;
+use testkit::control_plane::tool;
 use testkit::{World, output, plane, text, until_some, within};
 use tokio::process::Command;
 
@@ -153,6 +155,25 @@ async fn a_manifest_is_sent_once_however_often_it_is_applied_and_cannot_be_chang
     let said = text(&refused.stderr);
     assert!(said.contains("payload is immutable: create a new FunctionInvocation"), "{said}");
     assert_eq!(world.seen(), 1);
+}
+
+#[tokio::test]
+async fn the_operator_is_installed_by_argo_cd_and_flux_with_these_values() {
+    let file = |path: &str| -> Vec<Value> {
+        let text = std::fs::read_to_string(with(path)).unwrap();
+        text.split("---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect()
+    };
+    let argo_cd = file("argo-cd/operator.yaml")[0]["spec"]["source"]["helm"]["valuesObject"].clone();
+    let flux = file("flux/operator.yaml")[1]["spec"]["values"].clone();
+    assert_eq!(argo_cd, flux);
+    let values = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(values.path(), argo_cd.to_string()).unwrap();
+    let arguments = ["template", "fg", CHART, "--values", values.path().to_str().unwrap()];
+    let mut helm = Command::new(tool("helm").unwrap());
+    helm.args(arguments);
+    let rendered = well(&output(helm, "").await);
+    // Argo CD takes a hook for one of its own, and makes its object again with every sync.
+    assert!(rendered.contains("\nkind: FunctionGraphProvider\n") && !rendered.contains("helm.sh/hook:"));
 }
 
 #[tokio::test]

@@ -11,9 +11,11 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-const DOCUMENTED: [&str; 21] = [
+const DOCUMENTED: [&str; 23] = [
     "build_info",
     "ready",
+    "members",
+    "owned",
     "provider_ready",
     "providers_without_series",
     "acceptance_seconds_count",
@@ -146,6 +148,7 @@ async fn the_numbers_have_their_documented_names_are_true_and_name_no_object() {
     assert!(value("pending_oldest_seconds", &[("provider", "(missing)")]) > 0.0);
     for (name, label, expected) in [
         ("ready", None, 1.0),
+        ("members", None, 1.0),
         ("waiting", Some(("provider", "(missing)")), 1.0),
         ("build_info", Some(("version", env!("CARGO_PKG_VERSION"))), 1.0),
         ("watch_errors_total", Some(("watch", "unfinished")), 0.0),

@@ -6,7 +6,7 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use testkit::control_plane::ControlPlane;
-use testkit::{KEY, NOBODY, World, bare_plane, output, plane, text};
+use testkit::{KEY, NOBODY, World, bare_plane, output, plane, text, until, within};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -139,6 +139,11 @@ async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_mor
     for verb in ["create", "patch"] {
         let line = format!("permission to {verb} events in namespace {}: {GRANT}", world.namespace);
         assert!(world.logs().contains(&line), "{line}");
+    }
+    // Nor Leases: it works alone without them.
+    for verb in ["get", "list", "watch", "create", "update", "delete"] {
+        let line = format!("permission to {verb} leases in namespace default: {GRANT}");
+        within(until(async || world.logs().contains(&line))).await;
     }
     assert_eq!(world.end("permitted").await.outcome, Some(Outcome::Accepted));
     world.invoke("refused", json!({"function": {"name": "nowhere"}})).await;

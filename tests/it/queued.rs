@@ -12,7 +12,7 @@ async fn an_invocation_that_waits_for_a_throttled_provider_says_until_when() {
     let world = World::new().await;
     world.provider().await;
     let operator = world.operator().await;
-    let throttled = json!({"status": {"status": 429, "retryAfter": "20"}});
+    let throttled = json!({"status": {"status": 429, "errorCode": "APIG.0308", "retryAfter": "20"}});
     world.fault(json!({"when": {"next": 1}, "action": throttled}));
     world.invoke("first", json!({"function": {"name": "hello"}, "payload": {"tag": "first"}})).await;
     world.scheduled("first").await;

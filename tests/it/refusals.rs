@@ -60,6 +60,8 @@ async fn a_refusal_for_good_fails_once_and_says_what_the_service_said() {
         }
         let label = format!("{http_status} {code}");
         assert!(message(&status).contains(&label), "{name}: {}", message(&status));
+        let telling = status.conditions.iter().filter(|condition| condition.message.contains(&label));
+        assert_eq!(telling.count(), 1, "{name}: kubectl describe prints the whole message once");
     }
     assert_eq!(world.seen(), 5);
     assert!(world.emulator.ledger().is_empty());
@@ -181,7 +183,8 @@ async fn more_failures_than_the_limit_end_it() {
     assert_eq!(ready(&status), (Some(ConditionStatus::False), Some(Reason::BackoffLimitExceeded)));
     assert_eq!(status.outcome, Some(Outcome::Failed));
     assert_eq!((status.attempts, status.failed_attempts), (Some(2), Some(2)));
-    assert!(message(&status).contains("FSS.0404"), "{}", message(&status));
+    assert!(message(&status).contains("The latest error: 404 FSS.0404: "), "{}", message(&status));
+    assert!(message(&status).ends_with("then create a new FunctionInvocation."), "{}", message(&status));
     assert_eq!(world.seen(), 2);
 }
 
@@ -205,7 +208,9 @@ async fn the_deadline_ends_what_is_throttled_all_the_time() {
     let took = status.completion_time.unwrap().duration_since(status.start_time.unwrap());
     // Three seconds and one request; the rest is for a starved machine.
     assert!(took <= SignedDuration::from_secs(20), "{took}");
-    assert!(message(&status).contains("429"), "{}", message(&status));
+    assert!(message(&status).contains("The latest error: 429"), "{}", message(&status));
+    let advice = "Fix the cause or raise activeDeadlineSeconds, then create a new FunctionInvocation.";
+    assert!(message(&status).ends_with(advice), "{}", message(&status));
     assert_eq!(i64::try_from(world.seen()).ok(), status.attempts);
 }
 

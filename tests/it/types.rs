@@ -197,7 +197,7 @@ async fn combinations_that_make_no_sense_are_refused_by_the_api_server() {
         ),
         (json!({"invocationType": "Sync", "payloadFrom": secret, "sync": {}}), None),
         (json!({"completionPolicy": "Executed"}), None),
-        (json!({"instanceMemoryMB": 300}), Some("Unsupported value")),
+        (json!({"instanceMemoryMB": 300}), Some("no instances with this much memory")),
         (json!({"instanceMemoryMB": 10_240}), None),
         (json!({"requestTimeoutSeconds": 91}), Some("less than or equal to 90")),
         (json!({"invocationType": "Later"}), Some("Unsupported value")),

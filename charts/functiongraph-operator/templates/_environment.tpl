@@ -10,6 +10,7 @@ what older values lack or `null` takes away. */}}
 {{- $flags := dict
   "NAMESPACES" (join "," .Values.watchNamespaces)
   "ALLOWED_ENDPOINT_HOSTS" (join "," $settings.allowedEndpointHosts)
+  "DEFAULT_ENDPOINT_HOSTS" (ternary "false" "" (eq (toString $settings.defaultEndpointHosts) "false"))
   "REFUSED_NETWORKS" (join "," $settings.refusedNetworks)
   "TOKEN_AUDIENCE" $settings.tokenAudience
   "TOKEN_FOLDER" (ternary (include "functiongraph-operator.tokenFolder" .) "" (not (empty .Values.projectedTokens)))

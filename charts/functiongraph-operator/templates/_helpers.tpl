@@ -14,9 +14,14 @@
 {{- end }}
 {{- end }}
 
+{{/* Where the operator is: the namespace of the release, unless the values name another. */}}
+{{- define "functiongraph-operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{/* Names of cluster-wide objects carry the namespace: releases of the same name in two namespaces must not meet. */}}
 {{- define "functiongraph-operator.clusterName" -}}
-{{- printf "%s-%s" .Release.Namespace (include "functiongraph-operator.fullname" .) }}
+{{- printf "%s-%s" (include "functiongraph-operator.namespace" .) (include "functiongraph-operator.fullname" .) }}
 {{- end }}
 
 {{- define "functiongraph-operator.selectorLabels" -}}
@@ -42,11 +47,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end }}
 {{- end }}
 
+{{/* The image. `global.imageRegistry` replaces the registry in its name, or is put before a name without one. */}}
 {{- define "functiongraph-operator.image" -}}
+{{- $repository := .Values.image.repository }}
+{{- if not $repository }}
+{{- fail (printf "image.repository is empty, and no image of this operator is published yet. Build it from the checkout and push it to a registry that your cluster pulls from: IMAGE_NAME=registry.example.com/functiongraph-operator make image && docker push registry.example.com/functiongraph-operator:%s. Then add --set image.repository=registry.example.com/functiongraph-operator." .Chart.AppVersion) }}
+{{- end }}
+{{- with (.Values.global).imageRegistry }}
+{{- $parts := splitList "/" $repository }}
+{{- if and (rest $parts) (regexMatch "[.:]|^localhost$" (first $parts)) }}{{ $parts = rest $parts }}{{ end }}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (join "/" $parts) }}
+{{- end }}
 {{- if .Values.image.digest }}
-{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- printf "%s@%s" $repository .Values.image.digest }}
 {{- else }}
-{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- printf "%s:%s" $repository (default .Chart.AppVersion .Values.image.tag) }}
 {{- end }}
 {{- end }}
 
@@ -54,7 +69,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- define "functiongraph-operator.subject" -}}
 - kind: ServiceAccount
   name: {{ include "functiongraph-operator.serviceAccountName" . }}
-  namespace: {{ .Release.Namespace }}
+  namespace: {{ include "functiongraph-operator.namespace" . }}
 {{- end }}
 
 {{/* Non-empty if the default provider is to be made. */}}
@@ -68,7 +83,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* Where the provider and its Secret are: for a cluster provider the Secret alone. */}}
 {{- define "functiongraph-operator.providerNamespace" -}}
-{{- first (append (default list .Values.watchNamespaces) .Release.Namespace) }}
+{{- first (append (default list .Values.watchNamespaces) (include "functiongraph-operator.namespace" .)) }}
 {{- end }}
 
 {{- define "functiongraph-operator.providerKind" -}}

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
@@ -65,25 +64,13 @@ impl Emulator {
         config.check()?;
         let tls::Identity { ca_pem, server } = tls::identity(&config.tls, clock::now())?;
         let (listener, address) = listen(config.listen).await?;
-        let admin = match config.admin_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-
-        let local =
-            if config.identity.is_local() { Some(listen(config.identity.local_listen).await?) } else { None };
+        let admin = listen_if(config.admin_listen).await?;
+        let http = listen_if(config.http_listen).await?;
+        let local = listen_if(config.identity.is_local().then_some(config.identity.local_listen)).await?;
 
         let own_tasks = Tasks::default();
         let Tasks { stop, tracker: tasks } = own_tasks.clone();
-        let (told, finished) = mpsc::unbounded_channel();
-        let http = match config.http_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let state = Arc::new(State::new(&config, ca_pem.clone(), own_tasks.clone(), told));
-        own_tasks.spawn(destinations::run(Arc::clone(&state), finished));
-        let functions = Arc::clone(&state);
-        own_tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
+        let state = destinations::start(&config, ca_pem.clone(), &own_tasks);
         tasks.spawn(server::run(
             listener,
             Transport::Cloud(TlsAcceptor::from(Arc::new(server))),
@@ -234,6 +221,13 @@ impl Emulator {
         drop(stop);
         tasks.close();
         tasks.wait().await;
+    }
+}
+
+async fn listen_if(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match address {
+        Some(address) => listen(address).await.map(Some),
+        None => Ok(None),
     }
 }
 

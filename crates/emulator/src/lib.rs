@@ -6,7 +6,7 @@
 //!
 //! | layer | modules |
 //! |---|---|
-//! | handle | `emulator` |
+//! | handle | `emulator`, `in_process` |
 //! | ports | `server` (the API), `admin`, `destinations` |
 //! | APIs | `service`, one file per API |
 //! | state shared by connections | `state`, then `deliveries` |
@@ -28,6 +28,7 @@ mod fault;
 mod functions;
 mod handler;
 mod id_token;
+mod in_process;
 mod issued;
 mod ledger;
 mod rate_limit;
@@ -51,6 +52,7 @@ pub use config::{
 pub use emulator::{Emulator, StartError};
 pub use fault::{Action, ErrorAnswer, Fault, OddBody, PlannedFault, When};
 pub use id_token::KeySetError;
+pub use in_process::InProcess;
 pub use issued::IssuedCount;
 pub use ledger::LedgerEntry;
 pub use rate_limit::{RateLimit, RetryAfter};

@@ -107,7 +107,8 @@ async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
     state: Arc<State>,
     no_linger: impl Fn(&S),
 ) {
-    let service = service_fn(|request| exchange(Arc::clone(&state), port, scheme, request));
+    let service =
+        service_fn(|request: http::Request<Incoming>| exchange(Arc::clone(&state), port, scheme, request));
     let mut connection =
         http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(stream), service);
     if let Err(error) = Pin::new(&mut connection).await {
@@ -122,7 +123,7 @@ async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// The reason to cut the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-enum Cut {
+pub(crate) enum Cut {
     /// A reset before an answer.
     #[error("reset on purpose")]
     Reset,
@@ -132,12 +133,15 @@ enum Cut {
 }
 
 /// Serves one request.
-async fn exchange(
+pub(crate) async fn exchange<B>(
     state: Arc<State>,
     port: Port,
     scheme: &'static str,
-    request: http::Request<Incoming>,
-) -> Result<http::Response<AnswerBody>, Cut> {
+    request: http::Request<B>,
+) -> Result<http::Response<AnswerBody>, Cut>
+where
+    B: Body<Error: Into<Box<dyn Error + Send + Sync>>>,
+{
     let gateway_id = clock::gateway_id();
     state.stats.seen();
     let (head, body) = request.into_parts();
@@ -208,7 +212,7 @@ fn truncated(response: http::Response<Bytes>) -> http::Response<AnswerBody> {
 }
 
 /// A body in one chunk, which may end early.
-struct AnswerBody {
+pub(crate) struct AnswerBody {
     left: Option<Bytes>,
     end: End,
 }

@@ -20,7 +20,7 @@ use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
-pub use crate::transport::{BuildError, ClientOptions, KeptClient, LoadCaBundle, TlsError};
+pub use crate::transport::{BuildError, Carried, Carrier, ClientOptions, KeptClient, LoadCaBundle, TlsError};
 
 /// A client for one endpoint. Clones are cheap and share their connections.
 ///
@@ -70,7 +70,7 @@ impl Client {
     ///
     /// # Errors
     /// There is no status. [`SendError::NotSent`] if certainly no byte of the request was written, otherwise
-    /// [`SendError::Interrupted`]. A refusal by the service is an [`Answer`].
+    /// [`SendError::Interrupted`] or [`SendError::TimedOut`]. A refusal by the service is an [`Answer`].
     pub async fn invoke(
         &self,
         invocation: Invocation<'_>,

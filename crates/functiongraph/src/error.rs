@@ -18,6 +18,9 @@ pub enum SendError {
     /// Bytes may have been written, and the result is unknown.
     #[error("no answer, but the request may have been sent: {0}")]
     Interrupted(String),
+    /// No answer within the time that the caller allows. Bytes may have been written, and the result is unknown.
+    #[error("no answer, but the request may have been sent: {0}")]
+    TimedOut(String),
 }
 
 // === impl SendError ===
@@ -52,24 +55,33 @@ impl SendError {
 
     /// No status within the time allowed.
     pub(crate) fn timeout(limit: Duration) -> Self {
-        Self::Interrupted(format!("no answer within {limit:?}"))
+        Self::TimedOut(format!("no answer within {limit:?}"))
     }
 
     /// The innermost cause, for example `Connection refused (os error 111)`.
     #[must_use]
     pub fn cause(&self) -> &str {
         match self {
-            Self::NotSent(cause) | Self::Interrupted(cause) => cause,
+            Self::NotSent(cause) | Self::Interrupted(cause) | Self::TimedOut(cause) => cause,
         }
     }
 }
 
-/// The text of the last error of a chain. The outer errors hold the URL and add little.
+/// How errors of the tunnel through a proxy begin. Their type is not public.
+const TUNNEL: &str = "tunnel error: ";
+
+/// The text of the last error of a chain. The outer errors hold the URL and add little, except for that of a proxy.
 fn innermost(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
+    let (mut last, mut through_proxy) = (error, false);
     while let Some(source) = last.source() {
         last = source;
+        through_proxy |= last.to_string().starts_with(TUNNEL);
     }
+    let text = last.to_string();
+    let text = match text.strip_prefix(TUNNEL).unwrap_or(&text) {
+        text if through_proxy => format!("the proxy opened no tunnel: {text}"),
+        text => text.to_owned(),
+    };
     // The server chooses the names in its certificate.
-    Clean::line(&last.to_string()).chars().take(MAX_CAUSE).collect()
+    Clean::line(&text).chars().take(MAX_CAUSE).collect()
 }

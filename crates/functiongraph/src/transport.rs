@@ -15,6 +15,7 @@ use crate::addresses::{self, GuardedResolver, IpNet};
 use crate::endpoint::Endpoint;
 use crate::error::SendError;
 use crate::local_url::LocalUrl;
+use crate::proxy::Proxy;
 use crate::tls;
 
 pub use crate::tls::TlsError;
@@ -31,7 +32,8 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 /// Sends requests to one endpoint or local service. Clones are cheap and share their connections.
 ///
 /// # Guarantees
-/// * A request is written at most once: no retries, no redirects, no proxy (whatever the environment says).
+/// * A request is written at most once: no retries, no redirects, and no proxy but a given one, which only passes the
+///   bytes of TLS on (whatever the environment says).
 /// * If a status arrives, you get it, even if the rest of the answer is cut, endless or late.
 /// * Memory per call is bounded: 100 headers in less than 1 MiB (the HTTP library's limits), a body up to the
 ///   caller's cap, no decompression.
@@ -42,6 +44,8 @@ const TCP_USER_TIMEOUT: Duration = Duration::from_secs(15);
 pub(crate) struct Transport(Arc<Shared>);
 
 struct Shared {
+    /// Carries the requests instead of a sender.
+    carrier: Option<Carrier>,
     /// The sender, while it is kept or in use. A request that creates it again blocks the other requests meanwhile.
     sender: tokio::sync::Mutex<Weak<Sender>>,
     make: Box<MakeSender>,
@@ -71,7 +75,16 @@ enum CaBundle {
 }
 
 /// What a client sends with, in memory as long as this value is.
-pub struct KeptClient(#[expect(dead_code, reason = "it is kept, and not used")] Arc<Sender>);
+pub struct KeptClient(#[expect(dead_code, reason = "it is kept, and not used")] Option<Arc<Sender>>);
+
+/// Carries requests another way than over the network, for example to a service in the same process.
+#[derive(Clone)]
+pub struct Carrier(Arc<Carry>);
+
+type Carry = dyn Fn(Request<Bytes>) -> Carried + Send + Sync;
+
+/// An answer that is on its way.
+pub type Carried = Pin<Box<dyn Future<Output = Result<http::Response<reqwest::Body>, SendError>> + Send>>;
 
 /// Reads the CA bundle of a client again, or returns the reason why it cannot.
 #[derive(Clone)]
@@ -103,6 +116,11 @@ pub struct ClientOptions {
     /// Networks that the client must not connect to, whatever the host resolves to; none by default. For endpoints
     /// that other people may choose, include [`LOCAL_NETWORKS`](crate::addresses::LOCAL_NETWORKS).
     pub refused_networks: Vec<IpNet>,
+    /// The forward proxy for all connections; none by default, whatever the environment says. The proxy resolves the
+    /// host of the endpoint, so [`refused_networks`](Self::refused_networks) counts for the host of the proxy instead.
+    pub proxy: Option<Proxy>,
+    /// Carries the requests instead of the network; none by default.
+    pub carrier: Option<Carrier>,
 }
 
 /// Why a client could not be built.
@@ -141,7 +159,24 @@ impl Default for ClientOptions {
             connect_timeout: Duration::from_secs(5),
             user_agent: concat!(env!("CARGO_PKG_NAME"), "-rust/", env!("CARGO_PKG_VERSION")).to_owned(),
             refused_networks: Vec::new(),
+            proxy: None,
+            carrier: None,
         }
+    }
+}
+
+// === impl Carrier ===
+
+impl Carrier {
+    /// Carries with a function.
+    pub fn new(carry: impl Fn(Request<Bytes>) -> Carried + Send + Sync + 'static) -> Self {
+        Self(Arc::new(carry))
+    }
+}
+
+impl fmt::Debug for Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Carrier")
     }
 }
 
@@ -214,14 +249,25 @@ impl Transport {
         options: ClientOptions,
         finish: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder + Send + Sync + 'static,
     ) -> Result<Self, BuildError> {
-        let ClientOptions { ca_bundle_pem, load_ca_bundle, connect_timeout, user_agent, refused_networks } =
-            options;
+        let ClientOptions {
+            ca_bundle_pem,
+            load_ca_bundle,
+            connect_timeout,
+            user_agent,
+            refused_networks,
+            proxy,
+            carrier,
+        } = options;
         // An address is never resolved, so the resolver cannot refuse it.
+        let ip = proxy.as_ref().map_or(ip, Proxy::ip);
         if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
             return Err(BuildError::RefusedAddress(ip));
         }
         let build = Arc::new(move |tls: &ClientConfig, max: Duration| {
-            let builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
+            let mut builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
+            if let Some(proxy) = &proxy {
+                builder = builder.proxy(reqwest::Proxy::all(proxy.to_string())?);
+            }
             finish(builder.connect_timeout(connect_timeout.min(max))).build()
         });
         let make = move |tls: Arc<ClientConfig>| {
@@ -231,10 +277,15 @@ impl Transport {
             Ok(Sender { http, hasty: Default::default(), make: Box::new(make) })
         };
         let digest = tls::digest(ca_bundle_pem.as_deref());
-        let sender = Arc::new(make(tls::config(ca_bundle_pem.as_deref())?)?);
-        sender.keep();
+        let mut last = Weak::new();
+        if carrier.is_none() {
+            let sender = Arc::new(make(tls::config(ca_bundle_pem.as_deref())?)?);
+            sender.keep();
+            last = Arc::downgrade(&sender);
+        }
         Ok(Self(Arc::new(Shared {
-            sender: tokio::sync::Mutex::new(Arc::downgrade(&sender)),
+            carrier,
+            sender: tokio::sync::Mutex::new(last),
             make: Box::new(make),
             ca_bundle: load_ca_bundle
                 .map_or(CaBundle::Here(ca_bundle_pem), |load| CaBundle::Elsewhere(load, digest)),
@@ -243,7 +294,7 @@ impl Transport {
 
     /// The sender of the last request if it is still kept, or a new one.
     async fn sender(&self) -> Result<Arc<Sender>, SendError> {
-        let Shared { sender: last, make, ca_bundle } = &*self.0;
+        let Shared { sender: last, make, ca_bundle, carrier: _ } = &*self.0;
         let mut last = last.lock().await;
         let sender = if let Some(sender) = last.upgrade() {
             sender
@@ -271,7 +322,8 @@ impl Transport {
 
     /// Gets ready what a request needs, and keeps it.
     pub(crate) async fn keep(&self) -> Result<KeptClient, SendError> {
-        self.sender().await.map(KeptClient)
+        let sender = if self.0.carrier.is_some() { None } else { Some(self.sender().await?) };
+        Ok(KeptClient(sender))
     }
 
     /// Sends a request once. `timeout` bounds the whole exchange, and at most `cap` bytes of the body are read.
@@ -281,15 +333,21 @@ impl Transport {
         timeout: Duration,
         cap: usize,
     ) -> Result<Seen, SendError> {
-        let request = reqwest::Request::try_from(request).map_err(|error| SendError::from_http(&error))?;
+        let from_http = |error: reqwest::Error| SendError::from_http(&error);
         // Kept outside the exchange, so that a timeout does not drop it.
         let (mut seen, mut begun) = (None, false);
         // Reading the CA bundle again counts in the timeout, because the caller relies on it.
         let ended = tokio::time::timeout(timeout, async {
-            let sender = self.sender().await?;
-            begun = true;
-            let sent = exchange(&sender.http(timeout), request, cap, &mut seen).await;
-            sent.map_err(|error| SendError::from_http(&error))
+            let response = if let Some(Carrier(carry)) = &self.0.carrier {
+                begun = true;
+                carry(request).await?.into()
+            } else {
+                let request = reqwest::Request::try_from(request).map_err(from_http)?;
+                let sender = self.sender().await?;
+                begun = true;
+                sender.http(timeout).execute(request).await.map_err(from_http)?
+            };
+            receive(response, cap, &mut seen).await.map_err(from_http)
         })
         .await;
         match (seen, ended) {
@@ -304,14 +362,12 @@ impl Transport {
     }
 }
 
-/// Sends and receives, and stores what arrives in `seen`. An error after the status keeps the status.
-async fn exchange(
-    http: &reqwest::Client,
-    request: reqwest::Request,
+/// Stores in `seen` what arrives of an answer. An error after the status keeps the status.
+async fn receive(
+    mut response: reqwest::Response,
     cap: usize,
     seen: &mut Option<Seen>,
 ) -> Result<(), reqwest::Error> {
-    let mut response = http.execute(request).await?;
     let seen = seen.insert(Seen {
         status: response.status().as_u16(),
         headers: std::mem::take(response.headers_mut()),

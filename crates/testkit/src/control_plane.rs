@@ -38,6 +38,7 @@
 //!
 //! * `KUBEBUILDER_ASSETS`: folder with `etcd`, `kube-apiserver`, `kubectl`, looked at first.
 //! * `CONTROL_PLANE_TOOLS`: folder to use instead of the one that `make tools` fills.
+//! * `CONTROL_PLANE_FLAGS`: more flags for the API server, separated by spaces.
 //! * `CONTROL_PLANE_KEEP`: set to anything, the folder with logs, keys and data stays.
 
 mod access;

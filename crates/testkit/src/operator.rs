@@ -151,7 +151,7 @@ impl<'a> Launch<'a> {
             Log::of(&mut command, plane.folder().join(name), None)
         };
         let process = command
-            .args(["run", "--allowed-endpoint-hosts=localhost"])
+            .args(["run", "--allowed-endpoint-hosts=localhost", "--default-endpoint-hosts=false"])
             .args(["--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0", "--kubeconfig"])
             .arg(kubeconfig)
             .args(scope)

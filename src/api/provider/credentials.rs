@@ -77,12 +77,14 @@ pub struct Oidc {
     /// The name of a file in the operator's folder for tokens, such as a projected volume. Only for a
     /// ClusterFunctionGraphProvider. The operator reads it before every exchange.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253), regex(pattern = "^[A-Za-z0-9_-][A-Za-z0-9_.-]*$"))]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_-][A-Za-z0-9_.-]*$')").message("expected the name of a file, without a path: letters, digits, '_', '-' and inner dots"))]
     pub projected_token_file: Option<String>,
 
     /// The id of the identity provider in IAM.
     #[serde(default, rename = "idpID", skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64), regex(pattern = "^[A-Za-z0-9_-]+$"))]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = Rule::new(super::ID).message("expected the id of an identity provider: letters, digits, '_' and '-'"))]
     pub idp_id: Option<String>,
 
     /// The result of the exchange; `Keys` if absent.
@@ -93,7 +95,8 @@ pub struct Oidc {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sts: Option<Sts>,
 
-    /// Lifetime of the temporary keys. The operator renews them early.
+    /// Lifetime of the temporary keys in seconds: 900 to 86,400. The operator renews them early. Default: 21,600 with
+    /// `idpID`, 3,600 with `sts`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 900, max = 86_400))]
     pub duration_seconds: Option<i64>,
@@ -127,9 +130,10 @@ pub struct Sts {
     #[schemars(length(min = 1, max = 1500))]
     pub agency_urn: String,
 
-    /// The name of the session in audit logs.
+    /// The name of the session in audit logs. Default: `functiongraph-operator`.
     #[serde(default = "session_name")]
-    #[schemars(length(min = 2, max = 64), regex(pattern = "^[A-Za-z0-9_=,.@-]+$"))]
+    #[schemars(length(min = 2, max = 64))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9_=,.@-]+$')").message("a session name has letters, digits and the characters _=,.@-"))]
     pub session_name: String,
 }
 

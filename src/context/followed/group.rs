@@ -18,10 +18,6 @@ pub(super) const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// calls a second.
 const PAUSE_PER_FUNCTION: Duration = Duration::from_millis(500);
 
-/// Requests that another process sent are followed when they have not ended after this long. Until then that process
-/// most likely follows them itself.
-pub(super) const OTHERS_DELAY: Duration = Duration::from_secs(45);
-
 /// A request that FunctionGraph has not known by its id for this long has vanished.
 pub(super) const VANISHED_DELAY: Duration = Duration::from_mins(10);
 
@@ -45,6 +41,8 @@ pub(super) struct Group {
     round: Option<Question>,
     /// When the latest round began.
     began: Instant,
+    /// Pages of the list that the latest round has read.
+    pages: usize,
     /// Records on a page.
     limit: u16,
     /// By how much FunctionGraph's clock and ours differed at the last answer.
@@ -67,6 +65,8 @@ pub(super) struct Waiter {
     seen: Instant,
     /// Since when neither complete lists nor its id have shown it.
     missing: Option<Instant>,
+    /// Whether it is so far back in the list that asking for it by its id costs fewer calls.
+    is_far: bool,
     /// When it was last asked for by its id.
     asked: Option<Instant>,
     /// What its object has to write.
@@ -83,6 +83,7 @@ impl Group {
             next: now + LONGEST_PAUSE,
             round: None,
             began: now,
+            pages: 0,
             limit: RECORDS_PER_PAGE,
             skew: Duration::ZERO,
             by_id: false,
@@ -100,12 +101,12 @@ impl Group {
     /// Follows one more request.
     pub(super) fn add(&mut self, request: Request, siblings: usize, now: Instant) {
         if self.round.is_none() && self.failures == 0 {
-            let soon = if request.ours { shortest(siblings) } else { OTHERS_DELAY };
-            self.next = self.next.min(now + soon);
+            self.next = self.next.min(now + shortest(siblings));
         }
         let uid = request.owner.uid.clone();
         let (missing, asked, news, stop_tried) = (None, None, None, None);
-        let waiter = Waiter { request, since: now, seen: now, missing, asked, news, stop_tried };
+        let waiter =
+            Waiter { request, since: now, seen: now, missing, is_far: false, asked, news, stop_tried };
         self.requests.insert(uid, waiter);
     }
 
@@ -157,7 +158,7 @@ impl Group {
                 (self.busy, self.next) = (false, now + SHORTEST_PAUSE);
                 return None;
             };
-            (self.began, self.round) = (now, Some(question));
+            (self.began, self.pages, self.round) = (now, 0, Some(question));
         }
         self.round.clone()
     }
@@ -189,13 +190,16 @@ impl Group {
             }
         }
         (self.busy, self.failures) = (false, 0);
-        let missing = self.waiting(now).any(|waiter| waiter.seen < self.began);
+        self.pages += 1;
+        let missing = self.near().any(|waiter| waiter.seen < self.began);
+        let is_worth_another = self.pages_are_cheaper();
         match (&mut self.round, more) {
             // The rest of the list is read only while a request that waits was not in it.
-            (Some(round), Some(marker)) if missing && round.request_id.is_none() => {
+            (Some(round), Some(marker)) if missing && round.request_id.is_none() && is_worth_another => {
                 round.marker = Some(marker);
                 return owners;
             }
+            (Some(Question { request_id: None, .. }), Some(_)) if missing => self.ask_for_the_rest_by_id(),
             (Some(Question { request_id: Some(id), .. }), _) => {
                 let id = id.clone();
                 owners.extend(self.not_known(&id, now));
@@ -232,17 +236,36 @@ impl Group {
         true
     }
 
-    /// The requests that wait to be seen in the list: our own, and others' that have taken long.
-    fn waiting(&self, now: Instant) -> impl Iterator<Item = &Waiter> {
-        self.requests.values().filter(move |waiter| waiter.waits(now))
+    /// The requests that are looked for in the list.
+    fn near(&self) -> impl Iterator<Item = &Waiter> {
+        self.waiting().filter(|waiter| !waiter.is_far)
+    }
+
+    /// Whether another page costs no more than to ask for all that were not found by their ids.
+    fn pages_are_cheaper(&self) -> bool {
+        let unseen = |waiter: &&Waiter| waiter.is_far || waiter.seen < self.began;
+        self.waiting().filter(unseen).count() >= self.pages
+    }
+
+    fn ask_for_the_rest_by_id(&mut self) {
+        let began = self.began;
+        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits() && waiter.seen < began) {
+            waiter.is_far = true;
+        }
+    }
+
+    /// The requests that wait for news.
+    fn waiting(&self) -> impl Iterator<Item = &Waiter> {
+        self.requests.values().filter(|waiter| waiter.waits())
     }
 
     /// What to ask next: by its id for a request that a complete list did not show, else the list of all.
     fn next_question(&mut self, now: Instant) -> Option<Question> {
-        let limit = self.limit;
+        let (limit, has_near) = (self.limit, self.near().next().is_some());
         let unseen = |waiter: &&mut Waiter| waiter.is_to_be_asked_for(now);
         let unseen = self.requests.values_mut().filter(unseen).min_by_key(|waiter| waiter.asked);
-        self.by_id = !self.by_id && unseen.is_some();
+        // The list of the others is next, if there are others.
+        self.by_id = unseen.is_some() && !(self.by_id && has_near);
         if let Some(waiter) = unseen.filter(|_| self.by_id) {
             waiter.asked = Some(now);
             return Some(Question {
@@ -254,8 +277,8 @@ impl Group {
             });
         }
         let margin = WINDOW_MARGIN.saturating_add(self.skew);
-        let first = self.waiting(now).map(|waiter| waiter.request.claimed).min()?;
-        let last = self.waiting(now).map(|waiter| waiter.request.accepted).max()?;
+        let first = self.near().map(|waiter| waiter.request.claimed).min()?;
+        let last = self.near().map(|waiter| waiter.request.accepted).max()?;
         Some(Question {
             begin: first.saturating_sub(margin).unwrap_or(Timestamp::MIN),
             end: Some(last.saturating_add(margin).unwrap_or(Timestamp::MAX)),
@@ -268,7 +291,8 @@ impl Group {
     /// A complete list was read: notes those that it did not show.
     fn missed(&mut self, now: Instant) {
         let began = self.began;
-        for waiter in self.requests.values_mut().filter(|waiter| waiter.waits(now) && waiter.seen < began) {
+        let is_missed = |waiter: &&mut Waiter| waiter.waits() && !waiter.is_far && waiter.seen < began;
+        for waiter in self.requests.values_mut().filter(is_missed) {
             waiter.missing.get_or_insert(now);
         }
     }
@@ -276,9 +300,10 @@ impl Group {
     /// A request was asked for by its id. One that the service has not known for too long has vanished. A time in which
     /// nobody could ask shows nothing: it takes two answers.
     fn not_known(&mut self, id: &str, now: Instant) -> Option<Owner> {
-        let waiter =
-            self.requests.values_mut().find(|waiter| waiter.request.id == id && waiter.waits(now))?;
-        let since = waiter.missing?;
+        let is_unknown =
+            |waiter: &&mut Waiter| waiter.request.id == id && waiter.waits() && waiter.seen < self.began;
+        let waiter = self.requests.values_mut().find(is_unknown)?;
+        let since = *waiter.missing.get_or_insert(now);
         if now.duration_since(since) < VANISHED_DELAY {
             return None;
         }
@@ -290,7 +315,7 @@ impl Group {
         if self.requests.values().any(|waiter| waiter.is_to_be_asked_for(now)) {
             return shortest(siblings);
         }
-        let youngest = self.waiting(now).map(|waiter| waiter.request.accepted).max();
+        let youngest = self.waiting().map(|waiter| waiter.request.accepted).max();
         let age =
             youngest.map(|accepted| Duration::try_from(time.duration_since(accepted)).unwrap_or_default());
         age.map_or(LONGEST_PAUSE, |age| age / 2).clamp(shortest(siblings), LONGEST_PAUSE)
@@ -300,15 +325,19 @@ impl Group {
 // === impl Waiter ===
 
 impl Waiter {
-    /// Whether it waits to be seen in the list. What others sent does only after a while.
-    fn waits(&self, now: Instant) -> bool {
-        self.news.is_none() && (self.request.ours || now.duration_since(self.since) >= OTHERS_DELAY)
+    /// Whether it waits to be seen in the list.
+    fn waits(&self) -> bool {
+        self.news.is_none()
     }
 
-    /// Whether complete lists do not show it, and it was not asked for by its id for a while.
+    /// Whether it is not looked for in the list, or complete lists do not show it, and it was not asked for by its id for a
+    /// while.
     fn is_to_be_asked_for(&self, now: Instant) -> bool {
-        let lately = self.asked.is_some_and(|asked| now.duration_since(asked) < LONGEST_PAUSE);
-        self.waits(now) && self.missing.is_some() && !lately
+        let age = now.duration_since(self.since) / 2;
+        let pause =
+            if self.missing.is_some() { LONGEST_PAUSE } else { age.clamp(SHORTEST_PAUSE, LONGEST_PAUSE) };
+        let lately = self.asked.is_some_and(|asked| now.duration_since(asked) < pause);
+        self.waits() && (self.missing.is_some() || self.is_far) && !lately
     }
 }
 

@@ -1,6 +1,6 @@
 //! Rounds over the service's list: how few calls tell how much.
 
-use super::group::{OTHERS_DELAY, VANISHED_DELAY};
+use super::group::VANISHED_DELAY;
 use super::*;
 use crate::api::invocation::ExecutionStatus;
 use functiongraph::Qualifier;
@@ -13,9 +13,9 @@ fn topic(function: &str) -> Topic {
     Topic { provider: "namespace/provider".into(), endpoint: "https://there".into(), urn }
 }
 
-fn request(name: &str, ours: bool) -> Request {
+fn request(name: &str) -> Request {
     let owner = Owner { namespace: "namespace".into(), name: name.into(), uid: format!("uid of {name}") };
-    Request { owner, id: format!("id of {name}"), claimed: NOON, accepted: NOON, ours }
+    Request { owner, id: format!("id of {name}"), claimed: NOON, accepted: NOON }
 }
 
 fn line(name: &str, ended: bool) -> Line {
@@ -37,7 +37,7 @@ fn a_thousand_requests_of_twenty_functions_cost_twenty_calls_a_round() {
     for function in 0..20 {
         for number in 0..50 {
             let name = format!("{function}-{number}");
-            followed.follow(&topic(&format!("f{function}")), request(&name, true), start);
+            followed.follow(&topic(&format!("f{function}")), request(&name), start);
         }
     }
     let mut calls = 0;
@@ -62,7 +62,7 @@ fn a_thousand_requests_of_twenty_functions_cost_twenty_calls_a_round() {
 fn pages_are_turned_only_until_everybody_has_been_found() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
     for name in ["a", "b"] {
-        followed.follow(&topic, request(name, true), start);
+        followed.follow(&topic, request(name), start);
     }
     let now = start + seconds(5);
     let page =
@@ -71,30 +71,49 @@ fn pages_are_turned_only_until_everybody_has_been_found() {
     assert_eq!(followed.due(|_| true, now).0, [], "it is being asked for already");
     let first = followed.question(&topic, now).unwrap();
     assert!(first.begin < NOON && first.end > Some(NOON));
-    assert_eq!(page(vec![line("a", true)], Some("100")), [request("a", true).owner]);
+    assert_eq!(page(vec![line("a", true)], Some("100")), [request("a").owner]);
     assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic), "b is still to be found");
     assert_eq!(followed.question(&topic, now).unwrap().marker.as_deref(), Some("100"));
     assert_eq!(page(vec![line("b", false)], Some("200")), []);
     assert_eq!(followed.due(|_| true, now).0, [], "nobody needs a third page");
-    let news = followed.follow(&topic, request("a", true), now);
+    let news = followed.follow(&topic, request("a"), now);
     assert!(matches!(news, Some(News::Ended(_))));
-    assert_eq!(followed.follow(&topic, request("b", true), now), None);
+    assert_eq!(followed.follow(&topic, request("b"), now), None);
 }
 
 #[test]
-fn what_others_sent_is_left_to_them_for_a_while() {
+fn two_requests_of_an_hour_among_ten_thousand_of_others_cost_two_calls_a_minute() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", false), start);
-    assert_eq!(followed.due(|_| true, start + seconds(40)).0, []);
-    let late = start + OTHERS_DELAY;
-    assert_eq!(followed.due(|_| true, late).0, std::slice::from_ref(&topic));
-    assert!(followed.question(&topic, late).is_some());
+    for name in ["a", "b"] {
+        followed.follow(&topic, request(name), start);
+    }
+    let (mut now, mut minutes, mut ended) = (start, vec![0; 61], Vec::new());
+    while now < start + seconds(3600) {
+        let (due, next) = followed.due(|_| true, now);
+        let passed = now.duration_since(start).as_secs();
+        for topic in due {
+            minutes[usize::try_from(passed / 60).unwrap()] += 1;
+            let question = followed.question(&topic, now).unwrap();
+            let (lines, more) = match question.request_id {
+                Some(id) => (vec![line(id.strip_prefix("id of ").unwrap(), passed > 3500)], None),
+                None => {
+                    ((0..100).map(|number| line(&number.to_string(), true)).collect(), Some("more".into()))
+                }
+            };
+            ended.extend(followed.told(&topic, lines, more, None, (at(passed), now)));
+        }
+        now = next.unwrap_or(now).max(now + Duration::from_millis(1));
+    }
+    assert!(minutes[5..].iter().all(|calls| *calls <= 2), "{minutes:?}");
+    assert!(minutes.iter().sum::<u32>() <= 160, "{minutes:?}");
+    ended.sort_by(|one, other| one.name.cmp(&other.name));
+    assert_eq!(ended, [request("a").owner, request("b").owner]);
 }
 
 #[test]
 fn a_request_that_complete_lists_do_not_show_is_asked_for_by_its_id_before_it_counts_as_vanished() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", true), start);
+    followed.follow(&topic, request("a"), start);
     let round = |after: Duration, told: bool| {
         let now = start + after;
         assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
@@ -112,14 +131,14 @@ fn a_request_that_complete_lists_do_not_show_is_asked_for_by_its_id_before_it_co
     assert_eq!(round(minutes(6), true), (false, vec![]), "the list, for the others");
     assert_eq!(round(minutes(8), true), (true, vec![]), "its id, and there is nothing");
     assert_eq!(round(minutes(10), true), (false, vec![]));
-    assert_eq!(round(minutes(2) + VANISHED_DELAY, true), (true, vec![request("a", true).owner]));
-    assert_eq!(followed.follow(&topic, request("a", true), start), Some(News::Vanished));
+    assert_eq!(round(minutes(2) + VANISHED_DELAY, true), (true, vec![request("a").owner]));
+    assert_eq!(followed.follow(&topic, request("a"), start), Some(News::Vanished));
 }
 
 #[test]
 fn a_request_that_was_claimed_by_a_wrong_clock_is_found_by_its_id_or_in_a_wider_window() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    let ahead = Request { claimed: at(7200), accepted: at(7200), ..request("a", true) };
+    let ahead = Request { claimed: at(7200), accepted: at(7200), ..request("a") };
     followed.follow(&topic, ahead, start);
     let ask = |after| {
         let now = start + Duration::from_mins(after);
@@ -136,26 +155,26 @@ fn a_request_that_was_claimed_by_a_wrong_clock_is_found_by_its_id_or_in_a_wider_
     assert_eq!((question.request_id.as_deref(), question.end), (Some("id of a"), None));
     assert_eq!(tell(3, vec![line("a", false)], Some(at(0))), []);
     assert!(ask(6).begin < at(0), "by now the difference of the clocks is known");
-    assert_eq!(tell(6, vec![line("a", true)], Some(at(0))), [request("a", true).owner]);
+    assert_eq!(tell(6, vec![line("a", true)], Some(at(0))), [request("a").owner]);
 }
 
 #[test]
 fn trouble_with_the_list_is_told_once_and_its_end_too() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", true), start);
+    followed.follow(&topic, request("a"), start);
     let why = || Some("403".to_owned());
-    assert_eq!(followed.failed(&topic, why(), start), [request("a", true).owner]);
+    assert_eq!(followed.failed(&topic, why(), start), [request("a").owner]);
     assert_eq!(followed.failed(&topic, why(), start), []);
     assert_eq!(followed.trouble(&topic), why());
-    assert_eq!(followed.told(&topic, vec![], None, None, (at(9), start)), [request("a", true).owner]);
+    assert_eq!(followed.told(&topic, vec![], None, None, (at(9), start)), [request("a").owner]);
     assert_eq!(followed.trouble(&topic), None);
 }
 
 #[test]
 fn what_nobody_waits_for_is_forgotten() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", true), start);
-    followed.follow(&topic, request("b", true), start);
+    followed.follow(&topic, request("a"), start);
+    followed.follow(&topic, request("b"), start);
     assert_eq!(followed.count().values().copied().collect::<Vec<_>>(), [2]);
     let (due, _) = followed.due(|owner| owner.name == "a", start + seconds(3));
     assert_eq!(due, std::slice::from_ref(&topic));
@@ -169,14 +188,14 @@ fn what_nobody_waits_for_is_forgotten() {
 fn who_was_found_on_an_earlier_page_is_not_missed_on_the_next() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
     for name in ["a", "b"] {
-        followed.follow(&topic, request(name, true), start);
+        followed.follow(&topic, request(name), start);
     }
     let now = start + seconds(5);
     assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
     followed.question(&topic, now).unwrap();
     followed.told(&topic, vec![line("a", false)], Some("1".into()), None, (at(6), now + seconds(1)));
     // One that comes in the middle of a round waits for the next.
-    followed.follow(&topic, request("c", true), now + seconds(1));
+    followed.follow(&topic, request("c"), now + seconds(1));
     assert_eq!(followed.due(|_| true, now + seconds(1)).0, std::slice::from_ref(&topic));
     followed.told(&topic, vec![line("b", false)], Some("2".into()), None, (at(7), now + seconds(2)));
     assert_eq!(followed.due(|_| true, now + seconds(2)).0, [], "nobody needs a third page");
@@ -185,7 +204,7 @@ fn who_was_found_on_an_earlier_page_is_not_missed_on_the_next() {
 #[test]
 fn a_request_that_was_found_long_after_it_was_sent_is_looked_for_where_it_was_sent() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    let late = Request { accepted: at(7200), ..request("a", true) };
+    let late = Request { accepted: at(7200), ..request("a") };
     followed.follow(&topic, late, start);
     let question = followed.question(&topic, start + seconds(5)).unwrap();
     assert!(question.begin < NOON && question.end > Some(at(7200)), "{question:?}");
@@ -194,7 +213,7 @@ fn a_request_that_was_found_long_after_it_was_sent_is_looked_for_where_it_was_se
 #[test]
 fn a_full_page_without_a_marker_is_no_complete_list() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", true), start);
+    followed.follow(&topic, request("a"), start);
     for round in 1..100 {
         let now = start + seconds(round * 60);
         assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
@@ -208,7 +227,7 @@ fn a_full_page_without_a_marker_is_no_complete_list() {
 #[test]
 fn a_page_that_is_too_long_is_asked_for_again_with_fewer_records() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", true), start);
+    followed.follow(&topic, request("a"), start);
     let now = start + seconds(5);
     let mut limits = Vec::new();
     loop {
@@ -224,9 +243,9 @@ fn a_page_that_is_too_long_is_asked_for_again_with_fewer_records() {
 #[test]
 fn a_passing_failure_does_not_end_a_lasting_trouble() {
     let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
-    followed.follow(&topic, request("a", true), start);
+    followed.follow(&topic, request("a"), start);
     let why = || Some("403".to_owned());
-    assert_eq!(followed.failed(&topic, why(), start), [request("a", true).owner]);
+    assert_eq!(followed.failed(&topic, why(), start), [request("a").owner]);
     assert_eq!(followed.failed(&topic, None, start), []);
     assert_eq!(followed.trouble(&topic), why());
 }

@@ -1,6 +1,6 @@
 //! The providers as metrics show them.
 
-use super::{Key, Provider, Providers, Standing};
+use super::{Provider, ProviderKey, Providers, Standing};
 use crate::api::Reason;
 use crate::clock;
 use crate::gate::Phase;
@@ -9,7 +9,7 @@ use jiff::Timestamp;
 
 impl Providers {
     /// Whether a provider exists, as far as it was checked.
-    pub fn is_known(&self, key: &Key) -> bool {
+    pub fn is_known(&self, key: &ProviderKey) -> bool {
         self.known().all.get(key).is_some_and(|provider| !matches!(provider.standing, Standing::Unseen))
     }
 
@@ -20,7 +20,9 @@ impl Providers {
         for (key, provider) in &self.known().all {
             let state = provider.gate.state(moment);
             let Some((reason, expires_at, not_renewed)) = provider.health() else {
-                missing.push((key.to_string(), state.waiting));
+                if state.waiting > 0 {
+                    missing.push((key.to_string(), state.waiting));
+                }
                 continue;
             };
             known.push(ProviderNow {
@@ -31,7 +33,7 @@ impl Providers {
                 not_renewed,
                 in_flight: state.in_flight,
                 waiting: state.waiting,
-                held: !matches!(state.phase, Phase::Open | Phase::Probing),
+                held: matches!(state.phase, Phase::Paused { .. } | Phase::BreakerOpen { .. }),
                 rate: state.rate,
             });
         }

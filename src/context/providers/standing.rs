@@ -1,6 +1,6 @@
 //! Whether a provider can be used, and with what.
 
-use crate::api::provider::{Edition, FunctionGraphProviderSpec};
+use crate::api::provider::{Edition, ForwardProxy, FunctionGraphProviderSpec};
 use crate::api::{AnyProvider, Reason};
 use crate::context::grants::Grant;
 use crate::credential::{InUse, Used};
@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// Where a client leads: the endpoint, and the name of the CA bundle.
-pub type Destination = (String, Option<String>);
+/// Where a client leads: the endpoint, the name of the CA bundle, and the proxy.
+pub type Destination = (String, Option<String>, Option<ForwardProxy>);
 
 /// Everything needed to send through a provider.
 pub struct Access {
@@ -35,7 +35,7 @@ pub struct Access {
 /// Whether a provider can be used.
 #[derive(Clone)]
 pub enum Standing {
-    /// Not inspected yet.
+    /// Not checked yet.
     Unseen,
     /// It cannot be used, and why.
     NotReady(Reason, String),
@@ -65,7 +65,7 @@ impl Access {
     /// Where the client leads.
     #[must_use]
     pub fn destination(&self) -> Destination {
-        (self.client.endpoint().to_string(), self.ca_bundle.clone())
+        (self.client.endpoint().to_string(), self.ca_bundle.clone(), self.spec().proxy.clone())
     }
 
     /// Whether the credential has ended.

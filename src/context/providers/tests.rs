@@ -4,13 +4,15 @@ use super::*;
 use crate::api::{AnyProvider, FunctionGraphProvider};
 use crate::context::grants::Grant;
 use crate::credential::{InUse, Lock, Principal, Proof};
-use crate::gate::Signal;
+use crate::gate::{Level, Signal};
 use functiongraph::{Client, ClientOptions};
 
-const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 10 };
+const LIMITS: GateLimits = GateLimits { max_requests_per_second: 100, max_in_flight: 10, shared: false };
+
+const THROTTLED: Signal = Signal::Throttled { level: Level::Account, retry_after: None };
 
 fn providers() -> Arc<Providers> {
-    Arc::new(Providers::new(mpsc::unbounded_channel().0))
+    Arc::new(Providers::new(mpsc::unbounded_channel().0, 100))
 }
 
 fn provider() -> AnyProvider {
@@ -60,19 +62,20 @@ fn access(used: &Used, proof: Proof) -> Access {
 }
 
 /// What happens to a provider whose credential was checked.
-fn ready(providers: &Providers, key: &Key, used: &Used, proof: Proof) {
+fn ready(providers: &Providers, key: &ProviderKey, used: &Used, proof: Proof) {
     providers.begin(key, &used.source, None);
     providers.record(key, used, clock::monotonic(), Event::Checked(proof.clone()));
     assert!(providers.ready(key, access(used, proof), LIMITS));
 }
 
 fn ticket(uid: &str) -> Ticket {
-    Ticket { uid: uid.into(), namespace: "ns".into(), name: uid.into(), function: "f".into() }
+    let caller = Caller::Object { uid: uid.into(), name: uid.into() };
+    Ticket { caller, function: FunctionKey { namespace: "ns".into(), function: "f".into() } }
 }
 
 #[test]
 fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_new_one() {
-    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
     let [old, new] = ["old", "new"].map(|version| used("a", version));
     ready(&providers, &key, &old, Proof::Accepted);
     ready(&providers, &key, &new, Proof::Accepted);
@@ -93,22 +96,22 @@ fn t13_a_late_refusal_of_an_old_secret_takes_nothing_from_what_is_known_of_the_n
 #[test]
 fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
     let providers = providers();
-    let [one, same, other]: [Key; 3] = ["ns/one", "ns/same", "other"].map(Into::into);
+    let [one, same, other]: [ProviderKey; 3] = ["ns/one", "ns/same", "other"].map(Into::into);
     let (revoked, right) = (used("a", "revoked"), used("b", "right"));
     ready(&providers, &one, &revoked, Proof::Accepted);
     ready(&providers, &same, &revoked, Proof::Accepted);
     ready(&providers, &other, &right, Proof::Accepted);
-    let mut place = providers.enter(&one, ticket("1")).unwrap();
-    place.used(&access(&revoked, Proof::Accepted));
+    let mut permit = providers.enter(&one, ticket("1")).unwrap();
+    permit.used(&access(&revoked, Proof::Accepted));
     providers.refuse(&one, &access(&revoked, Proof::Accepted), "no");
-    place.leave(Signal::Unused);
+    permit.leave(Signal::Unused);
     for key in [&one, &same] {
         let standing = providers.standing(key);
         assert!(matches!(standing, Standing::NotReady(Reason::CredentialsInvalid, _)), "{key}");
     }
     assert!(matches!(providers.standing(&other), Standing::Ready(_)), "another key is not concerned");
     // A provider that comes later has heard of it, too.
-    let late: Key = "ns/late".into();
+    let late: ProviderKey = "ns/late".into();
     providers.begin(&late, &revoked.source, None);
     assert!(matches!(providers.decide(&late), Step::Stop(stop) if stop.message.contains("no")));
     assert_eq!(providers.refused_at(&late).unwrap().0, "1");
@@ -117,34 +120,49 @@ fn t13_a_refusal_of_one_key_counts_for_every_provider_that_has_it() {
 #[test]
 fn an_answer_to_an_invocation_counts_where_the_credential_could_not_be_checked() {
     let providers = providers();
-    let (key, unchecked): (Key, _) = ("ns/p".into(), used("a", "any"));
+    let (key, unchecked): (ProviderKey, _) = ("ns/p".into(), used("a", "any"));
     let proof = |used| Proof::Unchecked { said: "404".into(), used };
     ready(&providers, &key, &unchecked, proof(false));
-    for (signal, used) in
-        [(Signal::Trouble, false), (Signal::Throttled { retry_after: None }, false), (Signal::Clean, true)]
-    {
+    for (signal, used) in [(Signal::Unreachable, false), (THROTTLED, false), (Signal::Answered, true)] {
         // A throttle pauses the gate: another one, for the same credential.
-        let other: Key = format!("{key}-{signal:?}").into();
+        let other: ProviderKey = format!("{key}-{signal:?}").as_str().into();
         providers.begin(&other, &unchecked.source, None);
         assert!(providers.ready(&other, access(&unchecked, proof(false)), LIMITS));
-        let mut place = providers.enter(&other, ticket("1")).unwrap();
-        place.used(&access(&unchecked, proof(false)));
-        place.leave(signal);
+        let mut permit = providers.enter(&other, ticket("1")).unwrap();
+        permit.used(&access(&unchecked, proof(false)));
+        permit.leave(signal);
         let Step::Use(in_use) = providers.decide(&key) else { panic!("it can be used") };
         assert_eq!(in_use.proof, proof(used), "{signal:?}");
     }
 }
 
 #[test]
+fn a_throttle_of_an_account_pauses_every_provider_with_its_endpoint_and_credential() {
+    for (level, is_paused) in [(Level::Function, false), (Level::Account, true)] {
+        let providers = providers();
+        let [one, same, other]: [ProviderKey; 3] = ["ns/one", "else/same", "ns/other"].map(Into::into);
+        for (key, id) in [(&one, "a"), (&same, "a"), (&other, "b")] {
+            ready(&providers, key, &used(id, "right"), Proof::Accepted);
+        }
+        let mut permit = providers.enter(&one, ticket("1")).unwrap();
+        permit.used(&access(&used("a", "right"), Proof::Accepted));
+        permit.leave(Signal::Throttled { level, retry_after: Some(Duration::from_mins(1)) });
+        let phases = [&one, &same, &other].map(|key| providers.state(key).phase);
+        let paused = phases.map(|phase| matches!(phase, Phase::Paused { .. }));
+        assert_eq!(paused, [is_paused, is_paused, false], "{level:?}");
+    }
+}
+
+#[test]
 fn what_a_login_brought_outlives_a_reconcile_that_takes_its_time() {
-    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
     let used = used("a", "any");
     providers.begin(&key, &used.source, None);
     let (credential, renew_at) = (Credential::token("t").unwrap(), clock::now());
     let login = Login { credential, expires_at: None, renew_at, project: None };
     providers.logged_in(&key, &used, clock::monotonic(), login);
     // Others come and go, and what nobody needs is forgotten.
-    providers.call_next(|_| true, |_, _| ());
+    providers.call_next(|_| true, |_| ());
     assert!(providers.credential(&key, 1).is_some());
     providers.gone(&key);
     assert!(providers.credential(&key, 1).is_none());
@@ -167,11 +185,31 @@ async fn t13_one_call_of_a_principal_and_few_of_a_namespace_are_made_at_the_same
 
 #[test]
 fn t13_a_credential_that_is_refused_before_its_provider_is_ready_is_not_used() {
-    let (providers, key): (_, Key) = (providers(), "ns/p".into());
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
     let used = used("a", "revoked");
     ready(&providers, &key, &used, Proof::Accepted);
     let found = access(&used, Proof::Accepted);
     providers.refuse(&"ns/other".into(), &access(&used, Proof::Accepted), "no");
     assert!(!providers.ready(&key, found, LIMITS));
     assert!(matches!(providers.standing(&key), Standing::NotReady(_, why) if why.contains("no")));
+}
+
+#[test]
+fn metrics_show_throttling_as_such_and_no_queue_that_is_empty() {
+    let providers = providers();
+    let [missing, waits, throttled]: [ProviderKey; 3] =
+        ["ns/missing", "ns/waits", "ns/throttled"].map(Into::into);
+    assert!(providers.enter(&missing, ticket("1")).is_none());
+    providers.not_ready(&waits, Reason::SecretNotFound, "no".into());
+    ready(&providers, &throttled, &used("a", "any"), Proof::Accepted);
+    let permit = providers.enter(&throttled, ticket("2")).unwrap();
+    permit.leave(Signal::Throttled { level: Level::Account, retry_after: Some(Duration::from_mins(1)) });
+    let (known, queues) = providers.readings();
+    let held = |name: &str| known.iter().find(|provider| provider.name == name).unwrap().held;
+    assert!(!held("ns/waits") && held("ns/throttled"));
+    assert_eq!(queues, [("ns/missing".to_owned(), 1)]);
+
+    // The objects of a deleted namespace.
+    providers.prune(|_| false, clock::monotonic());
+    assert_eq!(providers.readings().1, []);
 }

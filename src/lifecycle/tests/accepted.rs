@@ -121,6 +121,10 @@ fn a_running_execution_is_stopped_once_and_counts_as_cancelled_when_the_service_
     let mut object = running();
     object.spec.cancel = true;
     assert_eq!(object.next(at(3)), Step::Stop);
+    // The request was taken, and the write that says so was lost.
+    let mut unsaid = object.clone();
+    unsaid.status = record::executed(&object.view(), &ended(ExecutionStatus::Fail, Some("4208")), at(9));
+    assert_eq!((unsaid.status.outcome, unsaid.reason()), (Some(Outcome::Cancelled), Some(Reason::Cancelled)));
     object.status = record::stopping(&object.view(), at(3));
     assert_eq!(object.next(at(4)), Step::Follow);
     let after = |execution| {

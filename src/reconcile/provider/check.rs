@@ -5,9 +5,9 @@ use crate::api::Reason;
 use crate::api::provider::ProtocolVersion;
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key};
+use crate::context::providers::{Access, ProviderKey};
 use crate::credential::{Call, Event, Failure, Proof};
-use crate::gate::{Phase, Signal, Ticket};
+use crate::gate::{Caller, FunctionKey, Phase, Signal, Ticket};
 use crate::lifecycle;
 use crate::reconcile::answer::{LONGEST_RETRY_AFTER, message, signal};
 use functiongraph::{Answer, Client, Credential, CredentialKind, Protocol, SendError, Verdict};
@@ -92,9 +92,9 @@ fn said(answer: &Answer) -> String {
     format!("{}{code}{message}", answer.status)
 }
 
-/// Tries an endpoint that failed again and again, once its pause is over and if no invocation does. Says when to look
-/// at it again; `None` if it answers.
-pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<Duration> {
+/// Tries an endpoint that failed again and again, once its pause is over and if no invocation does. Says when to check
+/// it again; `None` if it answers.
+pub async fn try_again(context: &Context, key: &ProviderKey, access: &Access) -> Option<Duration> {
     let providers = &context.providers;
     if !providers.is_suspect(key) {
         return None;
@@ -107,31 +107,28 @@ pub async fn try_again(context: &Context, key: &Key, access: &Access) -> Option<
     let Some(_turn) = providers.turn(&access.used.source.principal.id, namespace).await else {
         return Some(OTHERS_TRY_INTERVAL);
     };
-    let uid = format!("the check of {key}");
-    // No object has such a namespace, so that nobody is called for it.
-    let ticket =
-        Ticket { uid: uid.clone(), namespace: "/".into(), name: String::new(), function: String::new() };
-    let Some(mut place) = providers.enter(key, ticket) else {
-        providers.forget(key, &uid);
+    let ticket = Ticket { caller: Caller::Check, function: FunctionKey::default() };
+    let Some(mut permit) = providers.enter(key, ticket) else {
+        providers.forget(key, &Caller::Check);
         return Some(OTHERS_TRY_INTERVAL);
     };
     let Ok(_kept) = access.client.keep().await else { return Some(OTHERS_TRY_INTERVAL) };
-    place.used(access);
+    permit.used(access);
     let Access { client, credential, .. } = access;
     let result = ask(client, access.spec().protocol_version, access.project_id(), credential).await;
     let signal = match &result {
-        Ok(answer) => signal(answer.verdict_of_call(access.credential.kind()), answer.retry_after),
-        Err(_) => Signal::Trouble,
+        Ok(answer) => signal(answer.verdict_of_call(access.credential.kind()), answer),
+        Err(_) => Signal::Unreachable,
     };
     match event(result, access.credential.kind()) {
         Event::Refused(_, why) => {
             providers.refuse(key, access, &why);
-            providers.ask_to_inspect(key);
+            providers.ask_to_check(key);
         }
-        Event::Failed(_, Failure::Unproven(_, message, _)) => place.complain(&message),
+        Event::Failed(_, Failure::Unproven(_, message, _)) => permit.complain(&message),
         Event::Failed(..) | Event::Checked(_) | Event::ProjectFound(_) => {}
     }
-    place.leave(signal);
+    permit.leave(signal);
     match providers.state(key).phase {
         Phase::BreakerOpen { until: time } => Some(until(time)),
         Phase::Probing => Some(OTHERS_TRY_INTERVAL),

@@ -6,8 +6,9 @@ use super::source::{Material, Source};
 use crate::api::{AnyProvider, Condition, ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::Key;
+use crate::context::providers::ProviderKey;
 use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
+use crate::lifecycle;
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{LoginError, renew_at};
@@ -43,7 +44,7 @@ pub struct Ready {
 struct Caller<'a> {
     provider: &'a AnyProvider,
     context: &'a Context,
-    key: &'a Key,
+    key: &'a ProviderKey,
     source: &'a Source<'a>,
     client: &'a Client,
 }
@@ -55,7 +56,7 @@ struct Caller<'a> {
 pub async fn ready(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     source: &Source<'_>,
     client: &Client,
 ) -> Result<Ready, Halt> {
@@ -139,7 +140,8 @@ impl Caller<'_> {
                 let now = clock::now();
                 let default = || now.checked_add(RENEWAL_DEFAULT).unwrap_or(Timestamp::MAX);
                 let renew_at = expires_at.map_or_else(default, |end| renew_at(now, end));
-                tracing::info!(provider = %key, ?expires_at, "logged in");
+                let expires = expires_at.map(tracing::field::display);
+                tracing::info!(provider = %key, expires, "logged in");
                 let login = Login { credential, expires_at, renew_at, project };
                 context.providers.logged_in(key, &used, sent, login);
             }
@@ -188,7 +190,7 @@ impl Caller<'_> {
                 tracing::warn!(provider = %self.key, ?call, why, "a service refused a credential");
             }
             Event::Failed(call, failure) => {
-                tracing::warn!(provider = %self.key, ?call, ?failure, "a call for a credential failed");
+                tracing::warn!(provider = %self.key, ?call, why = failure.why(), "a call for a credential failed");
             }
         }
         self.context.providers.record(self.key, used, sent, event);
@@ -197,7 +199,14 @@ impl Caller<'_> {
 
 /// What a failed call to an identity service means.
 fn failed(call: Call, error: &LoginError) -> Event {
-    let why = error.to_string();
+    let remedy = match error {
+        LoginError::Send(error) => lifecycle::remedy(error.cause()),
+        LoginError::Refused { .. }
+        | LoginError::NoProject(_)
+        | LoginError::SeveralProjects { .. }
+        | LoginError::Malformed(_) => "",
+    };
+    let why = if remedy.is_empty() { error.to_string() } else { format!("{error}.{remedy}") };
     if error.is_of_credential() {
         return Event::Refused(call, why);
     }

@@ -1,18 +1,21 @@
 //! Which hosts a provider's endpoints may name, and which addresses these must not lead to.
 
 use crate::api::Reason;
-use crate::api::provider::FunctionGraphProviderSpec;
+use crate::api::provider::{ForwardProxy, FunctionGraphProviderSpec};
 use crate::context::Reach;
 use crate::reconcile::halt::Halt;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
-use functiongraph::{ClientOptions, Endpoint, regions};
+use functiongraph::{Carrier, ClientOptions, Endpoint, Proxy, regions};
 
 /// Where to send, and which addresses a name must not lead to.
 pub struct Destination {
     /// Where.
     pub endpoint: Endpoint,
+    /// Through which proxy.
+    pub proxy: Option<Proxy>,
     /// Networks that are not connected to.
     pub refused_networks: Vec<IpNet>,
+    carrier: Option<Carrier>,
 }
 
 /// The endpoint to use, if the platform team allows it. A host that is not listed as it is must be a name, and one that
@@ -27,35 +30,56 @@ pub fn destination(
     reach: &Reach,
 ) -> Result<Destination, Halt> {
     let text = given.map_or_else(derived, ToOwned::to_owned);
-    let refused = |why: String| Halt::Wait(Reason::EndpointRefused, why);
     let endpoint: Endpoint =
         text.parse().map_err(|error| refused(format!("The {field} cannot be used: {error}.")))?;
+    let refused_networks = refused_networks(field, &endpoint, reach)?;
+    Ok(Destination { endpoint, proxy: None, refused_networks, carrier: reach.carrier.clone() })
+}
+
+/// The networks that a host must not lead into, if the platform team allows the host.
+fn refused_networks(field: &str, endpoint: &Endpoint, reach: &Reach) -> Result<Vec<IpNet>, Halt> {
     let (host, allowed) = (endpoint.host(), &reach.allowed_hosts);
     if allowed.iter().any(|listed| listed.is_exactly(host)) {
-        return Ok(Destination { endpoint, refused_networks: Vec::new() });
+        return Ok(Vec::new());
     }
     if allowed.iter().any(|listed| listed.admits(host)) && !endpoint.host_is_ip() {
-        let refused_networks = [&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat();
-        return Ok(Destination { endpoint, refused_networks });
+        return Ok([&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat());
     }
     Err(refused(format!(
-        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it with --allowed-endpoint-hosts."
+        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
     )))
+}
+
+fn refused(why: String) -> Halt {
+    Halt::Wait(Reason::EndpointRefused, why)
 }
 
 /// Where the identity service of a provider is.
 pub fn iam_destination(spec: &FunctionGraphProviderSpec, reach: &Reach) -> Result<Destination, Halt> {
     let derived = || regions::iam_endpoint(&spec.region);
-    destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, reach)
+    destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, reach)?
+        .through(spec.proxy.as_ref(), reach)
 }
 
 impl Destination {
+    /// The same through a proxy, which is held to the same rules. Only the proxy is connected to, and it resolves the name
+    /// of the endpoint.
+    pub fn through(self, proxy: Option<&ForwardProxy>, reach: &Reach) -> Result<Self, Halt> {
+        let Some(proxy) = proxy else { return Ok(self) };
+        let proxy: Proxy =
+            proxy.url.parse().map_err(|error| refused(format!("The proxy cannot be used: {error}.")))?;
+        let refused_networks = refused_networks("proxy", proxy.endpoint(), reach)?;
+        Ok(Self { proxy: Some(proxy), refused_networks, ..self })
+    }
+
     /// How to connect to it.
     #[must_use]
     pub fn options(&self, ca_bundle: Option<&str>) -> ClientOptions {
         ClientOptions {
             ca_bundle_pem: ca_bundle.map(ToOwned::to_owned),
             refused_networks: self.refused_networks.clone(),
+            proxy: self.proxy.clone(),
+            carrier: self.carrier.clone(),
             ..ClientOptions::default()
         }
     }
@@ -67,17 +91,30 @@ mod tests {
     use crate::args::{Cli, Command};
     use clap::Parser;
 
-    /// The list as it is by default.
-    fn by_default() -> Reach {
-        let Command::Run(run) = Cli::parse_from(["functiongraph-operator", "run"]).command else {
+    /// What the operator may reach with these flags.
+    fn reach(flags: &[&str]) -> Reach {
+        let arguments = ["functiongraph-operator", "run"].iter().chain(flags);
+        let Command::Run(run) = Cli::parse_from(arguments).command else {
             unreachable!("that is what was asked for")
         };
-        Reach { allowed_hosts: run.allowed_endpoint_hosts, refused_networks: run.refused_networks }
+        Reach { allowed_hosts: run.allowed_hosts(), refused_networks: run.refused_networks, carrier: None }
+    }
+
+    #[test]
+    fn t01_a_host_that_is_allowed_too_takes_none_away_unless_told_so() {
+        let admits = |flags: &[&str], url: &str| {
+            destination("endpoint", Some(url), String::new, &reach(flags)).is_ok()
+        };
+        let (private, region) = ("https://fg.example.com", "https://functiongraph.eu-de.otc.t-systems.com");
+        let more = "--allowed-endpoint-hosts=fg.example.com";
+        assert!(admits(&[more], private) && admits(&[more], region));
+        let alone = [more, "--default-endpoint-hosts=false"];
+        assert!(admits(&alone, private) && !admits(&alone, region));
     }
 
     #[test]
     fn t01_every_endpoint_that_is_derived_from_a_region_is_on_the_list() {
-        let reach = by_default();
+        let reach = reach(&[]);
         for region in ["cn-north-4", "la-north-2", "my-kualalumpur-1", "eu-west-101", "eu-de", "eu-nl"] {
             for url in
                 [regions::endpoint(region), regions::iam_endpoint(region), regions::sts_endpoint(region)]
@@ -94,10 +131,44 @@ mod tests {
     }
 
     #[test]
+    fn t01_a_proxy_is_held_to_the_same_rules_and_its_own_networks_are_refused() {
+        let patterns = ["localhost", "127.0.0.1", ".example.com"].map(|pattern| pattern.parse().unwrap());
+        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: Vec::new(), carrier: None };
+        let through = |endpoint: &str, url: &str| {
+            let proxy = ForwardProxy { url: url.into() };
+            let place = destination("endpoint", Some(endpoint), String::new, &reach)?;
+            place.through(Some(&proxy), &reach)
+        };
+        let named = through("https://fg.example.com", "http://localhost:3128").ok().unwrap();
+        assert_eq!(
+            (named.proxy.unwrap().to_string(), named.refused_networks.len()),
+            ("http://localhost:3128".into(), 0)
+        );
+        let guarded = through("https://127.0.0.1", "https://proxy.example.com:3128").ok().unwrap();
+        assert_eq!(guarded.refused_networks, LOCAL_NETWORKS);
+        for url in [
+            "http://elsewhere:3128",
+            "http://10.0.0.1:3128",
+            "http://localhost",
+            "http://a@localhost:1",
+            "ftp://localhost:1",
+        ] {
+            assert!(
+                matches!(through("https://fg.example.com", url), Err(Halt::Wait(Reason::EndpointRefused, _))),
+                "{url}"
+            );
+        }
+        assert!(
+            through("https://elsewhere", "http://localhost:3128").is_err(),
+            "a proxy allows no other endpoint"
+        );
+    }
+
+    #[test]
     fn t01_networks_of_the_cluster_are_refused_unless_the_host_is_listed_as_it_is() {
         let cluster: IpNet = "10.247.0.0/16".parse().unwrap();
         let patterns = ["localhost", ".example.com"].map(|pattern| pattern.parse().unwrap());
-        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster] };
+        let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster], carrier: None };
         let of = |url: &str| {
             destination("endpoint", Some(url), String::new, &reach).map(|place| place.refused_networks)
         };

@@ -120,6 +120,7 @@ async fn federated(
 fn sts(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Sts, Halt> {
     let derived = || regions::sts_endpoint(&spec.region);
     let place = destination("stsEndpoint", spec.sts_endpoint.as_deref(), derived, &context.options.reach)?;
+    let place = place.through(spec.proxy.as_ref(), &context.options.reach)?;
     let options = place.options(spec.ca_bundle.as_deref());
     Sts::new(place.endpoint, options).map_err(|error| {
         let why = format!("spec.stsEndpoint or spec.caBundle cannot be used: {error}.");

@@ -1,13 +1,14 @@
 //! Writes what was found of a provider into its status.
 
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting, see_ready};
 use crate::api::provider::CredentialRefusal;
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, Key, Standing};
+use crate::context::providers::{Access, ProviderKey, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
+use crate::members::Duty;
 use crate::reconcile::Error;
 use functiongraph::regions;
 
@@ -25,8 +26,12 @@ struct Pause {
     end: i64,
 }
 
-/// Writes the status, if it is news.
-pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Result<(), Error> {
+/// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds. Only a
+/// refused credential is written by the member that was told, so that the others do not try it too.
+pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Result<(), Error> {
+    if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
+        return Ok(());
+    }
     let standing = context.providers.standing(key);
     let Some(readiness) = readiness(&standing, context, key) else { return Ok(()) };
     let pause = pause(provider, context, key);
@@ -55,13 +60,18 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &Key) -> Res
     }
     if said.map(|(_, before)| before) != Some(*reason) {
         context.tell(|| provider.object_ref(), *reason, message);
-        tracing::info!(provider = %key, reason = reason.as_str(), message, "provider");
+        let reason = reason.as_str();
+        if *status == ConditionStatus::True {
+            tracing::info!(provider = %key, reason, why = message, "a provider is ready");
+        } else {
+            tracing::warn!(provider = %key, reason, why = message, "a provider is not ready");
+        }
     }
     Ok(())
 }
 
-/// Whether the provider can be used, and why. `None` if it was not inspected.
-fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readiness> {
+/// Whether the provider can be used, and why. `None` if it was not checked.
+fn readiness(standing: &Standing, context: &Context, key: &ProviderKey) -> Option<Readiness> {
     let (status, reason, message) = match standing {
         Standing::Ready(_) if context.providers.is_suspect(key) => {
             let trouble = context.providers.last_trouble(key);
@@ -82,7 +92,7 @@ fn readiness(standing: &Standing, context: &Context, key: &Key) -> Option<Readin
 
 fn ready_message(access: &Access) -> String {
     match (&access.in_use.not_renewed, access.in_use.expires_at) {
-        (None, _) => access.in_use.proof.message(),
+        (None, _) => access.in_use.proof.message(access.project_id()),
         (Some(why), Some(end)) => format!(
             "The credential could not be renewed: {why}. The one in use ends at {end}. The operator tries again until then."
         ),
@@ -93,7 +103,7 @@ fn ready_message(access: &Access) -> String {
 }
 
 /// The pause of a throttled provider, if it is long enough to be told.
-fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> {
+fn pause(provider: &AnyProvider, context: &Context, key: &ProviderKey) -> Option<Pause> {
     let conditions = provider.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let told = Condition::find(conditions, ConditionType::Paused).is_some();
     let until = later(context.now(), context.providers.paused(key, told)?);
@@ -107,7 +117,7 @@ fn pause(provider: &AnyProvider, context: &Context, key: &Key) -> Option<Pause> 
 fn next_status(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
     readiness: &Readiness,
     pause: Option<&Pause>,
@@ -132,15 +142,19 @@ fn next_status(
 /// `Ready`, and what follows from it for tools that read conditions in the manner of kstatus.
 fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpdate> {
     let Readiness { status, reason, message } = readiness;
-    let update = |type_, status| ConditionUpdate { type_, status, reason: *reason, message: message.clone() };
-    let mut conditions = vec![update(ConditionType::Ready, *status)];
+    let update = |type_, status, message: &str| {
+        let message = message.to_owned();
+        ConditionUpdate { type_, status, reason: *reason, message }
+    };
+    let also = |type_| update(type_, ConditionStatus::True, see_ready(type_));
+    let mut conditions = vec![update(ConditionType::Ready, *status, message)];
     match reason {
         Reason::ProviderReady => {}
         // What may come by itself, or with the next manifest, is work in progress.
         Reason::SecretNotFound | Reason::EndpointUnreachable | Reason::Throttled => {
-            conditions.push(update(ConditionType::Reconciling, ConditionStatus::True));
+            conditions.push(also(ConditionType::Reconciling));
         }
-        _ => conditions.push(update(ConditionType::Stalled, ConditionStatus::True)),
+        _ => conditions.push(also(ConditionType::Stalled)),
     }
     conditions.extend(pause.map(|pause| ConditionUpdate {
         type_: ConditionType::Paused,
@@ -155,7 +169,7 @@ fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpda
 fn refusal_to_tell(
     provider: &AnyProvider,
     context: &Context,
-    key: &Key,
+    key: &ProviderKey,
     standing: &Standing,
 ) -> Option<CredentialRefusal> {
     let said = provider.status().and_then(|status| status.credential_refusal.clone());

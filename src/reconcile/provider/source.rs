@@ -100,7 +100,7 @@ fn of_the_operator<'a>(
     material: Material<'a>,
 ) -> Result<Source<'a>, Halt> {
     let key = key_of(provider);
-    if !context.options.own_identity.providers.iter().any(|listed| **listed == *key) {
+    if !context.options.own_identity.providers.iter().any(|listed| **listed == **key) {
         let why = format!(
             "The provider may not act as the operator itself: the platform team allows it with --own-identity-providers={key}."
         );
@@ -143,9 +143,11 @@ fn without_secret<'a>(
 
 /// Where a credential is used. Providers of one place share a check of it.
 fn place(provider: &AnyProvider, endpoint: &Endpoint) -> String {
-    let FunctionGraphProviderSpec { region, project_id, ca_bundle, protocol_version, .. } = provider.spec();
+    let FunctionGraphProviderSpec { region, project_id, ca_bundle, protocol_version, proxy, .. } =
+        provider.spec();
     let (project, bundle) = (project_id.as_ref().unwrap_or(region), ca_bundle.as_deref().unwrap_or_default());
-    secrets::name_of(&[&endpoint.to_string(), project, bundle, &format!("{protocol_version:?}")])
+    let proxy = proxy.as_ref().map_or("", |proxy| &proxy.url);
+    secrets::name_of(&[&endpoint.to_string(), project, bundle, &format!("{protocol_version:?}"), proxy])
 }
 
 /// The cloud that an endpoint belongs to: what an account, a user or an access key is known in.
@@ -324,14 +326,16 @@ fn surroundings(provider: &AnyProvider) -> String {
         iam_endpoint,
         sts_endpoint,
         ca_bundle,
+        proxy,
         credentials,
         ..
     } = provider.spec();
+    let proxy = proxy.as_ref().map_or("", |proxy| &proxy.url);
     let text = |part: &Option<String>| part.clone().unwrap_or_default();
     let credentials = format!("{credentials:?}");
     let parts = [project_id, endpoint, iam_endpoint, sts_endpoint, ca_bundle].map(text);
     let (uid, _) = provider.edition();
-    let mut texts: Vec<&str> = vec![&uid, region, &credentials];
+    let mut texts: Vec<&str> = vec![&uid, region, &credentials, proxy];
     texts.extend(parts.iter().map(String::as_str));
     secrets::name_of(&texts)
 }

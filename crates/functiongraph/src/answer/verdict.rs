@@ -140,8 +140,17 @@ impl Answer {
         matches!(self.code_parts(), Some(("APIG" | "APIGW", number)) if numbers.contains(&number))
     }
 
-    fn is_from_the_service(&self) -> bool {
+    /// Whether the answer carries an error code of the service or its gateway, so it is not from a proxy.
+    #[must_use]
+    pub fn is_from_the_service(&self) -> bool {
         matches!(self.code_parts(), Some(("FSS" | "APIG" | "APIGW", _)))
+    }
+
+    /// Whether a failure speaks of the function: it carries a code of the service, not of its gateway. `FSS.0503` speaks
+    /// of the service as a whole.
+    #[must_use]
+    pub fn is_about_the_function(&self) -> bool {
+        matches!(self.code_parts(), Some(("FSS", number)) if number != "0503")
     }
 
     fn code_parts(&self) -> Option<(&str, &str)> {

@@ -150,7 +150,7 @@ impl ControlPlane {
         }
         let etcd = start_etcd(&tools, &folder).await?;
         let identity = Identity::create(folder.path(), users)?;
-        let flags = [audit_flags(audit), apiserver_flags].concat();
+        let flags = [audit_flags(audit), apiserver_flags, environment_flags()].concat();
         let (apiserver, address) = start_on_a_free_port(&tools, &identity, &flags, &folder).await?;
         identity.write_kubeconfigs(&address)?;
         let controller_manager = match controller_manager {
@@ -312,6 +312,12 @@ fn audit_flags(audit: bool) -> Vec<String> {
         format!("--audit-log-path={AUDIT_LOG}"),
         "--audit-log-maxsize=100000".to_owned(), // MB; one file, so that nobody has to look for more
     ]
+}
+
+/// Flags of the API server from the environment.
+fn environment_flags() -> Vec<String> {
+    let flags = std::env::var("CONTROL_PLANE_FLAGS").unwrap_or_default();
+    flags.split_whitespace().map(ToOwned::to_owned).collect()
 }
 
 async fn start_etcd(tools: &Tools, folder: &Folder) -> Result<Server, StartError> {

@@ -1,30 +1,30 @@
 //! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, Key, LONG_PAUSE, Provider, Providers};
+use super::{Access, LONG_PAUSE, Provider, ProviderKey, Providers};
 use crate::clock;
 use crate::credential::{Request, Used};
-use crate::gate::Signal;
+use crate::gate::{Caller, Level, Signal};
 use std::sync::Arc;
 use std::time::Instant;
 
-/// A place at a provider: one request may be sent. Dropping it gives the place to the next.
-pub struct Place {
+/// A permit of a provider: one request may be sent. Dropping it gives the permit to the next.
+pub struct Permit {
     providers: Arc<Providers>,
-    key: Key,
-    uid: String,
+    key: ProviderKey,
+    caller: Caller,
     signal: Signal,
     /// With what a request was sent, and when.
     sent: Option<(Used, Instant)>,
 }
 
-impl Place {
-    pub(super) fn new(providers: Arc<Providers>, key: Key, uid: String) -> Self {
-        Self { providers, key, uid, signal: Signal::Unused, sent: None }
+impl Permit {
+    pub(super) fn new(providers: Arc<Providers>, key: ProviderKey, caller: Caller) -> Self {
+        Self { providers, key, caller, signal: Signal::Unused, sent: None }
     }
 
-    /// From here on something may have been sent: unless it is told otherwise, that went badly.
+    /// From here on something may have been sent. Unless it is told otherwise, there was no answer.
     pub fn used(&mut self, access: &Access) {
-        self.signal = Signal::Trouble;
+        self.signal = Signal::Unanswered;
         self.sent = Some((access.used.clone(), clock::monotonic()));
     }
 
@@ -37,15 +37,15 @@ impl Place {
     pub fn leave(mut self, signal: Signal) {
         self.signal = signal;
         // A 429 may be sent before the key is checked, so it proves nothing.
-        let Some((used, sent)) = self.sent.take().filter(|_| signal == Signal::Clean) else { return };
+        let Some((used, sent)) = self.sent.take().filter(|_| signal == Signal::Answered) else { return };
         let request = Request { provider: &self.key, used: &used, sent };
         if self.providers.known().credentials.answered(&request) {
-            self.providers.ask_to_inspect(&self.key);
+            self.providers.ask_to_check(&self.key);
         }
     }
 }
 
-impl Drop for Place {
+impl Drop for Permit {
     fn drop(&mut self) {
         let (now, chance) = (clock::monotonic(), clock::chance());
         let turned = self.providers.with(&self.key, |provider| {
@@ -53,11 +53,14 @@ impl Drop for Place {
                 (provider.gate.is_suspect(now), provider.paused(now).is_some_and(|rest| rest > LONG_PAUSE))
             };
             let before = told(provider);
-            provider.gate.leave(&self.uid, self.signal, chance, now);
+            provider.gate.leave(&self.caller, self.signal, chance, now);
             before != told(provider)
         });
+        if matches!(self.signal, Signal::Throttled { level: Level::Account, .. }) {
+            self.providers.pause_account(&self.key, now);
+        }
         if turned {
-            self.providers.ask_to_inspect(&self.key);
+            self.providers.ask_to_check(&self.key);
         }
         self.providers.changed.notify_one();
     }

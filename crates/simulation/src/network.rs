@@ -1,0 +1,405 @@
+//! The ways between a replica, the API server and FunctionGraph, and what happens to requests on them.
+
+use crate::api_server::requests::{Answer, Request, Verb, Watch, event, failure};
+use crate::api_server::store::Refusal;
+use crate::lock;
+use crate::play::World;
+use bytes::Bytes;
+use fastrand::Rng;
+use functiongraph::{Carried, Carrier, SendError};
+use functiongraph_emulator::{Action, ErrorAnswer, Fault, OddBody, When};
+use functiongraph_operator::clock;
+use futures::{FutureExt, StreamExt, stream};
+use http::{Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
+use jiff::SignedDuration;
+use kube::client::{Body, DynBody};
+use serde_json::{Value, json};
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use tower::BoxError;
+
+/// One process of a replica, as the network sees it.
+pub struct Process {
+    /// The name of the replica.
+    pub name: String,
+    world: Arc<World>,
+    rng: Mutex<Rng>,
+    /// What kills it.
+    kill: mpsc::UnboundedSender<()>,
+    /// How far its API server's clock is off.
+    skew: SignedDuration,
+}
+
+/// What happens to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It is answered.
+    Served,
+    /// There is no connection.
+    Refused,
+    /// It never arrives, and nobody says so.
+    Lost,
+    /// It arrives when its sender has given up.
+    Late,
+    /// The connection breaks before the answer.
+    AnswerReset,
+    /// The answer never arrives.
+    AnswerLost,
+    /// Something in between answers with this status, and it does not arrive.
+    Instead(u16),
+    /// It arrives, and something in between answers with this status.
+    After(u16),
+    /// Its sender dies before it arrives.
+    DiesBefore,
+    /// Its sender dies when it has arrived.
+    DiesAfter,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Served => Ok(()),
+            other => write!(f, " [{other:?}]"),
+        }
+    }
+}
+
+type KubernetesAnswer = Response<Box<DynBody>>;
+
+// === impl Process ===
+
+impl Process {
+    /// A process of a replica.
+    pub fn new(world: &Arc<World>, replica: usize, start: u64, kill: mpsc::UnboundedSender<()>) -> Arc<Self> {
+        let seed = world.plan.seed.wrapping_mul(1000).wrapping_add(replica as u64 * 100 + start);
+        let mut rng = Rng::with_seed(seed);
+        let skew = SignedDuration::from_millis(rng.i64(-1500..1500));
+        Arc::new(Self {
+            name: format!("replica-{replica}"),
+            world: Arc::clone(world),
+            rng: Mutex::new(rng),
+            kill,
+            skew,
+        })
+    }
+
+    fn below(&self, bound: u64) -> u64 {
+        lock(&self.rng).u64(..bound)
+    }
+
+    fn fate(&self, fates: &[Fate], rarely: bool) -> Fate {
+        // A start takes thirty reads, and each may fail.
+        let of = if rarely { 10_000 } else { 1000 };
+        if self.below(of) >= u64::from(self.world.trouble()) {
+            return Fate::Served;
+        }
+        let (number, fate) = lock(&self.rng).choice(fates.iter().enumerate()).unwrap_or((0, &Fate::Served));
+        if self.world.plan.fates & (1 << number) == 0 { Fate::Served } else { *fate }
+    }
+
+    /// The time that a request takes on its way.
+    fn way(&self) -> Duration {
+        let slow = self.below(50) == 0 && self.world.trouble() > 0;
+        Duration::from_millis(if slow { self.below(4000) } else { 1 + self.below(8) })
+    }
+
+    async fn die<T>(&self) -> T {
+        let _ = self.kill.send(());
+        std::future::pending().await
+    }
+
+    /// Sends a request to the API server.
+    pub async fn call(
+        self: Arc<Self>,
+        request: http::Request<Body>,
+        patience: Duration,
+    ) -> Result<KubernetesAnswer, BoxError> {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let request = Request::of(&head, &body);
+        let fates: &[Fate] = if request.writes() {
+            &[
+                Fate::Refused,
+                Fate::Lost,
+                Fate::Late,
+                Fate::AnswerReset,
+                Fate::AnswerLost,
+                Fate::Instead(429),
+                Fate::Instead(500),
+                Fate::Instead(403),
+                Fate::After(504),
+                Fate::DiesBefore,
+                Fate::DiesAfter,
+            ]
+        } else {
+            &[Fate::Refused, Fate::Lost, Fate::AnswerReset, Fate::Instead(500), Fate::Instead(503)]
+        };
+        let fate = self.fate(fates, matches!(request.verb, Verb::Review | Verb::Describe));
+        let (there, back) = (self.way(), self.way());
+        let (answered, answer) = oneshot::channel();
+        match fate {
+            Fate::Refused => return Err(broken("connection refused").into()),
+            Fate::Lost => {
+                self.world.history.note(&self.name, format!("{request}{fate}"));
+                return silence(patience).await;
+            }
+            Fate::DiesBefore => {
+                self.world.history.note(&self.name, format!("{request}{fate}"));
+                return self.die().await;
+            }
+            Fate::Instead(status) => {
+                tokio::time::sleep(there).await;
+                self.world.history.note(&self.name, format!("{request}{fate}"));
+                return Ok(self.instead(status));
+            }
+            _ => {}
+        }
+        let (process, late) = (Arc::clone(&self), Duration::from_millis(15_000 + self.below(20_000)));
+        tokio::spawn(async move {
+            tokio::time::sleep(if fate == Fate::Late { late } else { there }).await;
+            let answer = request.answer(&process.world.store);
+            process.note(&request, fate, &answer);
+            if fate == Fate::DiesAfter {
+                let _ = process.kill.send(());
+                return;
+            }
+            let watch_follows = matches!(answer, Answer::Watch(_));
+            let answer = process.receive(answer);
+            if !watch_follows {
+                tokio::time::sleep(back).await;
+            }
+            let _ = answered.send(answer);
+        });
+        match fate {
+            Fate::AnswerLost | Fate::Late | Fate::DiesAfter => silence(patience).await,
+            Fate::AnswerReset => {
+                let _ = answer.await;
+                Err(broken("connection reset").into())
+            }
+            Fate::After(status) => {
+                let _ = answer.await;
+                Ok(self.instead(status))
+            }
+            _ => Ok(answer.await?),
+        }
+    }
+
+    fn note(&self, request: &Request, fate: Fate, answer: &Answer) {
+        let Answer::Object(status, object) = answer else { return };
+        if request.writes() && request.key.0 != "events" {
+            let mut line = format!("{request}{fate} -> {}", status.as_u16());
+            if status.is_success() {
+                line += &summary(object);
+            } else {
+                line = format!("{line} {}", object["message"].as_str().unwrap_or_default());
+            }
+            self.world.history.note(&self.name, line);
+        }
+        if *status == StatusCode::UNPROCESSABLE_ENTITY {
+            self.world
+                .promises
+                .break_one("no write breaks the API server's rules", &object["message"].to_string());
+        }
+    }
+
+    fn instead(&self, status: u16) -> KubernetesAnswer {
+        let reason = match status {
+            403 => "Forbidden",
+            429 => "TooManyRequests",
+            500 => "InternalError",
+            503 => "ServiceUnavailable",
+            _ => "Timeout",
+        };
+        let refusal = Refusal(status, reason, format!("something in between answered {status}"));
+        let status = StatusCode::from_u16(status).expect("a status");
+        self.receive(Answer::Object(status, failure(&refusal)))
+    }
+
+    fn receive(&self, answer: Answer) -> KubernetesAnswer {
+        let date = self.world.store.now() + self.skew;
+        let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let (status, body): (_, Box<DynBody>) = match answer {
+            Answer::Object(status, object) => {
+                let body = Full::from(object.to_string()).map_err(|never| match never {});
+                (status, Box::new(body))
+            }
+            Answer::Watch(watch) => (StatusCode::OK, Box::new(self.watch(watch))),
+        };
+        let answer = Response::builder().status(status).header(header::DATE, date);
+        answer.header(header::CONTENT_TYPE, "application/json").body(body).expect("an answer")
+    }
+
+    /// The events of a watch, each after a while.
+    fn watch(
+        &self,
+        watch: Watch,
+    ) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + use<> {
+        let mut rng = lock(&self.rng).fork();
+        let now = Instant::from(clock::monotonic());
+        let end = now + watch.timeout;
+        let trouble = self.world.trouble();
+        let breaks_after = (rng.u32(..1000) < trouble).then(|| Duration::from_millis(rng.u64(..60_000)));
+        let breaks = breaks_after.map(|after| now + after);
+        let (world, versions) = (Arc::clone(&self.world), self.world.store.versions());
+        let events = stream::unfold(Some((watch, versions, rng)), move |open| {
+            let world = Arc::clone(&world);
+            async move {
+                let (mut watch, mut versions, mut rng) = open?;
+                loop {
+                    versions.borrow_and_update();
+                    let is_late = world.trouble() > 0 && rng.u8(..10) == 0;
+                    let late = if is_late { world.plan.watch_lag } else { Duration::ZERO };
+                    let lag = rng.u64(..30 + u64::try_from(late.as_millis()).unwrap_or_default());
+                    tokio::time::sleep(Duration::from_millis(lag)).await;
+                    let lines = match watch.events(&world.store) {
+                        Ok(events) => events,
+                        Err(refusal) => {
+                            return Some((Ok(frame(&[event("ERROR", &failure(&refusal))])), None));
+                        }
+                    };
+                    if !lines.is_empty() {
+                        return Some((Ok(frame(&lines)), Some((watch, versions, rng))));
+                    }
+                    let broken_at = breaks.unwrap_or(end);
+                    tokio::select! {
+                        biased;
+                        () = tokio::time::sleep_until(end.min(broken_at)) => {
+                            if broken_at < end {
+                                return Some((Err(BoxError::from(broken("connection reset"))), None));
+                            }
+                            let mark = watch.bookmark(&world.store, &json!({})).into_iter().collect::<Vec<_>>();
+                            return Some((Ok(frame(&mark)), None));
+                        }
+                        _ = versions.changed() => {}
+                    }
+                }
+            }
+        });
+        StreamBody::new(events.boxed())
+    }
+
+    /// What carries this process's requests to FunctionGraph.
+    pub fn carrier(self: &Arc<Self>) -> Carrier {
+        let process = Arc::clone(self);
+        Carrier::new(move |request| Arc::clone(&process).post(request).boxed() as Carried)
+    }
+
+    async fn post(
+        self: Arc<Self>,
+        request: http::Request<Bytes>,
+    ) -> Result<Response<reqwest::Body>, SendError> {
+        let interrupted = |why: &str| SendError::Interrupted(why.to_owned());
+        let called = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let line = format!("{} {called}", request.method());
+        let submits =
+            request.method() == http::Method::POST && request.uri().path().ends_with("/invocations-async");
+        let fates = [
+            Fate::Refused,
+            Fate::Lost,
+            Fate::Late,
+            Fate::AnswerReset,
+            Fate::AnswerLost,
+            Fate::Served,
+            Fate::Served,
+            Fate::DiesBefore,
+            Fate::DiesAfter,
+        ];
+        let fate = self.fate(&fates, false);
+        self.world.history.note(&self.name, format!("{line}{fate}"));
+        let (there, back) = (self.way(), self.way());
+        match fate {
+            Fate::Refused => return Err(SendError::NotSent("connection refused".into())),
+            Fate::Lost => return std::future::pending().await,
+            Fate::DiesBefore => return self.die().await,
+            _ => {}
+        }
+        let (answered, answer) = oneshot::channel();
+        let (process, late) = (Arc::clone(&self), Duration::from_millis(self.below(20_000)));
+        let fault = self.fault().filter(|_| submits);
+        tokio::spawn(async move {
+            tokio::time::sleep(if fate == Fate::Late { late } else { there }).await;
+            if let Some(action) = fault {
+                process.world.history.note("cloud", format!("has a fault: {action:?}"));
+                process.world.cloud.add_fault(Fault::new(When::Next(1), action));
+            }
+            let answer = process.world.cloud.serve(request).await;
+            process.world.promises.look_at_cloud();
+            let what = answer.as_ref().map_or_else(ToString::to_string, |answer| answer.status().to_string());
+            process.world.history.note("cloud", format!("answers {} {line}: {what}", process.name));
+            if fate == Fate::DiesAfter {
+                let _ = process.kill.send(());
+                return;
+            }
+            tokio::time::sleep(back).await;
+            let _ = answered.send(
+                answer.map(|answer| answer.map(reqwest::Body::wrap)).map_err(|error| error.to_string()),
+            );
+        });
+        match fate {
+            Fate::AnswerLost | Fate::DiesAfter => std::future::pending().await,
+            Fate::AnswerReset => {
+                let _ = answer.await;
+                Err(interrupted("connection reset"))
+            }
+            _ => match answer.await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(why)) => Err(interrupted(&why)),
+                Err(_) => Err(interrupted("connection reset")),
+            },
+        }
+    }
+
+    /// What FunctionGraph does to a request.
+    fn fault(&self) -> Option<Action> {
+        if self.below(1000) >= u64::from(self.world.trouble()) * 2 {
+            return None;
+        }
+        let error = |status: u16| ErrorAnswer::of(StatusCode::from_u16(status).expect("a status"));
+        let actions = [
+            Action::Status(error(429)),
+            Action::Status(error(503)),
+            Action::Status(error(404)),
+            Action::Status(error(500)),
+            Action::AcceptThen(error(504)),
+            Action::AcceptThen(error(500)),
+            Action::DropBefore,
+            Action::DropAfter,
+            Action::TruncatedBody,
+            Action::OddBody { kind: OddBody::NoId },
+            Action::Hang { accept: true },
+            Action::Hang { accept: false },
+            Action::Delay { ms: 20_000 },
+        ];
+        lock(&self.rng).choice(actions)
+    }
+}
+
+fn frame(lines: &[String]) -> Frame<Bytes> {
+    Frame::data(lines.concat().into())
+}
+
+fn broken(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionReset, why.to_owned())
+}
+
+/// No answer, until the client has waited for as long as it waits for bytes.
+async fn silence<T>(patience: Duration) -> Result<T, BoxError> {
+    tokio::time::sleep(patience).await;
+    Err(io::Error::new(io::ErrorKind::TimedOut, "no answer").into())
+}
+
+/// What an object says of its attempt.
+fn summary(object: &Value) -> String {
+    let status = &object["status"];
+    let (number, state) = (&status["attempt"]["number"], &status["attempt"]["state"]);
+    let reasons: Vec<_> = status["conditions"].as_array().into_iter().flatten().collect();
+    let ready = reasons.iter().find(|condition| condition["type"] == "Ready");
+    let reason = ready.map(|ready| ready["reason"].to_string()).unwrap_or_default();
+    format!(" attempt {number} {state} outcome {} {reason}", status["outcome"])
+}

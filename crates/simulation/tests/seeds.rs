@@ -1,0 +1,33 @@
+//! What simulations promise: every seed holds, and is played the same each time.
+
+#![cfg(test)]
+
+use std::io;
+use std::process::{Command, Output};
+
+fn simulation(arguments: &[&str]) -> io::Result<Output> {
+    Command::new(env!("CARGO_BIN_EXE_simulation")).args(arguments).output()
+}
+
+#[test]
+fn every_promise_holds_for_a_hundred_seeds() {
+    let played = simulation(&["--seeds=100"]).expect("the program starts");
+    assert!(played.status.success(), "{}", String::from_utf8_lossy(&played.stdout));
+}
+
+#[test]
+fn two_runs_of_a_seed_have_the_same_history_byte_by_byte() {
+    for seed in ["7", "8", "9"] {
+        let [first, second] = [(), ()].map(|()| {
+            String::from_utf8(simulation(&[seed]).expect("the program starts").stdout).expect("a history")
+        });
+        assert!(first.lines().count() > 20, "{first}");
+        assert_eq!(first, second);
+    }
+}
+
+#[test]
+fn every_mutant_has_its_place_in_the_source() {
+    let lost = simulation::mutants::without_a_place().expect("the source");
+    assert_eq!(lost, Vec::<&str>::new(), "adapt crates/simulation/src/mutants.rs");
+}

@@ -1,0 +1,51 @@
+//! The name of a provider.
+
+use crate::api::invocation::ProviderKind;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// The name of a provider: `namespace/name`, or `name` alone if it is cluster-scoped. Also its label in metrics.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ProviderKey(Arc<str>);
+
+impl ProviderKey {
+    /// The provider that an object of `namespace` means.
+    #[must_use]
+    pub fn new(kind: ProviderKind, namespace: &str, name: &str) -> Self {
+        match kind {
+            ProviderKind::ClusterFunctionGraphProvider => Self(name.into()),
+            // A namespace has no slash in its name, so that the two kinds never meet.
+            ProviderKind::FunctionGraphProvider | ProviderKind::Other => {
+                Self(format!("{namespace}/{name}").into())
+            }
+        }
+    }
+
+    /// Its namespace, if it has one, and its name.
+    #[must_use]
+    pub fn parts(&self) -> (Option<&str>, &str) {
+        self.0.split_once('/').map_or((None, &self.0), |(namespace, name)| (Some(namespace), name))
+    }
+}
+
+impl Deref for ProviderKey {
+    type Target = Arc<str>;
+
+    fn deref(&self) -> &Arc<str> {
+        &self.0
+    }
+}
+
+impl fmt::Display for ProviderKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+impl From<&str> for ProviderKey {
+    fn from(label: &str) -> Self {
+        Self(label.into())
+    }
+}
