@@ -161,7 +161,7 @@ async fn put_function(
         Some(package) => declared.insert("package".to_owned(), package.into()),
         None => declared.remove("package"),
     };
-    let function: Function = serde_json::from_value(Value::Object(declared))?;
+    let function: Function = serde_path_to_error::deserialize(Value::Object(declared))?;
     state.put_function(function.clone())?;
     Ok(json(&function))
 }
@@ -173,7 +173,7 @@ fn changes_code(changes: &Map<String, Value>, declared: &Map<String, Value>, nam
 
 /// Reads JSON whatever the content type is, because `curl -d` sends that of a form.
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, BadRequest> {
-    Ok(serde_json::from_slice(body)?)
+    Ok(serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_slice(body))?)
 }
 
 /// A body that cannot be used, and the reason.
@@ -185,9 +185,11 @@ impl IntoResponse for BadRequest {
     }
 }
 
-impl From<serde_json::Error> for BadRequest {
-    fn from(error: serde_json::Error) -> Self {
-        Self(error.to_string())
+/// Names the field.
+impl From<serde_path_to_error::Error<serde_json::Error>> for BadRequest {
+    fn from(error: serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let (path, error) = (error.path().to_string(), error.into_inner());
+        Self(if path == "." { error.to_string() } else { format!("`{path}`: {error}") })
     }
 }
 

@@ -5,18 +5,29 @@ use std::sync::Arc;
 
 use functiongraph::urn::FunctionUrn;
 use serde_json::Value;
-use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::mpsc::{self, UnboundedReceiver};
 
 use crate::api::Api;
 use crate::clock;
-use crate::config::Receiver;
+use crate::config::{Config, Receiver};
 use crate::deliveries::{self, Delivery};
 use crate::executions::{Event, Finished};
 use crate::ledger::LedgerEntry;
 use crate::state::State;
+use crate::tasks::Tasks;
+
+/// The state of an emulator, and what goes on in it by itself.
+pub(crate) fn start(config: &Config, ca_pem: String, tasks: &Tasks) -> Arc<State> {
+    let (told, finished) = mpsc::unbounded_channel();
+    let state = Arc::new(State::new(config, ca_pem, tasks.clone(), told));
+    let functions = Arc::clone(&state);
+    tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
+    tasks.spawn(run(Arc::clone(&state), finished));
+    state
+}
 
 /// Delivers everything that ends from now on.
-pub(crate) async fn run(state: Arc<State>, mut finished: UnboundedReceiver<Finished>) {
+async fn run(state: Arc<State>, mut finished: UnboundedReceiver<Finished>) {
     while let Some(next) = finished.recv().await {
         let mut delivery = deliveries::of(&next, clock::now());
         if delivery.destination == Receiver::FunctionGraph {

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
@@ -65,21 +64,13 @@ impl Emulator {
         config.check()?;
         let tls::Identity { ca_pem, server } = tls::identity(&config.tls, clock::now())?;
         let (listener, address) = listen(config.listen).await?;
-        let admin = match config.admin_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-
-        let local =
-            if config.identity.is_local() { Some(listen(config.identity.local_listen).await?) } else { None };
+        let admin = listen_if(config.admin_listen).await?;
+        let http = listen_if(config.http_listen).await?;
+        let local = listen_if(config.identity.is_local().then_some(config.identity.local_listen)).await?;
 
         let own_tasks = Tasks::default();
         let Tasks { stop, tracker: tasks } = own_tasks.clone();
-        let http = match config.http_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
-        let state = begun(&config, ca_pem.clone(), &own_tasks);
+        let state = destinations::start(&config, ca_pem.clone(), &own_tasks);
         tasks.spawn(server::run(
             listener,
             Transport::Cloud(TlsAcceptor::from(Arc::new(server))),
@@ -233,6 +224,13 @@ impl Emulator {
     }
 }
 
+async fn listen_if(address: Option<SocketAddr>) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match address {
+        Some(address) => listen(address).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let bound = async {
         let listener = TcpListener::bind(address).await?;
@@ -240,14 +238,4 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
         Ok((listener, local))
     };
     bound.await.map_err(|source| StartError::Listen { address, source })
-}
-
-/// The state of an emulator, with the tasks that need no port.
-pub(crate) fn begun(config: &Config, ca_pem: String, tasks: &Tasks) -> Arc<State> {
-    let (told, finished) = mpsc::unbounded_channel();
-    let state = Arc::new(State::new(config, ca_pem, tasks.clone(), told));
-    tasks.spawn(destinations::run(Arc::clone(&state), finished));
-    let functions = Arc::clone(&state);
-    tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
-    state
 }

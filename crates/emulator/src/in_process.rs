@@ -9,7 +9,7 @@ use hyper::body::Body;
 
 use crate::api::Port;
 use crate::config::{Config, ConfigError};
-use crate::emulator::begun;
+use crate::destinations;
 use crate::fault::Fault;
 use crate::ledger::LedgerEntry;
 use crate::server;
@@ -27,7 +27,7 @@ impl InProcess {
     /// The configuration has contradictions.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        Ok(Self(begun(config, String::new(), &Tasks::default())))
+        Ok(Self(destinations::start(config, String::new(), &Tasks::default())))
     }
 
     /// Serves one request.

@@ -64,6 +64,14 @@ async fn nonsense_is_refused_with_a_reason() {
     assert!(put.text.contains("v9"), "{}", put.text);
     let put = Seen::of(place.http.put(place.admin("rate-limit")).body("{}")).await;
     assert_eq!(put.status, 400);
+    for (path, body, field) in [
+        ("functions/hello", r#"{"concurrency":"many"}"#, "`concurrency`: "),
+        ("functions/hello", r#"{"failure":{"code":"x","message":"m"}}"#, "`failure.code`: "),
+        ("rate-limit", r#"{"requestsPerSecond":0}"#, "`requestsPerSecond`: "),
+    ] {
+        let put = Seen::of(place.http.put(place.admin(path)).body(body)).await;
+        assert!(put.status == 400 && put.text.starts_with(field), "{}", put.text);
+    }
 }
 
 #[tokio::test]
