@@ -20,7 +20,7 @@ FUZZ_TARGETS = $(basename $(notdir $(wildcard fuzz/targets/*.rs)))
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help tools sdks demo local docs bundle test fuzz simulate faults campaign soak versions e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
+.PHONY: help tools sdks browser demo local docs bundle test fuzz simulate faults campaign soak versions e2e image check lint generated supply-chain advisories notices sbom workflows release-check chart alerts bench generate fmt clean announce
 
 help: ## List what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,7 +38,10 @@ demo: tools announce ## Show the operator at work on this machine, no cloud acco
 local: announce ## Run operator and local FunctionGraph for the cluster of your kubeconfig (kind, k3d, …); Ctrl-C ends both
 	@tools/local.sh
 
-test: tools sdks announce ## Run all tests, and the end-to-end test too where this machine can be a node
+browser: ## Install the browser that the page of the emulator is tested with (Debian and Ubuntu)
+	@tools/browser.sh
+
+test: tools sdks browser announce ## Run all tests, and the end-to-end test too where this machine can be a node
 	@tools/chart.sh unit
 	@# Tests mostly wait: the images are built meanwhile, in the time that they leave (the kernel shares the processors among
 	@# sessions first, and then looks at who is nice). The tests of memory run the program that is in the operator's image.

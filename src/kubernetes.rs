@@ -51,8 +51,8 @@ const MAX_CALLS: usize = 64;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No answer in time; a write may have happened nevertheless.
-    #[error("the API server did not answer within {} s", CALL_TIMEOUT.as_secs())]
-    Timeout,
+    #[error("the API server did not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
     /// No connection, or an error as the answer.
     #[error("the request to the API server failed")]
     Call(#[source] kube::Error),
@@ -186,9 +186,17 @@ impl Clients {
 
 /// Runs one call with the common timeout.
 async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+    bounded_by(CALL_TIMEOUT, call).await
+}
+
+/// Runs one call with a timeout of its own.
+async fn bounded_by<T>(
+    timeout: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(timeout, call).await {
         Ok(result) => result.map_err(Error::Call),
-        Err(_) => Err(Error::Timeout),
+        Err(_) => Err(Error::Timeout(timeout)),
     }
 }
 
@@ -196,7 +204,7 @@ async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Resul
 fn answer(error: &Error) -> Option<&kube::core::Status> {
     match error {
         Error::Call(kube::Error::Api(status)) => Some(status),
-        Error::Call(_) | Error::Timeout | Error::Incomplete(_) => None,
+        Error::Call(_) | Error::Timeout(_) | Error::Incomplete(_) => None,
     }
 }
 

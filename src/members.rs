@@ -5,7 +5,7 @@
 //!
 //! # Guarantees
 //! * Members that know of the same members agree on every owner. When one comes or goes, only what it owns moves.
-//! * A process owns nothing from [`WORK_DURATION`] after it began its last successful renewal. The others do not own its
+//! * A process that knows of others owns nothing from [`WORK_DURATION`] after it began its last successful renewal. The others do not own its
 //!   share before [`LEASE_DURATION`] has passed.
 //! * No two clocks are compared: a Lease is judged by how long it has not changed on the clock of the process that judges.
 //!
@@ -21,17 +21,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
 /// A Lease that has not changed for this long has expired. Five renewals in a row have failed by then, or the process is gone.
-pub const LEASE_DURATION: Duration = Duration::from_secs(12);
+pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 
 /// How often a member renews its Lease.
 pub const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
 
 /// A member takes no new work this long after it began its last successful renewal. The others count from the time when they
 /// saw it, which is later.
-pub const WORK_DURATION: Duration = Duration::from_secs(9);
+pub const WORK_DURATION: Duration = Duration::from_secs(12);
 
 /// A Lease that has not changed for this long is deleted.
 const ABANDONED_DELAY: Duration = Duration::from_mins(2);
+
+/// Among others, a process begins with its share when the watch has shown this many of its renewals. By then the others have seen
+/// it too, and have finished what they were doing with what it owns.
+const SHOWN_TO_BEGIN: usize = 2;
 
 /// So many renewals that the watch has not shown are remembered: more than in [`LEASE_DURATION`].
 const MAX_UNSEEN: usize = 16;
@@ -47,6 +51,8 @@ pub struct Membership {
     renewed: Option<Instant>,
     /// The renewals that the watch has not shown yet, oldest first.
     unseen: VecDeque<Renewal>,
+    /// How many renewals the watch has shown since the process became a member.
+    shown: usize,
     /// When the latest renewal began that the watch has shown. The watch has brought all changes until then.
     watched: Option<Instant>,
 }
@@ -85,7 +91,7 @@ pub struct Members {
     names: Vec<String>,
     /// The place of this process among them.
     own: Option<usize>,
-    /// When this process owns nothing any more; `None` if it works alone.
+    /// When this process owns nothing any more; `None` if it knows of no other.
     until: Option<Instant>,
 }
 
@@ -112,6 +118,7 @@ impl Membership {
             standing: Standing::Open,
             renewed: None,
             unseen: VecDeque::new(),
+            shown: 0,
             watched: None,
         }
     }
@@ -122,6 +129,7 @@ impl Membership {
             && let Some(place) = self.unseen.iter().position(|renewal| renewal.version == version)
         {
             // Changes come in order. So whatever another member wrote before this renewal began has come too.
+            self.shown += place + 1;
             self.watched = self.unseen.drain(..=place).next_back().map(|renewal| renewal.sent);
         }
         let lease =
@@ -147,8 +155,9 @@ impl Membership {
             self.standing = Standing::Open;
         }
         if self.renewed.is_some_and(|last| sent.saturating_duration_since(last) >= WORK_DURATION) {
-            // The API server was away, and the watch with it. That says nothing of the watch since then.
+            // The process or the API server was away. The others have taken over, and the watch begins again too.
             self.unseen.clear();
+            self.shown = 0;
         }
         self.renewed = Some(sent);
         self.unseen.push_back(Renewal { version, sent });
@@ -181,8 +190,11 @@ impl Membership {
             counts.then(|| name.clone())
         };
         let names: Vec<String> = self.leases.iter().filter_map(counts).collect();
-        let own = names.iter().position(|name| *name == self.name);
-        Members { names, own, until: self.renewed.map(|sent| sent + WORK_DURATION) }
+        let begins = self.shown >= SHOWN_TO_BEGIN || names.len() == 1;
+        let own = names.iter().position(|name| *name == self.name).filter(|_| begins);
+        // While no other member is known, a renewal that fails keeps nobody from the work.
+        let until = self.renewed.filter(|_| names.len() > 1).map(|sent| sent + WORK_DURATION);
+        Members { names, own, until }
     }
 
     /// The Leases to delete, with the version that may be deleted: this process owns them.

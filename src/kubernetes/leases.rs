@@ -1,7 +1,7 @@
 //! The Leases by which the processes of the operator know each other: one for each process, in the operator's namespace.
 
 use super::scope::Scope;
-use super::{Error, answer, bounded, named};
+use super::{Error, answer, bounded_by};
 use futures::{Stream, StreamExt, future};
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
@@ -16,14 +16,12 @@ use std::time::Duration;
 /// The label of the Leases. Processes that serve the same namespaces have the same value, and share the work.
 pub const LABEL: &str = "functiongraph.io/members";
 
-/// Timeout of a call about a Lease. A renewal that takes longer is repeated while the Lease is still valid.
-const CALL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Timeout of a call about a Lease. A renewal that takes longer is repeated while the process is still a member.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The Leases of the processes that share the work, and the own one among them.
 pub struct Leases {
     api: Api<Lease>,
-    /// The same for the watch, which may be silent for a minute.
-    watched: Api<Lease>,
     /// The value of [`LABEL`].
     group: String,
     /// The own Lease without what a renewal writes.
@@ -57,10 +55,11 @@ pub enum Event {
 }
 
 impl Leases {
-    /// The Leases of the processes that serve `scope`. Calls and the watch have clients of their own.
+    /// The Leases of the processes that serve `scope`. The client is for nothing else: a renewal must not wait behind other
+    /// calls.
     #[must_use]
     pub fn new(
-        (calls, watch): (Client, Client),
+        client: Client,
         namespace: &str,
         scope: &Scope,
         Identity { name, holder, pod_uid }: Identity,
@@ -91,8 +90,7 @@ impl Leases {
             ..ObjectMeta::default()
         };
         Self {
-            api: Api::namespaced(calls, namespace),
-            watched: Api::namespaced(watch, namespace),
+            api: Api::namespaced(client, namespace),
             group,
             own: Lease { metadata, spec: Some(spec) },
             version: None,
@@ -109,7 +107,7 @@ impl Leases {
         let name = self.own.metadata.name.clone().unwrap_or_default();
         let version = match self.version.take() {
             Some(version) => Some(version),
-            None => in_time(named(&self.api, &name)).await?.and_then(|lease| lease.metadata.resource_version),
+            None => in_time(self.api.get_opt(&name)).await?.and_then(|lease| lease.metadata.resource_version),
         };
         self.own.metadata.resource_version.clone_from(&version);
         if let Some(spec) = &mut self.own.spec {
@@ -120,8 +118,8 @@ impl Leases {
         self.stored = true;
         let parameters = PostParams::default();
         let written = match version {
-            Some(_) => in_time(bounded(self.api.replace(&name, &parameters, &self.own))).await,
-            None => in_time(bounded(self.api.create(&parameters, &self.own))).await,
+            Some(_) => in_time(self.api.replace(&name, &parameters, &self.own)).await,
+            None => in_time(self.api.create(&parameters, &self.own)).await,
         };
         match written {
             Ok(lease) => {
@@ -152,7 +150,7 @@ impl Leases {
     pub async fn delete(&self, name: &str, version: Option<String>) -> Result<(), Error> {
         let preconditions = Preconditions { resource_version: version, uid: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
-        match in_time(bounded(self.api.delete(name, &parameters))).await {
+        match in_time(self.api.delete(name, &parameters)).await {
             Err(error) if !is(&error, 404) && !is(&error, 409) => Err(error),
             Ok(_) | Err(_) => Ok(()),
         }
@@ -161,7 +159,7 @@ impl Leases {
     /// What happens to the Leases. It begins again after an error.
     pub fn events(&self) -> impl Stream<Item = Event> + Send + use<> {
         let configuration = watcher::Config::default().labels(&format!("{LABEL}={}", self.group));
-        let events = watcher(self.watched.clone(), configuration).default_backoff();
+        let events = watcher(self.api.clone(), configuration).default_backoff();
         let mut listed = BTreeMap::new();
         events.filter_map(move |event| future::ready(event.ok().and_then(|event| read(event, &mut listed))))
     }
@@ -186,8 +184,8 @@ fn read(event: watcher::Event<Lease>, listed: &mut BTreeMap<String, String>) -> 
 }
 
 /// Runs one call about a Lease within its own timeout.
-async fn in_time<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    tokio::time::timeout(CALL_TIMEOUT, call).await.unwrap_or(Err(Error::Timeout))
+async fn in_time<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    bounded_by(LEASE_TIMEOUT, call).await
 }
 
 fn is(error: &Error, code: u16) -> bool {

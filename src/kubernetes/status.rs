@@ -4,7 +4,7 @@
 //! server refuses it (409) if anybody wrote in between. A patch without one cannot be built.
 
 use super::ownership::{Ownership, holds, ownership, owns};
-use super::{Error, answer, bounded, fit, found, with_causes};
+use super::{CALL_TIMEOUT, Error, answer, bounded, fit, found, with_causes};
 use crate::api::invocation::{Payload, SUBMITTED_AS};
 use crate::api::{AnyProvider, FunctionGraphProviderStatus, FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
@@ -284,7 +284,7 @@ pub async fn record(
             Err(error) => Some(error),
         };
         if clock::monotonic() >= give_up {
-            return Recorded::Unwritten(error.unwrap_or(Error::Timeout));
+            return Recorded::Unwritten(error.unwrap_or(Error::Timeout(CALL_TIMEOUT)));
         }
         if error.is_some() || tried {
             tokio::time::sleep(pause).await;

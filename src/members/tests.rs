@@ -65,9 +65,29 @@ fn a_process_that_is_no_member_owns_nothing_and_one_without_leases_owns_everythi
     alone.renewed("2".into(), now);
     assert_eq!(alone.members().duty("x", now), Duty::NoMember, "its own Lease is not seen yet");
     alone.seen("a".into(), "2".into(), now);
+    assert_eq!(alone.members().duty("x", now), Duty::NoMember, "the others may not have seen its Lease");
+    alone.renewed("3".into(), now);
+    alone.seen("a".into(), "3".into(), now);
     assert_eq!(alone.members().count(now), 2);
     alone.leave();
     assert_eq!((alone.members().duty("x", now), alone.members().count(now)), (Duty::NoMember, 0));
+}
+
+#[test]
+fn the_first_process_begins_at_once_and_the_next_when_the_first_has_seen_it() {
+    let now = Instant::now();
+    let mut second = Membership::new("b".into());
+    second.renewed("1".into(), now);
+    second.seen("b".into(), "1".into(), now);
+    assert_eq!(second.members().duty("x", now), Duty::Ours, "there is nobody else");
+    second.seen("a".into(), "2".into(), now);
+    assert_eq!(second.members().duty("x", now), Duty::NoMember);
+    second.gone("a");
+    assert_eq!(second.members().duty("x", now), Duty::Ours, "the other has left");
+    second.seen("a".into(), "3".into(), now);
+    second.renewed("4".into(), now);
+    second.seen("b".into(), "4".into(), now);
+    assert_eq!(second.members().count(now), 2);
 }
 
 #[test]
@@ -84,10 +104,10 @@ fn a_process_whose_watch_does_not_work_works_alone_until_it_does() {
     blind.seen("a".into(), "a99".into(), now + Duration::from_secs(99));
     blind.seen("b".into(), "2".into(), now + Duration::from_secs(99));
     assert_eq!(blind.members().count(now), 2);
-    // After an outage it is still a member among others.
+    // After an outage it does not work alone.
     blind.renewed("a100".into(), now + Duration::from_secs(100));
     blind.renewed("a200".into(), now + Duration::from_secs(200));
-    assert_eq!(blind.members().count(now), 2);
+    assert_eq!(blind.members().duty("x", now), Duty::NoMember);
 }
 
 #[test]
@@ -108,7 +128,7 @@ fn a_lease_that_is_left_over_is_deleted_by_one_member() {
             member.seen(name.into(), "1".into(), now);
         }
     }
-    for (name, version) in [("a", "2"), ("b", "3")] {
+    for (name, version) in [("a", "2"), ("b", "3"), ("a", "4"), ("b", "5")] {
         for member in &mut both {
             if member.name == name {
                 member.renewed(version.into(), later);

@@ -1,7 +1,7 @@
 //! Every call of every story meets every fault: the plans of `make faults`.
 //!
 //! A story is the life of one invocation, with the calls that it takes. A plan is one story, one of its calls, and the
-//! fault that this call meets. `make faults` runs all plans, `PLAN=<number> make faults` runs one, and `make test` runs
+//! fault that this call meets. `make faults` runs all plans, `PLAN=7 make faults` runs one, `PLAN=7,8` two, and `make test` runs
 //! every [`SAMPLE`]th.
 
 use crate::judge::{PAST_TAKEOVER, acceptances, invoke, sound};
@@ -245,16 +245,17 @@ async fn every_call_of_every_story_survives_every_fault() {
     let chosen: Vec<Plan> = match wanted.as_str() {
         "" => all.into_iter().filter(|plan| plan.number % SAMPLE == 1).collect(),
         "all" => all,
-        number => {
-            let number: usize = number.parse().expect("PLAN is a number, or `all`");
-            all.into_iter().filter(|plan| plan.number == number).collect()
+        numbers => {
+            let number = |text: &str| text.parse().expect("PLAN is a number, some with commas, or `all`");
+            let numbers: Vec<usize> = numbers.split(',').map(number).collect();
+            all.into_iter().filter(|plan| numbers.contains(&plan.number)).collect()
         }
     };
     assert!(!chosen.is_empty(), "there are {total} plans");
     let count = chosen.len();
     let running = chosen.into_iter().map(async |plan| {
         let held = AssertUnwindSafe(plan.run()).catch_unwind().await.is_ok();
-        if wanted == "all" {
+        if !wanted.is_empty() {
             println!("{}: {}", if held { "ok" } else { "FAILED" }, plan.title());
         }
         (plan, held)
@@ -338,17 +339,23 @@ impl Story {
                 world.change::<FunctionInvocation>(NAME, json!({"spec": {"suspend": false}})).await;
             }
             Act::Resolve => {
-                self.until(world, |object| outcome(object) == Some(Outcome::Unknown)).await;
+                let object = self.until(world, |object| outcome(object).is_some()).await;
+                if object.as_ref().and_then(outcome) == Some(Outcome::Failed) {
+                    return object;
+                }
                 let resolution = json!({"metadata": {"annotations": {RESOLVE: "Fail"}}});
                 world.change::<FunctionInvocation>(NAME, resolution).await;
                 return self.until(world, |object| outcome(object) == Some(Outcome::Failed)).await;
             }
             Act::Cancel => {
                 // An attempt that a killed operator left behind ends as Unknown, and is never followed.
-                self.until(world, |object| {
+                let object = self.until(world, |object| {
                     outcome(object).is_some() || state(object) == Some(AttemptState::Accepted)
-                })
-                .await;
+                });
+                let object = object.await;
+                if object.as_ref().and_then(outcome) == Some(Outcome::Failed) {
+                    return object;
+                }
                 world.change::<FunctionInvocation>(NAME, json!({"spec": {"cancel": true}})).await;
             }
         }

@@ -5,7 +5,7 @@ use crate::documents::{read, root};
 use std::path::Path;
 use std::process::Stdio;
 use testkit::control_plane::{ADMIN, tool};
-use testkit::{bare_plane, output, text, until, within};
+use testkit::{World, bare_plane, output, text, until, within};
 use tokio::process::Command;
 
 #[tokio::test]
@@ -65,6 +65,17 @@ async fn the_tutorial_does_what_it_shows_and_ctrl_c_ends_what_it_started() {
         assert!(!output(alive, "").await.status.success(), "{program} goes on");
     }
     assert!(wrong.is_empty(), "{}\n{}", wrong.join("\n"), read(&log));
+}
+
+#[tokio::test]
+async fn the_emulator_of_the_tutorial_meets_the_restricted_standard() {
+    let world = World::new().await;
+    let label = ["label", "namespace", &world.namespace, "pod-security.kubernetes.io/warn=restricted"];
+    assert!(world.kubectl(&label).await.status.success());
+    let file = root().join("examples/with/emulator/emulator.yaml");
+    let dry = ["create", "--dry-run=server", "--validate=strict", "-f", file.to_str().unwrap()];
+    let said = world.kubectl(&dry).await;
+    assert!(said.status.success() && said.stderr.is_empty(), "{}", text(&said.stderr));
 }
 
 /// The processes that another one started.

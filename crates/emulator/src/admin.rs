@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State as Extract};
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, put};
-use http::{StatusCode, header};
+use axum::extract::{Path, RawQuery, Request, State as Extract};
+use axum::middleware::{self, Next};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post, put};
+use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -18,44 +19,65 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConfigError, Function};
 use crate::fault::Fault;
+use crate::ledger::is_function;
 use crate::rate_limit::RateLimit;
 use crate::request::pairs;
 use crate::state::State;
+
+mod executions;
+
+/// The page that shows all of this.
+const PAGE: &str = include_str!("admin/page.html");
 
 type Shared = Extract<Arc<State>>;
 
 /// Serves the admin API until `stop`.
 pub(crate) async fn run(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
     let router = Router::new()
+        .route("/", get(|| async { Html(PAGE) }))
+        .route("/admin/executions", get(executions::list))
         .route("/admin/ledger", get(ledger).delete(clear_ledger))
         .route("/admin/faults", get(faults).post(add_fault).delete(clear_faults))
         .route("/admin/rate-limit", put(set_rate_limit))
         .route("/admin/functions", get(functions))
-        .route("/admin/functions/{name}", put(put_function))
+        .route("/admin/functions/{name}", put(put_function).delete(delete_function))
+        .route("/admin/deliveries", get(deliveries))
+        .route("/admin/reset", post(reset))
+        .route("/admin/ca.crt", get(authority))
+        .route("/health", get(|| async { "ok\n" }))
+        .layer(middleware::from_fn(same_origin))
         .with_state(state);
     // Do not stop gracefully: an idle curl would keep the emulator running.
     stop.run_until_cancelled(axum::serve(listener, router).into_future()).await;
 }
 
+/// Refuses what another page in the user's browser sends.
+async fn same_origin(request: Request, next: Next) -> Response {
+    if is_foreign(request.headers()) {
+        return (StatusCode::FORBIDDEN, "the page of another origin may not use the admin API\n")
+            .into_response();
+    }
+    next.run(request).await
+}
+
+fn is_foreign(headers: &HeaderMap) -> bool {
+    let header = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let own = header(header::HOST).map(|host| format!("http://{host}"));
+    header(header::ORIGIN).is_some_and(|origin| Some(origin) != own.as_deref())
+}
+
+/// The decoded pairs of a query.
+fn query(text: Option<String>) -> BTreeMap<String, String> {
+    text.map(|text| pairs(&text).into_iter().collect()).unwrap_or_default()
+}
+
 async fn ledger(Extract(state): Shared, RawQuery(query): RawQuery) -> Response {
-    let query: BTreeMap<String, String> =
-        query.map(|query| pairs(&query).into_iter().collect()).unwrap_or_default();
+    let query = self::query(query);
     let mut entries = state.ledger.entries();
     if let Some(function) = query.get("function") {
         entries.retain(|entry| is_function(&entry.function, function));
     }
     json(&entries)
-}
-
-/// Whether a name, `package:name` or a URN means the function of this ledger entry.
-fn is_function(urn: &str, wanted: &str) -> bool {
-    let fields: Vec<&str> = urn.split(':').collect();
-    match fields.as_slice() {
-        [_, _, _, _, _, package, name, ..] => {
-            *name == wanted || format!("{package}:{name}") == wanted || urn == wanted
-        }
-        _ => false,
-    }
 }
 
 async fn clear_ledger(Extract(state): Shared) -> StatusCode {
@@ -87,6 +109,27 @@ async fn set_rate_limit(Extract(state): Shared, body: Bytes) -> Result<StatusCod
 async fn functions(Extract(state): Shared) -> Response {
     let functions = state.functions.list();
     json(&functions.iter().map(|function| &**function).collect::<Vec<_>>())
+}
+
+/// Deletes a function with everything that belongs to it.
+async fn delete_function(Extract(state): Shared, Path(name): Path<String>) -> Result<StatusCode, BadRequest> {
+    let function = state.functions.get(&name);
+    let function = function.ok_or_else(|| BadRequest(format!("there is no function {name:?}")))?;
+    state.delete_function(&function.key());
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn deliveries(Extract(state): Shared) -> Response {
+    json(&state.deliveries.list())
+}
+
+async fn reset(Extract(state): Shared) -> StatusCode {
+    state.reset();
+    StatusCode::NO_CONTENT
+}
+
+async fn authority(Extract(state): Shared) -> Response {
+    ([(header::CONTENT_TYPE, "application/x-pem-file")], state.ca_pem.clone()).into_response()
 }
 
 /// Changes the given fields and keeps the others. A new function gets the defaults.

@@ -121,6 +121,24 @@ impl Auth {
         self.check_issued(token, now).map(|token| token.scope)
     }
 
+    /// Forgets what was issued, and the failures of keys.
+    pub(crate) fn clear(&self) {
+        self.issued.clear();
+        self.records.lock().clear();
+    }
+
+    /// Who sent a request, for people: never a secret.
+    pub(crate) fn caller(&self, request: &Request) -> String {
+        if let Some(token) = request.header(X_AUTH_TOKEN) {
+            let issued = self.issued.find_token(token);
+            let user = issued.as_ref().and_then(|token| token.details["user"]["name"].as_str());
+            return user.map_or_else(|| "token".to_owned(), |user| format!("token of {user}"));
+        }
+        let signature = request.header(sign::AUTHORIZATION).and_then(Signature::read);
+        signature
+            .map_or_else(|| "nobody".to_owned(), |signature| format!("access key {}", signature.access_key))
+    }
+
     /// Whether the configuration has this token.
     pub(crate) fn is_configured(&self, token: &str) -> bool {
         self.tokens.contains(token)

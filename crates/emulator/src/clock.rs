@@ -43,6 +43,12 @@ pub(crate) fn secret(length: usize) -> String {
     fair.take(length).map(|byte| char::from(LETTERS[usize::from(byte) % LETTERS.len()])).collect()
 }
 
+/// A port for a server. Systems take others for the clients' ends of connections, so none of those can take it meanwhile.
+pub(crate) fn server_port() -> u16 {
+    const PORTS: std::ops::Range<u16> = 20_000..32_000;
+    PORTS.start + u16::try_from(random() % u128::from(PORTS.end - PORTS.start)).unwrap_or_default()
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one source of chance")]
 fn random() -> u128 {
     let mut bytes = [0; 16];

@@ -33,6 +33,8 @@ pub const DEFAULT_CONFIG: &str = include_str!("config/default.yaml");
 pub struct Config {
     /// Address of the emulated API (TLS); port 0 means a free port.
     pub listen: SocketAddr,
+    /// Address of the emulated API without TLS, for clients that cannot trust an authority; absent: none.
+    pub http_listen: Option<SocketAddr>,
     /// Address of the admin API (plain HTTP, no authentication: keep it on loopback); absent: no admin API.
     pub admin_listen: Option<SocketAddr>,
     /// The region of this emulator: third field of every URN.
@@ -65,6 +67,8 @@ pub struct Config {
     pub listing: Listing,
     /// Users, identity providers and agencies of the identity services.
     pub identity: Identity,
+    /// Whether `/admin/executions` and the page leave out events, results and logs.
+    pub hide_events: bool,
     /// Certificates of the server.
     pub tls: Tls,
 }
@@ -73,6 +77,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::LOCALHOST, 0).into(),
+            http_listen: None,
             admin_listen: None,
             region: "eu-de".to_owned(),
             project_id: "7aad83af3e8d42e99ac194e8419e2c9b".to_owned(),
@@ -89,6 +94,7 @@ impl Default for Config {
             gateway_timeout: Duration::from_secs(90),
             listing: Listing::default(),
             identity: Identity::default(),
+            hide_events: false,
             tls: Tls::default(),
         }
     }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::DropGuard;
 use tokio_util::task::TaskTracker;
@@ -19,7 +20,7 @@ use crate::state::State;
 use crate::stats::Requests;
 use crate::tasks::Tasks;
 use crate::tls::TlsError;
-use crate::{admin, clock, server, tls};
+use crate::{admin, clock, destinations, server, tls};
 
 /// A running emulator. It stops when you drop it. [`Emulator::stop`] also waits until it has stopped.
 ///
@@ -30,6 +31,7 @@ pub struct Emulator {
     ca_pem: String,
     address: SocketAddr,
     admin: Option<SocketAddr>,
+    http: Option<SocketAddr>,
     local: Option<SocketAddr>,
     tasks: TaskTracker,
     stop: DropGuard,
@@ -73,9 +75,11 @@ impl Emulator {
 
         let own_tasks = Tasks::default();
         let Tasks { stop, tracker: tasks } = own_tasks.clone();
-        let state = Arc::new(State::new(&config, own_tasks.clone()));
-        let functions = Arc::clone(&state);
-        own_tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
+        let http = match config.http_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let state = begun(&config, ca_pem.clone(), &own_tasks);
         tasks.spawn(server::run(
             listener,
             Transport::Cloud(TlsAcceptor::from(Arc::new(server))),
@@ -87,18 +91,29 @@ impl Emulator {
             tasks.spawn(admin::run(listener, Arc::clone(&state), stop.clone()));
             address
         });
+        let http = http.map(|(listener, address)| {
+            let (state, stop) = (Arc::clone(&state), stop.clone());
+            tasks.spawn(server::run(listener, Transport::Plain, state, stop, tasks.clone()));
+            address
+        });
         let local = local.map(|(listener, address)| {
             let (state, stop) = (Arc::clone(&state), stop.clone());
             tasks.spawn(server::run(listener, Transport::Local, state, stop, tasks.clone()));
             address
         });
-        Ok(Self { state, ca_pem, address, admin, local, tasks, stop: stop.drop_guard() })
+        Ok(Self { state, ca_pem, address, admin, http, local, tasks, stop: stop.drop_guard() })
     }
 
     /// Base URL of the emulated API, `https://localhost:PORT`.
     #[must_use]
     pub fn url(&self) -> String {
         format!("https://localhost:{}", self.address.port())
+    }
+
+    /// Base URL of the emulated API without TLS, such as `http://127.0.0.1:8080`; none unless it was asked for.
+    #[must_use]
+    pub fn http_url(&self) -> Option<String> {
+        self.http.map(|address| format!("http://{address}"))
     }
 
     /// Base URL of the admin API, such as `http://127.0.0.1:8444`; none without an admin API.
@@ -197,6 +212,11 @@ impl Emulator {
         self.state.put_function(function)
     }
 
+    /// Makes everything what it was at the start: functions, executions, ledger, faults, settings, issued credentials.
+    pub fn reset(&self) {
+        self.state.reset();
+    }
+
     /// Switches a function off or on. `name` is a function of the default package, or `package:name`. Returns false
     /// if there is no such function.
     #[must_use = "false means that there is no such function"]
@@ -206,7 +226,7 @@ impl Emulator {
 
     /// Cuts all connections, closes the ports and waits for that.
     pub async fn stop(self) {
-        let Self { state: _, ca_pem: _, address: _, admin: _, local: _, tasks, stop } = self;
+        let Self { state: _, ca_pem: _, address: _, admin: _, http: _, local: _, tasks, stop } = self;
         drop(stop);
         tasks.close();
         tasks.wait().await;
@@ -220,4 +240,14 @@ async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartE
         Ok((listener, local))
     };
     bound.await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// The state of an emulator, with the tasks that need no port.
+pub(crate) fn begun(config: &Config, ca_pem: String, tasks: &Tasks) -> Arc<State> {
+    let (told, finished) = mpsc::unbounded_channel();
+    let state = Arc::new(State::new(config, ca_pem, tasks.clone(), told));
+    tasks.spawn(destinations::run(Arc::clone(&state), finished));
+    let functions = Arc::clone(&state);
+    tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
+    state
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::task::AbortHandle;
 
 use crate::clock;
@@ -16,7 +17,7 @@ use crate::tasks::Tasks;
 
 mod execution;
 mod pool;
-pub(crate) use execution::{Event, Execution, Outcome, Progress, later};
+pub(crate) use execution::{Event, Execution, Finished, Outcome, Progress, later};
 use pool::{Observation, Order, Pool, Running};
 
 /// All executions, by function. A clone has the same executions.
@@ -33,6 +34,8 @@ struct Shared {
     /// Notified when something may become due earlier.
     moved: Notify,
     tasks: Tasks,
+    /// Where those executions go that a destination is told of.
+    told: UnboundedSender<Finished>,
     place: Place,
     retention: Option<Duration>,
     lag: Duration,
@@ -47,11 +50,11 @@ struct Code {
 }
 
 impl Executions {
-    pub(crate) fn new(config: &Config, tasks: Tasks) -> Self {
+    pub(crate) fn new(config: &Config, tasks: Tasks, told: UnboundedSender<Finished>) -> Self {
         let Listing { retention, lag, needs_status_log: needs_log, .. } = config.listing;
         let place = Place { region: config.region.clone(), project_id: config.project_id.clone() };
         let (pools, code, stopped, moved) = Default::default();
-        Self(Arc::new(Shared { pools, code, stopped, moved, tasks, place, retention, lag, needs_log }))
+        Self(Arc::new(Shared { pools, code, stopped, moved, tasks, told, place, retention, lag, needs_log }))
     }
 
     /// Calls `act` with the pool of a function in its current state, and does what has to be done then.
@@ -63,12 +66,12 @@ impl Executions {
         pool.resize(limits);
         pool.advance(now);
         let result = act(pool);
-        let orders = pool.orders();
+        let (orders, driven) = (pool.orders(), pool.driven);
         drop(pools);
         for order in orders {
             self.carry_out(function, order);
         }
-        if function.has_code() {
+        if driven {
             moved.notify_one();
         }
         result
@@ -78,6 +81,10 @@ impl Executions {
         let key = function.key();
         let mut code = self.0.code.lock();
         match order {
+            Order::Tell(finished) => {
+                // An error means that the emulator ends.
+                let _ = self.0.told.send(*finished);
+            }
             Order::Stop(running) => {
                 if let Some(run) = code.running.remove(&(key, running)) {
                     run.abort();
@@ -103,12 +110,11 @@ impl Executions {
         }
     }
 
-    /// Lets queued events of functions with code start when their time comes, although nobody asks for them.
+    /// Lets the events of functions with code or destinations start and end in time, although nobody asks for them.
     pub(crate) async fn drive(self, functions: impl Fn() -> Vec<Arc<Function>>) {
         loop {
             let moved = self.0.moved.notified();
-            let functions: Vec<Arc<Function>> =
-                functions().into_iter().filter(|function| function.has_code()).collect();
+            let functions = functions();
             let now = clock::now();
             let due =
                 functions.iter().filter_map(|function| self.advance(function, now, |pool| pool.due())?).min();
@@ -152,6 +158,16 @@ impl Executions {
             }
             !own
         });
+        drop(code);
+        self.0.stopped.notify_waiters();
+    }
+
+    /// Forgets everything, and stops what runs.
+    pub(crate) fn clear(&self) {
+        self.0.pools.lock().clear();
+        let mut code = self.0.code.lock();
+        code.handlers.clear();
+        code.running.drain().for_each(|(_, run)| run.abort());
         drop(code);
         self.0.stopped.notify_waiters();
     }
@@ -223,7 +239,14 @@ impl Executions {
     }
 }
 
-/// An execution for which a caller waits. If dropped, it continues to run, but its record is removed.
+impl Executions {
+    /// All executions of a function in their current state, in the order of acceptance, also those of waiting callers.
+    pub(crate) fn all(&self, function: &Function, now: Timestamp) -> Vec<Execution> {
+        self.with(function, now, |pool| pool.remembered().cloned().collect())
+    }
+}
+
+/// An execution for which a caller waits. If dropped, it continues to run.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
     executions: &'a Executions,

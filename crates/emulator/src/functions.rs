@@ -118,6 +118,11 @@ impl Functions {
         self.latest(&key)
     }
 
+    /// Replaces all functions by those of the configuration.
+    pub(crate) fn reset(&self, config: &Config) {
+        *self.all.write() = Self::new(config).all.into_inner();
+    }
+
     /// Removes the function with this key.
     pub(crate) fn remove(&self, key: &str) -> Option<Arc<Function>> {
         self.all.write().remove(key).map(|known| known.function)
@@ -168,7 +173,8 @@ impl Functions {
         urn.map(|urn| self.find(urn)).transpose()
     }
 
-    fn find(&self, urn: FunctionUrn) -> Result<Target, Refusal> {
+    /// The function with a URN.
+    pub(crate) fn find(&self, urn: FunctionUrn) -> Result<Target, Refusal> {
         if urn.project_id() != self.project_id {
             return Err(Refusal::OtherProject);
         }

@@ -9,6 +9,7 @@ use hyper::body::Body;
 
 use crate::api::Port;
 use crate::config::{Config, ConfigError};
+use crate::emulator::begun;
 use crate::fault::Fault;
 use crate::ledger::LedgerEntry;
 use crate::server;
@@ -26,11 +27,7 @@ impl InProcess {
     /// The configuration has contradictions.
     pub fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
-        let tasks = Tasks::default();
-        let state = Arc::new(State::new(config, tasks.clone()));
-        let functions = Arc::clone(&state);
-        tasks.spawn(state.executions.clone().drive(move || functions.functions.list()));
-        Ok(Self(state))
+        Ok(Self(begun(config, String::new(), &Tasks::default())))
     }
 
     /// Serves one request.
@@ -44,7 +41,7 @@ impl InProcess {
         http::Response<impl Body<Data = Bytes, Error: Error + Send + Sync + 'static> + Send + Sync + 'static>,
         impl Error + Send + Sync + 'static,
     > {
-        server::exchange(Arc::clone(&self.0), Port::Cloud, request.map(Full::new)).await
+        server::exchange(Arc::clone(&self.0), Port::Cloud, "https", request.map(Full::new)).await
     }
 
     /// Every accepted submission, in the order of acceptance.

@@ -118,6 +118,11 @@ impl Issued {
         }
     }
 
+    /// Forgets every credential.
+    pub(crate) fn clear(&self) {
+        *self.0.lock() = Credentials::default();
+    }
+
     /// Issues a temporary access key; returns it with its expiry time.
     pub(crate) fn key(&self, life: Duration, now: Timestamp) -> (AccessKey, Timestamp) {
         let key = AccessKey {

@@ -51,8 +51,19 @@ impl LedgerEntry {
     }
 }
 
+/// Whether a name, `package:name` or a URN means the function with this URN.
+pub(crate) fn is_function(urn: &str, wanted: &str) -> bool {
+    let fields: Vec<&str> = urn.split(':').collect();
+    match fields.as_slice() {
+        [_, _, _, _, _, package, name, ..] => {
+            *name == wanted || format!("{package}:{name}") == wanted || urn == wanted
+        }
+        _ => false,
+    }
+}
+
 /// The tag of an event; none unless the event is an object with a string in `tag`.
-fn tag(event: &[u8]) -> Option<String> {
+pub(crate) fn tag(event: &[u8]) -> Option<String> {
     #[derive(Deserialize)]
     struct Tagged {
         tag: String,

@@ -7,9 +7,9 @@
 //! | layer | modules |
 //! |---|---|
 //! | handle | `emulator`, `in_process` |
-//! | ports | `server` (the API), `admin` |
+//! | ports | `server` (the API), `admin`, `destinations` |
 //! | APIs | `service`, one file per API |
-//! | state shared by connections | `state` |
+//! | state shared by connections | `state`, then `deliveries` |
 //! | names and refusals | `functions`, then `refusal`, then `auth` and `answer`, then `issued` |
 //! | effects | `fault`, `ledger`, `executions`, `settings`, `reserved`, `stats`, then `handler` and `api`, then `request` and `tasks` |
 //! | configuration | `tls`, then `config`, then `rate_limit` and `id_token`, then `clock` |
@@ -20,6 +20,8 @@ mod api;
 mod auth;
 mod clock;
 mod config;
+mod deliveries;
+mod destinations;
 mod emulator;
 mod executions;
 mod fault;

@@ -30,6 +30,10 @@ struct Args {
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LISTEN", value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
 
+    /// Address of the emulated API without TLS, for clients that cannot trust an authority; off by default.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_HTTP_LISTEN", value_name = "ADDRESS:PORT")]
+    http_listen: Option<SocketAddr>,
+
     /// Address of the admin API (plain HTTP, no authentication); overrides the configuration.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_ADMIN_LISTEN", value_name = "ADDRESS:PORT")]
     admin_listen: Option<SocketAddr>,
@@ -43,6 +47,15 @@ struct Args {
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_TLS_DIR", value_name = "DIR")]
     tls_dir: Option<PathBuf>,
 
+    /// Additional names for the certificate, in addition to localhost; may be given more than once, or separated by
+    /// commas. Use the name under which containers or a cluster reach the emulator.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_TLS_NAMES", value_name = "NAME", value_delimiter = ',')]
+    tls_names: Vec<String>,
+
+    /// Leave events, results and logs out of the admin API and its page.
+    #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_HIDE_EVENTS")]
+    hide_events: bool,
+
     /// Log filter: a level, or a list as in `info,functiongraph_emulator=debug`. `info` logs one line per request.
     #[arg(long, env = "FUNCTIONGRAPH_EMULATOR_LOG", value_name = "FILTER", default_value = "info")]
     log: String,
@@ -50,6 +63,11 @@ struct Args {
     /// Print the built-in configuration and exit. Use it as a start for your own.
     #[arg(long)]
     print_default_config: bool,
+
+    /// Print what lets the operator in a cluster use this emulator under a host name: a Secret, a provider and a flag.
+    /// The authority must exist, so start the emulator once before.
+    #[arg(long, value_name = "HOST")]
+    print_cluster_config: Option<String>,
 }
 
 const EXAMPLE: &str = "\
@@ -88,7 +106,11 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr)
         .init();
+    let host = args.print_cluster_config.clone();
     let config = configuration(args)?;
+    if let Some(host) = host {
+        return Ok(io::stdout().write_all(cluster_config(&config, &host)?.as_bytes())?);
+    }
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let emulator = Emulator::start(config.clone()).await?;
@@ -114,8 +136,54 @@ fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
     config.listen = args.listen.unwrap_or(config.listen);
     config.admin_listen = args.admin_listen.or(config.admin_listen);
     config.identity.local_listen = args.local_listen.unwrap_or(config.identity.local_listen);
+    config.http_listen = args.http_listen.or(config.http_listen);
+    config.tls.names.extend(args.tls_names);
+    config.hide_events |= args.hide_events;
     config.tls.dir = args.tls_dir.or(config.tls.dir).or_else(|| Some(DEFAULT_TLS_DIR.into()));
     Ok(config)
+}
+
+/// What lets the operator in a cluster use this emulator.
+fn cluster_config(config: &Config, host: &str) -> Result<String, Box<dyn Error>> {
+    let Config { region, project_id, tokens, access_keys, tls, listen, .. } = config;
+    let path = tls.dir.clone().unwrap_or_default().join(CA_CERT);
+    let authority = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let authority = authority.trim_end().replace('\n', "\n    ");
+    let (kind, data) = match (access_keys.first(), tokens.first()) {
+        (Some(key), _) => {
+            ("accessKey", format!("accessKeyID: {}\n  secretAccessKey: {}", key.id, key.secret))
+        }
+        (None, Some(token)) => ("token", format!("token: {token}")),
+        (None, None) => return Err("the configuration has neither an access key nor a token".into()),
+    };
+    let port = listen.port();
+    Ok(format!(
+        "\
+# The operator needs this in addition to its other settings. In the chart: settings.allowedEndpointHosts: [{host}]
+#   --allowed-endpoint-hosts {host}
+# The emulator needs the name in its certificate: --listen 0.0.0.0:{port} --tls-names {host}
+apiVersion: v1
+kind: Secret
+metadata:
+  name: functiongraph-emulator
+stringData:
+  {data}
+---
+apiVersion: functiongraph.io/v1alpha1
+kind: FunctionGraphProvider
+metadata:
+  name: emulator
+spec:
+  region: {region}
+  projectID: {project_id}
+  endpoint: https://{host}:{port}
+  caBundle: |
+    {authority}
+  credentials:
+    {kind}:
+      secretRef: {{name: functiongraph-emulator}}
+"
+    ))
 }
 
 /// Prints how to make the first call.
@@ -126,8 +194,12 @@ fn welcome(out: &mut impl Write, emulator: &Emulator, config: &Config) -> io::Re
     let ca = ca.display();
     writeln!(out, "FunctionGraph emulator at {url}, region {region}, project {project_id}")?;
     writeln!(out, "  authority    {ca}")?;
+    if let Some(http) = emulator.http_url() {
+        writeln!(out, "  without TLS  {http}")?;
+    }
     if let Some(admin) = emulator.admin_url() {
-        writeln!(out, "  admin API    {admin}/admin/ledger (also faults, rate-limit, functions)")?;
+        writeln!(out, "  page         {admin}/")?;
+        writeln!(out, "  admin API    {admin}/admin/ledger (also executions, faults, functions, reset)")?;
     }
     if let Some(metadata) = emulator.metadata_url() {
         writeln!(out, "  metadata     {metadata}/openstack/latest/securitykey")?;

@@ -43,6 +43,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) enum Transport {
     /// The cloud, with TLS.
     Cloud(TlsAcceptor),
+    /// The cloud, without TLS.
+    Plain,
     /// The services on a virtual machine or in a pod, without TLS.
     Local,
 }
@@ -82,16 +84,17 @@ async fn connection(stream: TcpStream, transport: Transport, state: Arc<State>) 
                 let no_linger = |stream: &TlsStream<TcpStream>| {
                     let _ = stream.get_ref().0.set_zero_linger();
                 };
-                exchanges(stream, Port::Cloud, state, no_linger).await;
+                exchanges(stream, Port::Cloud, "https", state, no_linger).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => tracing::debug!("TLS handshake not finished in time"),
         },
-        Transport::Local => {
+        Transport::Plain | Transport::Local => {
+            let port = if matches!(transport, Transport::Plain) { Port::Cloud } else { Port::Local };
             let no_linger = |stream: &TcpStream| {
                 let _ = stream.set_zero_linger();
             };
-            exchanges(stream, Port::Local, state, no_linger).await;
+            exchanges(stream, port, "http", state, no_linger).await;
         }
     }
 }
@@ -100,10 +103,12 @@ async fn connection(stream: TcpStream, transport: Transport, state: Arc<State>) 
 async fn exchanges<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
     port: Port,
+    scheme: &'static str,
     state: Arc<State>,
     no_linger: impl Fn(&S),
 ) {
-    let service = service_fn(|request: http::Request<Incoming>| exchange(Arc::clone(&state), port, request));
+    let service =
+        service_fn(|request: http::Request<Incoming>| exchange(Arc::clone(&state), port, scheme, request));
     let mut connection =
         http1::Builder::new().title_case_headers(true).serve_connection(TokioIo::new(stream), service);
     if let Err(error) = Pin::new(&mut connection).await {
@@ -131,6 +136,7 @@ pub(crate) enum Cut {
 pub(crate) async fn exchange<B>(
     state: Arc<State>,
     port: Port,
+    scheme: &'static str,
     request: http::Request<B>,
 ) -> Result<http::Response<AnswerBody>, Cut>
 where
@@ -150,6 +156,7 @@ where
     let reply = match Limited::new(body, MAX_REQUEST).collect().await {
         Ok(body) => {
             let request = Request::new(head.method, &head.uri, head.headers, body.to_bytes());
+            let request = Request { scheme, ..request };
             let (reply, route) = service::serve(&state, &request, port).await;
             line.route = route;
             reply

@@ -44,6 +44,12 @@ impl Settings {
         self.each.lock().remove(urn).is_some()
     }
 
+    /// Removes all settings, and the log stream.
+    pub(crate) fn clear(&self) {
+        self.each.lock().clear();
+        self.status_log.store(false, Ordering::Relaxed);
+    }
+
     /// Removes the settings of all URNs with this prefix.
     pub(crate) fn remove_all(&self, beginning: &str) {
         self.each.lock().retain(|urn, _| !urn.starts_with(beginning));

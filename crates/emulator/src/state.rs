@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::auth::Auth;
 use crate::clock;
 use crate::config::{AsyncInvokeConfig, Config, ConfigError, Function, Identity, Listing};
-use crate::executions::Executions;
+use crate::deliveries::Deliveries;
+use crate::executions::{Executions, Finished};
 use crate::fault::FaultPlan;
 use crate::functions::{Functions, LATEST};
 use crate::ledger::Ledger;
@@ -34,10 +36,21 @@ pub(crate) struct State {
     pub(crate) listing: Listing,
     pub(crate) identity: Identity,
     pub(crate) stats: Stats,
+    pub(crate) hide_events: bool,
+    pub(crate) deliveries: Deliveries,
+    /// The certificate of the authority, as PEM.
+    pub(crate) ca_pem: String,
+    /// The configuration at the start.
+    config: Config,
 }
 
 impl State {
-    pub(crate) fn new(config: &Config, tasks: Tasks) -> Self {
+    pub(crate) fn new(
+        config: &Config,
+        ca_pem: String,
+        tasks: Tasks,
+        told: UnboundedSender<Finished>,
+    ) -> Self {
         let state = Self {
             auth: Auth::new(config),
             functions: Functions::new(config),
@@ -47,18 +60,44 @@ impl State {
             rate_limit: Mutex::default(),
             faults: FaultPlan::default(),
             ledger: Ledger::default(),
-            executions: Executions::new(config, tasks),
+            executions: Executions::new(config, tasks, told),
             settings: Settings::default(),
             reserved: ReservedInstances::default(),
             listing: config.listing.clone(),
             identity: config.identity.with_project(&config.project_id, &config.region),
             stats: Stats::default(),
+            hide_events: config.hide_events,
+            deliveries: Deliveries::default(),
+            ca_pem,
+            config: config.clone(),
         };
-        state.set_rate_limit(config.rate_limit);
-        for (urn, setting) in config.functions.iter().filter_map(|function| state.declared(function)) {
-            state.settings.put(urn, setting, clock::now());
-        }
+        state.configure();
         state
+    }
+
+    /// Rate limit and settings of the configuration.
+    fn configure(&self) {
+        self.set_rate_limit(self.config.rate_limit);
+        for (urn, setting) in self.config.functions.iter().filter_map(|function| self.declared(function)) {
+            self.settings.put(urn, setting, clock::now());
+        }
+    }
+
+    /// Makes everything what it was at the start. Addresses, authority and configured credentials stay.
+    pub(crate) fn reset(&self) {
+        let Self {
+            auth, functions, faults, ledger, executions, settings, reserved, stats, deliveries, ..
+        } = self;
+        functions.reset(&self.config);
+        executions.clear();
+        settings.clear();
+        reserved.remove_all("");
+        faults.clear();
+        ledger.clear();
+        deliveries.clear();
+        auth.clear();
+        stats.clear();
+        self.configure();
     }
 
     /// Adds a function, or replaces the one with the same package and name.

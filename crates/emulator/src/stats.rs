@@ -52,6 +52,10 @@ impl Stats {
         self.0.lock().failed_authentications += 1;
     }
 
+    pub(crate) fn clear(&self) {
+        *self.0.lock() = Requests::default();
+    }
+
     pub(crate) fn read(&self) -> Requests {
         self.0.lock().clone()
     }

@@ -4,7 +4,7 @@ use crate::lock;
 use functiongraph_operator::clock;
 use std::fmt::Display;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// The lines of a history.
 pub struct History {
@@ -18,9 +18,14 @@ impl History {
         Self { began: clock::monotonic(), lines: Mutex::default() }
     }
 
+    /// The time since it began.
+    pub fn passed(&self) -> Duration {
+        clock::monotonic().duration_since(self.began)
+    }
+
     /// Adds a line.
     pub fn note(&self, who: impl Display, what: impl Display) {
-        let passed = clock::monotonic().duration_since(self.began);
+        let passed = self.passed();
         lock(&self.lines).push(format!("{:>9.3} {who:<12} {what}", passed.as_secs_f64()));
     }
 

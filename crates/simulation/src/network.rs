@@ -96,8 +96,11 @@ impl Process {
     fn fate(&self, fates: &[Fate], rarely: bool) -> Fate {
         // A start takes thirty reads, and each may fail.
         let of = if rarely { 10_000 } else { 1000 };
-        let is_disturbed = self.below(of) < u64::from(self.world.trouble());
-        if is_disturbed { *lock(&self.rng).choice(fates).unwrap_or(&Fate::Served) } else { Fate::Served }
+        if self.below(of) >= u64::from(self.world.trouble()) {
+            return Fate::Served;
+        }
+        let (number, fate) = lock(&self.rng).choice(fates.iter().enumerate()).unwrap_or((0, &Fate::Served));
+        if self.world.plan.fates & (1 << number) == 0 { Fate::Served } else { *fate }
     }
 
     /// The time that a request takes on its way.
@@ -189,7 +192,7 @@ impl Process {
 
     fn note(&self, request: &Request, fate: Fate, answer: &Answer) {
         let Answer::Object(status, object) = answer else { return };
-        if request.writes() && request.key.0 != "events" {
+        if request.writes() && !["events", "leases"].contains(&request.key.0.as_str()) {
             let mut line = format!("{request}{fate} -> {}", status.as_u16());
             if status.is_success() {
                 line += &summary(object);
@@ -243,15 +246,16 @@ impl Process {
         let trouble = self.world.trouble();
         let breaks_after = (rng.u32(..1000) < trouble).then(|| Duration::from_millis(rng.u64(..60_000)));
         let breaks = breaks_after.map(|after| now + after);
-        let (world, versions) = (Arc::clone(&self.world), self.world.store.versions());
-        let events = stream::unfold(Some((watch, versions, rng)), move |open| {
+        let world = Arc::clone(&self.world);
+        let events = stream::unfold(Some((watch, rng)), move |open| {
             let world = Arc::clone(&world);
             async move {
-                let (mut watch, mut versions, mut rng) = open?;
+                let (mut watch, mut rng) = open?;
                 loop {
-                    versions.borrow_and_update();
-                    let is_late = world.trouble() > 0 && rng.u8(..20) == 0;
-                    let lag = rng.u64(..if is_late { 5000 } else { 30 });
+                    watch.changed.borrow_and_update();
+                    let is_late = world.trouble() > 0 && rng.u8(..10) == 0;
+                    let late = if is_late { world.plan.watch_lag } else { Duration::ZERO };
+                    let lag = rng.u64(..30 + u64::try_from(late.as_millis()).unwrap_or_default());
                     tokio::time::sleep(Duration::from_millis(lag)).await;
                     let lines = match watch.events(&world.store) {
                         Ok(events) => events,
@@ -260,7 +264,7 @@ impl Process {
                         }
                     };
                     if !lines.is_empty() {
-                        return Some((Ok(frame(&lines)), Some((watch, versions, rng))));
+                        return Some((Ok(frame(&lines)), Some((watch, rng))));
                     }
                     let broken_at = breaks.unwrap_or(end);
                     tokio::select! {
@@ -272,7 +276,7 @@ impl Process {
                             let mark = watch.bookmark(&world.store, &json!({})).into_iter().collect::<Vec<_>>();
                             return Some((Ok(frame(&mark)), None));
                         }
-                        _ = versions.changed() => {}
+                        _ = watch.changed.changed() => {}
                     }
                 }
             }

@@ -3,6 +3,7 @@
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 /// From here on nobody does anything, and no request is disturbed.
@@ -20,6 +21,12 @@ pub struct Plan {
     pub replicas: usize,
     /// How many of a thousand requests are disturbed.
     pub trouble: u32,
+    /// When that is half of them.
+    pub storms: Vec<Range<Duration>>,
+    /// What may happen to a request, by its number in the list of all fates. A few that come together find more than all.
+    pub fates: u32,
+    /// How far behind a watch may be.
+    pub watch_lag: Duration,
     /// How long after its acceptance a request appears in FunctionGraph's list.
     pub list_lag: Duration,
     /// What is done, in the order of time.
@@ -59,6 +66,13 @@ impl Plan {
         let replicas = rng.usize(1..=3);
         let trouble = *rng.choice(&[0, 10, 40, 120]).unwrap_or(&0);
         let names: Vec<String> = (0..rng.usize(2..=6)).map(|number| format!("object-{number}")).collect();
+        let storms = (0..rng.usize(0..3)).map(|_| {
+            let begin = moment(&mut rng, 150_000);
+            begin..begin + moment(&mut rng, 120_000)
+        });
+        let storms = storms.collect();
+        let fates = if rng.bool() { u32::MAX } else { rng.u32(..) };
+        let watch_lag = Duration::from_secs(*rng.choice(&[0, 5, 60]).unwrap_or(&0));
         let list_lag = Duration::from_secs(*rng.choice(&[0, 5, 600]).unwrap_or(&0));
         let mut acts: Vec<_> = names
             .iter()
@@ -78,7 +92,7 @@ impl Plan {
             acts.push((end, Act::Change(name, json!({"spec": {"suspend": false}}))));
         }
         acts.sort_by_key(|(at, _)| *at);
-        Self { seed, replicas, trouble, list_lag, acts }
+        Self { seed, replicas, trouble, storms, fates, watch_lag, list_lag, acts }
     }
 }
 

@@ -111,7 +111,12 @@ impl World {
 
     /// How many of a thousand requests are disturbed now.
     pub fn trouble(&self) -> u32 {
-        if self.calm.load(Ordering::Relaxed) { 0 } else { self.plan.trouble }
+        let passed = self.history.passed();
+        match self.plan.storms.iter().any(|storm| storm.contains(&passed)) {
+            _ if self.calm.load(Ordering::Relaxed) => 0,
+            true => 500,
+            false => self.plan.trouble,
+        }
     }
 
     /// The provider and its Secret.
@@ -141,10 +146,10 @@ impl World {
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
         let end = clock::monotonic() + TO_THE_END;
-        let mut version = self.store.version();
+        let mut changes = self.promises.changes();
         loop {
             tokio::time::sleep(STILL).await;
-            let is_still = std::mem::replace(&mut version, self.store.version()) == version;
+            let is_still = std::mem::replace(&mut changes, self.promises.changes()) == changes;
             let is_over = is_still && Promises::unfinished(&self.store).is_empty();
             if is_over || clock::monotonic() >= end {
                 if !is_still {

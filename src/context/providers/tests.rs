@@ -203,7 +203,7 @@ fn metrics_show_throttling_as_such_and_no_queue_that_is_empty() {
     providers.not_ready(&waits, Reason::SecretNotFound, "no".into());
     ready(&providers, &throttled, &used("a", "any"), Proof::Accepted);
     let permit = providers.enter(&throttled, ticket("2")).unwrap();
-    permit.leave(Signal::Throttled { level: Level::Account, retry_after: Some(Duration::from_secs(60)) });
+    permit.leave(Signal::Throttled { level: Level::Account, retry_after: Some(Duration::from_mins(1)) });
     let (known, queues) = providers.readings();
     let held = |name: &str| known.iter().find(|provider| provider.name == name).unwrap().held;
     assert!(!held("ns/waits") && held("ns/throttled"));

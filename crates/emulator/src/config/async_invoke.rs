@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The settings of a function's asynchronous invocations: the body of `PUT …/async-invoke-config`.
 ///
-/// Only the event age, the retries, and whether settings exist have an effect. The emulator sends nothing to a
-/// destination and logs nothing.
+/// The service logs nothing here: the status log has no content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AsyncInvokeConfig {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::config::{Failure, Function};
+use crate::api::Api;
+use crate::config::{AsyncInvokeConfig, Destination, DestinationConfig, Failure, Function};
 use crate::handler::{Output, Report};
 
 /// An accepted event and the parameters of its execution.
@@ -26,6 +27,12 @@ pub(crate) struct Event {
     pub(crate) failure: Option<Failure>,
     /// The event itself, or its beginning if nobody carries it out.
     pub(crate) body: Bytes,
+    /// The length of the whole event.
+    pub(crate) body_bytes: usize,
+    /// The API that accepted it.
+    pub(crate) api: Api,
+    /// Who called it, for people.
+    pub(crate) caller: String,
     /// The called version.
     pub(crate) version: String,
     /// Memory of each run, in MB.
@@ -34,6 +41,8 @@ pub(crate) struct Event {
     pub(crate) retries: u32,
     /// Whether the service retries it also after a failure of the user's code.
     pub(crate) retries_code: bool,
+    /// Who is told of its end.
+    pub(crate) destinations: DestinationConfig,
     /// When it is discarded if it is still queued.
     pub(crate) deadline: Timestamp,
 }
@@ -111,16 +120,56 @@ impl Event {
             latency: (!function.has_code()).then_some(latency),
             failure,
             body: Bytes::new(),
+            body_bytes: 0,
+            api: Api::InvokeAsync,
+            caller: String::new(),
             version: "latest".to_owned(),
             memory: function.memory,
             retries: 0,
             retries_code: false,
+            destinations: DestinationConfig::default(),
             deadline: Timestamp::MAX,
         }
     }
 }
 
+impl Event {
+    /// The event with the settings of the called URN.
+    pub(crate) fn with(self, settings: &AsyncInvokeConfig) -> Self {
+        Self {
+            retries: settings.retries(),
+            retries_code: settings.max_async_retry_attempts.is_some(),
+            logged: settings.logs_status(),
+            destinations: settings.destination_config.clone().unwrap_or_default(),
+            deadline: later(self.accepted, settings.event_age()),
+            ..self
+        }
+    }
+
+    /// Whether something happens when it ends, although nobody asks.
+    pub(super) fn is_driven(&self) -> bool {
+        self.latency.is_none() || self.destinations != DestinationConfig::default()
+    }
+}
+
+/// An execution that has ended, and one destination that is to be told.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Finished {
+    pub(crate) execution: Execution,
+    pub(crate) destination: Destination,
+}
+
 impl Execution {
+    /// The destination for how it ended.
+    pub(super) fn destination(&self) -> Option<&Destination> {
+        let DestinationConfig { on_success, on_failure } = &self.event.destinations;
+        match &self.progress {
+            Progress::Ended { outcome: Outcome::Success, .. } => on_success.as_ref(),
+            Progress::Ended { .. } => on_failure.as_ref(),
+            Progress::Wait { .. } | Progress::Running { .. } => None,
+        }
+    }
+
     /// A queued event.
     pub(crate) fn new(event: Event) -> Self {
         let progress = Progress::Wait { ready: event.accepted };

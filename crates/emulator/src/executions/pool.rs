@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::execution::{Attempt, Event, Execution, Outcome, Progress, later};
+use super::execution::{Attempt, Event, Execution, Finished, Outcome, Progress, later};
 use crate::config::{Failure, Limits};
 use crate::handler::{Job, Output, Report};
 
@@ -30,10 +30,12 @@ pub(super) struct Pool {
     ends: BTreeSet<(Timestamp, u64)>,
     /// Number of events on each instance, without reserved instances.
     instances: BTreeMap<u64, u32>,
-    /// Executions for which nobody waits any more; removed when they end.
-    abandoned: BTreeSet<u64>,
+    /// Executions for which a caller waits. They are not removed.
+    awaited: BTreeSet<u64>,
     /// What somebody else has to do.
     orders: Vec<Order>,
+    /// Whether any event so far must end in time.
+    pub(super) driven: bool,
 }
 
 /// What the simulation cannot do itself.
@@ -43,6 +45,8 @@ pub(super) enum Order {
     Start(Running, Job),
     /// Stop a run.
     Stop(Running),
+    /// Tell a destination.
+    Tell(Box<Finished>),
 }
 
 /// A run that the user's code carries out: the numbers of the execution and of its run.
@@ -81,8 +85,9 @@ impl Pool {
             deadlines: BTreeSet::new(),
             ends: BTreeSet::new(),
             instances: BTreeMap::new(),
-            abandoned: BTreeSet::new(),
+            awaited: BTreeSet::new(),
             orders: Vec::new(),
+            driven: false,
         }
     }
 
@@ -109,9 +114,9 @@ impl Pool {
         std::mem::take(&mut self.orders)
     }
 
-    /// When something happens next, if only time passes.
+    /// When something happens next that must happen in time, if only time passes.
     pub(super) fn due(&self) -> Option<Timestamp> {
-        self.next().map(|(time, ..)| time).filter(|time| *time < Timestamp::MAX)
+        self.next().map(|(time, ..)| time).filter(|time| self.driven && *time < Timestamp::MAX)
     }
 
     /// Ends a run that the user's code carried out, unless it was stopped.
@@ -145,6 +150,7 @@ impl Pool {
     fn add(&mut self, event: Event) -> u64 {
         self.forget();
         let number = self.number();
+        self.driven |= event.is_driven();
         self.all.insert(number, Execution::new(event));
         number
     }
@@ -163,6 +169,7 @@ impl Pool {
             return None;
         }
         let number = self.add(event);
+        self.awaited.insert(number);
         self.start(number);
         Some(number)
     }
@@ -267,10 +274,12 @@ impl Pool {
     }
 
     fn finish(&mut self, number: u64, start: Option<Timestamp>, outcome: Outcome) {
-        if self.abandoned.remove(&number) {
-            self.all.remove(&number);
-        } else if let Some(execution) = self.all.get_mut(&number) {
+        if let Some(execution) = self.all.get_mut(&number) {
             execution.progress = Progress::Ended { start, end: self.clock, outcome };
+            if let Some(destination) = execution.destination().cloned() {
+                let execution = execution.clone();
+                self.orders.push(Order::Tell(Box::new(Finished { execution, destination })));
+            }
         }
     }
 
@@ -331,17 +340,10 @@ impl Pool {
 
     /// The caller does not wait any more.
     pub(super) fn abandon(&mut self, number: u64) {
-        match self.all.get(&number).map(|execution| &execution.progress) {
-            Some(Progress::Ended { .. }) => {
-                self.all.remove(&number);
-            }
-            _ => {
-                self.abandoned.insert(number);
-            }
-        }
+        self.awaited.remove(&number);
     }
 
-    /// All listed executions, in the order of acceptance.
+    /// All executions that are not forgotten, in the order of acceptance.
     pub(super) fn remembered(&self) -> impl Iterator<Item = &Execution> {
         self.all.values().filter(|execution| !self.is_forgotten(execution))
     }
@@ -357,7 +359,7 @@ impl Pool {
     /// retention.
     fn forget(&mut self) {
         while let Some((&number, execution)) = self.all.first_key_value()
-            && execution.event.listed
+            && !self.awaited.contains(&number)
             && self.is_forgotten(execution)
         {
             self.all.remove(&number);

@@ -13,10 +13,14 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use crate::clock;
 use crate::config::Run;
 
 /// Most bytes of a log that are kept, counted from its end.
 const MAX_LOG: usize = 1024 * 1024;
+
+/// How many ports are tried before the emulator gives up.
+const PORTS_TRIED: usize = 100;
 
 /// A running process. It is killed, with all processes that it started, when this is dropped.
 #[derive(Debug)]
@@ -48,7 +52,7 @@ impl Process {
     pub(super) fn start(run: &Run) -> io::Result<(Self, String)> {
         let port = match run.port {
             Some(port) => port,
-            None => TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port(),
+            None => free_port()?,
         };
         let words: Vec<String> =
             run.command.iter().map(|word| word.replace("{port}", &port.to_string())).collect();
@@ -101,6 +105,19 @@ impl Process {
     pub(super) async fn status(&mut self) -> Option<ExitStatus> {
         tokio::time::timeout(Duration::from_secs(1), self.child.wait()).await.ok()?.ok()
     }
+}
+
+/// A port at which nobody listens.
+fn free_port() -> io::Result<u16> {
+    let mut tried = Err(io::ErrorKind::AddrInUse.into());
+    for _ in 0..PORTS_TRIED {
+        let port = clock::server_port();
+        tried = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).map(|_| port);
+        if tried.is_ok() {
+            break;
+        }
+    }
+    tried
 }
 
 impl Drop for Process {

@@ -63,6 +63,9 @@ pub(super) fn of(call: &Call<'_>, target: &Target, request_id: &str) -> Event {
     Event {
         // A copy, because a part of it would keep the buffer of the connection alive.
         body: Bytes::copy_from_slice(&body[..length]),
+        body_bytes: body.len(),
+        api: call.route.api,
+        caller: call.state.auth.caller(call.request),
         version: target.version().to_owned(),
         memory: memory(call, target),
         ..event

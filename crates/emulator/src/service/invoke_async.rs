@@ -6,7 +6,6 @@ use serde_json::json;
 use crate::answer::{Answer, X_CFF_REQUEST_ID};
 use crate::api::Api;
 use crate::clock;
-use crate::executions::{Event, later};
 use crate::functions::Target;
 use crate::refusal::Refusal;
 use crate::service::{Call, Work, event};
@@ -28,17 +27,14 @@ pub(super) fn plan<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 
 /// Queues the event, with the settings of the called URN.
 fn execute(call: &Call<'_>, target: &Target, request_id: &str, reserved: bool) {
-    let Call { state, now, .. } = *call;
+    let Call { state, .. } = *call;
     let Target { urn, function, .. } = target;
-    let urn = urn.to_string();
-    let settings = state.settings.get(&urn).map(|setting| setting.config).unwrap_or_default();
-    let event = Event {
-        retries: settings.retries(),
-        retries_code: settings.max_async_retry_attempts.is_some(),
-        deadline: later(now, settings.event_age()),
-        logged: settings.logs_status(),
-        ..event::of(call, target, request_id)
-    };
+    let settings = state.settings.get(&urn.to_string()).map(|setting| setting.config).unwrap_or_default();
+    let mut event = event::of(call, target, request_id).with(&settings);
+    if settings.destination_config.is_some() {
+        // The destination gets the whole event.
+        event.body = call.request.body.clone();
+    }
     if reserved {
         state.executions.run_reserved(function, event);
     } else {

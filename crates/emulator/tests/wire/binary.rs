@@ -160,3 +160,27 @@ fn a_failure_to_start_is_one_line_with_its_cause() {
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(text.starts_with(&format!("error: cannot listen on {address}: ")), "{text}");
 }
+
+#[test]
+fn what_joins_a_cluster_is_printed_with_the_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let tls = dir.path().join("authority");
+    let print = || {
+        let arguments = ["--print-cluster-config", "emulator.example", "--tls-dir", tls.to_str().unwrap()];
+        Command::new(BINARY).args(arguments).output().unwrap()
+    };
+    let nothing = print();
+    assert!(!nothing.status.success());
+    let error = String::from_utf8(nothing.stderr).unwrap();
+    assert!(error.contains("authority/ca.crt: No such file"), "{error}");
+    drop(Running::start(&["--tls-dir", tls.to_str().unwrap()]).printed("authority"));
+    let printed = String::from_utf8(print().stdout).unwrap();
+    let documents: Vec<serde_json::Value> =
+        printed.split("\n---\n").map(|document| serde_saphyr::from_str(document).unwrap()).collect();
+    assert_eq!(documents[0]["stringData"]["accessKeyID"], "EMULATORACCESSKEY001");
+    let provider = &documents[1]["spec"];
+    assert_eq!(provider["endpoint"], "https://emulator.example:8443");
+    let authority = std::fs::read_to_string(tls.join("ca.crt")).unwrap();
+    assert_eq!(provider["caBundle"].as_str(), Some(&*authority));
+    assert!(printed.contains("--allowed-endpoint-hosts emulator.example"), "{printed}");
+}

@@ -207,14 +207,16 @@ fn a_waiting_caller_gets_an_instance_or_a_refusal() {
 }
 
 #[test]
-fn an_abandoned_execution_continues_and_is_removed() {
-    let mut pool = pool(Some(1), 1);
+fn an_abandoned_execution_continues_and_is_forgotten_like_others() {
+    let limits = Limits { instances: Some(1), events_each: 1 };
+    let mut pool = Pool::new(at(0), limits, Some(Duration::ZERO));
     let number = pool.run(event("a", 0)).unwrap();
     pool.abandon(number);
     pool.advance(at(9));
     assert!(!pool.has_capacity());
     pool.advance(at(10));
-    assert!(pool.has_capacity() && pool.all.is_empty() && pool.abandoned.is_empty());
+    assert!(pool.has_capacity());
+    assert_eq!(pool.remembered().count(), 0);
 }
 
 #[test]

@@ -33,7 +33,12 @@ fn listed(accepted: &[Timestamp], failure: Option<Failure>, listing: Listing) ->
     function.failure = failure;
     let functions = vec![function.clone(), Function::named("g")];
     let config = Config { project_id: "p".into(), functions, listing, ..Config::default() };
-    let state = State::new(&config, crate::tasks::Tasks::default());
+    let state = State::new(
+        &config,
+        String::new(),
+        crate::tasks::Tasks::default(),
+        tokio::sync::mpsc::unbounded_channel().0,
+    );
     for (number, time) in accepted.iter().enumerate() {
         let event = Event::of(&function, URN.into(), format!("id-{number}"), *time);
         state.executions.queue(&function, event);
