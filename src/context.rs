@@ -9,6 +9,8 @@ pub mod memory;
 pub mod notices;
 pub mod providers;
 
+pub use functiongraph::Carrier;
+
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::provider::ProtocolVersion;
 use crate::api::{
@@ -25,7 +27,6 @@ use crate::metrics::Metrics;
 use crate::traces::Traces;
 use failures::Failures;
 use followed::Followed;
-use functiongraph::Carrier;
 use functiongraph::addresses::IpNet;
 use futures::{Stream, stream};
 use grants::Namespaces;

@@ -225,9 +225,23 @@ impl Members {
     /// Whether this process owns something: an object by its uid, what belongs to a provider by its name.
     #[must_use]
     pub fn duty(&self, what: &str, now: Instant) -> Duty {
-        let Some(own) = self.place(now) else { return Duty::NoMember };
+        match self.place(now) {
+            None => Duty::NoMember,
+            Some(_) if self.is_owner(what) => Duty::Ours,
+            Some(_) => Duty::Others,
+        }
+    }
+
+    /// Whether this process, which was one of the members `before`, becomes the owner of something. Whether its Lease is still
+    /// valid does not matter.
+    #[must_use]
+    pub fn takes_over(&self, before: &Self, what: &str) -> bool {
+        before.own.is_some() && !before.is_owner(what) && self.is_owner(what)
+    }
+
+    fn is_owner(&self, what: &str) -> bool {
         let owner = self.names.iter().enumerate().max_by_key(|(_, name)| weight(name, what));
-        if owner.is_some_and(|(place, _)| place == own) { Duty::Ours } else { Duty::Others }
+        owner.is_some_and(|(place, _)| Some(place) == self.own)
     }
 
     /// This process's share of a limit. The shares of all members add up to the limit, if it is at least one for each.

@@ -85,8 +85,7 @@ pub struct FunctionInvocationSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload_from: Option<PayloadSource>,
 
-    /// The provider that the operator sends the invocation with. Default: the provider `default` of the
-    /// namespace.
+    /// The provider that the operator sends the invocation with. Default: the `FunctionGraphProvider` `default`.
     #[serde(default)]
     pub provider_ref: ProviderRef,
 

@@ -15,7 +15,7 @@ use crate::api::Reason;
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Caller, Entry, FunctionKey, Gate, GateLimits, GateState, Phase, Shares, Ticket, Wait};
-use crate::members::{Duty, Members};
+use crate::members::Members;
 use functiongraph::Credential;
 use jiff::Timestamp;
 use std::collections::HashMap;
@@ -347,7 +347,7 @@ impl Providers {
         let before = std::mem::replace(&mut known.members, members.clone());
         for (key, provider) in &mut known.all {
             provider.gate.set_limits(share(members, provider.limits), now);
-            if before.duty(key, now) == Duty::Others && members.duty(key, now) == Duty::Ours {
+            if members.takes_over(&before, key) {
                 self.ask_to_check(key);
             }
         }

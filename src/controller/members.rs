@@ -157,15 +157,16 @@ impl Member {
     /// Passes the members on. The controllers reconcile everything again only if what this process owns may have changed.
     fn tell(&self) {
         let members = self.membership.members();
-        self.context.members.send_if_modified(|known| {
+        let changed = self.context.members.send_if_modified(|known| {
             let changed = !known.divides_like(&members);
-            if changed {
-                self.context.providers.divide(&members);
-                let count = members.count(clock::monotonic());
-                tracing::info!(members = count, "the members have changed: dividing the work among them");
-            }
-            *known = members;
+            known.clone_from(&members);
             changed
         });
+        if changed {
+            // Afterwards: a check that this requests must find the new members.
+            self.context.providers.divide(&members);
+            let count = members.count(clock::monotonic());
+            tracing::info!(members = count, "the members have changed: dividing the work among them");
+        }
     }
 }

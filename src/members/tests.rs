@@ -74,6 +74,19 @@ fn a_process_that_is_no_member_owns_nothing_and_one_without_leases_owns_everythi
 }
 
 #[test]
+fn what_another_member_owned_is_taken_over_however_long_ago_the_work_was_divided() {
+    let what = (0..100)
+        .map(|number| number.to_string())
+        .find(|what| owner(&["a", "b"], what).unwrap() == "b")
+        .unwrap();
+    let before = Members { until: Some(Instant::now()), ..members(&["a", "b"], 0) };
+    let alone = members(&["a"], 0);
+    assert!(alone.takes_over(&before, &what));
+    assert!(!alone.takes_over(&alone, &what));
+    assert!(!alone.takes_over(&Members::default(), &what), "it was none of them, and has done this already");
+}
+
+#[test]
 fn the_first_process_begins_at_once_and_the_next_when_the_first_has_seen_it() {
     let now = Instant::now();
     let mut second = Membership::new("b".into());

@@ -21,9 +21,9 @@ const SHORT_WAIT: Duration = Duration::from_secs(10);
 /// An object says that others are before it when it is due for this long. Most have had their turn by then.
 const LONG_QUEUE: Duration = Duration::from_mins(1);
 
-/// An object younger than this does not say that its provider is missing: both are often applied together, and saying
-/// so costs a write.
-const MISSING_PROVIDER_GRACE: Duration = Duration::from_secs(3);
+/// An object younger than this does not say that it waits: it is often applied together with its provider, and saying so
+/// costs a write.
+const WAIT_GRACE: Duration = Duration::from_secs(3);
 
 impl Reconcile<'_> {
     /// Asks the provider for a permit to send the invocation. Without one, the object is in its queue.
@@ -83,6 +83,8 @@ impl Reconcile<'_> {
             Some(_) => recheck,
             None => until(later(due, LONG_QUEUE), now),
         };
+        // A notice that `wait` would hold back must not use up the turn of another.
+        let rest = rest.max(self.grace());
         if !rest.is_zero() {
             return Ok(Action::requeue(rest.min(recheck)));
         }
@@ -94,13 +96,18 @@ impl Reconcile<'_> {
 
     /// Says what the object waits for, and reconciles it again later.
     pub(super) async fn wait(&self, reason: Reason, message: String) -> Result<Action, Error> {
-        let now = self.now();
-        let grace_ends = later(self.view.created.min(now), MISSING_PROVIDER_GRACE);
-        if grace_ends > now {
-            return Ok(Action::requeue(until(grace_ends, now)));
+        let grace = self.grace();
+        if !grace.is_zero() {
+            return Ok(Action::requeue(grace));
         }
         self.say(reason, message).await?;
         Ok(Action::requeue(self.queue_recheck().min(RECHECK_INTERVAL)))
+    }
+
+    /// How long the object is too young to say that it waits.
+    fn grace(&self) -> Duration {
+        let now = self.now();
+        until(later(self.view.created.min(now), WAIT_GRACE), now)
     }
 
     /// Writes why the object is not finished yet, unless its status says so already. What this process has just said it

@@ -1,7 +1,7 @@
 //! Every call of every story meets every fault: the plans of `make faults`.
 //!
 //! A story is the life of one invocation, with the calls that it takes. A plan is one story, one of its calls, and the
-//! fault that this call meets. `make faults` runs all plans, `PLAN=<number> make faults` runs one, and `make test` runs
+//! fault that this call meets. `make faults` runs all plans, `PLAN=7 make faults` runs one, `PLAN=7,8` two, and `make test` runs
 //! every [`SAMPLE`]th.
 
 use crate::judge::{PAST_TAKEOVER, acceptances, invoke, sound};
@@ -245,16 +245,17 @@ async fn every_call_of_every_story_survives_every_fault() {
     let chosen: Vec<Plan> = match wanted.as_str() {
         "" => all.into_iter().filter(|plan| plan.number % SAMPLE == 1).collect(),
         "all" => all,
-        number => {
-            let number: usize = number.parse().expect("PLAN is a number, or `all`");
-            all.into_iter().filter(|plan| plan.number == number).collect()
+        numbers => {
+            let number = |text: &str| text.parse().expect("PLAN is a number, some with commas, or `all`");
+            let numbers: Vec<usize> = numbers.split(',').map(number).collect();
+            all.into_iter().filter(|plan| numbers.contains(&plan.number)).collect()
         }
     };
     assert!(!chosen.is_empty(), "there are {total} plans");
     let count = chosen.len();
     let running = chosen.into_iter().map(async |plan| {
         let held = AssertUnwindSafe(plan.run()).catch_unwind().await.is_ok();
-        if wanted == "all" {
+        if !wanted.is_empty() {
             println!("{}: {}", if held { "ok" } else { "FAILED" }, plan.title());
         }
         (plan, held)

@@ -366,16 +366,16 @@ async fn exchange(
             Err(Cut)
         }
         Fault::KilledAfter => {
-            read(forward(server, request).await?).await?;
+            collected(forward(server, request).await?).await?;
             signal(victim.expect("somebody to kill"), "KILL");
             Err(Cut)
         }
         Fault::AnswerLost => {
-            read(forward(server, request).await?).await?;
+            collected(forward(server, request).await?).await?;
             Err(Cut)
         }
         Fault::AnswerLate(seconds) => {
-            let answer = read(forward(server, request).await?).await?;
+            let answer = collected(forward(server, request).await?).await?;
             // The lateness is the fault.
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             Ok(answer)
@@ -393,7 +393,7 @@ async fn exchange(
         }
         Fault::Refused(status) => Ok(refusal(status)),
         Fault::Committed(status) => {
-            read(forward(server, request).await?).await?;
+            collected(forward(server, request).await?).await?;
             Ok(refusal(status))
         }
         Fault::Hang => std::future::pending().await,
@@ -462,12 +462,6 @@ async fn collected(answer: Response<Body>) -> Result<Response<Body>, Cut> {
     let (head, body) = answer.into_parts();
     let body = body.collect().await.map_err(|_| Cut)?.to_bytes();
     Ok(Response::from_parts(head, whole(body)))
-}
-
-/// The same of an answer that must be a good one: then the API server has done what was asked.
-async fn read(answer: Response<Body>) -> Result<Response<Body>, Cut> {
-    assert!(answer.status().is_success(), "the API server refused it: {}", answer.status());
-    collected(answer).await
 }
 
 fn whole(body: Bytes) -> Body {

@@ -192,7 +192,7 @@ impl Process {
 
     fn note(&self, request: &Request, fate: Fate, answer: &Answer) {
         let Answer::Object(status, object) = answer else { return };
-        if request.writes() && request.key.0 != "events" {
+        if request.writes() && !["events", "leases"].contains(&request.key.0.as_str()) {
             let mut line = format!("{request}{fate} -> {}", status.as_u16());
             if status.is_success() {
                 line += &summary(object);
@@ -246,13 +246,13 @@ impl Process {
         let trouble = self.world.trouble();
         let breaks_after = (rng.u32(..1000) < trouble).then(|| Duration::from_millis(rng.u64(..60_000)));
         let breaks = breaks_after.map(|after| now + after);
-        let (world, versions) = (Arc::clone(&self.world), self.world.store.versions());
-        let events = stream::unfold(Some((watch, versions, rng)), move |open| {
+        let world = Arc::clone(&self.world);
+        let events = stream::unfold(Some((watch, rng)), move |open| {
             let world = Arc::clone(&world);
             async move {
-                let (mut watch, mut versions, mut rng) = open?;
+                let (mut watch, mut rng) = open?;
                 loop {
-                    versions.borrow_and_update();
+                    watch.changed.borrow_and_update();
                     let is_late = world.trouble() > 0 && rng.u8(..10) == 0;
                     let late = if is_late { world.plan.watch_lag } else { Duration::ZERO };
                     let lag = rng.u64(..30 + u64::try_from(late.as_millis()).unwrap_or_default());
@@ -264,7 +264,7 @@ impl Process {
                         }
                     };
                     if !lines.is_empty() {
-                        return Some((Ok(frame(&lines)), Some((watch, versions, rng))));
+                        return Some((Ok(frame(&lines)), Some((watch, rng))));
                     }
                     let broken_at = breaks.unwrap_or(end);
                     tokio::select! {
@@ -276,7 +276,7 @@ impl Process {
                             let mark = watch.bookmark(&world.store, &json!({})).into_iter().collect::<Vec<_>>();
                             return Some((Ok(frame(&mark)), None));
                         }
-                        _ = versions.changed() => {}
+                        _ = watch.changed.changed() => {}
                     }
                 }
             }

@@ -146,10 +146,10 @@ impl World {
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
         let end = clock::monotonic() + TO_THE_END;
-        let mut version = self.store.version();
+        let mut changes = self.promises.changes();
         loop {
             tokio::time::sleep(STILL).await;
-            let is_still = std::mem::replace(&mut version, self.store.version()) == version;
+            let is_still = std::mem::replace(&mut changes, self.promises.changes()) == changes;
             let is_over = is_still && Promises::unfinished(&self.store).is_empty();
             if is_over || clock::monotonic() >= end {
                 if !is_still {

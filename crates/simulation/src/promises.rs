@@ -25,6 +25,8 @@ struct State {
     /// Entries of the ledger that were looked at.
     seen: usize,
     broken: Option<String>,
+    /// The number of changes of invocations.
+    changes: usize,
 }
 
 /// What is known of one object.
@@ -57,6 +59,11 @@ impl Promises {
     /// The first promise that was broken.
     pub fn first_broken(&self) -> Option<String> {
         lock(&self.state).broken.clone()
+    }
+
+    /// How often an invocation has changed.
+    pub fn changes(&self) -> usize {
+        lock(&self.state).changes
     }
 
     /// A promise is broken.
@@ -108,6 +115,7 @@ impl Promises {
             return;
         }
         self.look_at_cloud();
+        lock(&self.state).changes += 1;
         let Some(after) = &change.after else { return };
         let mut state = lock(&self.state);
         let tag = after["spec"]["payload"]["tag"].as_str().unwrap_or_default();

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// A request, understood.
 #[derive(Clone, Debug)]
@@ -31,6 +32,7 @@ pub enum Verb {
     List,
     Watch,
     Create,
+    Replace,
     Patch,
     Delete,
     /// Asks if something is allowed.
@@ -54,6 +56,8 @@ pub struct Watch {
     selector: Selector,
     /// The version of the last change that it has told.
     since: Option<u64>,
+    /// Told when there may be something new.
+    pub changed: watch::Receiver<()>,
     /// When it ends.
     pub timeout: Duration,
 }
@@ -83,6 +87,7 @@ impl Request {
             Method::POST if key.0.ends_with("reviews") => Verb::Review,
             Method::POST => Verb::Create,
             Method::DELETE => Verb::Delete,
+            Method::PUT => Verb::Replace,
             _ => Verb::Patch,
         };
         Self {
@@ -97,7 +102,7 @@ impl Request {
 
     /// Whether it changes something.
     pub fn writes(&self) -> bool {
-        matches!(self.verb, Verb::Create | Verb::Patch | Verb::Delete)
+        matches!(self.verb, Verb::Create | Verb::Replace | Verb::Patch | Verb::Delete)
     }
 
     /// Carries it out.
@@ -107,7 +112,7 @@ impl Request {
 
     fn carry_out(&self, store: &Store) -> Result<Answer> {
         let (plural, namespace, name) = &self.key;
-        let selector = Selector::of(self.parameter("fieldSelector"));
+        let selector = Selector::of(self.parameter("fieldSelector"), self.parameter("labelSelector"));
         let object = |object: &Value| Answer::Object(StatusCode::OK, self.shown(object));
         Ok(match self.verb {
             Verb::Describe if self.parameter("hash").is_empty() => Answer::Object(StatusCode::OK, index()),
@@ -123,19 +128,16 @@ impl Request {
                 let since = self.parameter("resourceVersion").parse().ok().filter(|version| *version != 0);
                 let seconds = self.parameter("timeoutSeconds").parse().unwrap_or(300);
                 let timeout = Duration::from_secs(seconds);
-                Answer::Watch(Watch {
-                    plural: plural.clone(),
-                    namespace: namespace.clone(),
-                    selector,
-                    since,
-                    timeout,
-                })
+                let changed = store.watch(plural)?;
+                let (plural, namespace) = (plural.clone(), namespace.clone());
+                Answer::Watch(Watch { plural, namespace, selector, since, changed, timeout })
             }
             Verb::Create => {
                 let name = self.body["metadata"]["name"].as_str().unwrap_or(name);
                 let key = (plural.clone(), namespace.clone(), name.to_owned());
                 Answer::Object(StatusCode::CREATED, Value::clone(&*store.create(&key, self.body.clone())?))
             }
+            Verb::Replace => object(&*store.replace(&self.key, &self.body)?),
             Verb::Patch => object(&*store.patch(&self.key, self.subresource.as_deref(), &self.body)?),
             Verb::Delete => {
                 store.delete(&self.key, &self.body["preconditions"])?;

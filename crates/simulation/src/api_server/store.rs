@@ -21,6 +21,8 @@ pub struct Kind {
     pub schema: Option<Schema>,
     /// The fields that may be selected.
     pub selectable: Vec<String>,
+    /// Told of each change.
+    changed: watch::Sender<()>,
 }
 
 /// Our CRDs. It takes a while to make them.
@@ -59,7 +61,6 @@ pub struct Store {
     /// What the clock of the API server shows.
     now: fn() -> Timestamp,
     state: Mutex<State>,
-    version: watch::Sender<u64>,
     observer: Mutex<Option<Observer>>,
 }
 
@@ -75,9 +76,18 @@ struct State {
     bare: BTreeSet<Key>,
 }
 
-/// A selection by fields: `name=value` and `name!=value`.
+/// A selection by fields and labels: `name=value` and `name!=value`.
 #[derive(Clone, Debug, Default)]
-pub struct Selector(Vec<(String, bool, String)>);
+pub struct Selector(Vec<Term>);
+
+#[derive(Clone, Debug)]
+struct Term {
+    /// The name of the field; `None` for a label.
+    field: Option<String>,
+    pointer: String,
+    equal: bool,
+    wanted: String,
+}
 
 /// A part of the objects.
 pub struct Page {
@@ -92,21 +102,19 @@ pub struct Page {
 // === impl Selector ===
 
 impl Selector {
-    /// Reads a selector.
-    pub fn of(text: &str) -> Self {
-        let term = |term: &str| {
-            let (name, value) = term.split_once('=')?;
-            let (name, equal) = name.strip_suffix('!').map_or((name, true), |name| (name, false));
-            Some((name.to_owned(), equal, value.trim_start_matches('=').to_owned()))
+    /// Reads selectors of fields and of labels.
+    pub fn of(fields: &str, labels: &str) -> Self {
+        let terms = |text: &str, of_labels: bool| {
+            let terms = text.split(',').filter_map(|term| Term::of(term, of_labels));
+            terms.collect::<Vec<_>>()
         };
-        Self(text.split(',').filter_map(term).collect())
+        Self([terms(fields, false), terms(labels, true)].concat())
     }
 
     /// Whether an object is selected. A field that is not there counts as empty.
     pub fn selects(&self, object: &Value) -> bool {
-        self.0.iter().all(|(name, equal, wanted)| {
-            let value = object.pointer(&format!("/{}", name.replace('.', "/")));
-            let value = match value {
+        self.0.iter().all(|Term { pointer, equal, wanted, .. }| {
+            let value = match object.pointer(pointer) {
                 None | Some(Value::Null) => String::new(),
                 Some(Value::String(text)) => text.clone(),
                 Some(other) => other.to_string(),
@@ -115,8 +123,22 @@ impl Selector {
         })
     }
 
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, ..)| name.as_str())
+    fn fields(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|term| term.field.as_deref())
+    }
+}
+
+impl Term {
+    fn of(text: &str, of_labels: bool) -> Option<Self> {
+        let (name, value) = text.split_once('=')?;
+        let (name, equal) = name.strip_suffix('!').map_or((name, true), |name| (name, false));
+        let pointer = if of_labels {
+            format!("/metadata/labels/{}", name.replace('~', "~0").replace('/', "~1"))
+        } else {
+            format!("/{}", name.replace('.', "/"))
+        };
+        let field = (!of_labels).then(|| name.to_owned());
+        Some(Self { field, pointer, equal, wanted: value.trim_start_matches('=').to_owned() })
     }
 }
 
@@ -131,13 +153,14 @@ impl Store {
             ("configmaps", "ConfigMap", "v1"),
         ]
         .into_iter()
-        .chain([("events", "Event", "events.k8s.io/v1")])
+        .chain([("events", "Event", "events.k8s.io/v1"), ("leases", "Lease", "coordination.k8s.io/v1")])
         .map(|(plural, kind, api_version)| Kind {
             plural: plural.into(),
             kind: kind.into(),
             api_version: api_version.into(),
             schema: None,
             selectable: Vec::new(),
+            changed: watch::Sender::default(),
         });
         let ours = CRDS.iter().map(|crd| {
             let version = &crd.spec.versions[0];
@@ -151,13 +174,13 @@ impl Store {
                 selectable: selectable
                     .map(|field| field.json_path.trim_start_matches('.').to_owned())
                     .collect(),
+                changed: watch::Sender::default(),
             }
         });
         Self {
             kinds: own.chain(ours).map(|kind| (kind.plural.clone(), kind)).collect(),
             now,
             state: Mutex::new(State { version: 100, ..State::default() }),
-            version: watch::Sender::new(100),
             observer: Mutex::default(),
         }
     }
@@ -172,9 +195,9 @@ impl Store {
         (self.now)()
     }
 
-    /// Tells of new versions.
-    pub fn versions(&self) -> watch::Receiver<u64> {
-        self.version.subscribe()
+    /// Tells of the changes of a kind.
+    pub fn watch(&self, plural: &str) -> Result<watch::Receiver<()>> {
+        Ok(self.kind(plural)?.changed.subscribe())
     }
 
     /// The current version.
@@ -236,7 +259,8 @@ impl Store {
         if since < state.compacted {
             return Err(expired());
         }
-        Ok(state.changes.iter().filter(|change| change.version > since).cloned().collect())
+        let first = state.changes.partition_point(|change| change.version <= since);
+        Ok(state.changes[first..].to_vec())
     }
 
     /// Whether a kind's objects can be selected so.
@@ -246,7 +270,7 @@ impl Store {
             ["metadata.name", "metadata.namespace"].contains(&name)
                 || kind.selectable.iter().any(|known| known == name)
         };
-        match selector.names().find(|name| !is_known(name)) {
+        match selector.fields().find(|name| !is_known(name)) {
             Some(name) => Err(Refusal(400, "BadRequest", format!("field label not supported: {name}"))),
             None => Ok(()),
         }
@@ -299,12 +323,27 @@ impl Store {
 
     /// Merges a patch into an object, or into its status only.
     pub fn patch(&self, key: &Key, subresource: Option<&str>, patch: &Value) -> Result<Arc<Value>> {
+        self.change(key, subresource, |object| merge(object, patch))
+    }
+
+    /// Replaces an object.
+    pub fn replace(&self, key: &Key, object: &Value) -> Result<Arc<Value>> {
+        self.change(key, None, |old| old.clone_from(object))
+    }
+
+    fn change(
+        &self,
+        key: &Key,
+        subresource: Option<&str>,
+        change: impl FnOnce(&mut Value),
+    ) -> Result<Arc<Value>> {
         let kind = self.kind(&key.0)?;
         let mut state = lock(&self.state);
         let before = state.objects.get(key).cloned().ok_or_else(|| not_found(key))?;
         let mut object = Value::clone(&before);
-        merge(&mut object, patch);
-        if object["metadata"]["resourceVersion"] != before["metadata"]["resourceVersion"] {
+        change(&mut object);
+        let version = &object["metadata"]["resourceVersion"];
+        if !version.is_null() && *version != before["metadata"]["resourceVersion"] {
             return Err(conflict(key));
         }
         object["apiVersion"] = before["apiVersion"].clone();
@@ -376,7 +415,9 @@ impl Store {
         if let Some(observer) = &*lock(&self.observer) {
             observer(&change);
         }
-        self.version.send_replace(version);
+        if let Some(kind) = self.kinds.get(&key.0) {
+            kind.changed.send_replace(());
+        }
         after
     }
 }
