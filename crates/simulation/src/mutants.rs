@@ -46,8 +46,8 @@ pub const MUTANTS: &[Mutant] = &[
     Mutant {
         name: "a timeout counts as not sent",
         file: "src/reconcile/answer.rs",
-        from: "SendError::Interrupted(_) => ErrorClass::Ambiguous",
-        to: "SendError::Interrupted(_) => ErrorClass::NotSent",
+        from: "SendError::TimedOut(_) => (ErrorClass::Ambiguous",
+        to: "SendError::TimedOut(_) => (ErrorClass::NotSent",
     },
     Mutant {
         name: "a 504 counts as not accepted",
