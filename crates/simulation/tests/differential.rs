@@ -342,7 +342,7 @@ async fn the_api_server_in_memory_answers_as_a_real_one() {
     ] {
         let theirs = real.events(&since[0], selector).await;
         let ours = memory.events(&since[1], selector).await;
-        assert!(theirs.len() > 20, "{selector}: {}", theirs.len());
+        assert!(!theirs.is_empty(), "{selector}");
         for (number, (theirs, ours)) in theirs.iter().zip(&ours).enumerate() {
             assert_eq!(theirs, ours, "event {number} under {selector:?}");
         }
