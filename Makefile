@@ -65,8 +65,8 @@ fuzz: $(CARGO_FUZZ) announce ## Search for inputs that break a reader, for FUZZ_
 	-timeout=10 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 || failed=1; \
 	done; exit $${failed:-0}
 
-simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds; SEED=7 plays one and prints its history
-	cargo run --locked --quiet -p simulation -- $(if $(SEED),$(SEED),--seeds $(SEEDS))
+simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds, FROM the first; SEED=7 plays one and prints its history
+	cargo run --locked --quiet -p simulation -- $(if $(SEED),$(SEED),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
 
 faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
 	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)

@@ -5,7 +5,7 @@ use crate::documents::{read, root};
 use std::path::Path;
 use std::process::Stdio;
 use testkit::control_plane::{ADMIN, tool};
-use testkit::{World, bare_plane, output, text, until, within};
+use testkit::{PATIENCE, World, bare_plane, output, text, until, within};
 use tokio::process::Command;
 
 #[tokio::test]
@@ -35,7 +35,9 @@ async fn the_tutorial_does_what_it_shows_and_ctrl_c_ends_what_it_started() {
     local.stdin(Stdio::null()).stdout(into_log()).stderr(into_log()).kill_on_drop(true);
     let mut local = local.spawn().unwrap();
     let ready = async || read(&log).contains("\nReady: ") || matches!(local.try_wait(), Ok(Some(_)));
-    within(until(ready)).await;
+    // The script itself waits twice, a minute at most, and calls kubectl five times.
+    let in_time = tokio::time::timeout(PATIENCE * 3, until(ready)).await;
+    assert!(in_time.is_ok(), "{}", read(&log));
 
     let mut wrong = Vec::new();
     let blocks = console::blocks(&read(&root().join("docs/tutorial.md")));
