@@ -21,7 +21,9 @@ async fn the_tutorial_does_what_it_shows_and_ctrl_c_ends_what_it_started() {
     };
     let log = folder.path().join("log");
     let into_log = || std::fs::OpenOptions::new().create(true).append(true).open(&log).unwrap();
-    let mut local = shell("tools/local.sh");
+    // A shell cannot catch what was ignored when it began, and a test in the background begins so.
+    let mut local = shell("env");
+    local.args(["--default-signal=INT", "tools/local.sh"]);
     local.env("OPERATOR", env!("CARGO_BIN_EXE_functiongraph-operator"));
     // Beside it, where the whole workspace is built. Else the script builds it.
     let emulator =
