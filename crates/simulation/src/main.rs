@@ -37,6 +37,9 @@ struct Args {
     mutants: Option<String>,
 }
 
+/// The search says how far it is after this number of seeds.
+const PROGRESS: u64 = 20;
+
 /// Set in the process that plays.
 const SEED: &str = "SIMULATION_SEED";
 
@@ -79,6 +82,10 @@ fn search(program: &Path, args: &Args) -> Option<(u64, Output)> {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
                     if seed >= end {
                         return;
+                    }
+                    let done = seed - args.from;
+                    if done > 0 && done.is_multiple_of(PROGRESS) {
+                        eprintln!("{done} of {} seeds", args.seeds);
                     }
                     let played = process(program, seed);
                     if !played.status.success() {
