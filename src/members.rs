@@ -37,7 +37,7 @@ const ABANDONED_DELAY: Duration = Duration::from_mins(2);
 /// it too, and have finished what they were doing with what it owns.
 const SHOWN_TO_BEGIN: usize = 2;
 
-/// So many renewals that the watch has not shown are remembered: more than in [`LEASE_DURATION`].
+/// The number of renewals that are remembered until the watch shows them. Fewer are made in [`LEASE_DURATION`].
 const MAX_UNSEEN: usize = 16;
 
 /// What a process knows of the Leases: its own, and those of the others.
@@ -277,6 +277,7 @@ impl Members {
 /// owner. Every version of the operator computes the same.
 fn weight(member: &str, what: &str) -> u64 {
     // No name has this byte, so no two pairs of names are the same text.
-    let digest: [u8; 32] = Sha256::digest([member, what].join("\0")).into();
+    let text = Sha256::new().chain_update(member).chain_update([0]).chain_update(what);
+    let digest: [u8; 32] = text.finalize().into();
     digest.iter().take(8).fold(0, |weight, byte| weight << 8 | u64::from(*byte))
 }

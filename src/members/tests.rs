@@ -160,7 +160,7 @@ enum Happening {
     Pass(u64),
     /// A member renews its Lease.
     Renew(usize),
-    /// The watch brings a member so many changes.
+    /// The watch brings a member this number of changes.
     Watch(usize, usize),
 }
 
