@@ -110,7 +110,7 @@ async fn throughput(stage: &Stage, report: &mut Report) {
     report_throughput(&floors, &runs, report);
 }
 
-/// One run with so many replicas.
+/// One run with this number of replicas.
 async fn replicated(stage: &Stage, namespace: &str, replicas: usize) -> Run {
     let namespace = stage.namespace(namespace).await;
     stage.provider(&namespace, 10_000, 64).await;

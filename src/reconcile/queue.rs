@@ -71,7 +71,7 @@ impl Reconcile<'_> {
         let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
         let says_so = ready.is_some_and(|ready| {
             let is_recent = self.context.notices.is_recent(view.uid, monotonic);
-            ready.reason == Reason::Queued && (is_recent || ready.message == message)
+            ready.reason == Reason::Queued && (is_recent || ready.message == message) && !view.is_outdated()
         });
         // An ambiguous attempt has more to say than that its list waits for a permit.
         if says_so || matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted) {
@@ -114,9 +114,10 @@ impl Reconcile<'_> {
     /// does not repeat either: another replica may find otherwise, and the two would overwrite each other's.
     pub(super) async fn say(&self, reason: Reason, message: String) -> Result<(), Error> {
         let view = &self.view;
-        if says_already(view, reason, &message)
-            || !self.context.notices.take(view.uid, reason, &message, clock::monotonic())
-        {
+        let is_said = says_already(view, reason, &message)
+            || !self.context.notices.take(view.uid, reason, &message, clock::monotonic());
+        // What is said again acknowledges an edit.
+        if is_said && !view.is_outdated() {
             return Ok(());
         }
         let status = match State::of(view.status) {

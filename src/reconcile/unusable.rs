@@ -2,6 +2,7 @@
 //! provider, so the message has everything that they may know.
 
 use super::Reconcile;
+use crate::api::condition::{Condition, ConditionType};
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::{AnyProvider, Reason};
 use crate::context::grants::Grant;
@@ -27,8 +28,13 @@ impl Reconcile<'_> {
         let then =
             if to_send { " The operator sends the invocation when the provider is ready." } else { "" };
         if !context.knows_provider(self.object) {
+            let missing = missing(reference, &namespace);
+            // If each waiting object told of every change among the others, one edit would cost a write for each of them.
+            if let Some(said) = self.said(&missing) {
+                return Some(said);
+            }
             let others = if to_send { self.others(&namespace).await } else { Vec::new() };
-            return Some(missing(reference, &namespace) + &alternatives(&others) + then);
+            return Some(missing + &alternatives(&others) + then);
         }
         // The provider's own message may differ between replicas, and they would overwrite each other's. It may also name
         // the Secret and the endpoint of another team.
@@ -36,6 +42,13 @@ impl Reconcile<'_> {
             Standing::NotReady(reason, _) => Some(not_ready(reference, &namespace, reason) + then),
             Standing::Unseen | Standing::Ready(_) => None,
         }
+    }
+
+    /// The message of the object, if that is why it waits.
+    fn said(&self, why: &str) -> Option<String> {
+        let ready = Condition::find(&self.view.status.conditions, ConditionType::Ready)?;
+        let said = ready.reason == Reason::WaitingForProvider && ready.message.starts_with(why);
+        said.then(|| ready.message.clone())
     }
 
     /// The providers that a namespace may use: its own, and the cluster-scoped ones that admit it.

@@ -163,7 +163,7 @@ fn judge(world: &World, wishes: &BTreeMap<String, (&str, Wishes)>, ended: &[Func
         let ((function, wish), count) = (wishes[&name], counts.get(&name).copied().unwrap_or_default());
         let about = format!("{name} {wish:?}, accepted {count} times: {status:#?}");
         let retried = object.annotations().get(RESOLVE).is_some_and(|value| value == "Retry");
-        // Only the word of a user sends again after an ambiguous attempt.
+        // After an ambiguous attempt, only the resolve annotation lets the operator send again.
         assert!(count <= 1 || retried, "{about}");
         match status.outcome {
             Some(Outcome::Accepted) => {

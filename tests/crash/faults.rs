@@ -18,7 +18,7 @@ use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 use testkit::{Operator, World, plane, ready};
 
-/// `make test` runs one plan of so many.
+/// `make test` runs every ninth plan.
 const SAMPLE: usize = 9;
 
 /// Plans under way at once: most of them wait most of the time.

@@ -35,12 +35,7 @@ pub async fn accepted(world: &World, count: usize) {
 pub async fn settled(world: &World, patience: Duration) -> Vec<FunctionInvocation> {
     let api = world.api::<FunctionInvocation>();
     let unfinished = ListParams::default().fields("status.outcome=").limit(3);
-    let all_settled = async {
-        while !api.list(&unfinished).await.is_ok_and(|list| list.items.is_empty()) {
-            // One question a moment is cheaper than a watch of a thousand objects.
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        }
-    };
+    let all_settled = until(async || api.list(&unfinished).await.is_ok_and(|list| list.items.is_empty()));
     let waited = tokio::time::timeout(patience, all_settled).await;
     let left = api.list(&unfinished).await.expect("a list").items;
     assert!(waited.is_ok(), "no outcome: {left:#?}");

@@ -1,4 +1,4 @@
-//! Replicas divide the work: each object has one owner, whoever of them comes, goes, dies or stands still.
+//! Replicas divide the work: each object has one owner, also when a replica comes, goes, dies or is stopped.
 
 use crate::judge::{PAST_TAKEOVER, accepted, at_most_once, holders, invoke, invoke_many, settled, sound};
 use functiongraph_emulator::Function;
@@ -19,7 +19,7 @@ const OBJECTS: usize = 90;
 /// One conflict in a hundred objects is too many.
 const CONFLICTS: f64 = 0.9;
 
-/// Waits until each of these operators knows of so many members.
+/// Waits until each of these operators knows of this number of members.
 async fn members(operators: &[&Operator], count: f64) {
     for operator in operators {
         let knows =

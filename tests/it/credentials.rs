@@ -1,7 +1,9 @@
 //! Providers, Secrets and keys that are missing or wrong: invocations wait, and nobody locks a key.
 
 use functiongraph_operator::api::invocation::Outcome;
-use functiongraph_operator::api::{ConditionStatus, ConditionType, FunctionGraphProvider, Reason};
+use functiongraph_operator::api::{
+    ConditionStatus, ConditionType, FunctionGraphProvider, FunctionInvocation, Reason,
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::json;
@@ -44,6 +46,15 @@ async fn an_invocation_with_a_misspelt_provider_lists_those_of_its_namespace() {
         "To use one of these, create a new FunctionInvocation with its kind and name in spec.providerRef.";
     assert!(message(&status).contains(told), "{}", message(&status));
     assert_eq!(world.count_events("misspelt").await, 1);
+
+    // Another provider does not cost a write for each object that waits.
+    world.provider_named("other", json!({})).await;
+    world.invoke("later", json!({"function": {"name": "hello"}, "providerRef": {"name": "defalt"}})).await;
+    world.tells("later", "FunctionGraphProvider default, FunctionGraphProvider other.").await;
+    let ttl = json!({"spec": {"ttlSecondsAfterFinished": 600}});
+    let generation = world.change::<FunctionInvocation>("misspelt", ttl).await.metadata.generation;
+    let again = world.until_status("misspelt", |status| status.observed_generation == generation).await;
+    assert_eq!(message(&again), message(&status));
 }
 
 #[tokio::test]
