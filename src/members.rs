@@ -26,6 +26,10 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How often a member renews its Lease.
 pub const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
 
+/// How long after its first renewal a process among others renews its Lease again, to begin with its share. Requests that the
+/// others are about to send have been claimed by then.
+const JOIN_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A member takes no new work this long after it began its last successful renewal. The others count from the time when they
 /// saw it, which is later.
 pub const WORK_DURATION: Duration = Duration::from_secs(12);
@@ -195,6 +199,14 @@ impl Membership {
         // While no other member is known, a renewal that fails keeps nobody from the work.
         let until = self.renewed.filter(|_| names.len() > 1).map(|sent| sent + WORK_DURATION);
         Members { names, own, until }
+    }
+
+    /// How long after the latest renewal began the next one is due.
+    #[must_use]
+    pub fn renew_interval(&self) -> Duration {
+        // Only one of them is early: as long as the watch does not show it, the others are at their usual time.
+        let joins = self.unseen.is_empty() && (1..SHOWN_TO_BEGIN).contains(&self.shown);
+        if joins { JOIN_INTERVAL } else { RENEW_INTERVAL }
     }
 
     /// The Leases to delete, with the version that may be deleted: this process owns them.

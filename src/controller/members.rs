@@ -6,11 +6,10 @@ use crate::context::Context;
 use crate::kubernetes::activity::Activity;
 use crate::kubernetes::leases::{Event, Identity, Leases};
 use crate::kubernetes::{Error, preflight};
-use crate::members::{Duty, LEASE_DURATION, Membership, RENEW_INTERVAL};
+use crate::members::{Duty, LEASE_DURATION, Membership};
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 /// An operator that may not use Leases checks again this often whether it may.
@@ -85,14 +84,14 @@ impl Member {
 
     async fn renew_and_watch(&mut self, events: impl Stream<Item = Event>) {
         let mut events = std::pin::pin!(events);
-        let mut renewal = tokio::time::interval(RENEW_INTERVAL);
-        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When the latest renewal began, whether it succeeded or not.
+        let mut latest = None;
         loop {
+            let now = clock::monotonic();
+            let due = latest.map_or(now, |latest| latest + self.membership.renew_interval());
             tokio::select! {
-                _ = renewal.tick() => {
-                    if self.renew().await {
-                        renewal.reset_immediately();
-                    }
+                () = tokio::time::sleep_until(due.into()) => {
+                    latest = if self.renew().await { None } else { Some(clock::monotonic()) };
                 }
                 Some(event) = events.next() => self.apply(event),
             }

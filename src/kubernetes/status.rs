@@ -339,18 +339,23 @@ pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<bool
     }
 }
 
-/// Writes a provider's status.
+/// Writes a provider's status. False if somebody else wrote the provider or deleted it meanwhile.
 ///
 /// # Errors
-/// The API server did not accept it. A conflict is an error too, because the next reconcile decides again.
+/// The API server did not answer, had an error, or refused the write.
 pub async fn write_provider(
     client: &Client,
     provider: &AnyProvider,
     status: &FunctionGraphProviderStatus,
-) -> Result<(), Error> {
-    match provider {
+) -> Result<bool, Error> {
+    let written = match provider {
         AnyProvider::Namespaced(own) => patch(namespaced(client, &**own)?, &**own, status).await.map(drop),
         AnyProvider::Cluster(shared) => patch(Api::all(client.clone()), &**shared, status).await.map(drop),
+    };
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if answer(&error).is_some_and(|s| matches!(s.code, 404 | 409)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

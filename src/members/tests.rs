@@ -104,6 +104,22 @@ fn the_first_process_begins_at_once_and_the_next_when_the_first_has_seen_it() {
 }
 
 #[test]
+fn a_process_among_others_renews_early_once_to_begin_with_its_share() {
+    let now = Instant::now();
+    let mut second = Membership::new("b".into());
+    second.seen("a".into(), "1".into(), now);
+    assert_eq!(second.renew_interval(), RENEW_INTERVAL);
+    second.renewed("2".into(), now);
+    assert_eq!(second.renew_interval(), RENEW_INTERVAL, "the watch has not shown the first renewal");
+    second.seen("b".into(), "2".into(), now);
+    assert_eq!(second.renew_interval(), JOIN_INTERVAL);
+    second.renewed("3".into(), now + JOIN_INTERVAL);
+    assert_eq!(second.renew_interval(), RENEW_INTERVAL, "one early renewal is enough");
+    second.seen("b".into(), "3".into(), now + JOIN_INTERVAL);
+    assert_eq!((second.renew_interval(), second.members().count(now)), (RENEW_INTERVAL, 2));
+}
+
+#[test]
 fn a_process_whose_watch_does_not_work_works_alone_until_it_does() {
     let now = Instant::now();
     let mut blind = Membership::new("a".into());

@@ -54,9 +54,11 @@ pub async fn report(provider: &AnyProvider, context: &Context, key: &ProviderKey
     if next == previous || (is_current && !is_news) {
         return Ok(());
     }
-    if let Err(error) = status::write_provider(&context.clients.calls, provider, &next).await {
+    let written = status::write_provider(&context.clients.calls, provider, &next).await;
+    if !matches!(written, Ok(true)) {
         context.providers.not_reported(key);
-        return Err(error.into());
+        // The watch brings what somebody else wrote, and the operator checks the provider again.
+        return written.map(drop).map_err(Error::from);
     }
     if said.map(|(_, before)| before) != Some(*reason) {
         context.tell(|| provider.object_ref(), *reason, message);
