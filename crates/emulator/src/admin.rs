@@ -122,7 +122,11 @@ async fn delete_function(Extract(state): Shared, Path(name): Path<String>) -> Re
 }
 
 async fn deliveries(Extract(state): Shared) -> Response {
-    json(&state.deliveries.list())
+    let mut deliveries = state.deliveries.list();
+    if state.hide_events {
+        deliveries.iter_mut().for_each(|delivery| delivery.event = Value::Null);
+    }
+    json(&deliveries)
 }
 
 async fn reset(Extract(state): Shared) -> StatusCode {

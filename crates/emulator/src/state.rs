@@ -76,9 +76,12 @@ impl State {
         state
     }
 
-    /// Rate limit and settings of the configuration.
+    /// Rate limit, faults and settings of the configuration.
     fn configure(&self) {
         self.set_rate_limit(self.config.rate_limit);
+        for fault in &self.config.faults {
+            self.faults.add(fault.clone());
+        }
         for (urn, setting) in self.config.functions.iter().filter_map(|function| self.declared(function)) {
             self.settings.put(urn, setting, clock::now());
         }
