@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use functiongraph_emulator::DEFAULT_CONFIG;
+use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::{PROJECT, Seen, client};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_functiongraph-emulator");
 
-/// A running emulator that is killed with its test.
+/// A running emulator that ends with its test.
 struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -48,7 +49,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Not killed: it ends the handlers that it has started.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
