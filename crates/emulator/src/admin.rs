@@ -124,7 +124,9 @@ async fn delete_function(Extract(state): Shared, Path(name): Path<String>) -> Re
 async fn deliveries(Extract(state): Shared) -> Response {
     let mut deliveries = state.deliveries.list();
     if state.hide_events {
-        deliveries.iter_mut().for_each(|delivery| delivery.event = Value::Null);
+        for delivery in &mut deliveries {
+            delivery.event = Value::Null;
+        }
     }
     json(&deliveries)
 }

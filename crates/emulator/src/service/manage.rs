@@ -101,10 +101,11 @@ pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
         return call.edit(change, |_| Answer::no_content());
     }
     Ok(Box::pin(async move {
-        match call.state.delete_function(&target.function.key()) {
-            true => Answer::no_content(),
-            // Another call may have deleted it in between.
-            false => Refusal::UnknownFunction.answer(call.now),
+        if call.state.delete_function(&target.function.key()) {
+            Answer::no_content()
+        } else {
+            // Another call has deleted it in between.
+            Refusal::UnknownFunction.answer(call.now)
         }
     }))
 }

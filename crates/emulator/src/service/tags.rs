@@ -33,7 +33,7 @@ pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 
 /// Sets the given tags.
 pub(super) fn create<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    put(call, |kept, new| kept.extend(new))
+    put(call, Extend::extend)
 }
 
 /// Removes the given tags.
