@@ -115,10 +115,10 @@ async fn functions(Extract(state): Shared) -> Response {
 
 /// Deletes a function with everything that belongs to it.
 async fn delete_function(Extract(state): Shared, Path(name): Path<String>) -> Result<StatusCode, BadRequest> {
-    let function = state.functions.get(&name);
-    let function = function.ok_or_else(|| BadRequest(format!("there is no function {name:?}")))?;
-    state.delete_function(&function.key());
-    Ok(StatusCode::NO_CONTENT)
+    let deleted = state.delete_function(&full_name(&name));
+    deleted
+        .then_some(StatusCode::NO_CONTENT)
+        .ok_or_else(|| BadRequest(format!("there is no function {name:?}")))
 }
 
 async fn deliveries(Extract(state): Shared) -> Response {
