@@ -12,13 +12,14 @@ use serde::{Deserialize, Deserializer};
 
 pub mod condition;
 pub mod invocation;
-pub mod names;
+pub(crate) mod names;
 pub mod provider;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use invocation::{FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus};
+pub(crate) use provider::AnyProvider;
 pub use provider::{
-    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
+    ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
     FunctionGraphProviderStatus,
 };
 

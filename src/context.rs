@@ -1,15 +1,15 @@
 //! What the shell needs to do its work, in one place: clients, memory, providers, metrics.
 
-pub mod failures;
-pub mod followed;
-pub mod grants;
+pub(crate) mod failures;
+pub(crate) mod followed;
+pub(crate) mod grants;
 pub mod journal;
-pub mod lookups;
-pub mod memory;
-pub mod notices;
-pub mod providers;
+pub(crate) mod lookups;
+pub(crate) mod memory;
+pub(crate) mod notices;
+pub(crate) mod providers;
 
-pub use functiongraph::Carrier;
+pub(crate) use functiongraph::Carrier;
 
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::provider::ProtocolVersion;
@@ -46,7 +46,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -57,7 +57,6 @@ pub struct Owner {
 
 impl Owner {
     /// The owner that an object is.
-    #[must_use]
     pub fn of(object: &FunctionInvocation) -> Self {
         let metadata = &object.metadata;
         Self {
@@ -70,7 +69,7 @@ impl Owner {
 
 /// One attempt of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AttemptId {
+pub(crate) struct AttemptId {
     /// The object.
     pub owner: Owner,
     /// The attempt's number; 1 for the first.
@@ -79,21 +78,19 @@ pub struct AttemptId {
 
 impl AttemptId {
     /// Attempt `number` of an object.
-    #[must_use]
     pub fn of(object: &FunctionInvocation, number: i64) -> Self {
         Self { owner: Owner::of(object), number }
     }
 }
 
 /// The key of the provider that an object names.
-#[must_use]
-pub fn provider_key(object: &FunctionInvocation) -> ProviderKey {
+pub(crate) fn provider_key(object: &FunctionInvocation) -> ProviderKey {
     let ProviderRef { kind, name } = &object.spec.provider_ref;
     ProviderKey::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
 }
 
 /// One process of the operator.
-pub struct Context {
+pub(crate) struct Context {
     /// The API server.
     pub clients: Clients,
     /// This process: 128 random bits, new at every start, so that a restarted process never takes its
@@ -143,7 +140,7 @@ pub struct Context {
 
 /// What the platform team decided with the operator's flags.
 #[derive(Clone, Debug)]
-pub struct Options {
+pub(crate) struct Options {
     /// Where providers may lead.
     pub reach: Reach,
     /// Where the operator works.
@@ -168,7 +165,7 @@ pub struct Options {
 
 /// Where providers may lead.
 #[derive(Clone, Debug, Default)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// Hosts that an endpoint may name.
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
@@ -179,7 +176,7 @@ pub struct Reach {
 
 /// What the operator itself is to the cloud: every provider that uses it acts as the operator.
 #[derive(Clone, Debug)]
-pub struct OwnIdentity {
+pub(crate) struct OwnIdentity {
     /// The providers that may use it: `namespace/name`, or `name` for one of the cluster.
     pub providers: Vec<String>,
     /// Where CCE hands out the keys of the operator's Pod.

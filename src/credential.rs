@@ -241,7 +241,6 @@ pub struct Moment {
 
 impl Lock {
     /// How long a failure counts.
-    #[must_use]
     pub fn window(self) -> Duration {
         match self {
             Self::None | Self::AccessKey => KEY_LOCK,
@@ -254,7 +253,6 @@ impl Lock {
 
 impl Source {
     /// How long to wait after a refusal of this call, if nothing changes. Only a login shows the password.
-    #[must_use]
     pub fn pause_after(&self, call: Call) -> Duration {
         match call {
             Call::LogIn => self.lock.window(),
@@ -280,7 +278,6 @@ impl Source {
 
 impl Failure {
     /// What went wrong.
-    #[must_use]
     pub fn why(&self) -> &str {
         let (Self::Passing(why, _)
         | Self::Denied(why)
@@ -294,7 +291,6 @@ impl Failure {
 
 impl Used {
     /// Whether a refusal of `other` is about this too: the same credential, or one of the same principal.
-    #[must_use]
     pub fn is_refused_with(&self, other: &Self) -> bool {
         if other.source.is_exchanged {
             self == other

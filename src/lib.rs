@@ -4,24 +4,24 @@
 pub mod controller;
 
 // 4  reconcile: the only layer that knows Kubernetes and FunctionGraph
-pub mod reconcile;
+mod reconcile;
 
 // 3  context of the reconcilers
 pub mod context;
 
 // 2  modules that do not use each other
-pub mod admin;
+mod admin;
 pub mod args;
 pub mod crds;
-pub mod credential;
-pub mod gate;
+mod credential;
+mod gate;
 pub mod kubernetes;
 pub mod lifecycle;
-pub mod members;
+mod members;
 
 // 1  base: all others may use it
 pub mod api;
 pub mod clock;
 pub mod metrics;
-pub mod telemetry;
+mod telemetry;
 pub mod traces;

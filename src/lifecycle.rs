@@ -4,13 +4,13 @@
 //! arguments; decisions and statuses are values. `reconcile` carries them out.
 
 pub mod backoff;
-pub mod classify;
+pub(crate) mod classify;
 pub mod decide;
-pub mod origin;
+pub(crate) mod origin;
 pub mod record;
-pub mod resolve;
-pub mod shorten;
-pub mod state;
+pub(crate) mod resolve;
+pub(crate) mod shorten;
+pub(crate) mod state;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -25,9 +25,9 @@ use std::time::Duration;
 
 pub use decide::{Conclusion, Moment, Progress, Step, decide};
 pub use origin::Origin;
-pub use resolve::{Call, Resolution};
+pub use resolve::Resolution;
 pub use state::State;
-pub use tell::{remedy, says_already};
+pub(crate) use tell::{remedy, says_already};
 
 /// An attempt of another process is taken over only after this process has seen no change of it for this long.
 pub const TAKEOVER: Duration = Duration::from_mins(2);

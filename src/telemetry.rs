@@ -25,9 +25,6 @@ pub enum Format {
 
 /// Starts logging. `filter` is a level or a list as in `info,kube=debug`. Whatever the filter is, kube's client logs
 /// nothing below ERROR, and other crates nothing at TRACE.
-///
-/// # Errors
-/// `filter` is malformed.
 pub fn start(filter: &str, format: Format) -> Result<(), ParseError> {
     subscriber(filter, format, std::io::stderr().is_terminal(), std::io::stderr)?.init();
     std::panic::set_hook(Box::new(|panic| {

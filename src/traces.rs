@@ -20,7 +20,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Traces(Option<(SdkTracerProvider, SdkTracer)>);
 
 /// Subject of an attempt.
-pub struct About<'a> {
+pub(crate) struct About<'a> {
     /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: &'a str,
     /// The object's namespace.
@@ -33,7 +33,7 @@ pub struct About<'a> {
 
 /// One attempt. Its span ends when it is dropped.
 #[derive(Default)]
-pub struct AttemptSpan(Option<Box<Span>>);
+pub(crate) struct AttemptSpan(Option<Box<Span>>);
 
 /// The HTTP client for the collector. It follows no redirects and uses no proxy of the environment, because the
 /// headers in `OTEL_EXPORTER_OTLP_HEADERS` may be secret.
@@ -78,7 +78,7 @@ impl Traces {
 
     /// The span of an attempt that started a moment ago and has just been claimed.
     #[must_use]
-    pub fn attempt(&self, about: &About<'_>, began: Timestamp) -> AttemptSpan {
+    pub(crate) fn attempt(&self, about: &About<'_>, began: Timestamp) -> AttemptSpan {
         let Some((_, tracer)) = &self.0 else { return AttemptSpan(None) };
         let span = SpanBuilder::from_name("attempt")
             .with_kind(SpanKind::Client)
@@ -93,7 +93,7 @@ impl Traces {
     }
 
     /// Sends the remaining spans. Blocks for a few seconds at most, then drops the rest.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
         {

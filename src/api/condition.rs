@@ -192,14 +192,12 @@ pub struct Condition {
 const MAX_MESSAGE_CHARS: usize = 1500;
 
 /// `message` in a form that a condition allows: short enough, and without control characters.
-#[must_use]
-pub fn fitting(message: &str) -> String {
+pub(crate) fn fitting(message: &str) -> String {
     message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The message of a condition that only repeats what `Ready` says in detail.
-#[must_use]
-pub fn see_ready(type_: ConditionType) -> &'static str {
+pub(crate) fn see_ready(type_: ConditionType) -> &'static str {
     match type_ {
         ConditionType::Reconciling => "In progress: see the condition Ready.",
         ConditionType::Stalled => "The operator does not go on by itself: see the condition Ready.",
@@ -214,7 +212,7 @@ pub fn see_ready(type_: ConditionType) -> &'static str {
 
 /// Desired content of a condition; [`Condition::put`] makes it a condition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ConditionUpdate {
+pub(crate) struct ConditionUpdate {
     /// Type of the condition.
     pub type_: ConditionType,
     /// Status of the condition.
@@ -234,8 +232,7 @@ impl Condition {
 
     /// The new list for `updates`, in their order. A condition without an update is removed, and `lastTransitionTime`
     /// changes only with `status`.
-    #[must_use]
-    pub fn put(
+    pub(crate) fn put(
         previous: &[Self],
         updates: Vec<ConditionUpdate>,
         generation: i64,

@@ -13,7 +13,7 @@ mod either;
 
 pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFunctionGraphProviderSpec};
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
-pub use either::{AnyProvider, Edition};
+pub(crate) use either::{AnyProvider, Edition};
 
 /// An id of the cloud.
 const ID: &str = "self.matches('^[A-Za-z0-9_-]+$')";

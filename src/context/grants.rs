@@ -30,7 +30,6 @@ pub enum Grant {
 
 impl Grant {
     /// Whether it admits a namespace with these labels, if they are known.
-    #[must_use]
     pub fn admits(&self, namespace: &str, labels: Option<&Labels>) -> bool {
         match self {
             Self::Own => true,
@@ -40,9 +39,6 @@ impl Grant {
     }
 
     /// What a provider says.
-    ///
-    /// # Errors
-    /// When its selector cannot be understood.
     pub fn of(provider: &AnyProvider) -> Result<Self, ParseExpressionError> {
         let Some(allowed) = provider.allowed_namespaces() else { return Ok(Self::Own) };
         match (&allowed.names, &allowed.selector) {
@@ -62,9 +58,6 @@ pub type Labels = BTreeMap<String, String>;
 
 impl Namespaces {
     /// Whether a namespace may use a provider with this grant.
-    ///
-    /// # Errors
-    /// When its labels are needed and the API server did not answer.
     pub async fn admitted(&self, client: &Client, grant: &Grant, namespace: &str) -> Result<bool, Error> {
         if !matches!(grant, Grant::Labels(_)) {
             return Ok(grant.admits(namespace, None));
@@ -75,9 +68,6 @@ impl Namespaces {
     }
 
     /// The labels of a namespace, perhaps as they were a moment ago; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// When the API server did not answer.
     pub async fn labels(&self, client: &Client, namespace: &str) -> Result<Option<Labels>, Error> {
         match self.fresh(namespace, clock::monotonic()) {
             Some(labels) => Ok(Some(labels)),

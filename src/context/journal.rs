@@ -15,7 +15,7 @@ const SIGHTING_TTL: Duration = Duration::from_mins(10);
 
 /// The journal of one process.
 #[derive(Default)]
-pub struct Journal(Mutex<Pages>);
+pub(crate) struct Journal(Mutex<Pages>);
 
 /// What a process remembers of the latest attempt that it made of one object; `R` is what it keeps of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,6 @@ impl<R> Own<R> {
     }
 
     /// The answer to attempt `number`, if it is in hand and not written yet.
-    #[must_use]
     pub fn answer(&self, number: i64) -> Option<&R> {
         match &self.stage {
             Stage::Answered(answer) if self.number == number => Some(answer),
@@ -65,13 +64,11 @@ impl<R> Own<R> {
     }
 
     /// Whether something is still to be written: the answer, or that the attempt was never sent.
-    #[must_use]
     pub fn is_unwritten(&self) -> bool {
         matches!(self.stage, Stage::Returned | Stage::Answered(_))
     }
 
     /// Whether it is over. Only this is forgotten after a time.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Saved)
     }

@@ -48,7 +48,6 @@ pub struct WaitNotices {
 
 impl WaitNotices {
     /// This number of objects of each namespace a second.
-    #[must_use]
     pub fn new(per_second: u32) -> Self {
         Self { per_second, seconds: Mutex::default() }
     }

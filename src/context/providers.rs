@@ -136,7 +136,6 @@ pub struct Providers {
 impl Providers {
     /// None yet. `checks` receives the providers to check. `permits` is the number of requests that may be in flight through
     /// all of them together; no namespace holds more of them than it leaves free.
-    #[must_use]
     pub fn new(checks: mpsc::UnboundedSender<ProviderKey>, permits: usize) -> Self {
         let (all, members) = (HashMap::new(), Members::default());
         let known = Known { all, members, credentials: Memory::default(), permits };

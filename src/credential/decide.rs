@@ -15,7 +15,6 @@ type NotRenewed = (String, Option<Instant>);
 
 impl<C: Clone> Memory<C> {
     /// What comes next for a provider after [`Memory::begin`].
-    #[must_use]
     pub fn decide(&self, provider: &str, moment: &Moment) -> Step {
         let Some(session) = self.sessions.get(provider) else { return Step::Stop(words::deleted()) };
         let source = &session.source;

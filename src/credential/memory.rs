@@ -219,7 +219,6 @@ impl<C: Clone> Memory<C> {
     }
 
     /// What a login brought, if it is the latest of the provider.
-    #[must_use]
     pub fn credential(&self, provider: &str, login: u64) -> Option<C> {
         let held = self.sessions.get(provider)?.held.as_ref()?;
         (held.login == login).then(|| held.credential.clone())
@@ -320,7 +319,6 @@ impl<C: Clone> Memory<C> {
     }
 
     /// When the credential that a provider has now was refused, if it was: other replicas shall know.
-    #[must_use]
     pub fn refused_at(&self, provider: &str, now: Instant) -> Option<(String, Timestamp)> {
         let session = self.sessions.get(provider)?;
         let Session { source, refused, setback, .. } = session;

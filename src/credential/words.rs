@@ -89,7 +89,6 @@ fn stop(reason: Reason, message: String) -> Stop {
 
 impl Proof {
     /// What a provider that is ready says of its credential in this project.
-    #[must_use]
     pub fn message(&self, project: &str) -> String {
         match self {
             Self::Accepted => format!(

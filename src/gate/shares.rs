@@ -18,13 +18,11 @@ pub struct Shares {
 
 impl Shares {
     /// Permits of which none is held.
-    #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { capacity, ..Self::default() }
     }
 
     /// Whether the namespace may hold `count` more.
-    #[must_use]
     pub fn admit(&self, namespace: &str, count: usize) -> bool {
         let free = self.capacity.saturating_sub(self.total);
         self.held(namespace) < free && count <= free

@@ -159,7 +159,6 @@ pub enum Wait {
 
 impl Wait {
     /// When the level admits something again, if that is known.
-    #[must_use]
     pub fn until(self) -> Option<Instant> {
         match self {
             Self::Disabled { until }

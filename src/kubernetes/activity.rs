@@ -29,13 +29,11 @@ impl Activity {
     }
 
     /// How long the watch has been silent; `None` if it is not open.
-    #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         self.last().map(|last| clock::monotonic().saturating_duration_since(last.at))
     }
 
     /// Whether the watch is open, and the API server did not refuse the last request for it.
-    #[must_use]
     pub fn is_admitted(&self) -> bool {
         self.last().is_some_and(|last| !last.refused)
     }

@@ -61,7 +61,6 @@ async fn create(
 
 impl Events {
     /// Starts the publisher. It ends when the last handle is dropped.
-    #[must_use]
     pub fn start(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: "functiongraph-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());

@@ -31,7 +31,7 @@ pub fn owns(
 
 /// Whether an object holds the attempt that was written.
 #[must_use]
-pub fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
+pub(crate) fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
     attempt(object).map(|a| a.state) == status.attempt.as_ref().map(|a| a.state)
 }
 

@@ -21,21 +21,13 @@ pub struct Event(Zeroizing<Vec<u8>>);
 
 impl Event {
     /// The inline event of the invocation.
-    #[must_use]
-    pub fn inline(bytes: Vec<u8>) -> Self {
+    pub(crate) fn inline(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
     /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
-    }
-
-    /// Whether it is empty. A JSON object never is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 
     /// The bytes to send. They are moved, and wiped like this value.
@@ -53,7 +45,7 @@ impl fmt::Debug for Event {
 
 /// Result of the read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// A valid JSON object that can be sent, and its version.
     Event {
         /// The event.
@@ -74,7 +66,7 @@ pub enum Found {
 ///
 /// # Errors
 /// The API server did not answer or had an error.
-pub async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
+pub(crate) async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
     let PayloadSource { config_map_key_ref, secret_key_ref } = source;
     let (result, kind, resource, name) = match (config_map_key_ref, secret_key_ref) {
         (Some(map), None) => {

@@ -12,9 +12,6 @@ use tokio::sync::Semaphore;
 const MAX_READS: usize = 8;
 
 /// The provider object and its spec, by uid and generation; `None` if it does not exist.
-///
-/// # Errors
-/// The API server did not answer, had an error, or refused the request.
 pub async fn edition(
     client: &Client,
     kind: ProviderKind,
@@ -39,9 +36,6 @@ pub async fn edition(
 }
 
 /// The CA bundle of a provider, with the edition that it belongs to; `None` if the provider does not exist.
-///
-/// # Errors
-/// The API server did not answer, had an error, or does not allow it.
 pub async fn ca_bundle(
     client: &Client,
     kind: ProviderKind,

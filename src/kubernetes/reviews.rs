@@ -42,7 +42,6 @@ struct Recent {
 
 impl Reviews {
     /// Reviews with this client.
-    #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, recent: Mutex::default() }
     }

@@ -54,19 +54,16 @@ pub struct Claim {
 
 impl Claim {
     /// The object right after the claim was written: fresh, with its payload.
-    #[must_use]
     pub fn object(&self) -> &FunctionInvocation {
         &self.object
     }
 
     /// The attempt's number.
-    #[must_use]
     pub fn number(&self) -> i64 {
         self.number
     }
 
     /// Whether it is too late to start to send.
-    #[must_use]
     pub fn has_expired(&self, now: Instant) -> bool {
         now >= self.expires
     }
@@ -79,7 +76,6 @@ impl Claim {
     }
 
     /// Gives up the proof, and returns the object to write to.
-    #[must_use]
     pub fn spend(self) -> FunctionInvocation {
         self.object
     }
@@ -97,7 +93,7 @@ pub enum Claimed {
     /// The API server refuses the write permanently.
     Refused(String),
     /// The object would become too large with the claim.
-    TooLarge(String),
+    TooLarge,
 }
 
 /// Result of a write.
@@ -158,7 +154,7 @@ pub async fn claim(
         Err(error) => match verdict(error) {
             Verdict::Gone => Ok(Claimed::Gone),
             Verdict::Refused(why) => Ok(Claimed::Refused(why)),
-            Verdict::TooLarge(why) => Ok(Claimed::TooLarge(why)),
+            Verdict::TooLarge(_) => Ok(Claimed::TooLarge),
             open @ (Verdict::Conflict | Verdict::Unknown(_)) => match (get(client, object).await?, open) {
                 (None, _) => Ok(Claimed::Gone),
                 (Some(fresh), _) if ours(&fresh) => Ok(proof(fresh)),
@@ -306,18 +302,12 @@ pub async fn record(
 }
 
 /// The current object, read live; `None` if it is gone.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn get(client: &Client, object: &FunctionInvocation) -> Result<Option<FunctionInvocation>, Error> {
     let namespace = object.metadata.namespace.as_deref().ok_or(Error::Incomplete("namespace"))?;
     find(client, namespace, &object.name_any()).await
 }
 
 /// The current object of that name; `None` if it does not exist.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option<FunctionInvocation>, Error> {
     let api: Api<FunctionInvocation> = Api::namespaced(client.clone(), namespace);
     found(bounded(api.get(name)).await)
@@ -325,9 +315,6 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option
 
 /// Deletes exactly the object that the decision was made from. Another object of the same name, or a changed one,
 /// stays. False if there was nothing to delete.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<bool, Error> {
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let exactly = Preconditions { uid: object.uid(), resource_version: object.resource_version() };

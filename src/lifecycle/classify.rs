@@ -39,7 +39,6 @@ pub enum Pause {
 }
 
 /// The ruling on `trouble` for an object with this spec.
-#[must_use]
 pub fn rule(trouble: &Trouble, spec: &FunctionInvocationSpec) -> Ruling {
     let by_table = table(trouble.class);
     let Some(action) = users_action(trouble, spec) else { return by_table };

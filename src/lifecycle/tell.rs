@@ -122,7 +122,6 @@ pub(super) fn observed(
 }
 
 /// Whether a status already says this.
-#[must_use]
 pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
     Condition::find(&view.status.conditions, ConditionType::Ready)
         .is_some_and(|c| c.reason == reason && c.message == message)
@@ -206,7 +205,6 @@ pub(super) fn clause(AttemptError { http_status, code, message, .. }: &AttemptEr
 }
 
 /// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough.
-#[must_use]
 pub fn remedy(cause: &str) -> &'static str {
     // rustls' message for an unknown authority.
     if cause.ends_with("invalid peer certificate: UnknownIssuer") {

@@ -98,7 +98,7 @@ impl Reconcile<'_> {
             }
             Claimed::Gone => Err(Halt::rest(RECHECK_INTERVAL)),
             Claimed::Refused(why) => Err(Halt::Rest(self.write_refused(&why))),
-            Claimed::TooLarge(_) => {
+            Claimed::TooLarge => {
                 let message = "The object is too large: it has no room for the status that the operator must write before it sends anything. Create a new FunctionInvocation with a smaller event, or with payloadFrom.";
                 let conclusion = Conclusion::Failed(Reason::InvalidPayload, message.into());
                 Err(Halt::Rest(self.conclude(&conclusion).await?))

@@ -18,9 +18,6 @@ use tokio::sync::MutexGuard;
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 /// One reconcile of one object.
-///
-/// # Errors
-/// When the API server did not do what was needed. The object is reconciled again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     let reconcile = Reconcile::new(&object, &context);
     if let Some(action) = reconcile.left_to_owner() {
@@ -36,9 +33,6 @@ pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -
 }
 
 /// One reconcile of an object whose outcome is unknown. Only an annotation, or an edit of the spec, changes it.
-///
-/// # Errors
-/// When the API server did not take a write.
 pub async fn resolve(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match Reconcile::new(&object, &context).next_step() {
         Step::Resolve(_)

@@ -39,9 +39,6 @@ const WATCH_DELAY: Duration = Duration::from_secs(1);
 const UNCHECKED_IN_FLIGHT_MAX: u32 = 2;
 
 /// One check of a provider.
-///
-/// # Errors
-/// When the API server did not answer.
 pub async fn check_provider(provider: AnyProvider, context: Arc<Context>) -> Result<Action, Error> {
     let checked = guarded(&context, run(&provider, &context)).await;
     if checked.is_err() {
@@ -51,7 +48,6 @@ pub async fn check_provider(provider: AnyProvider, context: Arc<Context>) -> Res
 }
 
 /// The name of a provider as this process uses it.
-#[must_use]
 pub fn key_of(provider: &AnyProvider) -> ProviderKey {
     let meta = provider.meta();
     let text = |part: &Option<String>| part.clone().unwrap_or_default();

@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 /// Identifies a provider object and a version of its spec: uid and generation. Another object of the same name has
 /// another uid.
-pub type Edition = (String, i64);
+pub(crate) type Edition = (String, i64);
 
 /// A provider of either kind.
 #[derive(Clone, Debug)]
-pub enum AnyProvider {
+pub(crate) enum AnyProvider {
     /// For its own namespace.
     Namespaced(Arc<FunctionGraphProvider>),
     /// For the namespaces that it allows.
@@ -25,7 +25,6 @@ pub enum AnyProvider {
 
 impl AnyProvider {
     /// Its kind.
-    #[must_use]
     pub fn kind(&self) -> ProviderKind {
         match self {
             Self::Namespaced(_) => ProviderKind::FunctionGraphProvider,
@@ -34,7 +33,6 @@ impl AnyProvider {
     }
 
     /// Its metadata.
-    #[must_use]
     pub fn meta(&self) -> &ObjectMeta {
         match self {
             Self::Namespaced(provider) => &provider.metadata,
@@ -43,14 +41,12 @@ impl AnyProvider {
     }
 
     /// Identifies the object and its spec.
-    #[must_use]
     pub fn edition(&self) -> Edition {
         let meta = self.meta();
         (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
     }
 
     /// Its endpoint and credential, without the fields of the kind.
-    #[must_use]
     pub fn spec(&self) -> &FunctionGraphProviderSpec {
         match self {
             Self::Namespaced(provider) => &provider.spec,
@@ -59,7 +55,6 @@ impl AnyProvider {
     }
 
     /// The same provider with this CA bundle.
-    #[must_use]
     pub fn with_ca_bundle(&self, ca_bundle: Option<String>) -> Self {
         let mut provider = self.clone();
         match &mut provider {
@@ -70,7 +65,6 @@ impl AnyProvider {
     }
 
     /// Its last written status.
-    #[must_use]
     pub fn status(&self) -> Option<&FunctionGraphProviderStatus> {
         match self {
             Self::Namespaced(provider) => provider.status.as_ref(),
@@ -79,7 +73,6 @@ impl AnyProvider {
     }
 
     /// The allowed namespaces; `None` for a provider of its own namespace.
-    #[must_use]
     pub fn allowed_namespaces(&self) -> Option<&AllowedNamespaces> {
         match self {
             Self::Namespaced(_) => None,
@@ -88,7 +81,6 @@ impl AnyProvider {
     }
 
     /// A reference to it, for Events.
-    #[must_use]
     pub fn object_ref(&self) -> ObjectReference {
         match self {
             Self::Namespaced(provider) => provider.object_ref(&()),

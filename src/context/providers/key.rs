@@ -11,7 +11,6 @@ pub struct ProviderKey(Arc<str>);
 
 impl ProviderKey {
     /// The provider that an object of `namespace` means.
-    #[must_use]
     pub fn new(kind: ProviderKind, namespace: &str, name: &str) -> Self {
         match kind {
             ProviderKind::ClusterFunctionGraphProvider => Self(name.into()),
@@ -23,7 +22,6 @@ impl ProviderKey {
     }
 
     /// Its namespace, if it has one, and its name.
-    #[must_use]
     pub fn parts(&self) -> (Option<&str>, &str) {
         self.0.split_once('/').map_or((None, &self.0), |(namespace, name)| (Some(namespace), name))
     }

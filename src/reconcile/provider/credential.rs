@@ -50,9 +50,6 @@ struct Caller<'a> {
 }
 
 /// Waits for a credential that FunctionGraph has accepted.
-///
-/// # Errors
-/// Why there is none now.
 pub async fn ready(
     provider: &AnyProvider,
     context: &Context,

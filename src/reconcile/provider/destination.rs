@@ -73,7 +73,6 @@ impl Destination {
     }
 
     /// How to connect to it.
-    #[must_use]
     pub fn options(&self, ca_bundle: Option<&str>) -> ClientOptions {
         ClientOptions {
             ca_bundle_pem: ca_bundle.map(ToOwned::to_owned),

@@ -44,7 +44,6 @@ pub enum Material<'a> {
 
 impl Material<'_> {
     /// Whether a login is needed.
-    #[must_use]
     pub fn is_exchanged(&self) -> bool {
         !matches!(self, Self::Credential(_))
     }
@@ -59,9 +58,6 @@ enum Kind {
 }
 
 /// Reads what a provider's credential is made from.
-///
-/// # Errors
-/// The reason why there is no source, or the API server did not answer.
 pub async fn source<'a>(
     provider: &'a AnyProvider,
     context: &Context,
@@ -341,9 +337,6 @@ fn surroundings(provider: &AnyProvider) -> String {
 }
 
 /// A token of this cluster to be exchanged, made or read now.
-///
-/// # Errors
-/// When the API server did not answer.
 pub async fn id_token(provider: &AnyProvider, context: &Context, oidc: &Oidc) -> Result<SecretString, Halt> {
     let invalid = |why: String| Err(Halt::Wait(Reason::CredentialsInvalid, why));
     if let (Some(file), Some(folder)) = (&oidc.projected_token_file, &context.options.token_folder) {
