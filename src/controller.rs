@@ -34,10 +34,11 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
+use parking_lot::Mutex;
 use ports::Ports;
 use providers::Shelf;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -95,11 +96,11 @@ struct Readiness(Arc<Mutex<Vec<String>>>);
 
 impl Readiness {
     fn set(&self, missing: Vec<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+        *self.0.lock() = missing;
     }
 
     fn get(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 

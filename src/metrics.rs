@@ -14,6 +14,7 @@ use labels::{
     ClassLabels, CodeLabels, NamespaceLabels, OutcomeLabels, ProviderLabels, ReasonLabels, TraceLabels,
     WatchLabels,
 };
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
@@ -23,7 +24,6 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::collections::HashSet;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Label of all missing providers: anybody can refer to one, and no real name has parentheses.
@@ -34,23 +34,6 @@ const OTHERS: &str = "(others)";
 
 /// Maximum number of providers with series of their own. Each costs up to 135 series, and users create providers.
 const PROVIDERS: usize = 100;
-
-/// All outcomes.
-const OUTCOMES: [Outcome; 5] =
-    [Outcome::Accepted, Outcome::Executed, Outcome::Failed, Outcome::Unknown, Outcome::Cancelled];
-
-/// All results of an attempt; `None` is an acceptance.
-const CLASSES: [Option<ErrorClass>; 9] = [
-    None,
-    Some(ErrorClass::Throttled),
-    Some(ErrorClass::Unavailable),
-    Some(ErrorClass::FunctionDisabled),
-    Some(ErrorClass::Unauthenticated),
-    Some(ErrorClass::Rejected),
-    Some(ErrorClass::Redirected),
-    Some(ErrorClass::NotSent),
-    Some(ErrorClass::Ambiguous),
-];
 
 /// All kinds of answers.
 const CODES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
@@ -142,7 +125,7 @@ impl Default for Metrics {
 
 impl Metrics {
     fn register(&self) {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut registry = self.registry.lock();
         let r = &mut *registry;
         let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         r.register("build", "The operator's version", version);

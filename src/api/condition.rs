@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +39,7 @@ pub enum ConditionStatus {
 }
 
 /// Reason of a condition. Events use the same reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 pub enum Reason {
     /// The operator sends the invocation, or is about to.
     Progressing,
@@ -124,47 +125,7 @@ impl Reason {
     /// The name in conditions and Events.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Progressing => "Progressing",
-            Self::Throttled => "Throttled",
-            Self::BackingOff => "BackingOff",
-            Self::WaitingForProvider => "WaitingForProvider",
-            Self::WaitingForPayload => "WaitingForPayload",
-            Self::Suspended => "Suspended",
-            Self::Accepted => "Accepted",
-            Self::Running => "Running",
-            Self::ListUnreadable => "ListUnreadable",
-            Self::Executed => "Executed",
-            Self::ExecutionFailed => "ExecutionFailed",
-            Self::Discarded => "Discarded",
-            Self::ExecutionUnknown => "ExecutionUnknown",
-            Self::LookingUp => "LookingUp",
-            Self::Resolved => "Resolved",
-            Self::StopRefused => "StopRefused",
-            Self::OutcomeUnknown => "OutcomeUnknown",
-            Self::Restored => "Restored",
-            Self::BackoffLimitExceeded => "BackoffLimitExceeded",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Rejected => "Rejected",
-            Self::RedirectRefused => "RedirectRefused",
-            Self::FunctionDisabled => "FunctionDisabled",
-            Self::InvalidPayload => "InvalidPayload",
-            Self::AccessDenied => "AccessDenied",
-            Self::Unsupported => "Unsupported",
-            Self::Cancelled => "Cancelled",
-            Self::Queued => "Queued",
-            Self::DestinationChanged => "DestinationChanged",
-            Self::NotUnderstood => "NotUnderstood",
-            Self::NothingToResolve => "NothingToResolve",
-            Self::ResolvedTooEarly => "ResolvedTooEarly",
-            Self::RequestIdInUse => "RequestIdInUse",
-            Self::StatusRefused => "StatusRefused",
-            Self::ProviderReady => "ProviderReady",
-            Self::EndpointRefused => "EndpointRefused",
-            Self::EndpointUnreachable => "EndpointUnreachable",
-            Self::SecretNotFound => "SecretNotFound",
-            Self::CredentialsInvalid => "CredentialsInvalid",
-        }
+        self.into()
     }
 }
 

@@ -5,8 +5,8 @@ use crate::clock;
 use crate::kubernetes::{Error, namespaces};
 use kube::Client;
 use kube::core::{ParseExpressionError, Selector, SelectorExt};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Labels that were read longer ago count as unknown: a namespace that loses its label is shut out within
@@ -80,7 +80,7 @@ impl Namespaces {
         let asked = clock::monotonic();
         let labels = namespaces::labels(client, namespace).await?;
         let Some(read) = &labels else { return Ok(None) };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         if all.len() > MOST {
             all.clear();
         }
@@ -90,7 +90,7 @@ impl Namespaces {
     }
 
     fn fresh(&self, namespace: &str, now: Instant) -> Option<Labels> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let (asked, labels) = all.get(namespace)?;
         (now.saturating_duration_since(*asked) < FRESH).then(|| labels.clone())
     }

@@ -2,7 +2,8 @@
 //! answer was a refusal.
 
 use crate::clock;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is known of one watch; nothing until it is opened.
@@ -39,11 +40,11 @@ impl Activity {
     }
 
     fn last(&self) -> Option<Last> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     fn change(&self, refused: impl FnOnce(bool) -> bool) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let before = last.is_some_and(|last| last.refused);
         *last = Some(Last { at: clock::monotonic(), refused: refused(before) });
     }

@@ -1,18 +1,19 @@
 //! The text of a scrape: current gauges, and series for a bounded number of providers.
 
 use super::{
-    CLASSES, CODES, ClassLabels, CodeLabels, MISSING, Metrics, NamespaceLabels, OTHERS, OUTCOMES,
-    OutcomeLabels, PROVIDERS, Reading, ReasonLabels, WatchLabels, class_name, labels,
+    CODES, ClassLabels, CodeLabels, MISSING, Metrics, NamespaceLabels, OTHERS, OutcomeLabels, PROVIDERS,
+    Reading, ReasonLabels, WatchLabels, class_name, labels,
 };
+use crate::api::invocation::{ErrorClass, Outcome};
 use prometheus_client::encoding::text;
 use std::collections::{BTreeSet, HashSet};
-use std::sync::PoisonError;
+use strum::VariantArray;
 
 impl Metrics {
     /// The text of a scrape, with current gauges.
     pub fn text(&self, now: &Reading) -> String {
         // Lock from the gauges on, so that a concurrent scrape does not see half of them.
-        let registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = self.registry.lock();
         let known: BTreeSet<_> = now.providers.iter().map(|provider| provider.name.as_str()).collect();
         let counted = self.keep(&known);
         self.without_series.set(size(known.len() - counted.len()));
@@ -91,7 +92,7 @@ impl Metrics {
 
     /// The label for a provider's counters: its own as long as the limit allows.
     pub(super) fn counting(&self, provider: &str) -> String {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         if !counted.contains(provider) {
             if counted.len() >= PROVIDERS {
                 return OTHERS.to_owned();
@@ -104,7 +105,7 @@ impl Metrics {
     /// Keeps the counters of existing providers, removes all others, and gives free series to providers without any.
     /// Returns the providers with counters.
     fn keep(&self, known: &BTreeSet<&str>) -> HashSet<String> {
-        let mut counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.counted.lock();
         counted.retain(|provider| {
             let stays = known.contains(provider.as_str());
             if !stays {
@@ -129,11 +130,11 @@ impl Metrics {
 
     /// Creates the counter with value 0, because `increase()` does not see the first event of a new series.
     fn begin(&self, provider: &str) {
-        for outcome in OUTCOMES {
+        for outcome in Outcome::VARIANTS {
             let labels = OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() };
             let _ = self.invocations.get_or_create(&labels);
         }
-        for class in CLASSES {
+        for class in classes() {
             let labels = ClassLabels { provider: provider.into(), class: class_name(class) };
             let _ = self.attempts.get_or_create(&labels);
         }
@@ -141,10 +142,10 @@ impl Metrics {
     }
 
     fn forget(&self, provider: &str) {
-        for outcome in OUTCOMES {
+        for outcome in Outcome::VARIANTS {
             self.invocations.remove(&OutcomeLabels { provider: provider.into(), outcome: outcome.as_str() });
         }
-        for class in CLASSES {
+        for class in classes() {
             self.attempts.remove(&ClassLabels { provider: provider.into(), class: class_name(class) });
         }
         for code_class in CODES {
@@ -153,6 +154,11 @@ impl Metrics {
         self.acceptance.remove(&labels(provider));
         self.list_requests.remove(&labels(provider));
     }
+}
+
+/// All results of an attempt; `None` is an acceptance.
+fn classes() -> impl Iterator<Item = Option<ErrorClass>> {
+    std::iter::once(None).chain(ErrorClass::VARIANTS.iter().copied().map(Some))
 }
 
 fn size(n: usize) -> i64 {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// State and result of the invocation. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -129,7 +130,9 @@ pub struct FunctionInvocationStatus {
 }
 
 /// Final result of an invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,
+)]
 pub enum Outcome {
     /// FunctionGraph accepted it.
     Accepted,
@@ -147,13 +150,7 @@ impl Outcome {
     /// The name in status and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "Accepted",
-            Self::Executed => "Executed",
-            Self::Failed => "Failed",
-            Self::Unknown => "Unknown",
-            Self::Cancelled => "Cancelled",
-        }
+        self.into()
     }
 
     /// Whether the outcome is final: all except `Unknown`.
@@ -253,7 +250,9 @@ pub struct AttemptError {
 }
 
 /// Classes of errors. Each says whether FunctionGraph accepted the invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,
+)]
 pub enum ErrorClass {
     /// 429: not accepted, too many requests.
     Throttled,
@@ -277,15 +276,6 @@ impl ErrorClass {
     /// The name in status and metrics.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "Throttled",
-            Self::Unavailable => "Unavailable",
-            Self::FunctionDisabled => "FunctionDisabled",
-            Self::Unauthenticated => "Unauthenticated",
-            Self::Rejected => "Rejected",
-            Self::Redirected => "Redirected",
-            Self::NotSent => "NotSent",
-            Self::Ambiguous => "Ambiguous",
-        }
+        self.into()
     }
 }

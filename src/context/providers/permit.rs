@@ -39,7 +39,7 @@ impl Permit {
         // A 429 may be sent before the key is checked, so it proves nothing.
         let Some((used, sent)) = self.sent.take().filter(|_| signal == Signal::Answered) else { return };
         let request = Request { provider: &self.key, used: &used, sent };
-        if self.providers.known().credentials.answered(&request) {
+        if self.providers.known.lock().credentials.answered(&request) {
             self.providers.ask_to_check(&self.key);
         }
     }
