@@ -17,7 +17,7 @@ pub mod provider;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use invocation::{FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus};
-pub(crate) use provider::AnyProvider;
+pub(crate) use provider::{AnyProvider, ProviderKey};
 pub use provider::{
     ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
     FunctionGraphProviderStatus,

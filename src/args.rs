@@ -5,7 +5,8 @@ mod hosts;
 pub use hosts::HostPattern;
 
 use crate::api::names::is_label;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use crate::telemetry::LogFormat;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -228,15 +229,6 @@ impl Run {
         allowed.extend_from_slice(&self.allowed_endpoint_hosts);
         allowed
     }
-}
-
-/// Format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people, with colors on a terminal.
-    Text,
 }
 
 #[cfg(test)]

@@ -11,10 +11,10 @@ pub(crate) mod providers;
 
 pub(crate) use functiongraph::Carrier;
 
-use crate::api::invocation::{ProviderKind, ProviderRef};
+use crate::api::invocation::ProviderKind;
 use crate::api::provider::ProtocolVersion;
 use crate::api::{
-    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
+    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, ProviderKey, Reason,
 };
 use crate::args::HostPattern;
 use crate::clock;
@@ -37,7 +37,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
 use memory::EventMemory;
 use notices::{Notices, WaitNotices};
-use providers::{ProviderKey, Providers};
+use providers::Providers;
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -47,11 +47,8 @@ use tokio_util::sync::CancellationToken;
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Owner {
-    /// Its namespace.
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
 }
 
@@ -70,23 +67,15 @@ impl Owner {
 /// One attempt of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct AttemptId {
-    /// The object.
     pub owner: Owner,
     /// The attempt's number; 1 for the first.
     pub number: i64,
 }
 
 impl AttemptId {
-    /// Attempt `number` of an object.
     pub fn of(object: &FunctionInvocation, number: i64) -> Self {
         Self { owner: Owner::of(object), number }
     }
-}
-
-/// The key of the provider that an object names.
-pub(crate) fn provider_key(object: &FunctionInvocation) -> ProviderKey {
-    let ProviderRef { kind, name } = &object.spec.provider_ref;
-    ProviderKey::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
 }
 
 /// One process of the operator.
@@ -100,7 +89,6 @@ pub(crate) struct Context {
     pub members: watch::Sender<Members>,
     /// What this process alone knows.
     pub journal: Journal,
-    /// The executions that it follows.
     pub followed: Followed,
     /// What it has learned of ambiguous attempts.
     pub lookups: Lookups,
@@ -181,7 +169,6 @@ pub(crate) struct OwnIdentity {
     pub providers: Vec<String>,
     /// Where CCE hands out the keys of the operator's Pod.
     pub pod_identity_url: Option<String>,
-    /// The file with what the Pod shows there.
     pub pod_identity_token_file: Option<PathBuf>,
     /// Where the metadata of the operator's node are.
     pub metadata_url: String,
@@ -205,7 +192,7 @@ impl Context {
     /// list tells of many.
     pub fn duty_of(&self, object: &FunctionInvocation) -> Duty {
         match object.status.as_ref().map(State::of) {
-            Some(State::Accepted) => self.duty(&provider_key(object)),
+            Some(State::Accepted) => self.duty(&ProviderKey::of(object)),
             _ => self.duty(object.metadata.uid.as_deref().unwrap_or_default()),
         }
     }
@@ -241,23 +228,21 @@ impl Context {
 
     /// The provider that an object names, as the watch last brought it.
     pub fn provider_of(&self, object: &FunctionInvocation) -> Option<AnyProvider> {
-        let ProviderRef { kind, name } = &object.spec.provider_ref;
-        self.provider(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+        let is_known = object.spec.provider_ref.kind != ProviderKind::Other;
+        is_known.then(|| self.provider(&ProviderKey::of(object))).flatten()
     }
 
     /// A provider, as the watch last brought it.
-    pub fn provider(&self, kind: ProviderKind, namespace: &str, name: &str) -> Option<AnyProvider> {
-        match kind {
-            ProviderKind::FunctionGraphProvider => {
+    pub fn provider(&self, key: &ProviderKey) -> Option<AnyProvider> {
+        Some(match key.parts() {
+            (Some(namespace), name) => {
                 let found = self.provider_store.get(&ObjectRef::new(name).within(namespace))?;
-                Some(AnyProvider::Namespaced(found))
+                AnyProvider::Namespaced(found)
             }
-            ProviderKind::ClusterFunctionGraphProvider => {
-                let found = self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name))?;
-                Some(AnyProvider::Cluster(found))
+            (None, name) => {
+                AnyProvider::Cluster(self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name))?)
             }
-            ProviderKind::Other => None,
-        }
+        })
     }
 
     /// Publishes an Event if the reason is one that a person should hear of. Throttling and queueing are not: under

@@ -9,8 +9,8 @@ mod ports;
 mod providers;
 mod watches;
 
-use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
-use crate::args::{LogFormat, Run};
+use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, ProviderKey};
+use crate::args::Run;
 use crate::context::failures::Failures;
 use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
@@ -18,7 +18,7 @@ use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::memory::EventMemory;
 use crate::context::notices::{Notices, WaitNotices};
-use crate::context::providers::{ProviderKey, Providers};
+use crate::context::providers::Providers;
 use crate::context::{Carrier, Context, Options, OwnIdentity, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::leases::Leases;
@@ -109,13 +109,7 @@ impl Readiness {
 /// # Errors
 /// It cannot start, or did not finish its requests in time.
 pub async fn run(args: Run) -> Result<(), Error> {
-    telemetry::start(
-        &args.log,
-        match args.log_format {
-            LogFormat::Json => telemetry::Format::Json,
-            LogFormat::Text => telemetry::Format::Text,
-        },
-    )?;
+    telemetry::start(&args.log, args.log_format)?;
     // A program that embeds the operator may have installed another provider already; then use that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;

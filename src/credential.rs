@@ -75,8 +75,8 @@ pub struct Source {
     pub project_principal: Principal,
     /// By which rule it locks it.
     pub lock: Lock,
-    /// Where the credential is used: endpoint, project and trusted authorities. Providers of one place share a check.
-    pub place: String,
+    /// Where the credential is used: endpoint, project and trusted authorities. Providers of one destination share a check.
+    pub destination: String,
     /// Whether a login exchanges it for the credential.
     pub is_exchanged: bool,
     /// The project, if the provider's spec names one.
@@ -90,7 +90,6 @@ pub struct Source {
 /// What a request was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// The source.
     pub source: Arc<Source>,
     /// The number of the login that brought the credential; 0 for one that is used as it is, and for a login itself.
     pub login: u64,
@@ -99,11 +98,9 @@ pub struct Used {
 /// A request that showed a credential to a service.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The key of the provider.
     pub provider: &'a str,
     /// What it was made with.
     pub used: &'a Used,
-    /// When it was sent.
     pub sent: Instant,
 }
 
@@ -140,7 +137,6 @@ pub struct InUse {
     pub login: u64,
     /// When it ends, if that is known.
     pub expires_at: Option<Timestamp>,
-    /// The project.
     pub project: String,
     /// Why it could not be renewed, if it could not.
     pub not_renewed: Option<String>,
@@ -170,7 +166,6 @@ pub enum Proof {
     Restricted(String),
     /// It does not know the call, so nothing is proven.
     Unchecked {
-        /// What it said.
         said: String,
         /// Whether it has answered an invocation since.
         used: bool,
@@ -179,13 +174,11 @@ pub enum Proof {
 
 /// A login that worked.
 pub struct Login<C> {
-    /// The credential.
     pub credential: C,
     /// When it ends, if that was said.
     pub expires_at: Option<Timestamp>,
     /// When to log in again.
     pub renew_at: Timestamp,
-    /// The project that it is for, if that was said.
     pub project: Option<String>,
 }
 

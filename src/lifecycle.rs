@@ -218,6 +218,13 @@ pub struct Trouble {
     pub retry_after: Option<Duration>,
 }
 
+impl Trouble {
+    /// An attempt without an answer.
+    pub(crate) fn unanswered(class: ErrorClass, message: String) -> Self {
+        Self { class, http_status: None, code: None, message, gateway_request_id: None, retry_after: None }
+    }
+}
+
 /// `time + duration`, or the maximum time if the sum is out of range.
 #[must_use]
 pub fn later(time: Timestamp, duration: Duration) -> Timestamp {

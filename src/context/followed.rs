@@ -3,10 +3,10 @@
 
 mod group;
 
+use crate::api::ProviderKey;
 use crate::api::invocation::Execution;
 use crate::context::Owner;
-use crate::context::providers::ProviderKey;
-use functiongraph::FunctionUrn;
+use functiongraph::{FunctionUrn, ListQuery};
 use group::Group;
 use jiff::Timestamp;
 use parking_lot::Mutex;
@@ -14,14 +14,9 @@ use std::collections::HashMap;
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Records in one page: some 20 KB, and at most 120 KB with messages as long as we keep them. Longer ones make a
-/// page too long to be read; then fewer are asked for.
-pub const RECORDS_PER_PAGE: u16 = 100;
-
 /// One request to follow.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose it is.
     pub owner: Owner,
     /// The id that the service gave it.
     pub id: String,
@@ -46,27 +41,11 @@ pub type Line = (String, Option<Execution>);
 /// A list to read: through which provider, where the requests went, and of which function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
-    /// The provider.
     pub provider: ProviderKey,
     /// The endpoint that it led to when the requests were sent, as far as that was recorded.
     pub endpoint: String,
     /// The function, as it was invoked: region and project included.
     pub urn: FunctionUrn,
-}
-
-/// What to ask the list next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The window.
-    pub begin: Timestamp,
-    /// Its end; `None` for now.
-    pub end: Option<Timestamp>,
-    /// Where the page begins; `None` for the first.
-    pub marker: Option<String>,
-    /// Only of this request.
-    pub request_id: Option<String>,
-    /// Records on the page.
-    pub limit: u16,
 }
 
 /// Everything that is followed.
@@ -144,7 +123,7 @@ impl Followed {
     }
 
     /// What to ask for a topic; `None` if no request waits for an answer any more.
-    pub fn question(&self, topic: &Topic, now: Instant) -> Option<Question> {
+    pub fn question(&self, topic: &Topic, now: Instant) -> Option<ListQuery> {
         self.topics.lock().get_mut(topic)?.question(now)
     }
 

@@ -38,7 +38,6 @@ impl Grant {
         }
     }
 
-    /// What a provider says.
     pub fn of(provider: &AnyProvider) -> Result<Self, ParseExpressionError> {
         let Some(allowed) = provider.allowed_namespaces() else { return Ok(Self::Own) };
         match (&allowed.names, &allowed.selector) {

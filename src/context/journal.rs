@@ -139,7 +139,6 @@ impl Journal {
         self.0.lock().own.retain(|uid, entry| entry.own.is_over() || is_there(uid));
     }
 
-    /// What is remembered of an attempt.
     pub fn progress(&self, AttemptId { owner, number }: &AttemptId) -> Progress {
         Own::progress(self.0.lock().own.get(&owner.uid).map(|entry| &entry.own), *number)
     }

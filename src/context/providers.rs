@@ -1,17 +1,15 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
-mod key;
 mod permit;
 mod reading;
 mod standing;
 mod turns;
 
-pub use key::ProviderKey;
 pub use permit::Permit;
 pub use standing::{Access, Destination, Standing};
 pub use turns::Turn;
 
-use crate::api::Reason;
+use crate::api::{ProviderKey, Reason};
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Caller, Entry, FunctionKey, Gate, GateLimits, GateState, Phase, Shares, Ticket, Wait};
@@ -37,7 +35,6 @@ const DISAGREEMENT: Duration = Duration::from_mins(1);
 /// What was found of a provider: generation, reason, message, and when the credential ends.
 pub type Finding = (i64, Reason, String, Option<Timestamp>);
 
-/// Now.
 fn moment() -> Moment {
     Moment { instant: clock::monotonic(), time: clock::now(), chance: clock::chance() }
 }
@@ -143,7 +140,6 @@ impl Providers {
         Self { known: Mutex::new(known), turns: Turns::default(), changed: Notify::new(), checks }
     }
 
-    /// Requests a check of a provider.
     pub fn ask_to_check(&self, key: &ProviderKey) {
         // The receiver is gone only when the process ends.
         let _ = self.checks.send(key.clone());
@@ -327,11 +323,6 @@ impl Providers {
     /// The `resourceVersion` of the Secret whose credential was refused, and when, for other replicas.
     pub fn refused_at(&self, key: &ProviderKey) -> Option<(String, Timestamp)> {
         self.known.lock().credentials.refused_at(key, clock::monotonic())
-    }
-
-    /// Whether the provider was not checked yet.
-    pub fn is_unseen(&self, key: &ProviderKey) -> bool {
-        matches!(self.standing(key), Standing::Unseen)
     }
 
     /// What went wrong last between us and the endpoint.

@@ -48,7 +48,7 @@ impl<C: Clone> Memory<C> {
             };
         };
         let secret = known.and_then(|known| known.secrets.get(&source.principal.secret));
-        match secret.and_then(|secret| secret.checks.get(&source.place)) {
+        match secret.and_then(|secret| secret.checks.get(&source.destination)) {
             Some(Checked::Proven(proof)) => Step::Use(InUse {
                 login,
                 expires_at: held.and_then(|held| held.expires_at),

@@ -95,7 +95,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Secret {
     pub refusal: Option<Refusal>,
-    /// The results of the checks, by [`Source::place`].
+    /// The results of the checks, by [`Source::destination`].
     pub checks: HashMap<String, Checked>,
 }
 
@@ -154,11 +154,11 @@ impl<C: Clone> Memory<C> {
         let secrets: HashSet<_> = in_use().map(|principal| &principal.secret).collect();
         let checks: HashSet<_> = sessions
             .values()
-            .map(|session| (&session.source.principal.secret, &session.source.place))
+            .map(|session| (&session.source.principal.secret, &session.source.destination))
             .collect();
         principals.retain(|id, known| {
             known.secrets.retain(|name, secret| {
-                secret.checks.retain(|place, _| checks.contains(&(name, place)));
+                secret.checks.retain(|used_at, _| checks.contains(&(name, used_at)));
                 secrets.contains(name) || secret.refusal.as_ref().is_some_and(|refusal| refusal.until > now)
             });
             ids.contains(id)
@@ -185,17 +185,19 @@ impl<C: Clone> Memory<C> {
                 if accepted && !source.is_exchanged {
                     self.accept(request, &source.principal);
                 }
-                self.secret(&source.principal).checks.insert(source.place.clone(), Checked::Proven(proof));
+                self.secret(&source.principal)
+                    .checks
+                    .insert(source.destination.clone(), Checked::Proven(proof));
             }
             Event::Refused(call, said) => self.refuse(request, call, said, moment),
             Event::Failed(Call::Check, failure) => {
                 let checks = &mut self.secret(&source.principal).checks;
-                let times = match checks.get(&source.place) {
+                let times = match checks.get(&source.destination) {
                     Some(Checked::Unproven(before)) => before.times,
                     Some(Checked::Proven(_)) | None => 0,
                 };
                 let setback = setback(source, Call::Check, times, failure, moment);
-                checks.insert(source.place.clone(), Checked::Unproven(setback));
+                checks.insert(source.destination.clone(), Checked::Unproven(setback));
             }
             Event::Failed(call, failure) => {
                 if let Some(session) = session {
@@ -236,7 +238,7 @@ impl<C: Clone> Memory<C> {
         }
         let known = self.principals.get_mut(&source.principal.id);
         let secret = known.and_then(|known| known.secrets.get_mut(&source.principal.secret));
-        match secret.and_then(|secret| secret.checks.get_mut(&source.place)) {
+        match secret.and_then(|secret| secret.checks.get_mut(&source.destination)) {
             Some(Checked::Proven(Proof::Unchecked { used, .. })) => !std::mem::replace(used, true),
             Some(Checked::Proven(Proof::Accepted | Proof::Restricted(_)) | Checked::Unproven(_)) | None => {
                 false

@@ -13,7 +13,6 @@ pub(super) struct Bucket {
 // === impl Bucket ===
 
 impl Bucket {
-    /// A full bucket.
     pub(super) fn new(burst: f64, now: Instant) -> Self {
         Self { tokens: burst, burst, filled: now }
     }

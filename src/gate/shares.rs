@@ -28,7 +28,6 @@ impl Shares {
         self.held(namespace) < free && count <= free
     }
 
-    /// The namespace holds `count` more.
     pub fn hold(&mut self, namespace: &str, count: usize) {
         self.total += count;
         match self.held.get_mut(namespace) {

@@ -24,21 +24,9 @@ impl Default for GateLimits {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Caller {
     /// An invocation.
-    Object {
-        /// Its uid.
-        uid: String,
-        /// Its name.
-        name: String,
-    },
+    Object { uid: String, name: String },
     /// The operator, which reads a list of executions.
-    List {
-        /// The provider.
-        provider: String,
-        /// The endpoint that it leads to.
-        endpoint: String,
-        /// The function.
-        function: String,
-    },
+    List { provider: String, endpoint: String, function: String },
     /// The operator, which tries an endpoint that failed.
     Check,
 }
@@ -48,7 +36,6 @@ pub enum Caller {
 pub struct FunctionKey {
     /// The namespace; empty for calls of the operator itself.
     pub namespace: String,
-    /// The function.
     pub function: String,
 }
 
@@ -86,7 +73,6 @@ pub enum Signal {
     Answered,
     /// 429 or 503.
     Throttled {
-        /// What it speaks of.
         level: Level,
         /// The service's `Retry-After`, limited by the caller.
         retry_after: Option<Duration>,

@@ -24,7 +24,6 @@ impl Activity {
         self.change(|refused| refused);
     }
 
-    /// A request was answered.
     pub fn answered(&self, success: bool) {
         self.change(|_| !success);
     }

@@ -81,7 +81,6 @@ impl Events {
         Self(sender)
     }
 
-    /// Queues an Event about an object.
     pub fn publish(&self, about: ObjectReference, warning: bool, reason: Reason, note: &str) {
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },

@@ -35,7 +35,6 @@ pub struct Leases {
 /// The process that a Lease is of.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The name of the Lease.
     pub name: String,
     /// The holder, as in the claims of this process.
     pub holder: String,

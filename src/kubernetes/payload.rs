@@ -20,7 +20,6 @@ const ALLOW_LABEL: &str = "functiongraph.io/allow-payload";
 pub struct Event(Zeroizing<Vec<u8>>);
 
 impl Event {
-    /// The inline event of the invocation.
     pub(crate) fn inline(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
@@ -48,7 +47,6 @@ impl fmt::Debug for Event {
 pub(crate) enum Found {
     /// A valid JSON object that can be sent, and its version.
     Event {
-        /// The event.
         event: Event,
         /// For a ConfigMap the hash of the event. For a Secret its uid and resourceVersion, because nothing may be
         /// derived from its content.

@@ -41,7 +41,6 @@ struct Recent {
 // === impl Reviews ===
 
 impl Reviews {
-    /// Reviews with this client.
     pub fn new(client: Client) -> Self {
         Self { client, recent: Mutex::default() }
     }

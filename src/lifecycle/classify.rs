@@ -9,20 +9,13 @@ use crate::api::invocation::{AttemptState, ErrorClass, FunctionInvocationSpec, R
 pub enum Ruling {
     /// Retry: FunctionGraph certainly did not accept it.
     Retry {
-        /// Result of the attempt.
         state: AttemptState,
-        /// Length of the pause.
         pause: Pause,
         /// Whether it counts against `backoffLimit`.
         counted: bool,
     },
     /// Fail.
-    Fail {
-        /// Result of the attempt.
-        state: AttemptState,
-        /// The reason.
-        reason: Reason,
-    },
+    Fail { state: AttemptState, reason: Reason },
     /// Ambiguous: never send again under `AtMostOnce`.
     Ambiguous,
 }

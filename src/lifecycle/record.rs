@@ -75,14 +75,7 @@ pub fn not_as_claimed(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) 
 /// An attempt of this process, or one that it took over, is ambiguous and stays so.
 #[must_use]
 pub fn ambiguous(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
-    let trouble = Trouble {
-        class: ErrorClass::Ambiguous,
-        http_status: None,
-        code: None,
-        message: why.into(),
-        gateway_request_id: None,
-        retry_after: None,
-    };
+    let trouble = Trouble::unanswered(ErrorClass::Ambiguous, why.into());
     answered(view, &Reply::Trouble(trouble), now, chance)
 }
 

@@ -136,8 +136,7 @@ pub(super) fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
 
 /// Whether the status says that the provider's endpoint, region or project has changed since the request.
 fn leads_elsewhere(status: &FunctionInvocationStatus) -> bool {
-    Condition::find(&status.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.reason == Reason::DestinationChanged)
+    status.condition(ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::DestinationChanged)
 }
 
 /// Why an annotation changes nothing for this status.

@@ -12,7 +12,7 @@ use crate::context::memory::Reserved;
 use crate::context::providers::{Access, Permit, Standing};
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;
-use crate::kubernetes::status::{self, Claim, Claimed, Written};
+use crate::kubernetes::status::{self, Claim, Claimed, NotWritten};
 use crate::lifecycle::decide::{changed_event, wake};
 use crate::lifecycle::{Conclusion, Progress, Reply, Target, origin, record};
 use crate::metrics::class_name;
@@ -65,14 +65,17 @@ impl Reconcile<'_> {
         if !self.context.options.restore_guard || !origin::is_unmarked(self.object) {
             return Ok(None);
         }
-        match status::mark(&self.context.clients.calls, self.object).await? {
-            Written::Done(fresh) => Ok(Some(fresh)),
-            Written::Conflict => {
+        match status::mark(&self.context.clients.calls, self.object).await {
+            Ok(fresh) => Ok(Some(fresh)),
+            Err(NotWritten::Conflict) => {
                 self.context.metrics.conflict();
                 Err(Halt::rest(RETRY_DELAY))
             }
-            Written::Gone => Err(Halt::rest(RECHECK_INTERVAL)),
-            Written::Refused(why) | Written::TooLarge(why) => Err(Halt::Rest(self.write_refused(&why))),
+            Err(NotWritten::Gone) => Err(Halt::rest(RECHECK_INTERVAL)),
+            Err(NotWritten::Refused(why) | NotWritten::TooLarge(why)) => {
+                Err(Halt::Rest(self.write_refused(&why)))
+            }
+            Err(NotWritten::Unknown(error)) => Err(error.into()),
         }
     }
 

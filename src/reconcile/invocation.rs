@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::{Error, Reconcile, guarded};
 use crate::api::FunctionInvocation;
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::kubernetes::requests;
@@ -154,7 +154,7 @@ impl Reconcile<'_> {
     /// Says in the status and in an Event that the annotation changes nothing, and why.
     async fn refuse_resolution(&self, why: Option<(Reason, String)>) -> Result<Action, Error> {
         let status = record::resolution_refused(&self.view, why, self.now());
-        if let Some(refused) = Condition::find(&status.conditions, ConditionType::ResolutionRefused) {
+        if let Some(refused) = status.condition(ConditionType::ResolutionRefused) {
             self.context.tell(|| self.object.object_ref(&()), refused.reason, &refused.message);
         }
         self.write(&status).await

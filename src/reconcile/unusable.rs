@@ -2,7 +2,7 @@
 //! provider, so the message has everything that they may know.
 
 use super::Reconcile;
-use crate::api::condition::{Condition, ConditionType};
+use crate::api::condition::ConditionType;
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::{AnyProvider, Reason};
 use crate::context::grants::Grant;
@@ -46,7 +46,7 @@ impl Reconcile<'_> {
 
     /// The message of the object, if that is why it waits.
     fn said(&self, why: &str) -> Option<String> {
-        let ready = Condition::find(&self.view.status.conditions, ConditionType::Ready)?;
+        let ready = self.view.status.condition(ConditionType::Ready)?;
         let said = ready.reason == Reason::WaitingForProvider && ready.message.starts_with(why);
         said.then(|| ready.message.clone())
     }

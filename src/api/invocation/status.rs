@@ -1,7 +1,7 @@
 //! The status of a `FunctionInvocation`. Only the operator writes it.
 
 use super::{Execution, InvocationResult};
-use crate::api::{Condition, lenient, lenient_list, present};
+use crate::api::{Condition, ConditionType, lenient, lenient_list, present};
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -127,6 +127,13 @@ pub struct FunctionInvocationStatus {
     #[serde(default, deserialize_with = "lenient_list")]
     #[schemars(length(max = 8), extend("x-kubernetes-list-type" = "atomic"))]
     pub conditions: Vec<Condition>,
+}
+
+impl FunctionInvocationStatus {
+    /// The condition of this type, if there is one.
+    pub(crate) fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        Condition::find(&self.conditions, type_)
+    }
 }
 
 /// Final result of an invocation.

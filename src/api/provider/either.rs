@@ -2,7 +2,7 @@
 
 use super::{
     AllowedNamespaces, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
-    FunctionGraphProviderStatus,
+    FunctionGraphProviderStatus, ProviderKey,
 };
 use crate::api::invocation::ProviderKind;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -14,6 +14,11 @@ use std::sync::Arc;
 /// another uid.
 pub(crate) type Edition = (String, i64);
 
+/// Identifies a provider by its metadata.
+pub(crate) fn edition_of(meta: &ObjectMeta) -> Edition {
+    (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
+}
+
 /// A provider of either kind.
 #[derive(Clone, Debug)]
 pub(crate) enum AnyProvider {
@@ -24,12 +29,18 @@ pub(crate) enum AnyProvider {
 }
 
 impl AnyProvider {
-    /// Its kind.
-    pub fn kind(&self) -> ProviderKind {
-        match self {
+    /// Its name as this process uses it.
+    pub fn key(&self) -> ProviderKey {
+        let kind = match self {
             Self::Namespaced(_) => ProviderKind::FunctionGraphProvider,
             Self::Cluster(_) => ProviderKind::ClusterFunctionGraphProvider,
-        }
+        };
+        ProviderKey::new(kind, self.namespace(), self.meta().name.as_deref().unwrap_or_default())
+    }
+
+    /// Its namespace; empty if it is cluster-scoped.
+    pub fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
     }
 
     /// Its metadata.
@@ -42,8 +53,7 @@ impl AnyProvider {
 
     /// Identifies the object and its spec.
     pub fn edition(&self) -> Edition {
-        let meta = self.meta();
-        (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
+        edition_of(self.meta())
     }
 
     /// Its endpoint and credential, without the fields of the kind.

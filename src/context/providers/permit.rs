@@ -1,6 +1,7 @@
 //! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, LONG_PAUSE, Provider, ProviderKey, Providers};
+use super::{Access, LONG_PAUSE, Provider, Providers};
+use crate::api::ProviderKey;
 use crate::clock;
 use crate::credential::{Request, Used};
 use crate::gate::{Caller, Level, Signal};

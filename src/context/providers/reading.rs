@@ -1,7 +1,7 @@
 //! The providers as metrics show them.
 
-use super::{Provider, ProviderKey, Providers, Standing};
-use crate::api::Reason;
+use super::{Provider, Providers, Standing};
+use crate::api::{ProviderKey, Reason};
 use crate::clock;
 use crate::gate::Phase;
 use crate::metrics::ProviderNow;

@@ -16,9 +16,7 @@ pub type Destination = (String, Option<String>, Option<ForwardProxy>);
 pub struct Access {
     /// The provider object and the spec that this follows, without the text of its CA bundle.
     pub provider: AnyProvider,
-    /// The client for its endpoint.
     pub client: Client,
-    /// As whom.
     pub credential: Credential,
     /// The same by name.
     pub used: Used,
@@ -44,7 +42,6 @@ pub enum Standing {
 }
 
 impl Access {
-    /// The provider's spec.
     pub fn spec(&self) -> &FunctionGraphProviderSpec {
         self.provider.spec()
     }
