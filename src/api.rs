@@ -27,7 +27,6 @@ pub use provider::{
 pub const GROUP: &str = "functiongraph.io";
 
 /// All CRDs, as in `crds/`.
-#[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds =
         vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()];

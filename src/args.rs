@@ -43,7 +43,7 @@ pub struct Crd {
 }
 
 /// Flags of `run`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Run {
     /// The kubeconfig to use. Leave it out in a cluster, and where KUBECONFIG or ~/.kube/config is the right one.
@@ -223,7 +223,6 @@ fn renamed(text: &str) -> Result<String, &'static str> {
 
 impl Run {
     /// All hosts that a provider's endpoint may use.
-    #[must_use]
     pub fn allowed_hosts(&self) -> Vec<HostPattern> {
         let mut allowed = if self.default_endpoint_hosts { hosts::of_the_clouds() } else { Vec::new() };
         allowed.extend_from_slice(&self.allowed_endpoint_hosts);

@@ -16,7 +16,7 @@ use crate::api::provider::ProtocolVersion;
 use crate::api::{
     AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, ProviderKey, Reason,
 };
-use crate::args::HostPattern;
+use crate::args::{HostPattern, Run};
 use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
@@ -38,7 +38,6 @@ use lookups::Lookups;
 use memory::EventMemory;
 use notices::{Notices, WaitNotices};
 use providers::Providers;
-use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -80,19 +79,15 @@ impl AttemptId {
 
 /// One process of the operator.
 pub(crate) struct Context {
-    /// The API server.
     pub clients: Clients,
     /// This process: 128 random bits, new at every start, so that a restarted process never takes its
     /// predecessor's claims for its own.
     pub holder: String,
     /// The processes that share the work.
     pub members: watch::Sender<Members>,
-    /// What this process alone knows.
     pub journal: Journal,
     pub followed: Followed,
-    /// What it has learned of ambiguous attempts.
     pub lookups: Lookups,
-    /// The providers: whether they can be used, and how fast.
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
     pub provider_store: Store<FunctionGraphProvider>,
@@ -100,7 +95,6 @@ pub(crate) struct Context {
     pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
     /// Which namespaces a cluster-scoped provider admits.
     pub namespaces: Namespaces,
-    /// Explanations for people.
     pub events: Events,
     /// How many objects may still say that they are queued.
     pub queue_notices: WaitNotices,
@@ -110,68 +104,41 @@ pub(crate) struct Context {
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
     pub resolving: tokio::sync::Mutex<()>,
-    /// Memory for events on their way.
     pub event_memory: EventMemory,
-    /// Numbers for machines.
     pub metrics: Metrics,
     /// One span for each attempt, if somebody wants them.
     pub traces: Traces,
-    /// How often in a row an object could not be worked on.
     pub failures: Failures,
     /// Cancelled when the process shall end: nothing is claimed any more.
     pub draining: CancellationToken,
     /// The part of the operator that ended before it was time, if one did.
     pub broken: OnceLock<&'static str>,
-    /// What the platform team decided.
     pub options: Options,
 }
 
-/// What the platform team decided with the operator's flags.
-#[derive(Clone, Debug)]
+/// What the platform team decided.
 pub(crate) struct Options {
-    /// Where providers may lead.
+    pub flags: Run,
     pub reach: Reach,
-    /// Where the operator works.
     pub scope: Scope,
     /// The operator's own namespace, where the Secrets of cluster-scoped providers are.
     pub own_namespace: String,
+}
+
+impl Options {
     /// How often the Secret of a provider that is not ready is read again.
-    pub secret_poll: Duration,
-    /// The audience that tokens of a ServiceAccount are made for; none are made without.
-    pub token_audience: Option<String>,
-    /// The folder of projected tokens that cluster-scoped providers may name; none are read without.
-    pub token_folder: Option<PathBuf>,
-    /// What the operator itself is to the cloud, and who may use that.
-    pub own_identity: OwnIdentity,
-    /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
-    pub strict_503: bool,
-    /// Whether an object is marked with its uid before its first claim: a second API write for each.
-    pub restore_guard: bool,
-    /// Whether an accepted invocation gets an Event: a third API write for each.
-    pub events_on_success: bool,
+    pub fn secret_poll(&self) -> Duration {
+        Duration::from_secs(self.flags.secret_poll_seconds)
+    }
 }
 
 /// Where providers may lead.
-#[derive(Clone, Debug, Default)]
 pub(crate) struct Reach {
-    /// Hosts that an endpoint may name.
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
     /// Carries requests to FunctionGraph another way than over the network.
     pub carrier: Option<Carrier>,
-}
-
-/// What the operator itself is to the cloud: every provider that uses it acts as the operator.
-#[derive(Clone, Debug)]
-pub(crate) struct OwnIdentity {
-    /// The providers that may use it: `namespace/name`, or `name` for one of the cluster.
-    pub providers: Vec<String>,
-    /// Where CCE hands out the keys of the operator's Pod.
-    pub pod_identity_url: Option<String>,
-    pub pod_identity_token_file: Option<PathBuf>,
-    /// Where the metadata of the operator's node are.
-    pub metadata_url: String,
 }
 
 impl Context {
@@ -221,7 +188,6 @@ impl Context {
         View::of(object, listed)
     }
 
-    /// Whether the provider that an object names exists.
     pub fn knows_provider(&self, object: &FunctionInvocation) -> bool {
         self.provider_of(object).is_some()
     }
@@ -252,7 +218,7 @@ impl Context {
         let about = about();
         let namespace = about.namespace.as_deref().unwrap_or_default();
         let warning = match reason {
-            Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
+            Reason::Accepted | Reason::Executed if self.options.flags.events_on_success => false,
             Reason::Accepted
             | Reason::Executed
             | Reason::Running

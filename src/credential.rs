@@ -79,7 +79,6 @@ pub struct Source {
     pub destination: String,
     /// Whether a login exchanges it for the credential.
     pub is_exchanged: bool,
-    /// The project, if the provider's spec names one.
     pub project: Option<String>,
     /// What messages call it.
     pub name: String,
@@ -135,7 +134,6 @@ pub enum Step {
 pub struct InUse {
     /// The number of the login that brought it; 0 if none did.
     pub login: u64,
-    /// When it ends, if that is known.
     pub expires_at: Option<Timestamp>,
     pub project: String,
     /// Why it could not be renewed, if it could not.
@@ -175,9 +173,7 @@ pub enum Proof {
 /// A login that worked.
 pub struct Login<C> {
     pub credential: C,
-    /// When it ends, if that was said.
     pub expires_at: Option<Timestamp>,
-    /// When to log in again.
     pub renew_at: Timestamp,
     pub project: Option<String>,
 }
@@ -211,7 +207,6 @@ pub enum Failure {
 /// What a provider's status says that another replica was told of the same Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// The message of the condition.
     pub message: String,
     /// When the service said so, by the other replica's clock.
     pub time: Timestamp,
@@ -222,11 +217,9 @@ pub struct Told {
 /// The moment of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the monotonic clock.
     pub instant: Instant,
     /// The same by the clock of this machine.
     pub time: Timestamp,
-    /// A random number.
     pub chance: u64,
 }
 
@@ -270,7 +263,6 @@ impl Source {
 // === impl Failure ===
 
 impl Failure {
-    /// What went wrong.
     pub fn why(&self) -> &str {
         let (Self::Passing(why, _)
         | Self::Denied(why)

@@ -80,7 +80,6 @@ pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// An error with its causes.
 pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     match causes(error) {
         causes if causes.is_empty() => error.to_string(),
@@ -109,8 +108,7 @@ pub struct Clients {
     /// For all calls except lists and watches: bounded in time and number, and never retried by the library, because
     /// a repeated claim would conflict with its own first write.
     pub calls: Client,
-    /// The API server's clock, from its answers.
-    pub time: Arc<ServerTime>,
+    pub(crate) time: Arc<ServerTime>,
     connect: Arc<Connect>,
 }
 
@@ -122,9 +120,6 @@ type Connect = dyn Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Erro
 
 impl Clients {
     /// Builds the clients from one configuration.
-    ///
-    /// # Errors
-    /// The configuration cannot be used, for example because a certificate cannot be read.
     pub fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
@@ -139,9 +134,6 @@ impl Clients {
     }
 
     /// Builds the clients over connections that `connect` makes with a read timeout.
-    ///
-    /// # Errors
-    /// Those of `connect`.
     pub fn over(
         connect: impl Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync + 'static,
     ) -> Result<Self, kube::Error> {

@@ -1,4 +1,10 @@
 //! The operator, from the top layer to the bottom. A module uses only lower layers; `tests/layers` checks that.
+#![expect(
+    clippy::must_use_candidate,
+    clippy::missing_errors_doc,
+    clippy::return_self_not_must_use,
+    reason = "the library is for the operator and for the tests of this workspace, and for nobody else"
+)]
 
 // 5  wiring
 pub mod controller;

@@ -200,7 +200,6 @@ fn labels(provider: &str) -> ProviderLabels {
 }
 
 /// Name of an attempt's result in logs, metrics and traces; `None` is an acceptance.
-#[must_use]
 pub fn class_name(class: Option<ErrorClass>) -> &'static str {
     class.map_or("Accepted", ErrorClass::as_str)
 }

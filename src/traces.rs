@@ -57,9 +57,6 @@ fn http_client() -> Result<reqwest::blocking::Client, ExporterBuildError> {
 impl Traces {
     /// Sends to the collector with this base URL, as in `http://collector:4318`. Other settings come from
     /// OpenTelemetry's variables: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`.
-    ///
-    /// # Errors
-    /// The URL is malformed.
     pub fn to(endpoint: &str) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_http()
@@ -77,7 +74,6 @@ impl Traces {
     }
 
     /// The span of an attempt that started a moment ago and has just been claimed.
-    #[must_use]
     pub(crate) fn attempt(&self, about: &About<'_>, began: Timestamp) -> AttemptSpan {
         let Some((_, tracer)) = &self.0 else { return AttemptSpan(None) };
         let span = SpanBuilder::from_name("attempt")
@@ -125,7 +121,6 @@ impl AttemptSpan {
     }
 
     /// The id of its trace, if the trace is sampled.
-    #[must_use]
     pub fn trace_id(&self) -> Option<String> {
         let context = self.0.as_ref()?.span_context();
         context.is_sampled().then(|| context.trace_id().to_string())

@@ -123,7 +123,6 @@ pub enum Reason {
 
 impl Reason {
     /// The name in conditions and Events.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -186,7 +185,6 @@ pub(crate) struct ConditionUpdate {
 
 impl Condition {
     /// The condition of this type, if there is one.
-    #[must_use]
     pub fn find(conditions: &[Self], type_: ConditionType) -> Option<&Self> {
         conditions.iter().find(|c| c.type_ == type_)
     }

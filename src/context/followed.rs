@@ -18,7 +18,6 @@ use tokio::sync::Notify;
 #[derive(Clone, Debug)]
 pub struct Request {
     pub owner: Owner,
-    /// The id that the service gave it.
     pub id: String,
     /// When it was claimed: it was not accepted before.
     pub claimed: Timestamp,

@@ -41,7 +41,6 @@ pub enum Stage<R> {
 
 impl<R> Own<R> {
     /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
-    #[must_use]
     pub fn progress(own: Option<&Self>, number: i64) -> Progress {
         match own {
             Some(own) if own.number > number => Progress::Saved,
@@ -109,7 +108,6 @@ impl Journal {
         self.0.lock().note(attempt, Stage::Sent, None);
     }
 
-    /// Notes the answer.
     pub fn answered(&self, attempt: &AttemptId, reply: Reply) {
         self.0.lock().note(attempt, Stage::Answered(reply), None);
     }
@@ -143,7 +141,6 @@ impl Journal {
         Own::progress(self.0.lock().own.get(&owner.uid).map(|entry| &entry.own), *number)
     }
 
-    /// The answer in hand.
     pub fn reply(&self, AttemptId { owner, number }: &AttemptId) -> Option<Reply> {
         self.0.lock().own.get(&owner.uid).and_then(|entry| entry.own.answer(*number)).cloned()
     }

@@ -28,7 +28,6 @@ impl Lookups {
         now.duration_since(lookup.1)
     }
 
-    /// Forgets what concerns objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
         self.0.lock().retain(|uid, _| is_there(uid));
     }

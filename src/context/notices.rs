@@ -34,7 +34,6 @@ impl Notices {
         said.get(uid).is_some_and(|(at, ..)| now.duration_since(*at) < SAID_TTL)
     }
 
-    /// Forgets what concerns objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
         self.0.lock().retain(|uid, _| is_there(uid));
     }
@@ -47,7 +46,6 @@ pub struct WaitNotices {
 }
 
 impl WaitNotices {
-    /// This number of objects of each namespace a second.
     pub fn new(per_second: u32) -> Self {
         Self { per_second, seconds: Mutex::default() }
     }

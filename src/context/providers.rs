@@ -52,7 +52,6 @@ struct Provider {
 }
 
 impl Provider {
-    /// What is left of a pause.
     fn paused(&self, now: Instant) -> Option<Duration> {
         match self.gate.state(now).phase {
             Phase::Paused { until } => Some(until.saturating_duration_since(now)),
@@ -172,7 +171,6 @@ impl Providers {
         }
     }
 
-    /// What makes a caller of a function wait for a permit.
     pub fn wait(&self, key: &ProviderKey, function: &FunctionKey) -> Wait {
         let mut known = self.known.lock();
         let shares = known.shares();
@@ -269,7 +267,6 @@ impl Providers {
         self.known.lock().credentials.begin(key, source, told, clock::monotonic());
     }
 
-    /// What comes next for a provider's credential.
     pub fn decide(&self, key: &ProviderKey) -> Step {
         self.known.lock().credentials.decide(key, &moment())
     }
@@ -303,12 +300,10 @@ impl Providers {
         }
     }
 
-    /// Remembers what a login brought.
     pub fn logged_in(&self, key: &ProviderKey, used: &Used, sent: Instant, login: Login<Credential>) {
         self.known.lock().credentials.logged_in(&Request { provider: key, used, sent }, login);
     }
 
-    /// The credential that a login brought, if it is the latest.
     pub fn credential(&self, key: &ProviderKey, login: u64) -> Option<Credential> {
         self.known.lock().credentials.credential(key, login)
     }

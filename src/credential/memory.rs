@@ -31,11 +31,9 @@ pub(super) struct Session<C> {
     pub held: Option<Held<C>>,
     /// The refusal of what a login brought.
     pub refused: Option<RefusedLogin>,
-    /// The project that was looked up.
     pub project: Option<String>,
     /// What kept the latest login, or look-up of the project, from working.
     pub setback: Option<(Call, Setback)>,
-    /// What another replica was told.
     pub told: Option<Told>,
 }
 
@@ -314,7 +312,6 @@ impl<C: Clone> Memory<C> {
         known.secrets.entry(principal.secret.clone()).or_default()
     }
 
-    /// Whether the service accepted this secret last.
     fn is_accepted(&self, principal: &Principal) -> bool {
         let known = self.principals.get(&principal.id);
         known.is_some_and(|known| known.accepted.as_ref() == Some(&principal.secret))

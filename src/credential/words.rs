@@ -39,12 +39,10 @@ pub fn locked(source: &Source) -> Stop {
     stop(Reason::CredentialsInvalid, message)
 }
 
-/// What another replica's status says.
 pub fn told(message: &str) -> Stop {
     stop(Reason::CredentialsInvalid, message.to_owned())
 }
 
-/// What a provider says that was deleted during its check.
 pub fn deleted() -> Stop {
     stop(Reason::CredentialsInvalid, "The provider was deleted.".into())
 }

@@ -17,7 +17,6 @@ pub struct Shares {
 // === impl Shares ===
 
 impl Shares {
-    /// Permits of which none is held.
     pub fn new(capacity: usize) -> Self {
         Self { capacity, ..Self::default() }
     }
@@ -36,7 +35,6 @@ impl Shares {
         }
     }
 
-    /// The namespace holds `count` less.
     pub fn release(&mut self, namespace: &str, count: usize) {
         let Some(held) = self.held.get_mut(namespace) else { return };
         let released = count.min(*held);

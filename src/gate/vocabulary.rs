@@ -14,7 +14,6 @@ pub struct GateLimits {
 }
 
 impl Default for GateLimits {
-    /// The least.
     fn default() -> Self {
         Self { max_requests_per_second: 1, max_in_flight: 1, shared: false }
     }
@@ -42,7 +41,6 @@ pub struct FunctionKey {
 /// A request for a permit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
-    /// Who sends.
     pub caller: Caller,
     /// To which function, and for which namespace.
     pub function: FunctionKey,
@@ -94,11 +92,9 @@ pub enum Signal {
 pub struct GateState {
     /// What the account admits.
     pub phase: Phase,
-    /// Number of queued callers.
     pub waiting: usize,
     /// Number of permits: granted and admitted.
     pub in_flight: usize,
-    /// Current rate, in requests per second.
     pub rate: f64,
 }
 
@@ -108,15 +104,9 @@ pub enum Phase {
     /// Nothing: the provider is not ready, or not checked yet.
     Shut,
     /// Nothing: the breaker is open.
-    BreakerOpen {
-        /// The earliest time of a probe.
-        until: Instant,
-    },
+    BreakerOpen { until: Instant },
     /// Nothing: the service has throttled.
-    Paused {
-        /// The end of the pause.
-        until: Instant,
-    },
+    Paused { until: Instant },
     /// One request at a time: the breaker is half-open.
     Probing,
     /// Everything, at the rate.
@@ -131,10 +121,7 @@ pub enum Wait {
     /// The function admits no request, or one at a time.
     Function(Phase),
     /// The function is switched off.
-    Disabled {
-        /// The earliest time of a probe.
-        until: Instant,
-    },
+    Disabled { until: Instant },
     /// The namespace holds its share of the permits.
     Namespace,
     /// Others are before it.

@@ -24,13 +24,11 @@ impl Event {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Its length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
     /// The bytes to send. They are moved, and wiped like this value.
-    #[must_use]
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self.0)
     }
@@ -61,9 +59,6 @@ pub(crate) enum Found {
 }
 
 /// Reads the event from its source, byte for byte. A source that the operator may not read counts as missing.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub(crate) async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
     let PayloadSource { config_map_key_ref, secret_key_ref } = source;
     let (result, kind, resource, name) = match (config_map_key_ref, secret_key_ref) {

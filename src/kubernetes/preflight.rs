@@ -112,7 +112,6 @@ pub async fn missing_leases(client: &Client, namespace: &str) -> Result<Vec<Miss
 /// A missing permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPermission {
-    /// Verb and resource.
     pub what: String,
     namespace: Option<String>,
 }

@@ -58,7 +58,6 @@ impl Claim {
         &self.object
     }
 
-    /// The attempt's number.
     pub fn number(&self) -> i64 {
         self.number
     }

@@ -24,7 +24,6 @@ impl ServerTime {
         known.map_or_else(clock::now, |known| at(known, clock::monotonic()))
     }
 
-    /// Reads the clock from an answer.
     pub fn read(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());

@@ -119,7 +119,6 @@ pub enum Conclusion {
 }
 
 /// The next step.
-#[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     // The origin comes first: the status and the annotations of a copy describe the original.
     if let Some(step) = judge_origin(view, moment.now) {
@@ -191,7 +190,6 @@ fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
 }
 
 /// The final result of an object with another event than its first attempt; `None` if the event is the same.
-#[must_use]
 pub fn changed_event(view: &View<'_>, event_version: &str) -> Option<Conclusion> {
     let first = view.status.event_version.as_deref()?;
     (first != event_version).then(|| {
@@ -353,7 +351,6 @@ fn last_obstacle(view: &View<'_>) -> String {
 }
 
 /// How long to wait before the next call of [`decide`]; `None` if only a change can matter.
-#[must_use]
 pub fn wake(step: &Step, now: Timestamp) -> Option<Duration> {
     match step {
         Step::Wait(time) => Some(until(*time, now)),

@@ -81,7 +81,6 @@ pub fn signal(verdict: Verdict, answer: &Answer) -> Signal {
     }
 }
 
-/// The error message of an answer.
 pub fn message(answer: &Answer) -> String {
     let message = answer.error_message.clone().map(String::from).unwrap_or_default();
     if !answer.is_about_the_clock() {

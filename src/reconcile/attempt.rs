@@ -27,7 +27,6 @@ use std::time::Duration;
 const EVENT_MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reconcile<'_> {
-    /// Makes attempt `number`.
     pub(super) async fn attempt(&self, number: i64, mut permit: Permit) -> Result<Action, Halt> {
         let began = clock::now();
         // Kubernetes, reads only: what can fail without a trace fails here.
@@ -62,7 +61,7 @@ impl Reconcile<'_> {
 
     /// Marks an object that was never claimed, where the restore guard is on. Returns the object with the mark.
     async fn mark(&self) -> Result<Option<Box<FunctionInvocation>>, Halt> {
-        if !self.context.options.restore_guard || !origin::is_unmarked(self.object) {
+        if !self.context.options.flags.restore_guard || !origin::is_unmarked(self.object) {
             return Ok(None);
         }
         match status::mark(&self.context.clients.calls, self.object).await {
@@ -79,7 +78,6 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Writes the claim of attempt `number`.
     async fn claim(&self, number: i64, target: &Target) -> Result<Claim, Halt> {
         let context = self.context;
         // The members may have changed while it waited for its turn.
@@ -205,7 +203,7 @@ impl Reconcile<'_> {
         span.step("answered", clock::now());
         let http_status = result.as_ref().ok().map(|answer| answer.status);
         context.metrics.requested(&self.provider, http_status, took, span.trace_id());
-        let strict_503 = context.options.strict_503;
+        let strict_503 = context.options.flags.strict_503;
         let (reply, signal) = match result {
             Ok(answer) => judge(&answer, &object.spec, kind, credential.kind(), strict_503),
             Err(error) => unanswered(&error),

@@ -11,7 +11,6 @@ use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One reconcile of a finished object.
 pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match Reconcile::new(&object, &context).left_to_owner() {
         Some(action) => Ok(action),

@@ -100,7 +100,6 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Says why the execution is not stopped.
     async fn stop_refused(&self, why: String) -> Result<Action, Halt> {
         self.say(Reason::StopRefused, why).await?;
         Ok(Action::requeue(RECHECK_INTERVAL))

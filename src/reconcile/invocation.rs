@@ -17,7 +17,6 @@ use tokio::sync::MutexGuard;
 /// While another object takes a request id, an object waits this long for its turn, and up to as long again by chance.
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// One reconcile of one object.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     let reconcile = Reconcile::new(&object, &context);
     if let Some(action) = reconcile.left_to_owner() {

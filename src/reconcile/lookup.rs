@@ -146,7 +146,6 @@ impl Reconcile<'_> {
     }
 }
 
-/// Why there is no evidence.
 fn not_read(why: &str) -> Evidence {
     let sentence =
         format!("The operator did not read FunctionGraph's list. {why} Look in the function's logs.");

@@ -138,7 +138,7 @@ impl<'a> ProviderCheck<'a> {
             Step::LogIn | Step::FindProject(_) | Step::Check(..) | Step::Use(_) => None,
         };
         let rest = until.map(|until| until.saturating_duration_since(clock::monotonic()));
-        rest.unwrap_or(Duration::MAX).min(self.context.options.secret_poll).max(RECONCILE_DELAY_MIN)
+        rest.unwrap_or(Duration::MAX).min(self.context.options.secret_poll()).max(RECONCILE_DELAY_MIN)
     }
 
     /// The client and a credential that FunctionGraph has accepted.

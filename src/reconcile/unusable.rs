@@ -84,7 +84,6 @@ fn full_name(provider: &AnyProvider) -> String {
     format!("{kind} {}", provider.meta().name.as_deref().unwrap_or_default())
 }
 
-/// What does not exist.
 fn missing(reference: &ProviderRef, namespace: &str) -> String {
     let name = &reference.name;
     if is_cluster_scoped(reference) {
@@ -108,7 +107,6 @@ fn alternatives(others: &[String]) -> String {
     )
 }
 
-/// What is not ready.
 fn not_ready(reference: &ProviderRef, namespace: &str, reason: Reason) -> String {
     let (name, word) = (&reference.name, reason.as_str());
     if !is_cluster_scoped(reference) {

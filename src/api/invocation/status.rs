@@ -155,13 +155,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// The name in status and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }
 
     /// Whether the outcome is final: all except `Unknown`.
-    #[must_use]
     pub fn is_final(self) -> bool {
         match self {
             Self::Accepted | Self::Executed | Self::Failed | Self::Cancelled => true,
@@ -281,7 +279,6 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// The name in status and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
         self.into()
     }

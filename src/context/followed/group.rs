@@ -45,7 +45,6 @@ pub(super) struct Group {
     began: Instant,
     /// Pages of the list that the latest round has read.
     pages: usize,
-    /// Records on a page.
     limit: u16,
     /// By how much FunctionGraph's clock and ours differed at the last answer.
     skew: Duration,
@@ -53,7 +52,6 @@ pub(super) struct Group {
     by_id: bool,
     /// Whether a page, or a permit for it, is being asked for.
     busy: bool,
-    /// Rounds in a row that failed.
     failures: u32,
     /// What is wrong with reading the list.
     trouble: Option<String>,
@@ -95,12 +93,10 @@ impl Group {
         }
     }
 
-    /// What is known of a request, if it is followed.
     pub(super) fn known(&self, request: &Request) -> Option<&Waiter> {
         self.requests.get(&request.owner.uid).filter(|known| known.request.id == request.id)
     }
 
-    /// Follows one more request.
     pub(super) fn add(&mut self, request: Request, siblings: usize, now: Instant) {
         if self.round.is_none() && self.failures == 0 {
             self.next = self.next.min(now + shortest(siblings));
@@ -112,19 +108,16 @@ impl Group {
         self.requests.insert(uid, waiter);
     }
 
-    /// What keeps the list from being read.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.clone()
     }
 
-    /// Notes that FunctionGraph was asked to stop a request, and why it does not.
     pub(super) fn stop_tried(&mut self, uid: &str, why: String, now: Instant) {
         if let Some(waiter) = self.requests.get_mut(uid) {
             waiter.stop_tried = Some((now, why));
         }
     }
 
-    /// Why FunctionGraph does not stop a request, if it said so within the last minute.
     pub(super) fn stop_refused(&self, uid: &str, now: Instant) -> Option<String> {
         let (at, why) = self.requests.get(uid)?.stop_tried.as_ref()?;
         (now.duration_since(*at) < STOP_RETRY_INTERVAL).then(|| why.clone())

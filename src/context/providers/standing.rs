@@ -51,17 +51,14 @@ impl Access {
         self.provider.edition()
     }
 
-    /// The provider's project.
     pub fn project_id(&self) -> &str {
         &self.in_use.project
     }
 
-    /// Where the client leads.
     pub fn destination(&self) -> Destination {
         (self.client.endpoint().to_string(), self.ca_bundle.clone(), self.spec().proxy.clone())
     }
 
-    /// Whether the credential has ended.
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.in_use.expires_at.is_some_and(|end| end <= now)
     }

@@ -45,9 +45,6 @@ struct Caller<'a> {
 
 impl ProviderCheck<'_> {
     /// Waits for a credential that FunctionGraph has accepted.
-    ///
-    /// # Errors
-    /// Why there is none now.
     pub(super) async fn ready(&self, source: &Source<'_>, client: &Client) -> Result<Ready, Halt> {
         let providers = &self.context.providers;
         providers.begin(self.key, &source.name, self.told(source));
@@ -82,7 +79,6 @@ fn apart(holder: &str) -> Duration {
 }
 
 impl Caller<'_> {
-    /// Carries out one step.
     async fn step(&self, step: Step) -> Result<Option<Ready>, Halt> {
         let step = match step {
             Step::Stop(why) => return Err(Halt::Wait(why.reason, why.message)),
@@ -139,7 +135,7 @@ impl Caller<'_> {
                 self.record(&used, sent, failed(Call::LogIn, &error));
             }
             Err(NoLogin::Halt(Halt::Wait(reason, message))) => {
-                let failure = Failure::Obstacle(reason, message, context.options.secret_poll);
+                let failure = Failure::Obstacle(reason, message, context.options.secret_poll());
                 self.record(&used, sent, Event::Failed(Call::LogIn, failure));
             }
             Err(NoLogin::Halt(halt)) => return Err(halt),

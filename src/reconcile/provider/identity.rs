@@ -4,8 +4,8 @@ use super::source::Material;
 use super::{ProviderCheck, unusable};
 use crate::api::Reason;
 use crate::api::provider::{Oidc, OidcMode};
+use crate::args::Run;
 use crate::clock;
-use crate::context::OwnIdentity;
 use crate::kubernetes::tokens;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{Agency, Iam, Login, LoginError, Metadata, PodIdentity, Project, Sts, User};
@@ -44,7 +44,6 @@ impl From<LoginError> for NoLogin {
 }
 
 impl ProviderCheck<'_> {
-    /// The identity service of a provider.
     pub(super) fn iam(&self) -> Result<Iam, Halt> {
         let destination = self.iam_destination()?;
         let options = destination.options(self.spec.ca_bundle.as_deref());
@@ -61,8 +60,8 @@ impl ProviderCheck<'_> {
                 self.iam()?.password(user, self.project(), CALL_TIMEOUT).await?
             }
             Material::Oidc(oidc) => self.federated(oidc, &self.id_token(oidc).await?).await?,
-            Material::PodIdentity => pod_identity(&self.context.options.own_identity).await?,
-            Material::InstanceMetadata => metadata(&self.context.options.own_identity).await?,
+            Material::PodIdentity => pod_identity(&self.context.options.flags).await?,
+            Material::InstanceMetadata => metadata(&self.context.options.flags).await?,
         };
         if login.expires_at.is_some_and(|end| end <= clock::now()) {
             let why = "the credential that came back has ended already; is the clock of this machine right?";
@@ -113,8 +112,8 @@ fn no_identity(what: &str) -> NoLogin {
 }
 
 /// The keys of the operator's own Pod.
-async fn pod_identity(own: &OwnIdentity) -> Result<Login, NoLogin> {
-    let (Some(url), Some(file)) = (&own.pod_identity_url, &own.pod_identity_token_file) else {
+async fn pod_identity(flags: &Run) -> Result<Login, NoLogin> {
+    let (Some(url), Some(file)) = (&flags.pod_identity_url, &flags.pod_identity_token_file) else {
         return Err(no_identity(
             "The operator's Pod has no identity: CCE sets HC_CONTAINER_CREDENTIALS_FULL_URI and HC_CONTAINER_AUTHORIZATION_TOKEN_FILE where it has one.",
         ));
@@ -134,10 +133,10 @@ async fn pod_identity(own: &OwnIdentity) -> Result<Login, NoLogin> {
 }
 
 /// The keys of the operator's own node.
-async fn metadata(own: &OwnIdentity) -> Result<Login, NoLogin> {
+async fn metadata(flags: &Run) -> Result<Login, NoLogin> {
     let odd =
         |error: &dyn std::error::Error| no_identity(&format!("--metadata-url cannot be used: {error}."));
-    let url = own.metadata_url.parse::<LocalUrl>().map_err(|error| odd(&error))?;
+    let url = flags.metadata_url.parse::<LocalUrl>().map_err(|error| odd(&error))?;
     let service = Metadata::new(url, ClientOptions::default()).map_err(|error| odd(&error))?;
     Ok(service.login(Metadata::TIMEOUT).await?)
 }

@@ -24,12 +24,7 @@ pub enum Material<'a> {
     /// Use it as it is.
     Credential(Credential),
     /// Exchange a user's name and password for a token.
-    Password {
-        domain: String,
-        user: String,
-        /// The user's password.
-        password: SecretString,
-    },
+    Password { domain: String, user: String, password: SecretString },
     /// Exchange an OIDC token of this cluster.
     Oidc(&'a Oidc),
     /// Ask for the keys of the operator's own Pod.
@@ -39,7 +34,6 @@ pub enum Material<'a> {
 }
 
 impl Material<'_> {
-    /// Whether a login is needed.
     pub fn is_exchanged(&self) -> bool {
         !matches!(self, Self::Credential(_))
     }
@@ -55,9 +49,6 @@ enum Kind {
 
 impl<'a> ProviderCheck<'a> {
     /// Reads what the provider's credential is made from.
-    ///
-    /// # Errors
-    /// The reason why there is no source, or the API server did not answer.
     pub(super) async fn source(&self, endpoint: &Endpoint) -> Result<Source<'a>, Halt> {
         let Credentials { access_key, token, password, oidc, pod_identity, instance_metadata } =
             &self.spec.credentials;
@@ -81,7 +72,7 @@ impl<'a> ProviderCheck<'a> {
     /// The operator's own identity, for a provider that the platform team lists.
     fn own_source(&self, endpoint: &Endpoint, material: Material<'a>) -> Result<Source<'a>, Halt> {
         let key = self.key;
-        if !self.context.options.own_identity.providers.iter().any(|listed| **listed == ***key) {
+        if !self.context.options.flags.own_identity_providers.iter().any(|listed| *listed.trim() == ***key) {
             let why = format!(
                 "The provider may not act as the operator itself: the platform team allows it with --own-identity-providers={key}."
             );
@@ -160,7 +151,7 @@ impl<'a> ProviderCheck<'a> {
         let version = format!("{}{}", values.version, self.surroundings());
         let remedy = format!(
             "Correct the Secret. The operator reads it again every {} s.",
-            self.context.options.secret_poll.as_secs()
+            self.context.options.flags.secret_poll_seconds
         );
         let name = format!("the credential in Secret {name}");
         let source = self.unlocked(endpoint, version, name, remedy, &material);
@@ -205,13 +196,13 @@ impl<'a> ProviderCheck<'a> {
     }
 
     fn oidc_source(&self, endpoint: &Endpoint, oidc: &'a Oidc) -> Result<Source<'a>, Halt> {
-        let options = &self.context.options;
+        let flags = &self.context.options.flags;
         if oidc.mode == Some(OidcMode::Other) || oidc.sts.is_some() == oidc.idp_id.is_some() {
             return Err(unsupported("what spec.credentials.oidc asks for"));
         }
         let name = match (&oidc.service_account_ref, &oidc.projected_token_file) {
             (Some(account), None) => {
-                if options.token_audience.is_none() {
+                if flags.token_audience.is_none() {
                     let why = "The operator makes no tokens of ServiceAccounts: the platform team sets --token-audience to the client id of the identity provider in IAM.";
                     return Err(Halt::Wait(Reason::Unsupported, why.into()));
                 }
@@ -223,7 +214,7 @@ impl<'a> ProviderCheck<'a> {
                     let why = "oidc.projectedTokenFile is only for a ClusterFunctionGraphProvider: use oidc.serviceAccountRef.";
                     return Err(Halt::Wait(Reason::Unsupported, why.into()));
                 }
-                if options.token_folder.is_none() {
+                if flags.token_folder.is_none() {
                     let why = "The operator reads no token files: the platform team mounts a folder of projected tokens and names it with --token-folder.";
                     return Err(Halt::Wait(Reason::Unsupported, why.into()));
                 }
@@ -263,9 +254,9 @@ impl<'a> ProviderCheck<'a> {
 
     /// A token of this cluster to be exchanged, made or read now.
     pub(super) async fn id_token(&self, oidc: &Oidc) -> Result<SecretString, Halt> {
-        let (clients, options) = (&self.context.clients, &self.context.options);
+        let (clients, flags) = (&self.context.clients, &self.context.options.flags);
         let invalid = |why: String| Err(Halt::Wait(Reason::CredentialsInvalid, why));
-        if let (Some(file), Some(folder)) = (&oidc.projected_token_file, &options.token_folder) {
+        if let (Some(file), Some(folder)) = (&oidc.projected_token_file, &flags.token_folder) {
             let (folder, name) = (folder.clone(), file.clone());
             let read = tokio::task::spawn_blocking(move || tokens::from_file(&folder, &name)).await;
             let read = read.unwrap_or_else(|error| Err(std::io::Error::other(error)));
@@ -279,7 +270,7 @@ impl<'a> ProviderCheck<'a> {
                 }
             };
         }
-        let (Some(account), Some(audience)) = (&oidc.service_account_ref, &options.token_audience) else {
+        let (Some(account), Some(audience)) = (&oidc.service_account_ref, &flags.token_audience) else {
             return Err(unsupported("what spec.credentials.oidc asks for"));
         };
         let (name, namespace) = (&account.name, self.home());
