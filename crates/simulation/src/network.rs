@@ -396,7 +396,7 @@ impl Chance {
     fn lag(&mut self) -> Duration {
         let plan = &self.world.plan;
         let (every, late) = (plan.watch_lags_every, plan.watch_lag.as_millis());
-        let late = self.rng.u64(..1 + u64::try_from(late).unwrap_or_default());
+        let late = self.rng.u64(..=u64::try_from(late).unwrap_or_default());
         let short = self.rng.u64(..30);
         let is_late = late > 0 && self.world.trouble() > 0 && self.strikes(u32::from(every), 1, "lags");
         Duration::from_millis(if is_late { short + late } else { short })

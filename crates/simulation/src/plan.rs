@@ -106,7 +106,7 @@ impl Plan {
     }
 
     fn draw_acts(&mut self, rng: &mut Rng) {
-        let most = one_of(rng, &[4, 8, 16, 60]);
+        let most = one_of(rng, &[4, 8, 16, 100]);
         let keys: Vec<_> = (0..rng.usize(2..=most)).map(|number| invocation(TEAM, number)).collect();
         for key in &keys {
             let at = When::At(moment(rng, 120_000));
