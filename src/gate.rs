@@ -104,7 +104,6 @@ struct Grant {
 
 impl Gate {
     /// A gate that is shut until the provider is ready.
-    #[must_use]
     pub fn new(limits: GateLimits, now: Instant) -> Self {
         let ceiling = ceiling(limits);
         Self {
@@ -167,9 +166,12 @@ impl Gate {
     }
 
     /// Asks for a permit. `process` is what the namespaces hold of all gates together. Idempotent: an admitted caller
-    /// stays admitted, a queued one keeps its position.
+    /// stays admitted, a queued one keeps its position, unless it asks for another function.
     pub fn enter(&mut self, ticket: Ticket, process: &Shares, now: Instant) -> Entry {
         self.advance(now);
+        if self.waits_otherwise(&ticket) {
+            self.forget(&ticket.caller);
+        }
         match self.stages.get(&ticket.caller) {
             Some(Stage::Admitted { .. }) => Entry::Admitted,
             Some(Stage::Waiting { .. }) => Entry::Queued,
@@ -190,6 +192,17 @@ impl Gate {
                 Entry::Queued
             }
         }
+    }
+
+    /// Whether the caller waits for a permit of another function. One that was sent by another process and is to be stopped now
+    /// does: its call is of no function.
+    fn waits_otherwise(&self, ticket: &Ticket) -> bool {
+        let known = match self.stages.get(&ticket.caller) {
+            Some(Stage::Waiting { arrival }) => self.queue.ticket(*arrival),
+            Some(Stage::Granted { number }) => self.granted.get(number).map(|grant| &grant.ticket),
+            Some(Stage::Admitted { .. }) | None => None,
+        };
+        known.is_some_and(|known| known.function != ticket.function)
     }
 
     /// Ends an admission. `chance` is a uniform random number for the jitter of the breakers. Ignores callers that are
@@ -253,7 +266,6 @@ impl Gate {
 
     /// When time alone makes [`grants`](Self::grants) worth calling; `None` if only another call (an arrival, a
     /// leave, an opening) can.
-    #[must_use]
     pub fn next_wake(&self, process: &Shares, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
         if self.queue.is_empty() || !self.open {
@@ -283,13 +295,11 @@ impl Gate {
     }
 
     /// Whether the endpoint has failed repeatedly and has not answered since.
-    #[must_use]
     pub fn is_suspect(&self, now: Instant) -> bool {
         self.account.is_suspect(now.max(self.now))
     }
 
     /// The gate as status and metrics show it.
-    #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
         let now = now.max(self.now);
         let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
@@ -302,7 +312,6 @@ impl Gate {
     }
 
     /// Which level makes a caller of this function wait.
-    #[must_use]
     pub fn wait(&self, function: &FunctionKey, process: &Shares, now: Instant) -> Wait {
         let now = now.max(self.now);
         let account = self.phase(now);

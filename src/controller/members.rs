@@ -9,7 +9,7 @@ use crate::kubernetes::{Error, preflight};
 use crate::members::{Duty, LEASE_DURATION, Membership};
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// An operator that may not use Leases checks again this often whether it may.
@@ -87,11 +87,11 @@ impl Member {
         // When the latest renewal began, whether it succeeded or not.
         let mut latest = None;
         loop {
-            let now = clock::monotonic();
-            let due = latest.map_or(now, |latest| latest + self.membership.renew_interval());
+            let due = latest.map(|latest| latest + self.membership.renew_interval());
             tokio::select! {
-                () = tokio::time::sleep_until(due.into()) => {
-                    latest = if self.renew().await { None } else { Some(clock::monotonic()) };
+                () = tokio::time::sleep_until(due.unwrap_or_else(clock::monotonic).into()) => {
+                    let began = clock::monotonic();
+                    latest = if self.renew().await { None } else { Some(began) };
                 }
                 Some(event) = events.next() => self.apply(event),
             }
@@ -111,7 +111,7 @@ impl Member {
             }
             // Somebody else wrote the Lease. The next renewal reads it first.
             Ok(None) => {}
-            Err(error) => self.not_renewed(&error),
+            Err(error) => self.not_renewed(&error, sent),
         }
         for (name, version) in self.membership.abandoned(clock::monotonic()) {
             match self.leases.delete(&name, Some(version)).await {
@@ -124,9 +124,11 @@ impl Member {
         again
     }
 
-    fn not_renewed(&mut self, error: &Error) {
+    fn not_renewed(&mut self, error: &Error, sent: Instant) {
         if error.is_refusal() {
             self.membership.refused();
+        } else if !error.is_disconnected() {
+            self.membership.failed(sent);
         }
         if std::mem::replace(&mut self.failing, true) {
             return;
@@ -135,7 +137,7 @@ impl Member {
         if error.is_refusal() {
             tracing::warn!(%error, cause, "the API server refuses the Lease of this process: it works on all objects, as if there were no other replica");
         } else {
-            tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again");
+            tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again. If this lasts, it works on all objects, as if there were no other replica");
         }
     }
 
