@@ -103,6 +103,12 @@ impl<'a> View<'a> {
         self.status.start_time.unwrap_or(self.created).min(now)
     }
 
+    /// Since when the next attempt is due; `now` if that comes later.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        self.status.next_attempt_time.unwrap_or(self.start(now)).min(now)
+    }
+
     /// When the operator stops to retry.
     #[must_use]
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
