@@ -32,31 +32,22 @@ pub enum Error {
 }
 
 /// The files under `crds/`: name and text.
-///
-/// # Errors
-/// A CRD cannot be converted to YAML.
 pub fn files() -> Result<Vec<(String, String)>, Error> {
     let mut files = Vec::new();
     for crd in api::crds() {
         let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-        files.push((name, format!("{HEADER}{}", serde_saphyr::to_string(&crd)?)));
+        files.push((name, format!("{HEADER}{}", serde_saphyr::to_string(crd)?)));
     }
     files.extend(POLICY.map(|(name, text)| (name.to_owned(), format!("{HEADER}{text}"))));
     Ok(files)
 }
 
 /// All files as one manifest.
-///
-/// # Errors
-/// A CRD cannot be converted to YAML.
 pub fn manifest() -> Result<String, Error> {
     Ok(files()?.into_iter().map(|(_, text)| text).collect())
 }
 
 /// Writes all files into a directory, or prints them.
-///
-/// # Errors
-/// The output cannot be written.
 pub fn write(directory: Option<&Path>) -> Result<(), Error> {
     let Some(directory) = directory else {
         std::io::stdout().lock().write_all(manifest()?.as_bytes())?;

@@ -35,7 +35,7 @@ pub(super) fn with(
 ) -> FunctionInvocationStatus {
     use ConditionStatus::{False, True, Unknown};
     use ConditionType::{Accepted, Finished, Ready, Reconciling, ResolutionRefused, Stalled, Suspended};
-    let refused = Condition::find(&status.conditions, ResolutionRefused).cloned();
+    let refused = status.condition(ResolutionRefused).cloned();
     let ambiguous = is_ambiguous(&View { status: &status, ..*view });
     // The reason of `Accepted` keeps an earlier ambiguous attempt visible through later ones.
     let accepted_for = |reason| match reason {
@@ -126,16 +126,13 @@ pub(super) fn observed(
 }
 
 /// Whether a status already says this.
-#[must_use]
 pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
-    Condition::find(&view.status.conditions, ConditionType::Ready)
-        .is_some_and(|c| c.reason == reason && c.message == message)
+    view.status.condition(ConditionType::Ready).is_some_and(|c| c.reason == reason && c.message == message)
 }
 
 /// Whether you chose Retry after an ambiguous attempt. That attempt may have been accepted nevertheless.
 pub(super) fn was_retried(view: &View<'_>) -> bool {
-    Condition::find(&view.status.conditions, ConditionType::Accepted)
-        .is_some_and(|accepted| accepted.reason == Reason::Resolved)
+    view.status.condition(ConditionType::Accepted).is_some_and(|accepted| accepted.reason == Reason::Resolved)
 }
 
 /// Whether this or an earlier attempt may have been accepted.
@@ -144,8 +141,7 @@ pub(super) fn is_ambiguous(view: &View<'_>) -> bool {
     // Only AtLeastOnce sends again after an ambiguous attempt. There the Accepted condition keeps it visible: see
     // `with`.
     let earlier = view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce
-        && Condition::find(&view.status.conditions, ConditionType::Accepted)
-            .is_some_and(|c| c.reason == Reason::OutcomeUnknown);
+        && view.status.condition(ConditionType::Accepted).is_some_and(|c| c.reason == Reason::OutcomeUnknown);
     last || earlier
 }
 
@@ -217,7 +213,6 @@ pub(super) fn clause(AttemptError { http_status, code, message, .. }: &AttemptEr
 }
 
 /// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough.
-#[must_use]
 pub fn remedy(cause: &str) -> &'static str {
     // rustls' message for an unknown authority.
     if cause.ends_with("invalid peer certificate: UnknownIssuer") {
