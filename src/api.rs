@@ -12,13 +12,14 @@ use serde::{Deserialize, Deserializer};
 
 pub mod condition;
 pub mod invocation;
-pub mod names;
+pub(crate) mod names;
 pub mod provider;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use invocation::{FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus};
+pub(crate) use provider::{AnyProvider, ProviderKey};
 pub use provider::{
-    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
+    ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
     FunctionGraphProviderStatus,
 };
 
@@ -26,7 +27,6 @@ pub use provider::{
 pub const GROUP: &str = "functiongraph.io";
 
 /// All CRDs, as in `crds/`.
-#[must_use]
 pub fn crds() -> Vec<CustomResourceDefinition> {
     let mut crds =
         vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()];

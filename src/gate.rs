@@ -104,7 +104,6 @@ struct Grant {
 
 impl Gate {
     /// A gate that is shut until the provider is ready.
-    #[must_use]
     pub fn new(limits: GateLimits, now: Instant) -> Self {
         let ceiling = ceiling(limits);
         Self {
@@ -267,7 +266,6 @@ impl Gate {
 
     /// When time alone makes [`grants`](Self::grants) worth calling; `None` if only another call (an arrival, a
     /// leave, an opening) can.
-    #[must_use]
     pub fn next_wake(&self, process: &Shares, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
         if self.queue.is_empty() || !self.open {
@@ -297,13 +295,11 @@ impl Gate {
     }
 
     /// Whether the endpoint has failed repeatedly and has not answered since.
-    #[must_use]
     pub fn is_suspect(&self, now: Instant) -> bool {
         self.account.is_suspect(now.max(self.now))
     }
 
     /// The gate as status and metrics show it.
-    #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
         let now = now.max(self.now);
         let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
@@ -316,7 +312,6 @@ impl Gate {
     }
 
     /// Which level makes a caller of this function wait.
-    #[must_use]
     pub fn wait(&self, function: &FunctionKey, process: &Shares, now: Instant) -> Wait {
         let now = now.max(self.now);
         let account = self.phase(now);

@@ -21,13 +21,13 @@ mod write;
 pub use drain::drain;
 pub use expiry::{acknowledge, expire};
 pub use invocation::{reconcile, resolve};
-pub use provider::{check_provider, key_of};
+pub use provider::check_provider;
 
 use crate::api::condition::{Condition, ConditionType};
-use crate::api::{FunctionInvocation, Reason};
+use crate::api::{FunctionInvocation, ProviderKey, Reason};
 use crate::clock;
-use crate::context::providers::{Access, ProviderKey, Standing};
-use crate::context::{AttemptId, Context, provider_key};
+use crate::context::providers::{Access, Standing};
+use crate::context::{AttemptId, Context};
 use crate::gate::{GateState, Phase};
 use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
@@ -59,7 +59,6 @@ const OVERDUE_DELAY: Duration = Duration::from_mins(2);
 struct Reconcile<'a> {
     /// The object, as the watch or the latest write brought it.
     object: &'a FunctionInvocation,
-    /// This process.
     context: &'a Context,
     /// The provider that the object names.
     provider: ProviderKey,
@@ -69,7 +68,7 @@ struct Reconcile<'a> {
 
 impl<'a> Reconcile<'a> {
     fn new(object: &'a FunctionInvocation, context: &'a Context) -> Self {
-        Self { object, context, provider: provider_key(object), view: context.view(object) }
+        Self { object, context, provider: ProviderKey::of(object), view: context.view(object) }
     }
 
     /// The same reconcile, with the object as it is after a write.
@@ -86,7 +85,6 @@ impl<'a> Reconcile<'a> {
         self.context.now()
     }
 
-    /// Attempt `number` of this object.
     fn attempt_id(&self, number: i64) -> AttemptId {
         AttemptId::of(self.object, number)
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +39,7 @@ pub enum ConditionStatus {
 }
 
 /// Reason of a condition. Events use the same reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 pub enum Reason {
     /// The operator sends the invocation, or is about to.
     Progressing,
@@ -122,49 +123,8 @@ pub enum Reason {
 
 impl Reason {
     /// The name in conditions and Events.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Progressing => "Progressing",
-            Self::Throttled => "Throttled",
-            Self::BackingOff => "BackingOff",
-            Self::WaitingForProvider => "WaitingForProvider",
-            Self::WaitingForPayload => "WaitingForPayload",
-            Self::Suspended => "Suspended",
-            Self::Accepted => "Accepted",
-            Self::Running => "Running",
-            Self::ListUnreadable => "ListUnreadable",
-            Self::Executed => "Executed",
-            Self::ExecutionFailed => "ExecutionFailed",
-            Self::Discarded => "Discarded",
-            Self::ExecutionUnknown => "ExecutionUnknown",
-            Self::LookingUp => "LookingUp",
-            Self::Resolved => "Resolved",
-            Self::StopRefused => "StopRefused",
-            Self::OutcomeUnknown => "OutcomeUnknown",
-            Self::Restored => "Restored",
-            Self::BackoffLimitExceeded => "BackoffLimitExceeded",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Rejected => "Rejected",
-            Self::RedirectRefused => "RedirectRefused",
-            Self::FunctionDisabled => "FunctionDisabled",
-            Self::InvalidPayload => "InvalidPayload",
-            Self::AccessDenied => "AccessDenied",
-            Self::Unsupported => "Unsupported",
-            Self::Cancelled => "Cancelled",
-            Self::Queued => "Queued",
-            Self::DestinationChanged => "DestinationChanged",
-            Self::NotUnderstood => "NotUnderstood",
-            Self::NothingToResolve => "NothingToResolve",
-            Self::ResolvedTooEarly => "ResolvedTooEarly",
-            Self::RequestIdInUse => "RequestIdInUse",
-            Self::StatusRefused => "StatusRefused",
-            Self::ProviderReady => "ProviderReady",
-            Self::EndpointRefused => "EndpointRefused",
-            Self::EndpointUnreachable => "EndpointUnreachable",
-            Self::SecretNotFound => "SecretNotFound",
-            Self::CredentialsInvalid => "CredentialsInvalid",
-        }
+        self.into()
     }
 }
 
@@ -192,14 +152,12 @@ pub struct Condition {
 const MAX_MESSAGE_CHARS: usize = 1500;
 
 /// `message` in a form that a condition allows: short enough, and without control characters.
-#[must_use]
-pub fn fitting(message: &str) -> String {
+pub(crate) fn fitting(message: &str) -> String {
     message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The message of a condition that only repeats what `Ready` says in detail.
-#[must_use]
-pub fn see_ready(type_: ConditionType) -> &'static str {
+pub(crate) fn see_ready(type_: ConditionType) -> &'static str {
     match type_ {
         ConditionType::Reconciling => "In progress: see the condition Ready.",
         ConditionType::Stalled => "The operator does not go on by itself: see the condition Ready.",
@@ -214,7 +172,7 @@ pub fn see_ready(type_: ConditionType) -> &'static str {
 
 /// Desired content of a condition; [`Condition::put`] makes it a condition.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ConditionUpdate {
+pub(crate) struct ConditionUpdate {
     /// Type of the condition.
     pub type_: ConditionType,
     /// Status of the condition.
@@ -227,15 +185,13 @@ pub struct ConditionUpdate {
 
 impl Condition {
     /// The condition of this type, if there is one.
-    #[must_use]
     pub fn find(conditions: &[Self], type_: ConditionType) -> Option<&Self> {
         conditions.iter().find(|c| c.type_ == type_)
     }
 
     /// The new list for `updates`, in their order. A condition without an update is removed, and `lastTransitionTime`
     /// changes only with `status`.
-    #[must_use]
-    pub fn put(
+    pub(crate) fn put(
         previous: &[Self],
         updates: Vec<ConditionUpdate>,
         generation: i64,

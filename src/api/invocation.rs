@@ -168,7 +168,6 @@ pub struct SyncOptions {
 
 impl FunctionInvocationSpec {
     /// Whether the event is from a Secret. Then the status must not keep anything that may repeat the event.
-    #[must_use]
     pub fn has_secret_event(&self) -> bool {
         self.payload_from.as_ref().is_some_and(|source| source.secret_key_ref.is_some())
     }

@@ -98,7 +98,7 @@ async fn missing(all: &mut [Waiting], context: &Context) -> Result<Vec<String>, 
 }
 
 async fn missing_in(served: &Served, context: &Context) -> Result<Vec<MissingPermission>, Error> {
-    let marks = context.options.restore_guard;
+    let marks = context.options.flags.restore_guard;
     preflight::missing(&context.clients.calls, served.namespace.as_deref(), marks).await
 }
 

@@ -15,7 +15,6 @@ type NotRenewed = (String, Option<Instant>);
 
 impl<C: Clone> Memory<C> {
     /// What comes next for a provider after [`Memory::begin`].
-    #[must_use]
     pub fn decide(&self, provider: &str, moment: &Moment) -> Step {
         let Some(session) = self.sessions.get(provider) else { return Step::Stop(words::deleted()) };
         let source = &session.source;
@@ -49,7 +48,7 @@ impl<C: Clone> Memory<C> {
             };
         };
         let secret = known.and_then(|known| known.secrets.get(&source.principal.secret));
-        match secret.and_then(|secret| secret.checks.get(&source.place)) {
+        match secret.and_then(|secret| secret.checks.get(&source.destination)) {
             Some(Checked::Proven(proof)) => Step::Use(InUse {
                 login,
                 expires_at: held.and_then(|held| held.expires_at),

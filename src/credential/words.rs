@@ -39,12 +39,10 @@ pub fn locked(source: &Source) -> Stop {
     stop(Reason::CredentialsInvalid, message)
 }
 
-/// What another replica's status says.
 pub fn told(message: &str) -> Stop {
     stop(Reason::CredentialsInvalid, message.to_owned())
 }
 
-/// What a provider says that was deleted during its check.
 pub fn deleted() -> Stop {
     stop(Reason::CredentialsInvalid, "The provider was deleted.".into())
 }
@@ -89,7 +87,6 @@ fn stop(reason: Reason, message: String) -> Stop {
 
 impl Proof {
     /// What a provider that is ready says of its credential in this project.
-    #[must_use]
     pub fn message(&self, project: &str) -> String {
         match self {
             Self::Accepted => format!(

@@ -96,7 +96,6 @@ impl<T: Default> Round<T> {
 }
 
 impl<T> Round<T> {
-    /// The members in the order of their turns.
     fn in_turn(&self) -> impl Iterator<Item = &T> {
         self.turns.values().filter_map(|name| self.members.get(name)).map(|(_, member)| member)
     }

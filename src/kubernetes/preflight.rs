@@ -65,9 +65,6 @@ const LEASE_NEEDS: [Need; 1] =
 ///
 /// The CRDs come from the `OpenAPI` document of their group, which every user may read. The CRDs themselves would
 /// need a cluster-wide permission.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn crds(client: &Client, cluster: bool) -> Result<Vec<String>, Error> {
     let used = |ours: &&CustomResourceDefinition| cluster || ours.spec.scope == "Namespaced";
     match served(client).await {
@@ -84,9 +81,6 @@ pub async fn crds(client: &Client, cluster: bool) -> Result<Vec<String>, Error> 
 
 /// Missing permissions that the operator needs in a namespace, or in the whole cluster. `marks` says whether objects
 /// are marked before their first claim.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn missing(
     client: &Client,
     namespace: Option<&str>,
@@ -98,9 +92,6 @@ pub async fn missing(
 }
 
 /// Missing optional permissions in a namespace, or in the whole cluster.
-///
-/// # Errors
-/// As [`missing`].
 pub async fn missing_optional(
     client: &Client,
     namespace: Option<&str>,
@@ -109,17 +100,11 @@ pub async fn missing_optional(
 }
 
 /// Missing optional permissions for the API server to check who may read the metrics.
-///
-/// # Errors
-/// As [`missing`].
 pub async fn missing_reviews(client: &Client) -> Result<Vec<MissingPermission>, Error> {
     permissions(client, None, &REVIEW_NEEDS).await
 }
 
 /// Missing optional permissions for the Leases in the operator's own namespace.
-///
-/// # Errors
-/// As [`missing`].
 pub async fn missing_leases(client: &Client, namespace: &str) -> Result<Vec<MissingPermission>, Error> {
     permissions(client, Some(namespace), &LEASE_NEEDS).await
 }
@@ -127,7 +112,6 @@ pub async fn missing_leases(client: &Client, namespace: &str) -> Result<Vec<Miss
 /// A missing permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPermission {
-    /// Verb and resource.
     pub what: String,
     namespace: Option<String>,
 }

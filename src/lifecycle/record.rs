@@ -25,7 +25,6 @@ pub use resolution::{resolution_forgotten, resolution_refused, resolved};
 const CANCELLED_CODE: &str = "4208";
 
 /// The operator claims a new attempt.
-#[must_use]
 pub fn claimed(
     view: &View<'_>,
     number: i64,
@@ -53,7 +52,6 @@ pub fn claimed(
 }
 
 /// The operator gives a claim back unsent. It does not count as an attempt.
-#[must_use]
 pub fn handed_back(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     set_state(&mut status, AttemptState::NotSent);
@@ -66,28 +64,18 @@ pub fn handed_back(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus 
 }
 
 /// The event in the answer to the claim is not the claimed one. The operator sends neither of the two.
-#[must_use]
 pub fn not_as_claimed(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) -> FunctionInvocationStatus {
     let status = handed_back(view, now);
     end(view, status, conclusion, now)
 }
 
 /// An attempt of this process, or one that it took over, is ambiguous and stays so.
-#[must_use]
 pub fn ambiguous(view: &View<'_>, why: &str, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
-    let trouble = Trouble {
-        class: ErrorClass::Ambiguous,
-        http_status: None,
-        code: None,
-        message: why.into(),
-        gateway_request_id: None,
-        retry_after: None,
-    };
+    let trouble = Trouble::unanswered(ErrorClass::Ambiguous, why.into());
     answered(view, &Reply::Trouble(trouble), now, chance)
 }
 
 /// The result of an attempt is known. Also for an object that became `Unknown` in the meantime.
-#[must_use]
 pub fn answered(view: &View<'_>, reply: &Reply, now: Timestamp, chance: u64) -> FunctionInvocationStatus {
     match reply {
         Reply::Accepted(acceptance) => accepted(view, acceptance, RequestIdSource::Response, now),
@@ -140,7 +128,6 @@ fn accepted(
 }
 
 /// FunctionGraph reported the end of the execution.
-#[must_use]
 pub fn executed(view: &View<'_>, execution: &Execution, now: Timestamp) -> FunctionInvocationStatus {
     at_its_end(view, begun(view, now), execution, now)
 }
@@ -155,7 +142,7 @@ fn at_its_end(
     let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && view.spec.cancel;
     status.execution = Some(Box::new(ended.clone()));
     status.completion_time = Some(now);
-    let message = execution(ended);
+    let message = execution(ended, status.result.as_deref());
     let (outcome, reason, message) = match ended.status {
         Some(ExecutionStatus::Success) => {
             status.outcome = Some(Outcome::Executed);
@@ -175,7 +162,6 @@ fn at_its_end(
 }
 
 /// The operator follows the execution and reports progress.
-#[must_use]
 pub fn following(
     view: &View<'_>,
     reason: Reason,
@@ -186,7 +172,6 @@ pub fn following(
 }
 
 /// FunctionGraph accepted the request to stop the execution. The execution has ended when the list says so.
-#[must_use]
 pub fn stopping(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { cancel_time: Some(now), ..begun(view, now) };
     let message = "The operator asked FunctionGraph to stop the execution, and waits for its end.".into();
@@ -324,14 +309,12 @@ fn waiting_for(trouble: &Trouble) -> (Reason, String) {
 }
 
 /// The object finishes here, without an answer that decides it.
-#[must_use]
 pub fn concluded(view: &View<'_>, conclusion: &Conclusion, now: Timestamp) -> FunctionInvocationStatus {
     end(view, begun(view, now), conclusion, now)
 }
 
 /// The operator read FunctionGraph's list about the ambiguous attempt. The object finishes as unknown, with the
 /// evidence.
-#[must_use]
 pub fn looked_up(view: &View<'_>, evidence: Evidence, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = begun(view, now);
     let Evidence { request_ids, sentence } = evidence;
@@ -340,13 +323,11 @@ pub fn looked_up(view: &View<'_>, evidence: Evidence, now: Timestamp) -> Functio
 }
 
 /// Only the spec has changed.
-#[must_use]
 pub fn acknowledged(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     observed(view, view.status.clone(), now)
 }
 
 /// The clock of this status' writer was ahead: corrects every time.
-#[must_use]
 pub fn corrected(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let ahead = view.written_ahead(now);
     let mut status = view.status.clone();
@@ -367,20 +348,17 @@ pub fn corrected(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
 }
 
 /// The object waits for something other than its turn in the queue.
-#[must_use]
 pub fn waiting(view: &View<'_>, reason: Reason, message: String, now: Timestamp) -> FunctionInvocationStatus {
     with(view, begun(view, now), now, Situation::Waiting(reason, message))
 }
 
 /// `spec.suspend` is true. The deadline counts from the resume.
-#[must_use]
 pub fn suspended(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { start_time: None, ..begun(view, now) };
     with(view, status, now, Situation::Suspended)
 }
 
 /// `spec.suspend` is false again.
-#[must_use]
 pub fn resumed(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { start_time: Some(now), ..begun(view, now) };
     with(view, status, now, Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into()))

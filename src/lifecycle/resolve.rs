@@ -32,7 +32,6 @@ pub enum Resolution {
 impl Resolution {
     /// Reads the annotation; `None` if the value is invalid. A bare id must be a UUID, as FunctionGraph's own ids
     /// are, so that no typo counts as an id. The case of a UUID does not matter.
-    #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         match text {
             "Retry" => Some(Self::Retry),
@@ -45,7 +44,6 @@ impl Resolution {
     }
 
     /// A name for logs.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Retry => "Retry",
@@ -87,7 +85,6 @@ pub enum Call {
 }
 
 /// The consequence of the annotation, if there is one.
-#[must_use]
 pub fn call(view: &View<'_>) -> Option<Call> {
     let subject = subject(view.status)?;
     if view.deleting {
@@ -136,8 +133,7 @@ pub(super) fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
 
 /// Whether the status says that the provider's endpoint, region or project has changed since the request.
 fn leads_elsewhere(status: &FunctionInvocationStatus) -> bool {
-    Condition::find(&status.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.reason == Reason::DestinationChanged)
+    status.condition(ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::DestinationChanged)
 }
 
 /// Why an annotation changes nothing for this status.

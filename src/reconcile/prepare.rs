@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::{RETRY_DELAY, Reconcile};
-use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, ProviderRef, event_version};
+use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, event_version};
 use crate::api::provider::{Edition, ProtocolVersion};
 use crate::api::{FunctionInvocationSpec, Reason};
 use crate::clock;
@@ -28,11 +28,8 @@ pub const EMPTY_EVENT: &[u8] = b"{}";
 
 /// Everything about a request that can fail, done before the claim.
 pub struct Prepared {
-    /// Where and as whom.
     pub access: Arc<Access>,
-    /// What is invoked.
     pub urn: FunctionUrn,
-    /// How.
     pub kind: Kind,
     /// In which version of the API.
     pub protocol: Protocol,
@@ -40,7 +37,6 @@ pub struct Prepared {
     pub instance_memory_mb: Option<u32>,
     /// The event, if it is not in the object itself.
     pub event: Option<Event>,
-    /// The size of the event.
     pub event_bytes: usize,
     /// What is claimed: where it goes, and which event.
     pub target: Target,
@@ -75,9 +71,7 @@ impl Reconcile<'_> {
 
     /// The edition of the provider that the API server has now.
     async fn current_edition(&self) -> Result<Option<Edition>, Halt> {
-        let ProviderRef { kind, name } = &self.object.spec.provider_ref;
-        let namespace = self.object.namespace().unwrap_or_default();
-        Ok(providers::edition(&self.context.clients.calls, *kind, &namespace, name).await?)
+        Ok(providers::edition(&self.context.clients.calls, &self.provider).await?)
     }
 
     async fn judge(&self, access: Arc<Access>) -> Result<Prepared, Halt> {
@@ -207,7 +201,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
     if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
-            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
+            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}. Correct the URN or spec.providerRef in a new FunctionInvocation.",
             urn.region(),
             urn.project_id(),
             access.spec().region,
@@ -224,7 +218,7 @@ fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "The provider does not allow the function {short}: ask its owner to add it to spec.allowedFunctions."
+        "The provider does not allow the function {short}. Ask its owner to add it to spec.allowedFunctions, then create a new FunctionInvocation."
     ))
 }
 

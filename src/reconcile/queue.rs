@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::clock;
 use crate::context::providers::Permit;
 use crate::gate::{Caller, FunctionKey, Phase, Ticket, Wait};
@@ -68,7 +68,7 @@ impl Reconcile<'_> {
         let wait = self.context.providers.wait(&self.provider, &function);
         let message = queued(wait, &function, now, monotonic);
         let recheck = self.queue_recheck();
-        let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+        let ready = view.status.condition(ConditionType::Ready);
         let says_so = ready.is_some_and(|ready| {
             let is_recent = self.context.notices.is_recent(view.uid, monotonic);
             ready.reason == Reason::Queued && (is_recent || ready.message == message) && !view.is_outdated()

@@ -2,7 +2,7 @@
 //! provider, so the message has everything that they may know.
 
 use super::Reconcile;
-use crate::api::condition::{Condition, ConditionType};
+use crate::api::condition::ConditionType;
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::{AnyProvider, Reason};
 use crate::context::grants::Grant;
@@ -46,7 +46,7 @@ impl Reconcile<'_> {
 
     /// The message of the object, if that is why it waits.
     fn said(&self, why: &str) -> Option<String> {
-        let ready = Condition::find(&self.view.status.conditions, ConditionType::Ready)?;
+        let ready = self.view.status.condition(ConditionType::Ready)?;
         let said = ready.reason == Reason::WaitingForProvider && ready.message.starts_with(why);
         said.then(|| ready.message.clone())
     }
@@ -84,7 +84,6 @@ fn full_name(provider: &AnyProvider) -> String {
     format!("{kind} {}", provider.meta().name.as_deref().unwrap_or_default())
 }
 
-/// What does not exist.
 fn missing(reference: &ProviderRef, namespace: &str) -> String {
     let name = &reference.name;
     if is_cluster_scoped(reference) {
@@ -108,7 +107,6 @@ fn alternatives(others: &[String]) -> String {
     )
 }
 
-/// What is not ready.
 fn not_ready(reference: &ProviderRef, namespace: &str, reason: Reason) -> String {
     let (name, word) = (&reference.name, reason.as_str());
     if !is_cluster_scoped(reference) {

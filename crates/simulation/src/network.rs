@@ -374,7 +374,7 @@ impl Process {
             Action::OddBody { kind: OddBody::NoId },
             Action::Hang { accept: true },
             Action::Hang { accept: false },
-            Action::Delay { ms: 20_000 },
+            Action::Delay(Duration::from_secs(20)),
         ];
         lock(&self.rng).choice(actions)
     }

@@ -1,11 +1,12 @@
 //! The status of a `FunctionInvocation`. Only the operator writes it.
 
 use super::{Execution, InvocationResult};
-use crate::api::{Condition, lenient, lenient_list, present};
+use crate::api::{Condition, ConditionType, lenient, lenient_list, present};
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// State and result of the invocation. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -128,8 +129,17 @@ pub struct FunctionInvocationStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl FunctionInvocationStatus {
+    /// The condition of this type, if there is one.
+    pub(crate) fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        Condition::find(&self.conditions, type_)
+    }
+}
+
 /// Final result of an invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,
+)]
 pub enum Outcome {
     /// FunctionGraph accepted it.
     Accepted,
@@ -145,19 +155,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// The name in status and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "Accepted",
-            Self::Executed => "Executed",
-            Self::Failed => "Failed",
-            Self::Unknown => "Unknown",
-            Self::Cancelled => "Cancelled",
-        }
+        self.into()
     }
 
     /// Whether the outcome is final: all except `Unknown`.
-    #[must_use]
     pub fn is_final(self) -> bool {
         match self {
             Self::Accepted | Self::Executed | Self::Failed | Self::Cancelled => true,
@@ -253,7 +255,9 @@ pub struct AttemptError {
 }
 
 /// Classes of errors. Each says whether FunctionGraph accepted the invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,
+)]
 pub enum ErrorClass {
     /// 429: not accepted, too many requests.
     Throttled,
@@ -275,17 +279,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// The name in status and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "Throttled",
-            Self::Unavailable => "Unavailable",
-            Self::FunctionDisabled => "FunctionDisabled",
-            Self::Unauthenticated => "Unauthenticated",
-            Self::Rejected => "Rejected",
-            Self::Redirected => "Redirected",
-            Self::NotSent => "NotSent",
-            Self::Ambiguous => "Ambiguous",
-        }
+        self.into()
     }
 }
