@@ -43,6 +43,7 @@ browser: ## Install the browser that the page of the emulator is tested with (De
 
 test: tools sdks browser announce ## Run all tests, and the end-to-end test too where this machine can be a node
 	@tools/chart.sh unit
+	@$(MAKE) --no-print-directory simulate SEEDS=300
 	@# Tests mostly wait: the images are built meanwhile, in the time that they leave (the kernel shares the processors among
 	@# sessions first, and then looks at who is nice). The tests of memory run the program that is in the operator's image.
 	@if ! tools/node/up.sh --check >/dev/null; then echo cargo test --locked --workspace; exec cargo test --locked --workspace; fi; \
@@ -65,8 +66,8 @@ fuzz: $(CARGO_FUZZ) announce ## Search for inputs that break a reader, for FUZZ_
 	-timeout=10 -rss_limit_mb=1024 -max_len=16384 -verbosity=0 || failed=1; \
 	done; exit $${failed:-0}
 
-simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds, FROM the first; SEED=7 plays one and prints its history
-	cargo run --locked --quiet -p simulation -- $(if $(SEED),$(SEED),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
+simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds, FROM the first; SEED=7 plays one and prints its history, shortened with SHRINK=1
+	cargo run --locked --quiet --profile simulation -p simulation -- $(if $(SEED),$(SEED) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
 
 faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
 	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)

@@ -9,6 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use std::sync::LazyLock;
 
 pub mod condition;
 pub mod invocation;
@@ -27,7 +28,12 @@ pub use provider::{
 pub const GROUP: &str = "functiongraph.io";
 
 /// All CRDs, as in `crds/`.
-pub fn crds() -> Vec<CustomResourceDefinition> {
+pub fn crds() -> &'static [CustomResourceDefinition] {
+    static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(make_crds);
+    &CRDS
+}
+
+fn make_crds() -> Vec<CustomResourceDefinition> {
     let mut crds =
         vec![FunctionInvocation::crd(), FunctionGraphProvider::crd(), ClusterFunctionGraphProvider::crd()];
     let versions = crds.iter_mut().flat_map(|crd| &mut crd.spec.versions);

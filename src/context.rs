@@ -21,7 +21,8 @@ use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
-use crate::lifecycle::{State, View};
+use crate::lifecycle::resolve::{self, Call};
+use crate::lifecycle::{Resolution, State, View};
 use crate::members::{Duty, Members};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
@@ -155,12 +156,16 @@ impl Context {
         self.members.borrow().duty(what, clock::monotonic())
     }
 
-    /// Whether this process owns an object. One member follows all executions of a provider, because a page of FunctionGraph's
-    /// list tells of many.
+    /// Whether this process owns an object. One member checks all annotations that name the same request id, so that no two objects
+    /// get it. One member follows all executions of a provider, because a page of FunctionGraph's list tells of many.
     pub fn duty_of(&self, object: &FunctionInvocation) -> Duty {
-        match object.status.as_ref().map(State::of) {
-            Some(State::Accepted) => self.duty(&ProviderKey::of(object)),
-            _ => self.duty(object.metadata.uid.as_deref().unwrap_or_default()),
+        let view = View::of(object, false);
+        if let Some(Call::Act(Resolution::Accepted(id))) = resolve::call(&view) {
+            return self.duty(&id);
+        }
+        match State::of(view.status) {
+            State::Accepted => self.duty(&ProviderKey::of(object)),
+            _ => self.duty(view.uid),
         }
     }
 

@@ -36,7 +36,7 @@ pub fn files() -> Result<Vec<(String, String)>, Error> {
     let mut files = Vec::new();
     for crd in api::crds() {
         let name = format!("{}_{}.yaml", crd.spec.group, crd.spec.names.plural);
-        files.push((name, format!("{HEADER}{}", serde_saphyr::to_string(&crd)?)));
+        files.push((name, format!("{HEADER}{}", serde_saphyr::to_string(crd)?)));
     }
     files.extend(POLICY.map(|(name, text)| (name.to_owned(), format!("{HEADER}{text}"))));
     Ok(files)

@@ -166,9 +166,12 @@ impl Gate {
     }
 
     /// Asks for a permit. `process` is what the namespaces hold of all gates together. Idempotent: an admitted caller
-    /// stays admitted, a queued one keeps its position.
+    /// stays admitted, a queued one keeps its position, unless it asks for another function.
     pub fn enter(&mut self, ticket: Ticket, process: &Shares, now: Instant) -> Entry {
         self.advance(now);
+        if self.waits_otherwise(&ticket) {
+            self.forget(&ticket.caller);
+        }
         match self.stages.get(&ticket.caller) {
             Some(Stage::Admitted { .. }) => Entry::Admitted,
             Some(Stage::Waiting { .. }) => Entry::Queued,
@@ -189,6 +192,17 @@ impl Gate {
                 Entry::Queued
             }
         }
+    }
+
+    /// Whether the caller waits for a permit of another function. One that was sent by another process and is to be stopped now
+    /// does: its call is of no function.
+    fn waits_otherwise(&self, ticket: &Ticket) -> bool {
+        let known = match self.stages.get(&ticket.caller) {
+            Some(Stage::Waiting { arrival }) => self.queue.ticket(*arrival),
+            Some(Stage::Granted { number }) => self.granted.get(number).map(|grant| &grant.ticket),
+            Some(Stage::Admitted { .. }) | None => None,
+        };
+        known.is_some_and(|known| known.function != ticket.function)
     }
 
     /// Ends an admission. `chance` is a uniform random number for the jitter of the breakers. Ignores callers that are

@@ -100,6 +100,12 @@ impl Error {
             (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code)
         })
     }
+
+    /// Whether there was no connection to the API server, or it broke.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Call(_)) && answer(self).is_none()
+    }
 }
 
 /// The clients and the clock. Only watches may be silent for a minute.

@@ -100,6 +100,12 @@ impl<'a> View<'a> {
         self.status.start_time.unwrap_or(self.created).min(now)
     }
 
+    /// Since when the next attempt is due; `now` if that comes later.
+    #[must_use]
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        self.status.next_attempt_time.unwrap_or(self.start(now)).min(now)
+    }
+
     /// When the operator stops to retry.
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
         later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))

@@ -5,8 +5,8 @@
 //!
 //! # Guarantees
 //! * Members that know of the same members agree on every owner. When one comes or goes, only what it owns moves.
-//! * A process that knows of others owns nothing from [`WORK_DURATION`] after it began its last successful renewal. The others do not own its
-//!   share before [`LEASE_DURATION`] has passed.
+//! * A process that knows of others owns nothing from [`WORK_DURATION`] after it began its last successful renewal, as long as it
+//!   can use Leases. The others do not own its share before [`LEASE_DURATION`] has passed.
 //! * No two clocks are compared: a Lease is judged by how long it has not changed on the clock of the process that judges.
 //!
 //! # Caveats
@@ -49,6 +49,8 @@ pub struct Membership {
     standing: Standing,
     /// When the latest renewal of its own Lease began.
     renewed: Option<Instant>,
+    /// When the first renewal began that failed since the latest successful one.
+    failing: Option<Instant>,
     /// The renewals that the watch has not shown yet, oldest first.
     unseen: VecDeque<Renewal>,
     /// How many renewals the watch has shown since the process became a member.
@@ -62,7 +64,7 @@ pub struct Membership {
 enum Standing {
     /// It may become a member.
     Open,
-    /// It may not use Leases.
+    /// It cannot use Leases.
     Refused,
     /// It takes no more work.
     Left,
@@ -117,6 +119,7 @@ impl Membership {
             leases: BTreeMap::new(),
             standing: Standing::Open,
             renewed: None,
+            failing: None,
             unseen: VecDeque::new(),
             shown: 0,
             watched: None,
@@ -159,10 +162,19 @@ impl Membership {
             self.unseen.clear();
             self.shown = 0;
         }
-        self.renewed = Some(sent);
+        (self.renewed, self.failing) = (Some(sent), None);
         self.unseen.push_back(Renewal { version, sent });
         if self.unseen.len() > MAX_UNSEEN {
             self.unseen.pop_front();
+        }
+    }
+
+    /// A renewal that began at `sent` failed, although the API server can be reached. The process works alone when that lasts:
+    /// if this happens to all, nobody would work otherwise.
+    pub fn failed(&mut self, sent: Instant) {
+        let since = *self.failing.get_or_insert(sent);
+        if sent.saturating_duration_since(since) >= LEASE_DURATION {
+            self.refused();
         }
     }
 

@@ -3,7 +3,8 @@
 # you may install CRDs in. Everything that it starts ends with it (Ctrl-C); the CRDs and your objects stay.
 #   tools/local.sh [namespace]   the provider `default` is made there; default: the namespace of the current context
 # OPERATOR, EMULATOR            programs to use instead of building them
-# FUNCTIONGRAPH_EMULATOR_…      as the emulator's --help says, for example other ports
+# FUNCTIONGRAPH_EMULATOR_…      as the emulator's --help says: other ports, or _CONFIG for functions of yours; the token
+#                               emulator-token must be among its tokens
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -60,5 +61,5 @@ END
 started+=($!)
 kubectl wait --namespace "$namespace" --for=condition=Ready fgp/default --timeout=60s
 sed "s/^/emulator: /" "$scratch/emulator.log" >&2
-say "Ready: create invocations of the function hello in namespace $namespace. Ctrl-C ends operator and emulator."
+say "Ready: create invocations in namespace $namespace, of the functions listed above. Ctrl-C ends operator and emulator."
 wait -n "${started[@]}"

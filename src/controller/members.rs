@@ -9,7 +9,7 @@ use crate::kubernetes::{Error, preflight};
 use crate::members::{Duty, LEASE_DURATION, Membership, RENEW_INTERVAL};
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
@@ -112,7 +112,7 @@ impl Member {
             }
             // Somebody else wrote the Lease. The next renewal reads it first.
             Ok(None) => {}
-            Err(error) => self.not_renewed(&error),
+            Err(error) => self.not_renewed(&error, sent),
         }
         for (name, version) in self.membership.abandoned(clock::monotonic()) {
             match self.leases.delete(&name, Some(version)).await {
@@ -125,9 +125,11 @@ impl Member {
         again
     }
 
-    fn not_renewed(&mut self, error: &Error) {
+    fn not_renewed(&mut self, error: &Error, sent: Instant) {
         if error.is_refusal() {
             self.membership.refused();
+        } else if !error.is_disconnected() {
+            self.membership.failed(sent);
         }
         if std::mem::replace(&mut self.failing, true) {
             return;
@@ -136,7 +138,7 @@ impl Member {
         if error.is_refusal() {
             tracing::warn!(%error, cause, "the API server refuses the Lease of this process: it works on all objects, as if there were no other replica");
         } else {
-            tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again");
+            tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again. If this lasts, it works on all objects, as if there were no other replica");
         }
     }
 

@@ -34,6 +34,11 @@ impl Queue {
         self.tickets.insert(arrival, ticket);
     }
 
+    /// The caller with this arrival number.
+    pub(super) fn ticket(&self, arrival: u64) -> Option<&Ticket> {
+        self.tickets.get(&arrival)
+    }
+
     /// The functions that callers wait for, those in turn first.
     pub(super) fn functions(&self) -> impl Iterator<Item = &FunctionKey> {
         let functions = self.namespaces.in_turn().flat_map(Round::in_turn);

@@ -10,12 +10,12 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 /// The status schema of each kind.
-static STATUSES: LazyLock<BTreeMap<String, JSONSchemaProps>> = LazyLock::new(|| {
-    let of = |version: &CustomResourceDefinitionVersion| {
-        version.schema.as_ref()?.open_api_v3_schema.as_ref()?.properties.as_ref()?.get("status").cloned()
+static STATUSES: LazyLock<BTreeMap<&str, &JSONSchemaProps>> = LazyLock::new(|| {
+    let of = |version: &'static CustomResourceDefinitionVersion| {
+        version.schema.as_ref()?.open_api_v3_schema.as_ref()?.properties.as_ref()?.get("status")
     };
-    let all = api::crds().into_iter();
-    all.filter_map(|crd| Some((crd.spec.names.kind, crd.spec.versions.first().and_then(of)?))).collect()
+    let all = api::crds().iter();
+    all.filter_map(|crd| Some((&*crd.spec.names.kind, crd.spec.versions.first().and_then(of)?))).collect()
 });
 
 /// Cuts each text and list in the status of a kind to its maximum length.

@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn our_own_crds_pass() {
         for definition in api::crds() {
-            assert_eq!(differences(&definition, &served(&definition)), Vec::<String>::new());
+            assert_eq!(differences(definition, &served(definition)), Vec::<String>::new());
         }
     }
 

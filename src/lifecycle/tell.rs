@@ -3,9 +3,13 @@
 use super::{Trouble, View, resolve};
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason, see_ready};
 use crate::api::invocation::{
-    AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
+    AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus,
+    InvocationResult, RESOLVE,
 };
 use jiff::Timestamp;
+
+/// FunctionGraph's code for a function without the called version. It reads an alias without its mark as a version.
+const NO_SUCH_VERSION: &str = "FSS.1052";
 
 /// Situation that the conditions describe.
 pub(super) enum Situation {
@@ -153,20 +157,27 @@ pub(super) fn acceptance(status: &FunctionInvocationStatus, how: &str) -> String
     format!("FunctionGraph accepted the invocation{name}{how}.")
 }
 
-/// The message about the end of an execution.
-pub(super) fn execution(execution: &Execution) -> String {
+/// The message about the end of an execution. `result` is what a synchronous answer has left in the status.
+pub(super) fn execution(execution: &Execution, result: Option<&InvocationResult>) -> String {
     let Execution { status, start_time: _, end_time: _, error_code, error_message } = execution;
     let parts = [error_code.clone(), error_message.clone().map(|text| text.trim_end_matches('.').to_owned())];
     let why = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     match status {
+        Some(ExecutionStatus::Success) if result.is_some_and(|result| result.body.is_some()) => {
+            "The function was executed. Its result is in status.result.".into()
+        }
         Some(ExecutionStatus::Success) => "The function was executed.".into(),
         Some(ExecutionStatus::Discard) => format!(
             "FunctionGraph discarded the request before it ran{why}. It was queued for longer than the function's settings allow. Raise the function's maximum number of instances or maximum event age, then create a new FunctionInvocation."
         ),
-        Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => format!(
-            "The execution failed{why}. See the function's logs. Fix the cause, then create a new FunctionInvocation."
-        ),
+        Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => {
+            let kept = result.is_some_and(|result| result.body.is_some() || result.log_tail.is_some());
+            let place = if kept { "status.result and the function's logs" } else { "the function's logs" };
+            format!(
+                "The execution failed{why}. See {place}. Fix the cause, then create a new FunctionInvocation."
+            )
+        }
     }
 }
 
@@ -229,6 +240,9 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
             "The operator never follows a redirect. Set spec.endpoint of the provider to the right address."
         }
         (Reason::InvalidPayload, _) => "Fix the payload, then create a new FunctionInvocation.",
+        (_, Some(404)) if trouble.code.as_deref() == Some(NO_SUCH_VERSION) => {
+            "Check spec.function. An alias begins with an exclamation mark, as in qualifier: \"!prod\". Then create a new FunctionInvocation."
+        }
         (_, Some(404)) => {
             "Check spec.function, and the region and project of the provider, then create a new FunctionInvocation."
         }

@@ -124,6 +124,35 @@ fn a_process_whose_watch_does_not_work_works_alone_until_it_does() {
 }
 
 #[test]
+fn a_process_whose_renewals_keep_failing_works_alone_until_one_succeeds() {
+    let now = Instant::now();
+    let mut member = Membership::new("a".into());
+    member.seen("b".into(), "1".into(), now);
+    for (version, second) in [("2", 0), ("3", 1)] {
+        let sent = now + Duration::from_secs(second);
+        member.renewed(version.into(), sent);
+        member.seen("a".into(), version.into(), sent);
+    }
+    assert_eq!(member.members().count(now), 2);
+    for second in 2..40 {
+        let sent = now + Duration::from_secs(second);
+        member.failed(sent);
+        let expected = if second < 2 + LEASE_DURATION.as_secs() { 2 } else { 1 };
+        assert_eq!(member.members().count(now), expected, "{second}");
+    }
+    // It begins with a share when the others have seen it again.
+    let later = now + Duration::from_secs(40);
+    member.renewed("4".into(), later);
+    member.seen("a".into(), "4".into(), later);
+    member.seen("b".into(), "5".into(), later);
+    assert_eq!(member.members().count(later), 0);
+    member.failed(later);
+    member.renewed("6".into(), later);
+    member.seen("a".into(), "6".into(), later);
+    assert_eq!(member.members().count(later), 2);
+}
+
+#[test]
 fn what_a_dead_member_owned_is_taken_over_within_twenty_seconds() {
     // A renewal is seen when the next one begins at the latest, and so is that another has stopped.
     assert!(LEASE_DURATION + 2 * RENEW_INTERVAL <= Duration::from_secs(20));

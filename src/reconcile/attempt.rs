@@ -81,7 +81,9 @@ impl Reconcile<'_> {
     async fn claim(&self, number: i64, target: &Target) -> Result<Claim, Halt> {
         let context = self.context;
         // The members may have changed while it waited for its turn.
-        if let Some(action) = self.left_to_owner() {
+        if !self.is_overdue()
+            && let Some(action) = self.left_to_owner()
+        {
             return Err(Halt::Rest(action));
         }
         let wanted = record::claimed(&self.view, number, &context.holder, target, self.now());

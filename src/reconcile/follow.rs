@@ -64,7 +64,7 @@ impl Reconcile<'_> {
             return Ok(self.write(&record::stopping(&self.view, self.now())).await?);
         };
         let why = format!(
-            "The execution goes on: FunctionGraph was asked to stop it and did not. {why} It is asked again every minute."
+            "The execution goes on: FunctionGraph was asked to stop it and did not. {why} The operator asks again every minute."
         );
         followed.stop_tried(&topic, uid, why.clone(), clock::monotonic());
         self.stop_refused(why).await

@@ -201,7 +201,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
     if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
-            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
+            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}. Correct the URN or spec.providerRef in a new FunctionInvocation.",
             urn.region(),
             urn.project_id(),
             access.spec().region,
@@ -218,7 +218,7 @@ fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "The provider does not allow the function {short}: ask its owner to add it to spec.allowedFunctions."
+        "The provider does not allow the function {short}. Ask its owner to add it to spec.allowedFunctions, then create a new FunctionInvocation."
     ))
 }
 

@@ -77,11 +77,10 @@ impl Reconcile<'_> {
         if says_so || matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted) {
             return Ok(Action::requeue(recheck));
         }
-        let due = view.status.next_attempt_time.unwrap_or(view.start(now)).min(now);
         let rest = match wait.until() {
             Some(end) if end.saturating_duration_since(monotonic) > SHORT_WAIT => Duration::ZERO,
             Some(_) => recheck,
-            None => until(later(due, LONG_QUEUE), now),
+            None => until(later(view.due(now), LONG_QUEUE), now),
         };
         // A notice that `wait` would hold back must not use up the turn of another.
         let rest = rest.max(self.grace());

@@ -20,7 +20,7 @@ const OBJECTS: usize = 90;
 const CONFLICTS: f64 = 0.9;
 
 /// Waits until each of these operators knows of this number of members.
-async fn members(operators: &[&Operator], count: f64) {
+pub async fn members(operators: &[&Operator], count: f64) {
     for operator in operators {
         let knows =
             async || (operator.metric("functiongraph_operator_members", &[]).await - count).abs() < 0.1;
@@ -154,6 +154,58 @@ async fn a_member_that_may_not_use_leases_works_on_everything_and_nothing_is_sen
     invoke(&world, "last").await;
     assert_eq!(world.end("last").await.outcome, Some(Outcome::Accepted));
     sound(&alone);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_leases_cannot_be_written_work_on_everything_and_nothing_is_sent_twice() {
+    let world = World::new().await;
+    world.provider().await;
+    let own = ["--own-namespace", &*world.namespace];
+    let (one, other) = tokio::join!(world.operator().flags(&own), world.operator().flags(&own));
+    members(&[&one, &other], 2.0).await;
+    let nobody_answers = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("leases-{}", world.namespace)},
+        "webhooks": [{
+            "name": "leases.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Fail",
+            "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}},
+            "rules": [{
+                "apiGroups": ["coordination.k8s.io"], "apiVersions": ["v1"], "resources": ["leases"],
+                "operations": ["CREATE", "UPDATE"],
+            }],
+        }],
+    });
+    plane().await.apply_yaml(&nobody_answers.to_string()).await.unwrap();
+    members(&[&one, &other], 1.0).await;
+
+    // It could not create its Lease either.
+    let third = world.operator().flags(&own).await;
+    assert!(one.stop().await.success());
+    assert!(other.stop().await.success());
+    invoke_many(&world, OBJECTS).await;
+    all_are_accepted_once(&world, OBJECTS).await;
+    members(&[&third], 1.0).await;
+    sound(&third);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_cannot_send_is_sent_by_the_others() {
+    let world = World::new().await;
+    world.secret(KEY.1).await;
+    // The operators are started with `localhost` on their list.
+    let endpoint = world.emulator.url().replace("localhost", "127.0.0.1");
+    world.provider_with(json!({"endpoint": endpoint})).await;
+    let able = || world.operator().flags(&["--allowed-endpoint-hosts=127.0.0.1"]);
+    let (one, other, unable) = tokio::join!(able(), able(), world.operator());
+    members(&[&one, &other, &unable], 3.0).await;
+
+    invoke_many(&world, OBJECTS).await;
+
+    let objects = settled(&world, PAST_TAKEOVER).await;
+    assert_eq!((objects.len(), at_most_once(&world, &objects)), (OBJECTS, 0));
+    assert!(!holders(&objects).contains(&holder(&unable)));
+    [one, other, unable].iter().for_each(sound);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,7 +35,7 @@ async fn t11_without_its_crds_it_says_what_to_install_and_begins_when_they_are_t
     assert_eq!(operator.ask("/healthz").await.0, 200);
 
     // Definitions of somebody who thought that rules are for others.
-    let [mut invocations, providers, _] = api::crds().try_into().unwrap();
+    let [mut invocations, providers, _] = api::crds().to_vec().try_into().unwrap();
     let schema = invocations.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
     let status = schema.properties.as_mut().unwrap().get_mut("status").unwrap();
     let rules = status.x_kubernetes_validations.take().unwrap();

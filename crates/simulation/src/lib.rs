@@ -7,6 +7,8 @@
 //! | [`play`] | plays one plan to its end |
 //! | [`network`] | the ways between replicas, API server and FunctionGraph, and what happens to requests on them |
 //! | [`promises`] | what must hold after every step, and at the end |
+//! | [`run`] | plays seeds in processes of their own |
+//! | [`shrink`] | what of a history is needed to break a promise |
 //! | [`history`] | who did what to which object when |
 //! | [`api_server`] | the API server |
 //! | [`mutants`] | faults that the simulations must find |
@@ -16,6 +18,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::panic,
     clippy::missing_panics_doc,
     clippy::missing_errors_doc,
     clippy::must_use_candidate,
@@ -29,6 +32,8 @@ pub mod network;
 pub mod plan;
 pub mod play;
 pub mod promises;
+pub mod run;
+pub mod shrink;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

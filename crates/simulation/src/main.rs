@@ -1,4 +1,4 @@
-//! Plays simulations: `simulation SEED` plays one and prints its history, `simulation --seeds 1..1000` looks for seeds
+//! Plays simulations: `simulation SEED` plays one and prints its history, `simulation --seeds 1000` looks for seeds
 //! that break a promise.
 
 #![expect(
@@ -9,14 +9,18 @@
 )]
 
 use clap::Parser;
-use simulation::plan::Plan;
-use simulation::play::play;
+use functiongraph_operator::clock;
+use simulation::run::{Run, play_here};
+use simulation::shrink::shrink;
 use simulation::{lock, mutants};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output};
+use std::path::Path;
+use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// Plays the whole operator on virtual time, with chance drawn from a seed.
 #[derive(Parser)]
@@ -24,7 +28,11 @@ struct Args {
     /// Play this seed, and print its history.
     seed: Option<u64>,
 
-    /// Play this number of seeds, and print the history of the first that breaks a promise.
+    /// If the seed breaks a promise, leave out what is not needed for that.
+    #[arg(long, requires = "seed")]
+    shrink: bool,
+
+    /// Play this number of seeds, and print the history of the first that breaks a promise, as short as possible.
     #[arg(long, default_value_t = 100)]
     seeds: u64,
 
@@ -38,43 +46,56 @@ struct Args {
 }
 
 /// The search says how far it is after this number of seeds.
-const PROGRESS: u64 = 20;
-
-/// Set in the process that plays.
-const SEED: &str = "SIMULATION_SEED";
+const PROGRESS: u64 = 100;
 
 fn main() -> ExitCode {
-    if let Some(seed) = std::env::var(SEED).ok().and_then(|seed| seed.parse().ok()) {
-        return play_here(seed);
+    if let Some((text, code)) = play_here() {
+        print!("{text}");
+        return code;
     }
-    let args = Args::parse();
+    let (args, program) = (Args::parse(), std::env::current_exe().expect("this program"));
     if let Some(seed) = args.seed {
-        let played = process(&this_program(), seed);
-        print!("{}", String::from_utf8_lossy(&played.stdout));
-        eprint!("{}", String::from_utf8_lossy(&played.stderr));
-        return if played.status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return show(&program, seed, args.shrink);
     }
     if let Some(filter) = &args.mutants {
         return hunt(filter, &args);
     }
-    match search(&this_program(), &args) {
-        None => {
-            println!("{} seeds from {}: every promise holds", args.seeds, args.from);
-            ExitCode::SUCCESS
-        }
-        Some((seed, played)) => {
-            print!("{}", String::from_utf8_lossy(&played.stdout));
-            eprint!("{}", String::from_utf8_lossy(&played.stderr));
-            println!("play it again with: SEED={seed} make simulate");
-            ExitCode::FAILURE
-        }
+    let (began, invocations) = (clock::monotonic(), AtomicU64::new(0));
+    if let Some((seed, _)) = search(&program, &args, &invocations) {
+        return show(&program, seed, true);
     }
+    let (count, seconds) = (invocations.into_inner(), began.elapsed().as_secs().max(1));
+    let Args { seeds, from, .. } = args;
+    println!(
+        "{seeds} seeds from {from}: every promise holds. {count} invocations in {seconds} s, {} per second",
+        count / seconds
+    );
+    ExitCode::SUCCESS
 }
 
-/// The first seed that breaks a promise of this program.
-fn search(program: &Path, args: &Args) -> Option<(u64, Output)> {
+/// Shows the history of a seed; `shrunk` to what it needs to break its promise.
+fn show(program: &Path, seed: u64, shrunk: bool) -> ExitCode {
+    let mut run = Run::of(program, seed, None);
+    if let (true, Some(promise)) = (shrunk, run.promise()) {
+        let all = run.happened.len();
+        let shortest = shrink(run.happened.clone(), |kept| {
+            let run = Run::of(program, seed, Some(kept));
+            (run.promise() == Some(promise)).then_some(run.happened)
+        });
+        run = Run::of(program, seed, Some(&shortest.iter().cloned().collect()));
+        print!("{}{} of {all} acts and disturbances: {shortest:#?}\n", run.history, shortest.len());
+        println!("play it again with: SEED={seed} SHRINK=1 make simulate");
+    } else {
+        print!("{}", run.history);
+    }
+    eprint!("{}", run.log);
+    if run.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The first seed that breaks a promise of this program. Adds the invocations of the others.
+fn search(program: &Path, args: &Args, invocations: &AtomicU64) -> Option<(u64, Run)> {
     let (next, end) = (AtomicU64::new(args.from), args.from + args.seeds);
-    let found: Mutex<BTreeMap<u64, Output>> = Mutex::default();
+    let found: Mutex<BTreeMap<u64, Run>> = Mutex::default();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -87,9 +108,10 @@ fn search(program: &Path, args: &Args) -> Option<(u64, Output)> {
                     if done > 0 && done.is_multiple_of(PROGRESS) {
                         eprintln!("{done} of {} seeds", args.seeds);
                     }
-                    let played = process(program, seed);
-                    if !played.status.success() {
-                        lock(&found).insert(seed, played);
+                    let run = Run::of(program, seed, None);
+                    invocations.fetch_add(run.invocations, Ordering::Relaxed);
+                    if run.broken.is_some() {
+                        lock(&found).insert(seed, run);
                     }
                 }
             });
@@ -101,15 +123,9 @@ fn search(program: &Path, args: &Args) -> Option<(u64, Output)> {
 /// Looks for the seed that finds each mutant.
 fn hunt(filter: &str, args: &Args) -> ExitCode {
     let mut missed = false;
-    let hunted = mutants::build(filter, |mutant, program| {
-        if let Some((seed, played)) = search(program, args) {
-            let history = String::from_utf8_lossy(&played.stdout);
-            let how = history.lines().last().unwrap_or_default();
-            println!(
-                "| {} | {seed} | {} |",
-                mutant.name,
-                how.split_once("promise: ").map_or(how, |(_, how)| how)
-            );
+    let hunted = mutants::build(filter, |mutant, program: &Path| {
+        if let Some((seed, run)) = search(program, args, &AtomicU64::new(0)) {
+            println!("| {} | {seed} | {} |", mutant.name, run.broken.unwrap_or_default());
         } else {
             missed = true;
             println!("| {} | not found | |", mutant.name);
@@ -120,36 +136,6 @@ fn hunt(filter: &str, args: &Args) -> ExitCode {
         Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn this_program() -> PathBuf {
-    std::env::current_exe().expect("this program")
-}
-
-/// Plays a seed in a process of its own.
-fn process(program: &Path, seed: u64) -> Output {
-    let mut play = Command::new(program);
-    play.env_clear().env(SEED, seed.to_string()).env("LD_PRELOAD", env!("VIRTUAL_TIME"));
-    if let Some(log) = std::env::var_os("SIMULATION_LOG") {
-        play.env("SIMULATION_LOG", log);
-    }
-    play.output().expect("the program starts")
-}
-
-fn play_here(seed: u64) -> ExitCode {
-    if let Ok(filter) = std::env::var("SIMULATION_LOG") {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let played = runtime.block_on(play(Plan::of(seed)));
-    print!("{}", played.history);
-    match played.broken {
-        None => ExitCode::SUCCESS,
-        Some(broken) => {
-            println!("seed {seed} breaks a promise: {broken}");
             ExitCode::FAILURE
         }
     }

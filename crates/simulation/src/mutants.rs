@@ -148,14 +148,16 @@ pub fn build(filter: &str, mut hunt: impl FnMut(&Mutant, &Path)) -> io::Result<(
             write_changed(&tree.join(name), &bytes)?;
         }
         let mut cargo = Command::new("cargo");
-        cargo.args(["build", "--quiet", "--offline", "-p", "simulation"]).current_dir(&tree);
+        cargo
+            .args(["build", "--quiet", "--offline", "--profile", "simulation", "-p", "simulation"])
+            .current_dir(&tree);
         // What is compiled already is shared; the programs are not.
         cargo.env("CARGO_BUILD_BUILD_DIR", root.join("target")).env("CARGO_TARGET_DIR", &place);
         cargo.env("RUSTFLAGS", "").env_remove("CARGO_ENCODED_RUSTFLAGS");
         if !cargo.status()?.success() {
             return Err(io::Error::other(format!("{} does not compile", mutant.name)));
         }
-        hunt(mutant, &place.join("debug/simulation"));
+        hunt(mutant, &place.join("simulation/simulation"));
     }
     Ok(())
 }

@@ -16,7 +16,9 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use jiff::SignedDuration;
 use kube::client::{Body, DynBody};
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::fmt;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -29,7 +31,10 @@ pub struct Process {
     /// The name of the replica.
     pub name: String,
     world: Arc<World>,
-    rng: Mutex<Rng>,
+    /// How many processes of the replica there were before.
+    start: u64,
+    /// The number of requests by what they are about.
+    requests: Mutex<HashMap<String, usize>>,
     /// What kills it.
     kill: mpsc::UnboundedSender<()>,
     /// How far its API server's clock is off.
@@ -59,6 +64,8 @@ enum Fate {
     DiesBefore,
     /// Its sender dies when it has arrived.
     DiesAfter,
+    /// It is answered, and then the reconcile of its sender panics.
+    Panics,
 }
 
 impl fmt::Display for Fate {
@@ -70,6 +77,13 @@ impl fmt::Display for Fate {
     }
 }
 
+/// What chance does to one request.
+struct Chance {
+    name: String,
+    rng: Rng,
+    world: Arc<World>,
+}
+
 type KubernetesAnswer = Response<Box<DynBody>>;
 
 // === impl Process ===
@@ -77,36 +91,27 @@ type KubernetesAnswer = Response<Box<DynBody>>;
 impl Process {
     /// A process of a replica.
     pub fn new(world: &Arc<World>, replica: usize, start: u64, kill: mpsc::UnboundedSender<()>) -> Arc<Self> {
-        let seed = world.plan.seed.wrapping_mul(1000).wrapping_add(replica as u64 * 100 + start);
-        let mut rng = Rng::with_seed(seed);
+        let mut rng = Rng::with_seed(world.plan.seed.wrapping_mul(1000) + replica as u64 * 100 + start);
         let skew = SignedDuration::from_millis(rng.i64(-1500..1500));
         Arc::new(Self {
             name: format!("replica-{replica}"),
             world: Arc::clone(world),
-            rng: Mutex::new(rng),
+            start,
+            requests: Mutex::default(),
             kill,
             skew,
         })
     }
 
-    fn below(&self, bound: u64) -> u64 {
-        lock(&self.rng).u64(..bound)
-    }
-
-    fn fate(&self, fates: &[Fate], rarely: bool) -> Fate {
-        // A start takes thirty reads, and each may fail.
-        let of = if rarely { 10_000 } else { 1000 };
-        if self.below(of) >= u64::from(self.world.trouble()) {
-            return Fate::Served;
-        }
-        let (number, fate) = lock(&self.rng).choice(fates.iter().enumerate()).unwrap_or((0, &Fate::Served));
-        if self.world.plan.fates & (1 << number) == 0 { Fate::Served } else { *fate }
-    }
-
-    /// The time that a request takes on its way.
-    fn way(&self) -> Duration {
-        let slow = self.below(50) == 0 && self.world.trouble() > 0;
-        Duration::from_millis(if slow { self.below(4000) } else { 1 + self.below(8) })
+    /// Chance for a request. It depends only on what the request is about and how many there were before it.
+    fn chance(self: &Arc<Self>, about: &str) -> Chance {
+        let mut requests = lock(&self.requests);
+        let number = requests.entry(about.to_owned()).or_default();
+        *number += 1;
+        let name = format!("{}.{} {about} {number}", self.name, self.start);
+        let mut hasher = DefaultHasher::new();
+        (self.world.plan.seed, &name).hash(&mut hasher);
+        Chance { name, rng: Rng::with_seed(hasher.finish()), world: Arc::clone(&self.world) }
     }
 
     async fn die<T>(&self) -> T {
@@ -140,8 +145,9 @@ impl Process {
         } else {
             &[Fate::Refused, Fate::Lost, Fate::AnswerReset, Fate::Instead(500), Fate::Instead(503)]
         };
-        let fate = self.fate(fates, matches!(request.verb, Verb::Review | Verb::Describe));
-        let (there, back) = (self.way(), self.way());
+        let mut chance = self.chance(&request.to_string());
+        let fate = chance.fate(fates, matches!(request.verb, Verb::Review | Verb::Describe));
+        let (there, back) = (chance.way(), chance.way());
         let (answered, answer) = oneshot::channel();
         match fate {
             Fate::Refused => return Err(broken("connection refused").into()),
@@ -160,7 +166,7 @@ impl Process {
             }
             _ => {}
         }
-        let (process, late) = (Arc::clone(&self), Duration::from_millis(15_000 + self.below(20_000)));
+        let (process, late) = (Arc::clone(&self), Duration::from_millis(15_000 + chance.rng.u64(..30_000)));
         tokio::spawn(async move {
             tokio::time::sleep(if fate == Fate::Late { late } else { there }).await;
             let answer = request.answer(&process.world.store);
@@ -170,7 +176,10 @@ impl Process {
                 return;
             }
             let watch_follows = matches!(answer, Answer::Watch(_));
-            let answer = process.receive(answer);
+            let answer = match answer {
+                Answer::Object(status, object) => process.receive(status, &object),
+                Answer::Watch(watch) => process.head(StatusCode::OK, Box::new(process.watch(watch, chance))),
+            };
             if !watch_follows {
                 tokio::time::sleep(back).await;
             }
@@ -218,19 +227,18 @@ impl Process {
         };
         let refusal = Refusal(status, reason, format!("something in between answered {status}"));
         let status = StatusCode::from_u16(status).expect("a status");
-        self.receive(Answer::Object(status, failure(&refusal)))
+        self.receive(status, &failure(&refusal))
     }
 
-    fn receive(&self, answer: Answer) -> KubernetesAnswer {
+    fn receive(&self, status: StatusCode, object: &Value) -> KubernetesAnswer {
+        let body = Full::from(object.to_string()).map_err(|never| match never {});
+        self.head(status, Box::new(body))
+    }
+
+    /// An answer with the time of the API server's clock.
+    fn head(&self, status: StatusCode, body: Box<DynBody>) -> KubernetesAnswer {
         let date = self.world.store.now() + self.skew;
         let date = date.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
-        let (status, body): (_, Box<DynBody>) = match answer {
-            Answer::Object(status, object) => {
-                let body = Full::from(object.to_string()).map_err(|never| match never {});
-                (status, Box::new(body))
-            }
-            Answer::Watch(watch) => (StatusCode::OK, Box::new(self.watch(watch))),
-        };
         let answer = Response::builder().status(status).header(header::DATE, date);
         answer.header(header::CONTENT_TYPE, "application/json").body(body).expect("an answer")
     }
@@ -239,24 +247,20 @@ impl Process {
     fn watch(
         &self,
         watch: Watch,
+        mut chance: Chance,
     ) -> impl http_body::Body<Data = Bytes, Error = BoxError> + Send + Unpin + use<> {
-        let mut rng = lock(&self.rng).fork();
         let now = Instant::from(clock::monotonic());
         let end = now + watch.timeout;
-        let trouble = self.world.trouble();
-        let breaks_after = (rng.u32(..1000) < trouble).then(|| Duration::from_millis(rng.u64(..60_000)));
-        let breaks = breaks_after.map(|after| now + after);
+        let breaks_after = Duration::from_millis(chance.rng.u64(..60_000));
+        let breaks = chance.strikes(1000, self.world.trouble(), "breaks").then(|| now + breaks_after);
         let world = Arc::clone(&self.world);
-        let events = stream::unfold(Some((watch, rng)), move |open| {
+        let events = stream::unfold(Some((watch, chance)), move |open| {
             let world = Arc::clone(&world);
             async move {
-                let (mut watch, mut rng) = open?;
+                let (mut watch, mut chance) = open?;
                 loop {
                     watch.changed.borrow_and_update();
-                    let is_late = world.trouble() > 0 && rng.u8(..10) == 0;
-                    let late = if is_late { world.plan.watch_lag } else { Duration::ZERO };
-                    let lag = rng.u64(..30 + u64::try_from(late.as_millis()).unwrap_or_default());
-                    tokio::time::sleep(Duration::from_millis(lag)).await;
+                    tokio::time::sleep(chance.lag()).await;
                     let lines = match watch.events(&world.store) {
                         Ok(events) => events,
                         Err(refusal) => {
@@ -264,7 +268,7 @@ impl Process {
                         }
                     };
                     if !lines.is_empty() {
-                        return Some((Ok(frame(&lines)), Some((watch, rng))));
+                        return Some((Ok(frame(&lines)), Some((watch, chance))));
                     }
                     let broken_at = breaks.unwrap_or(end);
                     tokio::select! {
@@ -309,10 +313,13 @@ impl Process {
             Fate::Served,
             Fate::DiesBefore,
             Fate::DiesAfter,
+            if submits { Fate::Panics } else { Fate::Served },
         ];
-        let fate = self.fate(&fates, false);
+        let tag = tag(request.body());
+        let mut chance = self.chance(&format!("{line} {tag}"));
+        let fate = chance.fate(&fates, false);
         self.world.history.note(&self.name, format!("{line}{fate}"));
-        let (there, back) = (self.way(), self.way());
+        let (there, back) = (chance.way(), chance.way());
         match fate {
             Fate::Refused => return Err(SendError::NotSent("connection refused".into())),
             Fate::Lost => return std::future::pending().await,
@@ -320,8 +327,8 @@ impl Process {
             _ => {}
         }
         let (answered, answer) = oneshot::channel();
-        let (process, late) = (Arc::clone(&self), Duration::from_millis(self.below(20_000)));
-        let fault = self.fault().filter(|_| submits);
+        let (process, late) = (Arc::clone(&self), Duration::from_millis(chance.rng.u64(..20_000)));
+        let fault = submits.then(|| chance.fault()).flatten();
         tokio::spawn(async move {
             tokio::time::sleep(if fate == Fate::Late { late } else { there }).await;
             if let Some(action) = fault {
@@ -347,6 +354,10 @@ impl Process {
                 let _ = answer.await;
                 Err(interrupted("connection reset"))
             }
+            Fate::Panics => {
+                let _ = answer.await;
+                panic!("as planned")
+            }
             _ => match answer.await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(why)) => Err(interrupted(&why)),
@@ -354,12 +365,45 @@ impl Process {
             },
         }
     }
+}
+
+// === impl Chance ===
+
+impl Chance {
+    /// Whether something strikes that does so in `trouble` of `of` cases.
+    fn strikes(&mut self, of: u32, trouble: u32, what: &str) -> bool {
+        self.rng.u32(..of) < trouble && self.world.happens(&format!("{} {what}", self.name))
+    }
+
+    fn fate(&mut self, fates: &[Fate], rarely: bool) -> Fate {
+        // A start takes thirty reads, and each may fail.
+        let of = if rarely { 10_000 } else { 1000 };
+        let enabled = |number: usize| self.world.plan.fates & (1 << number) != 0;
+        let possible = (0..).zip(fates).filter(|(number, _)| enabled(*number)).map(|(_, fate)| *fate);
+        let fate = self.rng.choice(possible.collect::<Vec<_>>()).unwrap_or(Fate::Served);
+        let (trouble, what) = (self.world.trouble(), format!("{fate:?}"));
+        if fate != Fate::Served && self.strikes(of, trouble, &what) { fate } else { Fate::Served }
+    }
+
+    /// The time that a request takes on its way.
+    fn way(&mut self) -> Duration {
+        let (slow, fast) = (self.rng.u64(..4000), 1 + self.rng.u64(..8));
+        let is_slow = self.world.trouble() > 0 && self.strikes(50, 1, "is slow");
+        Duration::from_millis(if is_slow { slow } else { fast })
+    }
+
+    /// How far behind an event of a watch is.
+    fn lag(&mut self) -> Duration {
+        let plan = &self.world.plan;
+        let (every, late) = (plan.watch_lags_every, plan.watch_lag.as_millis());
+        let late = self.rng.u64(..=u64::try_from(late).unwrap_or_default());
+        let short = self.rng.u64(..30);
+        let is_late = late > 0 && self.world.trouble() > 0 && self.strikes(u32::from(every), 1, "lags");
+        Duration::from_millis(if is_late { short + late } else { short })
+    }
 
     /// What FunctionGraph does to a request.
-    fn fault(&self) -> Option<Action> {
-        if self.below(1000) >= u64::from(self.world.trouble()) * 2 {
-            return None;
-        }
+    fn fault(&mut self) -> Option<Action> {
         let error = |status: u16| ErrorAnswer::of(StatusCode::from_u16(status).expect("a status"));
         let actions = [
             Action::Status(error(429)),
@@ -374,10 +418,17 @@ impl Process {
             Action::OddBody { kind: OddBody::NoId },
             Action::Hang { accept: true },
             Action::Hang { accept: false },
-            Action::Delay { ms: 20_000 },
+            Action::Delay(Duration::from_secs(20)),
         ];
-        lock(&self.rng).choice(actions)
+        let action = self.rng.choice(actions)?;
+        self.strikes(1000, self.world.trouble() * 2, &format!("{action:?}")).then_some(action)
     }
+}
+
+/// What the event of an invocation says of it.
+fn tag(event: &[u8]) -> String {
+    let event: Value = serde_json::from_slice(event).unwrap_or_default();
+    event["tag"].as_str().unwrap_or_default().to_owned()
 }
 
 fn frame(lines: &[String]) -> Frame<Bytes> {

@@ -1,5 +1,6 @@
 //! What happens in one simulation, drawn from its seed.
 
+use crate::api_server::store::Key;
 use fastrand::Rng;
 use serde_json::{Value, json};
 use std::fmt;
@@ -11,6 +12,12 @@ pub const CALM_AFTER: Duration = Duration::from_mins(8);
 
 /// How long the operator has to finish everything after that: longer than a takeover, a lookup and the longest backoff.
 pub const TO_THE_END: Duration = Duration::from_mins(25);
+
+/// The secret access key that FunctionGraph accepts.
+pub const SECRET_KEY: &str = "the-secret-access-key";
+
+/// The namespace whose invocations must end as they should.
+pub const TEAM: &str = "team";
 
 /// What happens in one simulation.
 #[derive(Clone, Debug)]
@@ -27,25 +34,41 @@ pub struct Plan {
     pub fates: u32,
     /// How far behind a watch may be.
     pub watch_lag: Duration,
+    /// One of this number of events is behind.
+    pub watch_lags_every: u8,
     /// How long after its acceptance a request appears in FunctionGraph's list.
     pub list_lag: Duration,
-    /// What is done, in the order of time.
-    pub acts: Vec<(Duration, Act)>,
+    /// Whether the provider lets the operator read FunctionGraph's list from the beginning.
+    pub lookup: bool,
+    /// What is done.
+    pub acts: Vec<(When, Act)>,
+}
+
+/// When somebody does something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum When {
+    /// This long after the beginning.
+    At(Duration),
+    /// This long after an attempt of an invocation is first in a state.
+    After {
+        /// The invocation.
+        object: Key,
+        /// The state.
+        state: &'static str,
+        /// How long.
+        pause: Duration,
+    },
 }
 
 /// What somebody does.
 #[derive(Clone, Debug)]
 pub enum Act {
-    /// A user creates an invocation.
-    Create(String, Value),
-    /// A user merges a change into an invocation.
-    Change(String, Value),
-    /// A user deletes an invocation.
-    Delete(String),
-    /// An administrator changes the Secret of the credential.
-    ChangeSecret(&'static str),
-    /// An administrator merges a change into the provider.
-    ChangeProvider(Value),
+    /// Creates an object.
+    Create(Key, Value),
+    /// Merges a change into an object.
+    Change(Key, Value),
+    /// Deletes an object.
+    Delete(Key),
     /// A replica is killed.
     Kill(usize),
     /// A replica is asked to stop, and starts again after its drain.
@@ -54,9 +77,6 @@ pub enum Act {
     Compact,
 }
 
-/// The secret access key that FunctionGraph accepts.
-pub const SECRET_KEY: &str = "the-secret-access-key";
-
 // === impl Plan ===
 
 impl Plan {
@@ -64,57 +84,102 @@ impl Plan {
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::with_seed(seed);
         let replicas = rng.usize(1..=3);
-        let trouble = *rng.choice(&[0, 10, 40, 120]).unwrap_or(&0);
-        let names: Vec<String> = (0..rng.usize(2..=6)).map(|number| format!("object-{number}")).collect();
+        let trouble = one_of(&mut rng, &[0, 10, 40, 120]);
         let storms = (0..rng.usize(0..3)).map(|_| {
             let begin = moment(&mut rng, 150_000);
             begin..begin + moment(&mut rng, 120_000)
         });
-        let storms = storms.collect();
-        let fates = if rng.bool() { u32::MAX } else { rng.u32(..) };
-        let watch_lag = Duration::from_secs(*rng.choice(&[0, 5, 60]).unwrap_or(&0));
-        let list_lag = Duration::from_secs(*rng.choice(&[0, 5, 600]).unwrap_or(&0));
-        let mut acts: Vec<_> = names
-            .iter()
-            .map(|name| (moment(&mut rng, 120_000), Act::Create(name.clone(), spec(&mut rng))))
-            .collect();
-        for _ in 0..rng.usize(0..16) {
-            // Most that is interesting happens soon after something else.
-            let (number, name) = (rng.usize(..acts.len()), names[rng.usize(..names.len())].clone());
-            let soon = *rng.choice(&[30, 300, 5000, 150_000]).unwrap_or(&30);
-            let at = acts[number].0 + moment(&mut rng, soon);
-            acts.push((at.min(CALM_AFTER), act(&mut rng, name, replicas)));
+        let mut plan = Self {
+            seed,
+            replicas,
+            trouble,
+            storms: storms.collect(),
+            fates: fates(&mut rng),
+            watch_lag: Duration::from_secs(one_of(&mut rng, &[0, 5, 60])),
+            watch_lags_every: one_of(&mut rng, &[2, 10]),
+            list_lag: Duration::from_secs(one_of(&mut rng, &[0, 5, 600])),
+            lookup: rng.bool(),
+            acts: Vec::new(),
+        };
+        plan.draw_acts(&mut rng);
+        plan
+    }
+
+    fn draw_acts(&mut self, rng: &mut Rng) {
+        let most = one_of(rng, &[4, 8, 16, 100]);
+        let keys: Vec<_> = (0..rng.usize(2..=most)).map(|number| invocation(TEAM, number)).collect();
+        for key in &keys {
+            let at = When::At(moment(rng, 120_000));
+            self.acts.push((at, Act::Create(key.clone(), json!({"spec": spec(rng)}))));
+        }
+        for _ in 0..rng.usize(0..2 * keys.len() + 4) {
+            let when = self.soon_after_another(rng);
+            let key = match &when {
+                When::After { object, .. } => object.clone(),
+                When::At(_) => keys[rng.usize(..keys.len())].clone(),
+            };
+            let act = act(rng, key, self.replicas);
+            self.acts.push((when, act));
         }
         // In the end all is as it should be.
-        let end = CALM_AFTER;
-        acts.push((end, Act::ChangeSecret(SECRET_KEY)));
-        for name in names {
-            acts.push((end, Act::Change(name, json!({"spec": {"suspend": false}}))));
-        }
-        acts.sort_by_key(|(at, _)| *at);
-        Self { seed, replicas, trouble, storms, fates, watch_lag, list_lag, acts }
+        let end = |act| (When::At(CALM_AFTER), act);
+        self.acts.push(end(change_secret(SECRET_KEY)));
+        let resume = json!({"spec": {"suspend": false}});
+        self.acts.extend(keys.into_iter().map(|key| end(Act::Change(key, resume.clone()))));
     }
+
+    /// Most that is interesting happens soon after something else.
+    fn soon_after_another(&self, rng: &mut Rng) -> When {
+        let (when, act) = &self.acts[rng.usize(..self.acts.len())];
+        if let Act::Create(object, _) = act
+            && rng.bool()
+        {
+            let state = one_of(rng, &["Claimed", "Claimed", "Ambiguous", "Accepted", "Rejected"]);
+            let soon = one_of(rng, &[5, 50, 20_000]);
+            return When::After { object: object.clone(), state, pause: moment(rng, soon) };
+        }
+        let soon = one_of(rng, &[30, 300, 5000, 150_000]);
+        match when {
+            When::At(at) => When::At((*at + moment(rng, soon)).min(CALM_AFTER)),
+            When::After { object, state, pause } => {
+                When::After { object: object.clone(), state, pause: *pause + moment(rng, soon) }
+            }
+        }
+    }
+}
+
+fn one_of<T: Copy>(rng: &mut Rng, values: &[T]) -> T {
+    values[rng.usize(..values.len())]
 }
 
 fn moment(rng: &mut Rng, within_millis: u64) -> Duration {
     Duration::from_millis(rng.u64(..within_millis))
 }
 
+fn fates(rng: &mut Rng) -> u32 {
+    match rng.u8(..3) {
+        0 => u32::MAX,
+        1 => rng.u32(..),
+        _ => (0..3).map(|_| 1 << rng.u32(..12)).sum(),
+    }
+}
+
 fn spec(rng: &mut Rng) -> Value {
     let tag = format!("{:08x}", rng.u32(..));
     let mut spec = json!({
-        "function": {"name": *rng.choice(&["quick", "slow"]).unwrap_or(&"quick")},
+        "function": {"name": one_of(rng, &["quick", "slow"])},
         "payload": {"tag": tag},
-        "requestTimeoutSeconds": *rng.choice(&[5, 30, 90]).unwrap_or(&30),
-        "activeDeadlineSeconds": *rng.choice(&[120, 600, 3600]).unwrap_or(&600),
+        "requestTimeoutSeconds": one_of(rng, &[5, 30, 90]),
+        "activeDeadlineSeconds": one_of(rng, &[120, 600, 3600]),
         "retryPolicy": {"backoffLimit": rng.u8(0..=6)},
         "suspend": rng.u8(..10) == 0,
     });
     if rng.u8(..4) == 0 {
         spec["completionPolicy"] = "Executed".into();
     }
-    if rng.u8(..6) == 0 {
+    if rng.u8(..4) == 0 {
         spec["deliveryPolicy"] = "AtLeastOnce".into();
+        spec["retryPolicy"]["backoffLimit"] = rng.u8(0..3).into();
     }
     if rng.u8(..5) == 0 {
         spec["ttlSecondsAfterFinished"] = rng.u32(0..600).into();
@@ -122,33 +187,59 @@ fn spec(rng: &mut Rng) -> Value {
     spec
 }
 
-fn act(rng: &mut Rng, name: String, replicas: usize) -> Act {
+fn act(rng: &mut Rng, object: Key, replicas: usize) -> Act {
     let annotate = |value: &str| json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}});
     match rng.u8(..16) {
-        0 => Act::Change(name, json!({"spec": {"suspend": true}})),
-        1 => Act::Change(name, json!({"spec": {"suspend": false}})),
-        2 => Act::Change(name, json!({"spec": {"cancel": true}})),
-        3 | 4 => Act::Change(name, annotate("Retry")),
-        5 => Act::Change(name, annotate("Fail")),
-        6 => Act::Change(name, annotate("Accepted:0123abcd-0000-4000-8000-000000000000")),
-        7 => Act::Delete(name),
-        8 => Act::Create(name, spec(rng)),
-        9 => Act::ChangeSecret(if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
-        10 => Act::ChangeProvider(json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
+        0 => Act::Change(object, json!({"spec": {"suspend": true}})),
+        1 => Act::Change(object, json!({"spec": {"suspend": false}})),
+        2 => Act::Change(object, json!({"spec": {"cancel": true}})),
+        3 | 4 => Act::Change(object, annotate("Retry")),
+        5 => Act::Change(object, annotate("Fail")),
+        6 => Act::Change(object, annotate("Accepted:0123abcd-0000-4000-8000-000000000000")),
+        7 => Act::Delete(object),
+        8 => Act::Create(object, json!({"spec": spec(rng)})),
+        9 => change_secret(if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
+        10 => Act::Change(provider(TEAM), json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
         11 => Act::Compact,
         12 => Act::Stop(rng.usize(..replicas)),
         _ => Act::Kill(rng.usize(..replicas)),
     }
 }
 
+fn change_secret(text: &str) -> Act {
+    Act::Change(secret(TEAM), json!({"data": {"secretAccessKey": base64(text)}}))
+}
+
+/// The key of an invocation.
+pub fn invocation(namespace: &str, number: usize) -> Key {
+    ("functioninvocations".into(), namespace.into(), format!("object-{number}"))
+}
+
+/// The key of a namespace's provider.
+pub fn provider(namespace: &str) -> Key {
+    ("functiongraphproviders".into(), namespace.into(), "default".into())
+}
+
+/// The key of the Secret of a namespace's provider.
+pub fn secret(namespace: &str) -> Key {
+    ("secrets".into(), namespace.into(), "key".into())
+}
+
+/// As in the data of a Secret.
+pub fn base64(text: &str) -> String {
+    use base64::Engine;
+    base64::engine::general_purpose::STANDARD.encode(text)
+}
+
+// === impl Act ===
+
 impl fmt::Display for Act {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = |(plural, namespace, name): &Key| format!("{plural} {namespace}/{name}");
         match self {
-            Self::Create(name, spec) => write!(f, "creates {name} {spec}"),
-            Self::Change(name, change) => write!(f, "changes {name} {change}"),
-            Self::Delete(name) => write!(f, "deletes {name}"),
-            Self::ChangeSecret(text) => write!(f, "sets the secret access key to {text}"),
-            Self::ChangeProvider(change) => write!(f, "changes the provider {change}"),
+            Self::Create(key, object) => write!(f, "creates {} {object}", place(key)),
+            Self::Change(key, change) => write!(f, "changes {} {change}", place(key)),
+            Self::Delete(key) => write!(f, "deletes {}", place(key)),
             Self::Kill(replica) => write!(f, "kills replica-{replica}"),
             Self::Stop(replica) => write!(f, "stops replica-{replica}"),
             Self::Compact => write!(f, "makes the API server forget old versions"),

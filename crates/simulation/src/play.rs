@@ -1,11 +1,11 @@
 //! Plays one plan to its end.
 
-use crate::api_server::store::{Key, Store};
+use crate::api_server::store::{Change, Key, Store};
 use crate::history::History;
 use crate::lock;
 use crate::network::Process;
-use crate::plan::{Act, CALM_AFTER, Plan, SECRET_KEY, TO_THE_END};
-use crate::promises::{Promises, invocation};
+use crate::plan::{Act, CALM_AFTER, Plan, SECRET_KEY, TEAM, TO_THE_END, When, base64, provider, secret};
+use crate::promises::Promises;
 use clap::Parser;
 use functiongraph_emulator::{AccessKey, Config, Function, InProcess, Listing};
 use functiongraph_operator::args::{Cli, Command};
@@ -14,6 +14,7 @@ use functiongraph_operator::kubernetes::Clients;
 use functiongraph_operator::{clock, traces::Traces};
 use kube::client::ClientBuilder;
 use serde_json::{Value, json};
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -25,6 +26,9 @@ use tower::util::BoxService;
 
 /// The host of FunctionGraph.
 const HOST: &str = "cloud.test";
+
+/// The access key that FunctionGraph accepts.
+const ACCESS_KEY: &str = "ACCESSKEY00000000001";
 
 /// The project of all functions.
 const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
@@ -46,6 +50,12 @@ pub struct World {
     pub promises: Arc<Promises>,
     calm: AtomicBool,
     replicas: Vec<Mutex<Option<Handle>>>,
+    /// The states in which attempts of an invocation were.
+    reached: Mutex<HashSet<(Key, String)>>,
+    /// The only acts and disturbances that happen, by their names; `None` for all.
+    kept: Option<BTreeSet<String>>,
+    /// Those that have happened.
+    happened: Mutex<Vec<String>>,
 }
 
 /// How to end the process of a replica.
@@ -60,11 +70,15 @@ pub struct Played {
     pub history: String,
     /// The first promise that was broken.
     pub broken: Option<String>,
+    /// The number of invocations that were created.
+    pub invocations: usize,
+    /// The acts and disturbances that have happened, by their names.
+    pub happened: Vec<String>,
 }
 
-/// Plays a plan. The process must have virtual time.
-pub async fn play(plan: Plan) -> Played {
-    let world = World::new(plan);
+/// Plays a plan, or only the acts and disturbances of it that are `kept`. The process must have virtual time.
+pub async fn play(plan: Plan, kept: Option<BTreeSet<String>>) -> Played {
+    let world = World::new(plan, kept);
     for replica in 0..world.plan.replicas {
         tokio::spawn(run_replica(Arc::clone(&world), replica));
     }
@@ -73,13 +87,19 @@ pub async fn play(plan: Plan) -> Played {
         () = world.promises.broken.notified() => {}
         () = world.pass() => world.promises.look_at_end(&world.store),
     }
-    Played { history: world.history.text(), broken: world.promises.first_broken() }
+    let happened = std::mem::take(&mut *lock(&world.happened));
+    Played {
+        history: world.history.text(),
+        broken: world.promises.first_broken(),
+        invocations: world.promises.invocations(),
+        happened,
+    }
 }
 
 // === impl World ===
 
 impl World {
-    fn new(plan: Plan) -> Arc<Self> {
+    fn new(plan: Plan, kept: Option<BTreeSet<String>>) -> Arc<Self> {
         let history = Arc::new(History::new());
         let seconds = Duration::from_secs;
         let config = Config {
@@ -90,7 +110,7 @@ impl World {
                 Function { latency: seconds(90), queue_latency: seconds(10), ..Function::named("slow") },
             ],
             access_keys: vec![AccessKey {
-                id: "ACCESSKEY00000000001".into(),
+                id: ACCESS_KEY.into(),
                 secret: SECRET_KEY.into(),
                 security_token: None,
             }],
@@ -102,11 +122,25 @@ impl World {
         let replicas = (0..plan.replicas).map(|_| Mutex::default()).collect();
         let store = Store::new(clock::now);
         let calm = AtomicBool::new(false);
-        let world = Arc::new(Self { plan, history, store, cloud, promises, calm, replicas });
-        let promises = Arc::clone(&world.promises);
-        world.store.observe(move |change| promises.look_at(change));
+        let (reached, happened) = (Mutex::default(), Mutex::default());
+        let world =
+            Arc::new(Self { plan, history, store, cloud, promises, calm, replicas, reached, kept, happened });
+        let observer = Arc::clone(&world);
+        world.store.observe(move |change| {
+            observer.promises.look_at(change);
+            observer.react(change);
+        });
         world.begin();
         world
+    }
+
+    /// Whether an act or a disturbance happens that is planned.
+    pub fn happens(&self, name: &str) -> bool {
+        let happens = self.kept.as_ref().is_none_or(|kept| kept.contains(name));
+        if happens {
+            lock(&self.happened).push(name.to_owned());
+        }
+        happens
     }
 
     /// How many of a thousand requests are disturbed now.
@@ -121,27 +155,29 @@ impl World {
 
     /// The provider and its Secret.
     fn begin(&self) {
-        let data =
-            json!({"accessKeyID": "QUNDRVNTS0VZMDAwMDAwMDAwMDE=", "secretAccessKey": base64(SECRET_KEY)});
-        let secret: Key = ("secrets".into(), "team".into(), "key".into());
-        self.store.create(&secret, json!({"data": data})).expect("a Secret");
+        let data = json!({"accessKeyID": base64(ACCESS_KEY), "secretAccessKey": base64(SECRET_KEY)});
+        self.store.create(&secret(TEAM), json!({"data": data})).expect("a Secret");
         let spec = json!({
             "region": "eu-de", "projectID": PROJECT, "endpoint": format!("https://{HOST}"),
             "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
+            "lookup": {"enabled": self.plan.lookup},
         });
-        let provider: Key = ("functiongraphproviders".into(), "team".into(), "default".into());
-        self.store.create(&provider, json!({"spec": spec})).expect("a provider");
+        self.store.create(&provider(TEAM), json!({"spec": spec})).expect("a provider");
     }
 
     /// Lets everything happen that is planned, and then what is left.
     async fn pass(&self) {
         let began = Instant::from(clock::monotonic());
-        for (at, act) in &self.plan.acts {
-            tokio::time::sleep_until(began + *at).await;
-            if *at >= CALM_AFTER {
+        let timed = self.plan.acts.iter().enumerate().filter_map(|(number, (when, _))| match when {
+            When::At(at) => Some((*at, number)),
+            When::After { .. } => None,
+        });
+        for (at, number) in timed.collect::<BTreeSet<_>>() {
+            tokio::time::sleep_until(began + at).await;
+            if at >= CALM_AFTER {
                 self.calm.store(true, Ordering::Relaxed);
             }
-            self.act(act);
+            self.act(number);
         }
         self.calm.store(true, Ordering::Relaxed);
         self.history.note("world", "is calm from here on");
@@ -160,19 +196,36 @@ impl World {
         }
     }
 
-    fn act(&self, act: &Act) {
+    /// Begins what waits for the state that an invocation has reached.
+    fn react(self: &Arc<Self>, change: &Change) {
+        let state = change.after.as_ref().and_then(|after| after.pointer("/status/attempt/state"));
+        let Some(state) = state.and_then(Value::as_str) else { return };
+        if !lock(&self.reached).insert((change.key.clone(), state.to_owned())) {
+            return;
+        }
+        for (number, (when, _)) in self.plan.acts.iter().enumerate() {
+            let When::After { object, state: awaited, pause } = when else { continue };
+            if *object == change.key && *awaited == state {
+                let (world, pause) = (Arc::clone(self), *pause);
+                tokio::spawn(async move {
+                    tokio::time::sleep(pause).await;
+                    if !world.calm.load(Ordering::Relaxed) {
+                        world.act(number);
+                    }
+                });
+            }
+        }
+    }
+
+    fn act(&self, number: usize) {
+        if !self.happens(&format!("act {number}")) {
+            return;
+        }
+        let act = &self.plan.acts[number].1;
         let result = match act {
-            Act::Create(name, spec) => self.store.create(&invocation(name), json!({"spec": spec})).map(drop),
-            Act::Change(name, change) => self.store.patch(&invocation(name), None, change).map(drop),
-            Act::Delete(name) => self.store.delete(&invocation(name), &Value::Null),
-            Act::ChangeSecret(text) => {
-                let data = json!({"data": {"secretAccessKey": base64(text)}});
-                self.store.patch(&("secrets".into(), "team".into(), "key".into()), None, &data).map(drop)
-            }
-            Act::ChangeProvider(change) => {
-                let provider = ("functiongraphproviders".into(), "team".into(), "default".into());
-                self.store.patch(&provider, None, change).map(drop)
-            }
+            Act::Create(key, object) => self.store.create(key, object.clone()).map(drop),
+            Act::Change(key, change) => self.store.patch(key, None, change).map(drop),
+            Act::Delete(key) => self.store.delete(key, &Value::Null),
             Act::Kill(replica) => {
                 if let Some(handle) = &*lock(&self.replicas[*replica]) {
                     let _ = handle.kill.send(());
@@ -228,9 +281,4 @@ async fn run_replica(world: Arc<World>, replica: usize) {
         let pause = 500 + fastrand::Rng::with_seed(world.plan.seed + start).u64(..8000);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-}
-
-fn base64(text: &str) -> String {
-    use base64::Engine;
-    base64::engine::general_purpose::STANDARD.encode(text)
 }

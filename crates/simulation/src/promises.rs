@@ -1,6 +1,6 @@
 //! What must hold after every step, and at the end.
 
-use crate::api_server::store::{Change, Key, Selector, Store};
+use crate::api_server::store::{Change, Selector, Store};
 use crate::history::History;
 use crate::lock;
 use functiongraph_emulator::InProcess;
@@ -59,6 +59,11 @@ impl Promises {
     /// The first promise that was broken.
     pub fn first_broken(&self) -> Option<String> {
         lock(&self.state).broken.clone()
+    }
+
+    /// The number of invocations that were created.
+    pub fn invocations(&self) -> usize {
+        lock(&self.state).objects.len()
     }
 
     /// How often an invocation has changed.
@@ -215,9 +220,4 @@ fn retries(spec: &Value) -> usize {
 
 fn text<'a>(value: &'a Value, path: &str) -> &'a str {
     value.pointer(path).and_then(Value::as_str).unwrap_or_default()
-}
-
-/// The key of an invocation.
-pub fn invocation(name: &str) -> Key {
-    ("functioninvocations".into(), "team".into(), name.into())
 }

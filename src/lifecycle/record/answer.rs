@@ -84,7 +84,7 @@ fn at_its_end(
     let stopped = ended.error_code.as_deref() == Some(CANCELLED_CODE) && view.spec.cancel;
     status.execution = Some(Box::new(ended.clone()));
     status.completion_time = Some(now);
-    let message = execution(ended);
+    let message = execution(ended, status.result.as_deref());
     let (outcome, reason, message) = match ended.status {
         Some(ExecutionStatus::Success) => {
             status.outcome = Some(Outcome::Executed);

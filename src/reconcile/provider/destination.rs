@@ -45,7 +45,7 @@ fn refused_networks(field: &str, endpoint: &Endpoint, reach: &Reach) -> Result<V
         return Ok([&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat());
     }
     Err(refused(format!(
-        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
+        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. Check spec.region and spec.{field}. If the host is right, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
     )))
 }
 

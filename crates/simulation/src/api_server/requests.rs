@@ -1,6 +1,7 @@
 //! Requests to the API server, and its answers.
 
-use super::store::{CRDS, Change, Key, Refusal, Result, Selector, Store};
+use super::store::{Change, Key, Refusal, Result, Selector, Store};
+use functiongraph_operator::api;
 use http::{Method, StatusCode, header};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -219,7 +220,7 @@ static DESCRIPTION: LazyLock<Value> = LazyLock::new(description);
 
 fn description() -> Value {
     let (mut paths, mut schemas) = (json!({}), json!({}));
-    for crd in CRDS.iter() {
+    for crd in api::crds() {
         let (version, names) = (&crd.spec.versions[0], &crd.spec.names);
         let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
         let mut schema = serde_json::to_value(schema).unwrap_or_default();

@@ -85,7 +85,8 @@ impl Schema {
     }
 
     fn find_faults(&self, value: &Value, old: Option<&Value>, path: &str, faults: &mut Vec<String>) {
-        if value.is_null() && self.text["nullable"] == true {
+        // What has not changed was checked before.
+        if old == Some(value) || (value.is_null() && self.text["nullable"] == true) {
             return;
         }
         if let Some(fault) = self.fault(value) {
@@ -104,8 +105,12 @@ impl Schema {
                 schema.find_faults(value, None, &format!("{path}[{number}]"), faults);
             }
         }
+        if self.rules.is_empty() {
+            return;
+        }
+        let (value, old) = (cel(value), old.map(cel));
         for rule in &self.rules {
-            if let Some(fault) = rule.fault(value, old) {
+            if let Some(fault) = rule.fault(&value, old.as_ref()) {
                 faults.push(format!("{path}: {fault}"));
             }
         }
@@ -177,11 +182,11 @@ impl Rule {
         }
     }
 
-    fn fault(&self, value: &Value, old: Option<&Value>) -> Option<String> {
+    fn fault(&self, value: &cel::Value, old: Option<&cel::Value>) -> Option<String> {
         let mut context = FUNCTIONS.new_inner_scope();
-        context.add_variable_from_value("self", cel(value));
+        context.add_variable_from_value("self", value.clone());
         if self.compares {
-            context.add_variable_from_value("oldSelf", cel(old?));
+            context.add_variable_from_value("oldSelf", old?.clone());
         }
         match self.program.execute(&context) {
             Ok(cel::Value::Bool(true)) => None,

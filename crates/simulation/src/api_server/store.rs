@@ -3,10 +3,9 @@
 use super::schema::Schema;
 use functiongraph_operator::api;
 use jiff::Timestamp;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 
 /// A kind of objects.
@@ -24,9 +23,6 @@ pub struct Kind {
     /// Told of each change.
     changed: watch::Sender<()>,
 }
-
-/// Our CRDs. It takes a while to make them.
-pub static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(api::crds);
 
 /// Plural, namespace (empty for none) and name.
 pub type Key = (String, String, String);
@@ -162,7 +158,7 @@ impl Store {
             selectable: Vec::new(),
             changed: watch::Sender::default(),
         });
-        let ours = CRDS.iter().map(|crd| {
+        let ours = api::crds().iter().map(|crd| {
             let version = &crd.spec.versions[0];
             let schema = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref());
             let selectable = version.selectable_fields.iter().flatten();

@@ -1,0 +1,99 @@
+//! Plays seeds in processes of their own, and reads what they show.
+
+use crate::plan::Plan;
+use crate::play::play;
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::io::{Write, read_to_string, stdin};
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+
+/// Set in the process that plays.
+const SEED: &str = "SIMULATION_SEED";
+
+/// Set if the process that plays reads what may happen from its standard input.
+const KEPT: &str = "SIMULATION_KEPT";
+
+/// The filter of the operator's log.
+const LOG: &str = "SIMULATION_LOG";
+
+/// Stands between the history and the names of what has happened.
+const NAMES: &str = "--\n";
+
+/// What a process that plays a seed has shown.
+pub struct Run {
+    /// Who did what.
+    pub history: String,
+    /// The first promise that was broken, and by what.
+    pub broken: Option<String>,
+    /// The acts and disturbances that have happened, by their names.
+    pub happened: Vec<String>,
+    /// The number of invocations that were created.
+    pub invocations: u64,
+    /// The log.
+    pub log: String,
+}
+
+// === impl Run ===
+
+impl Run {
+    /// Plays a seed with a program: all that happens in it, or only what is `kept`.
+    pub fn of(program: &Path, seed: u64, kept: Option<&BTreeSet<String>>) -> Self {
+        let mut play = Command::new(program);
+        play.env_clear().env(SEED, seed.to_string()).env("LD_PRELOAD", env!("VIRTUAL_TIME"));
+        if let Some(log) = std::env::var_os(LOG) {
+            play.env(LOG, log);
+        }
+        if kept.is_some() {
+            play.env(KEPT, "");
+        }
+        let play = play.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut play = play.spawn().expect("the program starts");
+        let mut input = play.stdin.take().expect("its standard input");
+        for name in kept.into_iter().flatten() {
+            writeln!(input, "{name}").expect("the program reads");
+        }
+        drop(input);
+        let output = play.wait_with_output().expect("the program ends");
+        let text = String::from_utf8_lossy(&output.stdout);
+        let (history, names) = text.split_once(NAMES).unwrap_or((&text, ""));
+        let last = history.lines().last().unwrap_or_default();
+        let broken = match (output.status.success(), last.split_once("promise: ")) {
+            (true, _) => None,
+            (false, Some((_, broken))) => Some(broken.to_owned()),
+            (false, None) => Some(format!("a simulation comes to its end: {}", output.status)),
+        };
+        Self {
+            broken,
+            happened: names.lines().map(str::to_owned).collect(),
+            invocations: last.split(' ').find_map(|word| word.parse().ok()).unwrap_or_default(),
+            history: history.to_owned(),
+            log: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// The promise that was broken, without what broke it.
+    pub fn promise(&self) -> Option<&str> {
+        self.broken.as_deref().map(|broken| broken.split_once(": ").map_or(broken, |(promise, _)| promise))
+    }
+}
+
+/// Plays the seed that this process was started for, if it was started for one.
+pub fn play_here() -> Option<(String, ExitCode)> {
+    let seed = std::env::var(SEED).ok()?.parse().ok()?;
+    if let Ok(filter) = std::env::var(LOG) {
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    }
+    let kept = std::env::var_os(KEPT).map(|_| {
+        let names = read_to_string(stdin()).expect("names");
+        names.lines().map(str::to_owned).collect()
+    });
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let played = runtime.block_on(play(Plan::of(seed), kept));
+    let (mut text, code) = (played.history, i32::from(played.broken.is_some()));
+    let verdict =
+        played.broken.map_or("every promise holds".into(), |broken| format!("breaks a promise: {broken}"));
+    let _ = write!(text, "{} invocations under seed {seed}: {verdict}\n{NAMES}", played.invocations);
+    text.extend(played.happened.iter().map(|name| format!("{name}\n")));
+    Some((text, u8::try_from(code).unwrap_or(1).into()))
+}
