@@ -16,6 +16,14 @@ pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Waits until a time of the monotonic clock; for ever without one.
+pub(crate) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// 64 random bits, or the time if the system has none. They only spread retries and need not be secret.
 #[expect(clippy::disallowed_methods, reason = "the only source of randomness")]
 pub fn chance() -> u64 {

@@ -170,42 +170,33 @@ pub(crate) fn see_ready(type_: ConditionType) -> &'static str {
     }
 }
 
-/// Desired content of a condition; [`Condition::put`] makes it a condition.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ConditionUpdate {
-    /// Type of the condition.
-    pub type_: ConditionType,
-    /// Status of the condition.
-    pub status: ConditionStatus,
-    /// The reason.
-    pub reason: Reason,
-    /// The message.
-    pub message: String,
-}
-
 impl Condition {
+    /// What a condition shall say; [`Self::put`] adds since when.
+    pub(crate) fn new(type_: ConditionType, status: ConditionStatus, reason: Reason, message: &str) -> Self {
+        let message = fitting(message);
+        Self {
+            type_,
+            status,
+            observed_generation: 0,
+            last_transition_time: Timestamp::UNIX_EPOCH,
+            reason,
+            message,
+        }
+    }
+
     /// The condition of this type, if there is one.
     pub fn find(conditions: &[Self], type_: ConditionType) -> Option<&Self> {
         conditions.iter().find(|c| c.type_ == type_)
     }
 
-    /// The new list for `updates`, in their order. A condition without an update is removed, and `lastTransitionTime`
+    /// The new list for `wanted`, in that order. A condition that is not in it is removed, and `lastTransitionTime`
     /// changes only with `status`.
-    pub(crate) fn put(
-        previous: &[Self],
-        updates: Vec<ConditionUpdate>,
-        generation: i64,
-        now: Timestamp,
-    ) -> Vec<Self> {
-        updates
-            .into_iter()
-            .map(|ConditionUpdate { type_, status, reason, message }| {
-                let last_transition_time = Self::find(previous, type_)
-                    .filter(|old| old.status == status)
-                    .map_or(now, |old| old.last_transition_time);
-                let message = fitting(&message);
-                Self { type_, status, observed_generation: generation, last_transition_time, reason, message }
-            })
-            .collect()
+    pub(crate) fn put(previous: &[Self], wanted: Vec<Self>, generation: i64, now: Timestamp) -> Vec<Self> {
+        let dated = |wanted: Self| {
+            let same = Self::find(previous, wanted.type_).filter(|old| old.status == wanted.status);
+            let last_transition_time = same.map_or(now, |old| old.last_transition_time);
+            Self { observed_generation: generation, last_transition_time, ..wanted }
+        };
+        wanted.into_iter().map(dated).collect()
     }
 }

@@ -394,13 +394,7 @@ impl Providers {
         loop {
             let changed = self.changed.notified();
             let next = self.call_next(&wanted, &call);
-            match next {
-                Some(time) => {
-                    let sleep = tokio::time::sleep_until(time.into());
-                    tokio::select! { () = sleep => {}, () = changed => {} }
-                }
-                None => changed.await,
-            }
+            tokio::select! { () = clock::until(next) => {}, () = changed => {} }
         }
     }
 

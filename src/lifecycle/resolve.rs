@@ -7,7 +7,6 @@
 use super::{State, View};
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome};
-use jiff::Timestamp;
 
 /// Maximum length of an id, as in the service.
 const MAX_ID_CHARS: usize = 64;
@@ -182,14 +181,8 @@ pub(super) fn note_copied(view: &View<'_>, status: &mut FunctionInvocationStatus
 /// Adds to `conditions` that the annotation changes nothing.
 pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
     conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
-    conditions.push(Condition {
-        type_: ConditionType::ResolutionRefused,
-        status: ConditionStatus::True,
-        observed_generation: 0,
-        last_transition_time: Timestamp::UNIX_EPOCH,
-        reason,
-        message,
-    });
+    let type_ = ConditionType::ResolutionRefused;
+    conditions.push(Condition::new(type_, ConditionStatus::True, reason, &message));
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The conditions of a status, and their messages.
 
 use super::{Trouble, View, resolve};
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, Reason, see_ready};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason, see_ready};
 use crate::api::invocation::{
     AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus,
     InvocationResult, RESOLVE,
@@ -63,20 +63,14 @@ pub(super) fn with(
         _ if reason == Reason::Suspended => Some(Suspended),
         _ => Some(Reconciling),
     };
-    let update = |type_, status, reason, message: &str| ConditionUpdate {
-        type_,
-        status,
-        reason,
-        message: message.to_owned(),
-    };
-    let mut updates = vec![
-        update(Ready, ready, reason, &message),
-        update(Accepted, accepted.0, accepted.1, about_acceptance(accepted, finished)),
-        update(Finished, finished, reason, about_end(finished)),
+    let mut wanted = vec![
+        Condition::new(Ready, ready, reason, &message),
+        Condition::new(Accepted, accepted.0, accepted.1, about_acceptance(accepted, finished)),
+        Condition::new(Finished, finished, reason, about_end(finished)),
     ];
-    updates.extend(state.map(|state| update(state, True, reason, see_ready(state))));
-    let put = |updates| Condition::put(&view.status.conditions, updates, view.generation, now);
-    status.conditions = put(updates);
+    wanted.extend(state.map(|state| Condition::new(state, True, reason, see_ready(state))));
+    let put = |wanted| Condition::put(&view.status.conditions, wanted, view.generation, now);
+    status.conditions = put(wanted);
     status.observed_generation = Some(view.generation);
     let handled = view.resolve.filter(|value| resolve::is_handled(value, &status));
     if let (Some(refused), Some(value)) = (refused, handled) {
@@ -85,7 +79,7 @@ pub(super) fn with(
             Reason::RequestIdInUse => (refused.reason, refused.message),
             _ => resolve::refusal(value, &status),
         };
-        status.conditions.extend(put(vec![update(ResolutionRefused, True, reason, &message)]));
+        status.conditions.extend(put(vec![Condition::new(ResolutionRefused, True, reason, &message)]));
     }
     status
 }
@@ -116,11 +110,8 @@ pub(super) fn observed(
     mut status: FunctionInvocationStatus,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let updates = std::mem::take(&mut status.conditions).into_iter().map(|condition| {
-        let Condition { type_, status, reason, message, .. } = condition;
-        ConditionUpdate { type_, status, reason, message }
-    });
-    status.conditions = Condition::put(&view.status.conditions, updates.collect(), view.generation, now);
+    let conditions = std::mem::take(&mut status.conditions);
+    status.conditions = Condition::put(&view.status.conditions, conditions, view.generation, now);
     status.observed_generation = Some(view.generation);
     status
 }

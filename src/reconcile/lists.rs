@@ -12,7 +12,7 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// No call about an execution takes longer.
@@ -46,7 +46,7 @@ pub async fn run(
                     questions.push(ask_guarded(&context, queued.swap_remove(index).1, permit));
                 }
             }
-            () = until(next) => {}
+            () = clock::until(next) => {}
             () = context.followed.changed() => {}
         }
     }
@@ -60,13 +60,6 @@ fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
         function: urn.to_string(),
     };
     Ticket { caller, function: FunctionKey { namespace: String::new(), function: urn.to_string() } }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Asks for one page. A panic ends this round only.

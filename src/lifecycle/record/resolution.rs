@@ -1,6 +1,7 @@
 //! The statuses that follow from the annotation `functiongraph.io/resolve`.
 
-use super::{accepted, set_state};
+use super::answer::accepted;
+use super::set_state;
 use crate::api::condition::{ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome, RequestIdSource};
 use crate::lifecycle::resolve::{Resolution, Subject, mark_refused, refusal, remembered, subject};

@@ -1,7 +1,7 @@
 //! Writes what was found of a provider into its status.
 
 use super::ProviderCheck;
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, fitting, see_ready};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, fitting, see_ready};
 use crate::api::provider::CredentialRefusal;
 use crate::api::{FunctionGraphProviderStatus, Reason};
 use crate::clock;
@@ -164,14 +164,10 @@ fn ready_message(access: &Access) -> String {
 }
 
 /// `Ready`, and what follows from it for tools that read conditions in the manner of kstatus.
-fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpdate> {
+fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<Condition> {
     let Readiness { status, reason, message } = readiness;
-    let update = |type_, status, message: &str| {
-        let message = message.to_owned();
-        ConditionUpdate { type_, status, reason: *reason, message }
-    };
-    let also = |type_| update(type_, ConditionStatus::True, see_ready(type_));
-    let mut conditions = vec![update(ConditionType::Ready, *status, message)];
+    let also = |type_| Condition::new(type_, ConditionStatus::True, *reason, see_ready(type_));
+    let mut conditions = vec![Condition::new(ConditionType::Ready, *status, *reason, message)];
     match reason {
         Reason::ProviderReady => {}
         // What may come by itself, or with the next manifest, is work in progress.
@@ -180,11 +176,8 @@ fn conditions(readiness: &Readiness, pause: Option<&Pause>) -> Vec<ConditionUpda
         }
         _ => conditions.push(also(ConditionType::Stalled)),
     }
-    conditions.extend(pause.map(|pause| ConditionUpdate {
-        type_: ConditionType::Paused,
-        status: ConditionStatus::True,
-        reason: Reason::Throttled,
-        message: pause.message.clone(),
+    conditions.extend(pause.map(|pause| {
+        Condition::new(ConditionType::Paused, ConditionStatus::True, Reason::Throttled, &pause.message)
     }));
     conditions
 }
