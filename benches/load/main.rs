@@ -90,6 +90,8 @@ struct Run {
     rss: f64,
     /// CPU time of all replicas for each object, in milliseconds.
     cpu: f64,
+    /// The same of the API server.
+    api_cpu: f64,
 }
 
 /// Throughput beside the floor with one, two and three replicas, and the API calls for each accepted invocation.
@@ -98,17 +100,20 @@ async fn throughput(stage: &Stage, report: &mut Report) {
     for round in 0..ROUNDS {
         let namespace = stage.namespace(&format!("floor-{round}")).await;
         let objects = stage.create_many(&namespace, OBJECTS, 64).await;
-        let started = Instant::now();
+        let (started, cpu) = (Instant::now(), stage.api_cpu().await);
         stage.floor(objects, WORKERS).await;
         let floor = OBJECTS as f64 / started.elapsed().as_secs_f64();
-        println!("round {}: floor {floor:.0}/s", round + 1);
+        let cpu = each(stage.api_cpu().await.saturating_sub(cpu).as_secs_f64() * 1000.0);
+        println!("round {}: floor {floor:.0}/s, {cpu:.2} ms of the API server an object", round + 1);
         floors.push(floor);
         for (replicas, runs) in (1..).zip(&mut runs) {
             let run = replicated(stage, &format!("operators-{round}-{replicas}"), replicas).await;
             println!(
-                "round {}: {replicas} replicas {:.0}/s, {:.3} writes and {:.3} conflicts an object",
+                "round {}: {replicas} replicas {:.0}/s, {:.2} ms of the API server, {:.2} ms of the operator, {:.3} writes and {:.3} conflicts an object",
                 round + 1,
                 run.per_second,
+                run.api_cpu,
+                run.cpu,
                 run.writes,
                 run.conflicts
             );
@@ -119,12 +124,17 @@ async fn throughput(stage: &Stage, report: &mut Report) {
     report_throughput(&floors, &runs, report);
 }
 
+/// The part of one object of a throughput run.
+fn each(sum: f64) -> f64 {
+    sum / OBJECTS as f64
+}
+
 /// One run with this number of replicas.
 async fn replicated(stage: &Stage, namespace: &str, replicas: usize) -> Run {
     let namespace = stage.namespace(namespace).await;
     stage.provider(&namespace, 10_000, 64).await;
     stage.create_many(&namespace, OBJECTS, 64).await;
-    let (before, asked) = (stage.api_calls().await, stage.requests());
+    let (before, asked, api_cpu) = (stage.api_calls().await, stage.requests(), stage.api_cpu().await);
     let operators: Vec<Operator> = (0..replicas).map(|_| stage.operator(&namespace)).collect();
     let started = Instant::now();
     // The emulator says when all are sent. Only then is the API server asked, because each question costs it time.
@@ -133,15 +143,16 @@ async fn replicated(stage: &Stage, namespace: &str, replicas: usize) -> Run {
     let per_second = OBJECTS as f64 / started.elapsed().as_secs_f64();
     let calls = stage.api_calls().await.since(&before);
     let rss = mib(&operators[0], "VmRSS");
-    let cpu: Duration = operators.iter().map(Operator::cpu).sum();
+    let milliseconds = |time: Duration| each(time.as_secs_f64() * 1000.0);
+    let cpu = milliseconds(operators.iter().map(Operator::cpu).sum());
+    let api_cpu = milliseconds(stage.api_cpu().await.saturating_sub(api_cpu));
     let mut conflicts = 0.0;
     for operator in operators {
         conflicts += operator.metric("functiongraph_operator_status_write_conflicts_total", &[]).await;
         stop(operator).await;
     }
-    let each = |count: f64| count / OBJECTS as f64;
     let (writes, others) = (each(calls.status_patches as f64), each(calls.others as f64));
-    Run { per_second, writes, others, conflicts: each(conflicts), rss, cpu: each(cpu.as_secs_f64() * 1000.0) }
+    Run { per_second, writes, others, conflicts: each(conflicts), rss, cpu, api_cpu }
 }
 
 fn report_throughput(floors: &[f64], runs: &[Vec<Run>; REPLICAS], report: &mut Report) {

@@ -262,13 +262,21 @@ impl Stage {
             .len()
     }
 
+    async fn api_metrics(&self) -> String {
+        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+        self.client.request_text(request).await.expect("metrics")
+    }
+
+    /// CPU time of the API server, by its own count.
+    pub async fn api_cpu(&self) -> Duration {
+        let text = self.api_metrics().await;
+        let value = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+        Duration::from_secs_f64(value.and_then(|value| value.parse().ok()).unwrap_or_default())
+    }
+
     /// The API server's own count.
     pub async fn api_calls(&self) -> Calls {
-        let text = self
-            .client
-            .request_text(http::Request::get("/metrics").body(Vec::new()).unwrap())
-            .await
-            .expect("metrics");
+        let text = self.api_metrics().await;
         let mut calls = Calls::default();
         for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
             let Some((labels, value)) = line.rsplit_once(' ') else { continue };
