@@ -100,10 +100,10 @@ impl<'a> View<'a> {
         self.status.start_time.unwrap_or(self.created).min(now)
     }
 
-    /// Since when the next attempt is due; `now` if that comes later.
+    /// When the next attempt is due, as far as the status says.
     #[must_use]
     pub fn due(&self, now: Timestamp) -> Timestamp {
-        self.status.next_attempt_time.unwrap_or(self.start(now)).min(now)
+        self.status.next_attempt_time.unwrap_or(self.start(now))
     }
 
     /// When the operator stops to retry.

@@ -30,6 +30,10 @@ pub const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
 /// saw it, which is later.
 pub const WORK_DURATION: Duration = Duration::from_secs(12);
 
+/// A process whose renewals fail for this long works alone. It is longer than an overloaded API server needs, which would get more to
+/// do by that.
+const ALONE_DELAY: Duration = Duration::from_mins(1);
+
 /// A Lease that has not changed for this long is deleted.
 const ABANDONED_DELAY: Duration = Duration::from_mins(2);
 
@@ -173,7 +177,7 @@ impl Membership {
     /// if this happens to all, nobody would work otherwise.
     pub fn failed(&mut self, sent: Instant) {
         let since = *self.failing.get_or_insert(sent);
-        if sent.saturating_duration_since(since) >= LEASE_DURATION {
+        if sent.saturating_duration_since(since) >= ALONE_DELAY {
             self.refused();
         }
     }

@@ -93,8 +93,8 @@ impl<'a> Reconcile<'a> {
         AttemptId::of(self.object, number)
     }
 
-    /// What to do with an object that this process does not own; `None` for one that it owns. What one process alone knows, the
-    /// answer to its own claim, it always writes.
+    /// What to do with an object that is left to its owner; `None` for one that this process owns, or attempts in the owner's
+    /// place. What one process alone knows, the answer to its own claim, it always writes.
     fn left_to_owner(&self) -> Option<Action> {
         let (context, state) = (self.context, State::of(self.view.status));
         if matches!(&state, State::Claimed { holder, .. } if *holder == context.holder) {
@@ -106,7 +106,7 @@ impl<'a> Reconcile<'a> {
             Duty::Others => self.overdue_in().map_or_else(Action::await_change, |rest| {
                 // Apart from the other members, which wait for the same.
                 let jitter = Duration::from_millis(clock::chance() % 30_000);
-                Action::requeue(rest.max(RECHECK_INTERVAL) + jitter)
+                Action::requeue(rest.max(OVERDUE_DELAY / 2) + jitter)
             }),
             Duty::NoMember => Action::requeue(RENEW_INTERVAL),
         };

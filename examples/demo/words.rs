@@ -68,7 +68,7 @@ Look around, release what is suspended, resolve what is unknown, send one of you
 
 Run code of yours: start a copy of the handler, invoke it, change handle() and start again.
 
-  cp crates/emulator/examples/handler.py mine.py && python3 mine.py &
+  cp crates/emulator/examples/handler.py /tmp/mine.py && python3 /tmp/mine.py &
   sed 's/name: handler/name: mine-1/; s/name: count/name: yours/' examples/handler.yaml | kubectl apply -f -
   kubectl get fninv mine-1 -o jsonpath='{{.status.result.body}}'
 

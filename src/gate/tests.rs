@@ -70,7 +70,7 @@ fn millis(millis: u64) -> Duration {
 #[test]
 fn a_caller_that_asks_for_another_function_does_not_wait_for_the_first_nor_hold_it() {
     let (mut gate, now) = open(LIMITS);
-    let paused = Signal::Throttled { level: Level::Function, retry_after: Some(Duration::from_secs(60)) };
+    let paused = Signal::Throttled { level: Level::Function, retry_after: Some(Duration::from_mins(1)) };
     assert_eq!(gate.asks(of("first"), now), Entry::Admitted);
     gate.ends("first", paused, 0, now);
     assert_eq!(gate.asks(of("a"), now), Entry::Queued);

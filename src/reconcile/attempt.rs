@@ -15,6 +15,7 @@ use crate::kubernetes::payload::Event;
 use crate::kubernetes::status::{self, Claim, Claimed, NotWritten};
 use crate::lifecycle::decide::{changed_event, wake};
 use crate::lifecycle::{Conclusion, Progress, Reply, Target, origin, record};
+use crate::members::Duty;
 use crate::metrics::class_name;
 use crate::traces::{About, AttemptSpan};
 use functiongraph::Invocation;
@@ -79,10 +80,12 @@ impl Reconcile<'_> {
 
     async fn claim(&self, number: i64, target: &Target) -> Result<Claim, Halt> {
         let context = self.context;
-        // The members may have changed while it waited for its turn.
-        if !self.is_overdue()
-            && let Some(action) = self.left_to_owner()
-        {
+        // The members may have changed while it waited for its turn. Whether others wait does not matter any more.
+        let left = match context.duty_of(self.object) {
+            Duty::Others if self.is_overdue() => None,
+            Duty::Ours | Duty::Others | Duty::NoMember => self.left_to_owner(),
+        };
+        if let Some(action) = left {
             return Err(Halt::Rest(action));
         }
         let wanted = record::claimed(&self.view, number, &context.holder, target, self.now());

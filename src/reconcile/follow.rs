@@ -128,7 +128,7 @@ impl Reconcile<'_> {
         });
         if let Some(trouble) = trouble {
             let message = format!(
-                "FunctionGraph accepted the invocation. Its end is not known yet, because the operator cannot read the list of invocations: {trouble}"
+                "FunctionGraph accepted the invocation. Its end is not known yet, because the operator cannot read the list of invocations: {trouble} If this lasts, check that the provider's credential may list asynchronous invocations."
             );
             self.say(Reason::ListUnreadable, message).await?;
         } else if complains {

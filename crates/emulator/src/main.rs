@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{self, PathBuf};
 use std::process::ExitCode;
@@ -114,7 +114,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let emulator = Emulator::start(config.clone()).await?;
-    welcome(&mut io::stdout().lock(), &emulator, &config)?;
+    // All at once, so that a script that reads the first line finds the others.
+    welcome(&mut BufWriter::new(io::stdout().lock()), &emulator, &config)?;
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}

@@ -20,3 +20,15 @@ pub fn emulator_config() -> Result<Config, ConfigError> {
     config.run_from(&Path::new(FOLDER).join("demo"));
     Ok(config)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_configuration_can_be_handed_to_a_pod() {
+        let config = emulator_config().unwrap();
+        assert!(config.faults.len() > 5 && config.functions.iter().any(|function| function.run.is_some()));
+        assert_eq!(Config::from_yaml(&serde_json::to_string(&config).unwrap()).unwrap(), config);
+    }
+}
