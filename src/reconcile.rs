@@ -80,6 +80,10 @@ impl<'a> Reconcile<'a> {
         Reconcile { object: fresh, context, provider, view: context.view(fresh) }
     }
 
+    fn namespace(&self) -> &str {
+        self.object.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
     /// The time by which statuses are written and judged.
     fn now(&self) -> Timestamp {
         self.context.now()

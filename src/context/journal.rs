@@ -93,7 +93,7 @@ struct Sighting {
     number: i64,
     holder: String,
     since: Instant,
-    looked: Instant,
+    seen: Instant,
 }
 
 impl Journal {
@@ -151,15 +151,14 @@ impl Journal {
         let mut pages = self.0.lock();
         if pages.swept.is_none_or(|then| now.duration_since(then) > SIGHTING_TTL) {
             pages.swept = Some(now);
-            pages.others.retain(|_, sighting| now.duration_since(sighting.looked) < SIGHTING_TTL);
+            pages.others.retain(|_, sighting| now.duration_since(sighting.seen) < SIGHTING_TTL);
         }
-        let sighting =
-            pages.others.entry(uid.clone()).and_modify(|sighting| sighting.looked = now).or_insert_with(
-                || Sighting { number: *number, holder: holder.into(), since: now, looked: now },
-            );
+        let new = || Sighting { number: *number, holder: holder.into(), since: now, seen: now };
+        let sighting = pages.others.entry(uid.clone()).or_insert_with(new);
         if sighting.number != *number || sighting.holder != holder {
-            *sighting = Sighting { number: *number, holder: holder.into(), since: now, looked: now };
+            *sighting = new();
         }
+        sighting.seen = now;
         now.duration_since(sighting.since)
     }
 }

@@ -3,9 +3,10 @@
 use crate::args::Run;
 use crate::clock;
 use crate::context::Context;
+use crate::kubernetes::Error;
 use crate::kubernetes::activity::Activity;
 use crate::kubernetes::leases::{Event, Identity, Leases};
-use crate::kubernetes::{Error, preflight};
+use crate::kubernetes::preflight::{self, LEASE_NEEDS};
 use crate::members::{Duty, LEASE_DURATION, Membership};
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
@@ -67,7 +68,8 @@ impl Member {
     async fn wait_for_permission(&mut self) {
         let (calls, namespace) = (&self.context.clients.calls, &self.context.options.own_namespace);
         loop {
-            let missing = preflight::missing_leases(calls, namespace).await.unwrap_or_default();
+            let missing =
+                preflight::permissions(calls, Some(namespace), &LEASE_NEEDS).await.unwrap_or_default();
             if missing.is_empty() {
                 return;
             }

@@ -180,8 +180,8 @@ fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
         State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
         State::Accepted => return after_the_acceptance(view, moment.now),
         State::Ambiguous { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
-            let look = view.lookup && !moment.looked_up && !view.deleting;
-            return if look { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
+            let look_up = view.lookup && !moment.looked_up && !view.deleting;
+            return if look_up { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
         }
         State::Fresh => 0,
         State::Open { number } | State::Ambiguous { number } => number,

@@ -54,8 +54,7 @@ impl Reconcile<'_> {
 
     /// Memory for an event, among those in flight.
     async fn reserve_memory(&self, bytes: usize) -> Result<Reserved<'_>, Halt> {
-        let namespace = self.object.metadata.namespace.as_deref().unwrap_or_default();
-        let memory = self.context.event_memory.reserve(namespace, bytes);
+        let memory = self.context.event_memory.reserve(self.namespace(), bytes);
         let reserved = tokio::time::timeout(EVENT_MEMORY_TIMEOUT, memory).await;
         reserved.map_err(|_elapsed| Halt::rest(RETRY_DELAY))
     }
@@ -116,7 +115,7 @@ impl Reconcile<'_> {
     fn span(&self, number: i64, began: Timestamp, prepared_at: Timestamp) -> AttemptSpan {
         let about = About {
             provider: &self.provider,
-            namespace: self.object.metadata.namespace.as_deref().unwrap_or_default(),
+            namespace: self.namespace(),
             name: self.object.metadata.name.as_deref().unwrap_or_default(),
             number,
         };

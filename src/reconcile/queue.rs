@@ -49,8 +49,7 @@ impl Reconcile<'_> {
     }
 
     fn function(&self) -> FunctionKey {
-        let namespace = self.object.namespace().unwrap_or_default();
-        FunctionKey { namespace, function: display(&self.object.spec) }
+        FunctionKey { namespace: self.namespace().to_owned(), function: display(&self.object.spec) }
     }
 
     /// The object needs no permit any more.

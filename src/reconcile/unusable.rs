@@ -8,7 +8,6 @@ use crate::api::{AnyProvider, Reason};
 use crate::context::grants::Grant;
 use crate::context::providers::Standing;
 use crate::lifecycle::State;
-use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 
 /// A message lists this many other providers at most.
@@ -19,7 +18,7 @@ impl Reconcile<'_> {
     /// not be created again.
     pub(super) async fn unusable(&self) -> Option<String> {
         let context = self.context;
-        let namespace = self.object.namespace().unwrap_or_default();
+        let namespace = self.namespace();
         let reference = &self.object.spec.provider_ref;
         if is_cluster_scoped(reference) && context.cluster_provider_store.is_none() {
             return Some("This operator serves only some namespaces and uses no ClusterFunctionGraphProvider. Create a new FunctionInvocation for a FunctionGraphProvider.".into());
@@ -28,18 +27,18 @@ impl Reconcile<'_> {
         let then =
             if to_send { " The operator sends the invocation when the provider is ready." } else { "" };
         if !context.knows_provider(self.object) {
-            let missing = missing(reference, &namespace);
+            let missing = missing(reference, namespace);
             // If each waiting object told of every change among the others, one edit would cost a write for each of them.
             if let Some(said) = self.said(&missing) {
                 return Some(said);
             }
-            let others = if to_send { self.others(&namespace).await } else { Vec::new() };
+            let others = if to_send { self.others(namespace).await } else { Vec::new() };
             return Some(missing + &alternatives(&others) + then);
         }
         // The provider's own message may differ between replicas, and they would overwrite each other's. It may also name
         // the Secret and the endpoint of another team.
         match context.providers.standing(&self.provider) {
-            Standing::NotReady(reason, _) => Some(not_ready(reference, &namespace, reason) + then),
+            Standing::NotReady(reason, _) => Some(not_ready(reference, namespace, reason) + then),
             Standing::Unseen | Standing::Ready(_) => None,
         }
     }

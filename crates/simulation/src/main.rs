@@ -83,7 +83,7 @@ fn show(program: &Path, seed: u64, shrunk: bool) -> ExitCode {
             (run.promise() == Some(promise)).then_some(run.happened)
         });
         run = Run::of(program, seed, Some(&shortest.iter().cloned().collect()));
-        print!("{}{} of {all} acts and disturbances: {shortest:#?}\n", run.history, shortest.len());
+        println!("{}{} of {all} acts and disturbances: {shortest:#?}", run.history, shortest.len());
         println!("play it again with: SEED={seed} SHRINK=1 make simulate");
     } else {
         print!("{}", run.history);

@@ -30,6 +30,7 @@ use tower::BoxError;
 pub struct Process {
     /// The name of the replica.
     pub name: String,
+    replica: usize,
     world: Arc<World>,
     /// How many processes of the replica there were before.
     start: u64,
@@ -95,6 +96,7 @@ impl Process {
         let skew = SignedDuration::from_millis(rng.i64(-1500..1500));
         Arc::new(Self {
             name: format!("replica-{replica}"),
+            replica,
             world: Arc::clone(world),
             start,
             requests: Mutex::default(),
@@ -145,6 +147,9 @@ impl Process {
         } else {
             &[Fate::Refused, Fate::Lost, Fate::AnswerReset, Fate::Instead(500), Fate::Instead(503)]
         };
+        if self.world.is_cut(self.replica, &request.key.0) {
+            return silence(patience).await;
+        }
         let mut chance = self.chance(&request.to_string());
         let fate = chance.fate(fates, matches!(request.verb, Verb::Review | Verb::Describe));
         let (there, back) = (chance.way(), chance.way());

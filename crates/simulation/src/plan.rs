@@ -13,11 +13,21 @@ pub const CALM_AFTER: Duration = Duration::from_mins(8);
 /// How long the operator has to finish everything after that: longer than a takeover, a lookup and the longest backoff.
 pub const TO_THE_END: Duration = Duration::from_mins(25);
 
+const HOUR: i64 = 3600;
+
+const YEAR: i64 = 365 * 24 * HOUR;
+
 /// The secret access key that FunctionGraph accepts.
 pub const SECRET_KEY: &str = "the-secret-access-key";
 
-/// The namespace whose invocations must end as they should.
+/// The namespace that is judged.
 pub const TEAM: &str = "team";
+
+/// The namespace of a tenant who is up to no good.
+pub const HOSTILE: &str = "hostile";
+
+/// What functions of the hostile tenant do.
+const ODD_FUNCTIONS: [&str; 6] = ["quick", "slow", "throttled", "failing", "hanging", "missing"];
 
 /// What happens in one simulation.
 #[derive(Clone, Debug)]
@@ -40,8 +50,26 @@ pub struct Plan {
     pub list_lag: Duration,
     /// Whether the provider lets the operator read FunctionGraph's list from the beginning.
     pub lookup: bool,
+    /// When a replica and the API server do not reach each other.
+    pub cuts: Vec<Cut>,
+    /// When the wall clock is set, and by how many seconds. The replicas share it with FunctionGraph, whose executions need one
+    /// that goes forward.
+    pub wall: Option<(Duration, i64)>,
+    /// Whether nothing happens but what a hostile tenant does.
+    pub is_peaceful: bool,
     /// What is done.
     pub acts: Vec<(When, Act)>,
+}
+
+/// When a replica and the API server do not reach each other.
+#[derive(Clone, Debug)]
+pub struct Cut {
+    /// The replica.
+    pub replica: usize,
+    /// From when to when.
+    pub when: Range<Duration>,
+    /// Whether that is so for its Lease only.
+    pub lease_only: bool,
 }
 
 /// When somebody does something.
@@ -75,6 +103,12 @@ pub enum Act {
     Stop(usize),
     /// The API server forgets old versions.
     Compact,
+    /// All Leases are deleted.
+    LoseLeases,
+    /// The clock of the API server is this number of seconds off from now on.
+    SetClock(i64),
+    /// A user says that an attempt of the first invocation was accepted as the request of the second.
+    Steal(Key, Key),
 }
 
 // === impl Plan ===
@@ -99,10 +133,63 @@ impl Plan {
             watch_lags_every: one_of(&mut rng, &[2, 10]),
             list_lag: Duration::from_secs(one_of(&mut rng, &[0, 5, 600])),
             lookup: rng.bool(),
+            cuts: (0..rng.usize(0..6).saturating_sub(3)).map(|_| cut(&mut rng, replicas)).collect(),
+            wall: (rng.u8(..4) == 0).then(|| (moment(&mut rng, 300_000), one_of(&mut rng, &[HOUR, YEAR]))),
+            is_peaceful: false,
             acts: Vec::new(),
         };
+        if rng.u8(..3) == 0 {
+            plan.draw_hostile_acts(&mut rng);
+            if rng.bool() {
+                plan.make_peaceful(&mut rng);
+                return plan;
+            }
+        }
         plan.draw_acts(&mut rng);
         plan
+    }
+
+    /// Nothing goes wrong for a team that does nothing odd.
+    fn make_peaceful(&mut self, rng: &mut Rng) {
+        (self.is_peaceful, self.trouble) = (true, 0);
+        self.list_lag = Duration::ZERO;
+        self.storms.clear();
+        self.cuts.clear();
+        for number in 0..rng.usize(1..20) {
+            let mut spec = spec(rng);
+            for (field, value) in [
+                ("suspend", json!(false)),
+                ("activeDeadlineSeconds", json!(600)),
+                ("ttlSecondsAfterFinished", Value::Null),
+            ] {
+                spec[field] = value;
+            }
+            let at = When::At(moment(rng, 240_000));
+            self.acts.push((at, Act::Create(invocation(TEAM, number), json!({"spec": spec}))));
+        }
+    }
+
+    /// A tenant who does everything that a tenant may do.
+    fn draw_hostile_acts(&mut self, rng: &mut Rng) {
+        let keys: Vec<_> = (0..rng.usize(2..=40)).map(|number| invocation(HOSTILE, number)).collect();
+        for key in &keys {
+            let mut spec = spec(rng);
+            spec["function"]["name"] = one_of(rng, &ODD_FUNCTIONS).into();
+            spec["activeDeadlineSeconds"] = one_of(rng, &[120, 600]).into();
+            if rng.bool() && spec.get("completionPolicy").is_none() {
+                spec["invocationType"] = "Sync".into();
+            }
+            self.acts.push((When::At(moment(rng, 120_000)), Act::Create(key.clone(), json!({"spec": spec}))));
+        }
+        for _ in 0..rng.usize(0..2 * keys.len()) {
+            let (at, key) = (moment(rng, 400_000), keys[rng.usize(..keys.len())].clone());
+            let act = match rng.u8(..4) {
+                0 => hostile_change(rng),
+                1 => Act::Steal(key, invocation(TEAM, rng.usize(..4))),
+                _ => edit(rng, key),
+            };
+            self.acts.push((When::At(at), act));
+        }
     }
 
     fn draw_acts(&mut self, rng: &mut Rng) {
@@ -121,11 +208,11 @@ impl Plan {
             let act = act(rng, key, self.replicas);
             self.acts.push((when, act));
         }
-        // In the end all is as it should be.
+        // In the end some objects stay suspended.
         let end = |act| (When::At(CALM_AFTER), act);
-        self.acts.push(end(change_secret(SECRET_KEY)));
         let resume = json!({"spec": {"suspend": false}});
-        self.acts.extend(keys.into_iter().map(|key| end(Act::Change(key, resume.clone()))));
+        let resumed = keys.into_iter().filter(|_| rng.u8(..3) > 0);
+        self.acts.extend(resumed.map(|key| end(Act::Change(key, resume.clone()))));
     }
 
     /// Most that is interesting happens soon after something else.
@@ -156,6 +243,17 @@ fn moment(rng: &mut Rng, within_millis: u64) -> Duration {
     Duration::from_millis(rng.u64(..within_millis))
 }
 
+fn cut(rng: &mut Rng, replicas: usize) -> Cut {
+    let begin = moment(rng, 240_000);
+    let when = begin..begin + moment(rng, 240_000);
+    Cut { replica: rng.usize(..replicas), when, lease_only: rng.bool() }
+}
+
+/// An hour or a year, forward or back.
+fn clock_step(rng: &mut Rng) -> i64 {
+    one_of(rng, &[HOUR, -HOUR, YEAR, -YEAR])
+}
+
 fn fates(rng: &mut Rng) -> u32 {
     match rng.u8(..3) {
         0 => u32::MAX,
@@ -174,6 +272,9 @@ fn spec(rng: &mut Rng) -> Value {
         "retryPolicy": {"backoffLimit": rng.u8(0..=6)},
         "suspend": rng.u8(..10) == 0,
     });
+    if rng.u8(..3) == 0 {
+        spec["providerRef"] = json!({"kind": "ClusterFunctionGraphProvider", "name": "shared"});
+    }
     if rng.u8(..4) == 0 {
         spec["completionPolicy"] = "Executed".into();
     }
@@ -187,9 +288,9 @@ fn spec(rng: &mut Rng) -> Value {
     spec
 }
 
-fn act(rng: &mut Rng, object: Key, replicas: usize) -> Act {
-    let annotate = |value: &str| json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}});
-    match rng.u8(..16) {
+/// What a user does to an invocation.
+fn edit(rng: &mut Rng, object: Key) -> Act {
+    match rng.u8(..9) {
         0 => Act::Change(object, json!({"spec": {"suspend": true}})),
         1 => Act::Change(object, json!({"spec": {"suspend": false}})),
         2 => Act::Change(object, json!({"spec": {"cancel": true}})),
@@ -197,13 +298,40 @@ fn act(rng: &mut Rng, object: Key, replicas: usize) -> Act {
         5 => Act::Change(object, annotate("Fail")),
         6 => Act::Change(object, annotate("Accepted:0123abcd-0000-4000-8000-000000000000")),
         7 => Act::Delete(object),
-        8 => Act::Create(object, json!({"spec": spec(rng)})),
-        9 => change_secret(if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
-        10 => Act::Change(provider(TEAM), json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
-        11 => Act::Compact,
-        12 => Act::Stop(rng.usize(..replicas)),
-        _ => Act::Kill(rng.usize(..replicas)),
+        _ => Act::Create(object, json!({"spec": spec(rng)})),
     }
+}
+
+/// What somebody does, to this invocation if to any.
+fn act(rng: &mut Rng, object: Key, replicas: usize) -> Act {
+    match rng.u8(..18) {
+        0 => change_secret(if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
+        1 => Act::Change(provider(TEAM), json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
+        2 => Act::Compact,
+        3 => Act::Stop(rng.usize(..replicas)),
+        4 => Act::LoseLeases,
+        5 if rng.u8(..4) == 0 => Act::SetClock(clock_step(rng)),
+        6 => Act::Steal(object, invocation(TEAM, rng.usize(..4))),
+        7..=9 => Act::Kill(rng.usize(..replicas)),
+        _ => edit(rng, object),
+    }
+}
+
+/// What a hostile tenant does to its provider and its Secret.
+fn hostile_change(rng: &mut Rng) -> Act {
+    let change = |spec: Value| Act::Change(provider(HOSTILE), json!({"spec": spec}));
+    match rng.u8(..6) {
+        0 => change(json!({"endpoint": "https://elsewhere.test"})),
+        1 => change(json!({"limits": {"maxInFlight": 1000, "maxRequestsPerSecond": 10_000}})),
+        2 => change(json!({"limits": {"maxInFlight": 1, "maxRequestsPerSecond": 1}})),
+        3 => Act::Delete(provider(HOSTILE)),
+        4 => Act::Delete(secret(HOSTILE)),
+        _ => Act::Change(secret(HOSTILE), json!({"data": {"secretAccessKey": base64("another")}})),
+    }
+}
+
+fn annotate(value: &str) -> Value {
+    json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}})
 }
 
 fn change_secret(text: &str) -> Act {
@@ -213,6 +341,11 @@ fn change_secret(text: &str) -> Act {
 /// The key of an invocation.
 pub fn invocation(namespace: &str, number: usize) -> Key {
     ("functioninvocations".into(), namespace.into(), format!("object-{number}"))
+}
+
+/// The key of the provider of all namespaces.
+pub fn shared_provider() -> Key {
+    ("clusterfunctiongraphproviders".into(), String::new(), "shared".into())
 }
 
 /// The key of a namespace's provider.
@@ -243,6 +376,11 @@ impl fmt::Display for Act {
             Self::Kill(replica) => write!(f, "kills replica-{replica}"),
             Self::Stop(replica) => write!(f, "stops replica-{replica}"),
             Self::Compact => write!(f, "makes the API server forget old versions"),
+            Self::LoseLeases => write!(f, "deletes all Leases"),
+            Self::SetClock(seconds) => write!(f, "sets the API server's clock {seconds} s off"),
+            Self::Steal(thief, owner) => {
+                write!(f, "resolves {} with the id of {}", place(thief), place(owner))
+            }
         }
     }
 }

@@ -1,23 +1,34 @@
 //! Plays one plan to its end.
 
-use crate::api_server::store::{Change, Key, Store};
+use crate::api_server::store::{Change, Key, Result, Selector, Store};
 use crate::history::History;
 use crate::lock;
 use crate::network::Process;
-use crate::plan::{Act, CALM_AFTER, Plan, SECRET_KEY, TEAM, TO_THE_END, When, base64, provider, secret};
+use crate::plan::{
+    Act, CALM_AFTER, Cut, HOSTILE, Plan, SECRET_KEY, TEAM, TO_THE_END, When, base64, provider, secret,
+    shared_provider,
+};
 use crate::promises::Promises;
 use clap::Parser;
-use functiongraph_emulator::{AccessKey, Config, Function, InProcess, Listing};
+use functiongraph_emulator::{
+    AccessKey, Action, Config, ErrorAnswer, Fault, Function, InProcess, Listing, When as Which,
+};
 use functiongraph_operator::args::{Cli, Command};
 use functiongraph_operator::controller::{self, Worlds};
 use functiongraph_operator::kubernetes::Clients;
 use functiongraph_operator::{clock, traces::Traces};
+use http::StatusCode;
+use jiff::SignedDuration;
 use kube::client::ClientBuilder;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -27,8 +38,8 @@ use tower::util::BoxService;
 /// The host of FunctionGraph.
 const HOST: &str = "cloud.test";
 
-/// The access key that FunctionGraph accepts.
-const ACCESS_KEY: &str = "ACCESSKEY00000000001";
+/// The namespace of the operator.
+const OPERATOR: &str = "operator";
 
 /// The project of all functions.
 const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
@@ -55,7 +66,9 @@ pub struct World {
     /// The only acts and disturbances that happen, by their names; `None` for all.
     kept: Option<BTreeSet<String>>,
     /// Those that have happened.
-    happened: Mutex<Vec<String>>,
+    happened: Mutex<BTreeSet<String>>,
+    /// How far the API server's clock is off, in seconds.
+    clock: Arc<AtomicI64>,
 }
 
 /// How to end the process of a replica.
@@ -73,7 +86,7 @@ pub struct Played {
     /// The number of invocations that were created.
     pub invocations: usize,
     /// The acts and disturbances that have happened, by their names.
-    pub happened: Vec<String>,
+    pub happened: BTreeSet<String>,
 }
 
 /// Plays a plan, or only the acts and disturbances of it that are `kept`. The process must have virtual time.
@@ -85,7 +98,7 @@ pub async fn play(plan: Plan, kept: Option<BTreeSet<String>>) -> Played {
     tokio::select! {
         biased;
         () = world.promises.broken.notified() => {}
-        () = world.pass() => world.promises.look_at_end(&world.store),
+        () = world.pass() => world.look_at_end().await,
     }
     let happened = std::mem::take(&mut *lock(&world.happened));
     Played {
@@ -108,29 +121,57 @@ impl World {
             functions: vec![
                 Function { latency: seconds(2), ..Function::named("quick") },
                 Function { latency: seconds(90), queue_latency: seconds(10), ..Function::named("slow") },
+                Function::named("throttled"),
+                Function::named("failing"),
+                Function::named("hanging"),
             ],
-            access_keys: vec![AccessKey {
-                id: ACCESS_KEY.into(),
-                secret: SECRET_KEY.into(),
-                security_token: None,
-            }],
+            access_keys: [TEAM, HOSTILE, OPERATOR].map(access_key).into(),
             listing: Listing { lag: plan.list_lag, ..Listing::default() },
             ..Config::default()
         };
         let cloud = InProcess::new(&config).expect("a configuration");
+        let error = |status| ErrorAnswer::of(status);
+        for (function, action) in [
+            ("throttled", Action::Status(error(StatusCode::TOO_MANY_REQUESTS))),
+            ("failing", Action::AcceptThen(error(StatusCode::INTERNAL_SERVER_ERROR))),
+            ("hanging", Action::Hang { accept: true }),
+        ] {
+            cloud.add_fault(Fault::new(Which::Forever, action).on(function));
+        }
         let promises = Arc::new(Promises::new(Arc::clone(&history), cloud.clone()));
         let replicas = (0..plan.replicas).map(|_| Mutex::default()).collect();
-        let store = Store::new(clock::now);
+        let (clock, since) = (Arc::new(AtomicI64::default()), (clock::now(), Arc::clone(&history)));
+        let off = Arc::clone(&clock);
+        // Steps of the wall clock are not its own.
+        let store = Store::new(move || {
+            let off = SignedDuration::from_secs(off.load(Ordering::Relaxed));
+            since.0.saturating_add(since.1.passed()).and_then(|now| now.checked_add(off)).expect("a time")
+        });
         let calm = AtomicBool::new(false);
         let (reached, happened) = (Mutex::default(), Mutex::default());
-        let world =
-            Arc::new(Self { plan, history, store, cloud, promises, calm, replicas, reached, kept, happened });
+        let world = Arc::new(Self {
+            plan,
+            history,
+            store,
+            cloud,
+            promises,
+            calm,
+            replicas,
+            reached,
+            kept,
+            happened,
+            clock,
+        });
         let observer = Arc::clone(&world);
         world.store.observe(move |change| {
             observer.promises.look_at(change);
             observer.react(change);
         });
-        world.begin();
+        world.set_up();
+        // The process was started with it.
+        if world.plan.wall.is_some() {
+            world.happens(WALL_STEP);
+        }
         world
     }
 
@@ -138,7 +179,7 @@ impl World {
     pub fn happens(&self, name: &str) -> bool {
         let happens = self.kept.as_ref().is_none_or(|kept| kept.contains(name));
         if happens {
-            lock(&self.happened).push(name.to_owned());
+            lock(&self.happened).insert(name.to_owned());
         }
         happens
     }
@@ -153,16 +194,42 @@ impl World {
         }
     }
 
-    /// The provider and its Secret.
-    fn begin(&self) {
-        let data = json!({"accessKeyID": base64(ACCESS_KEY), "secretAccessKey": base64(SECRET_KEY)});
-        self.store.create(&secret(TEAM), json!({"data": data})).expect("a Secret");
-        let spec = json!({
+    /// Makes the providers and their Secrets, or makes them as they were.
+    fn set_up(&self) {
+        self.clock.store(0, Ordering::Relaxed);
+        for namespace in [TEAM, HOSTILE, OPERATOR] {
+            let AccessKey { id, secret: text, .. } = access_key(namespace);
+            let data = json!({"accessKeyID": base64(&id), "secretAccessKey": base64(&text)});
+            self.put(&secret(namespace), &json!({"data": data}));
+        }
+        let mut spec = json!({
             "region": "eu-de", "projectID": PROJECT, "endpoint": format!("https://{HOST}"),
             "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
             "lookup": {"enabled": self.plan.lookup},
+            "limits": {"maxInFlight": 32, "maxRequestsPerSecond": 200},
         });
-        self.store.create(&provider(TEAM), json!({"spec": spec})).expect("a provider");
+        for namespace in [TEAM, HOSTILE] {
+            self.put(&provider(namespace), &json!({"spec": spec}));
+        }
+        spec["allowedNamespaces"] = json!({"names": [TEAM, HOSTILE]});
+        self.put(&shared_provider(), &json!({"spec": spec}));
+    }
+
+    fn put(&self, key: &Key, object: &Value) {
+        let created = self.store.create(key, object.clone());
+        created.or_else(|_| self.store.patch(key, None, object)).expect("an object");
+    }
+
+    /// Whether a replica and the API server do not reach each other now.
+    pub fn is_cut(&self, replica: usize, plural: &str) -> bool {
+        let passed = self.history.passed();
+        self.plan.cuts.iter().enumerate().any(|(number, Cut { replica: of, when, lease_only })| {
+            let is_now = !self.calm.load(Ordering::Relaxed) && when.contains(&passed);
+            *of == replica
+                && is_now
+                && (!lease_only || plural == "leases")
+                && self.happens(&format!("cut {number}"))
+        })
     }
 
     /// Lets everything happen that is planned, and then what is left.
@@ -175,12 +242,11 @@ impl World {
         for (at, number) in timed.collect::<BTreeSet<_>>() {
             tokio::time::sleep_until(began + at).await;
             if at >= CALM_AFTER {
-                self.calm.store(true, Ordering::Relaxed);
+                self.calm();
             }
             self.act(number);
         }
-        self.calm.store(true, Ordering::Relaxed);
-        self.history.note("world", "is calm from here on");
+        self.calm();
         let end = clock::monotonic() + TO_THE_END;
         let mut changes = self.promises.changes();
         loop {
@@ -192,6 +258,25 @@ impl World {
                     self.promises.break_one("nobody writes in the end", "somebody still does");
                 }
                 return;
+            }
+        }
+    }
+
+    /// From here on all is as it should be.
+    fn calm(&self) {
+        if !self.calm.swap(true, Ordering::Relaxed) {
+            self.set_up();
+            self.history.note("world", "is calm from here on");
+        }
+    }
+
+    /// Judges the end: the objects, and what each replica says of itself.
+    async fn look_at_end(&self) {
+        self.promises.look_at_end(&self.store, self.plan.is_peaceful);
+        for replica in 0..self.plan.replicas {
+            match scrape(scrape_address(replica)).await {
+                Ok(text) => self.promises.look_at_metrics(&text, self.plan.replicas),
+                Err(error) => self.promises.break_one("every replica works in the end", &error.to_string()),
             }
         }
     }
@@ -242,10 +327,41 @@ impl World {
                 self.store.compact();
                 Ok(())
             }
+            Act::LoseLeases => {
+                let leases = self.store.list("leases", "", &Selector::default(), None, None);
+                leases.and_then(|page| page.objects.iter().try_for_each(|lease| self.delete_lease(lease)))
+            }
+            Act::SetClock(seconds) => {
+                self.clock.store(*seconds, Ordering::Relaxed);
+                Ok(())
+            }
+            Act::Steal(thief, owner) => self.steal(thief, owner),
         };
         let refused = result.err().map(|refusal| format!(": refused, {}", refusal.2)).unwrap_or_default();
         self.history.note("somebody", format!("{act}{refused}"));
     }
+
+    fn delete_lease(&self, lease: &Value) -> Result<()> {
+        let text = |name: &str| lease["metadata"][name].as_str().unwrap_or_default().to_owned();
+        self.store.delete(&("leases".into(), text("namespace"), text("name")), &Value::Null)
+    }
+
+    fn steal(&self, thief: &Key, owner: &Key) -> Result<()> {
+        let owner = self.store.get(owner)?;
+        let Some(id) = owner["status"]["requestID"].as_str() else { return Ok(()) };
+        let change =
+            json!({"metadata": {"annotations": {"functiongraph.io/resolve": format!("Accepted:{id}")}}});
+        self.store.patch(thief, None, &change).map(drop)
+    }
+}
+
+/// The name of the step of the wall clock.
+pub const WALL_STEP: &str = "step of the wall clock";
+
+/// The access key of a namespace's provider.
+fn access_key(namespace: &str) -> AccessKey {
+    let id = format!("ACCESSKEY{:0>11}", namespace.to_uppercase());
+    AccessKey { id, secret: SECRET_KEY.into(), security_token: None }
 }
 
 /// Runs the processes of a replica, one after the other.
@@ -255,9 +371,9 @@ async fn run_replica(world: Arc<World>, replica: usize) {
         let draining = CancellationToken::new();
         *lock(&world.replicas[replica]) = Some(Handle { kill: kill.clone(), draining: draining.clone() });
         let process = Process::new(&world, replica, start, kill);
+        let scrapes = format!("--metrics-listen={}", scrape_address(replica));
         world.history.note(&process.name, "starts");
-        let arguments =
-            ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0"];
+        let arguments = ["functiongraph-operator", "run", "--probe-listen=127.0.0.1:0", &scrapes];
         let hosts = format!("--allowed-endpoint-hosts={HOST}");
         let Command::Run(args) = Cli::parse_from(arguments.into_iter().chain([hosts.as_str()])).command
         else {
@@ -271,7 +387,7 @@ async fn run_replica(world: Arc<World>, replica: usize) {
             Ok(ClientBuilder::new(BoxService::new(call), "operator"))
         });
         let clients = clients.expect("clients");
-        let worlds = Worlds { clients, own_namespace: "operator".into(), carrier };
+        let worlds = Worlds { clients, own_namespace: OPERATOR.into(), carrier };
         let operator = Box::pin(controller::operate(*args, worlds, Traces::default(), draining));
         tokio::select! {
             biased;
@@ -281,4 +397,18 @@ async fn run_replica(world: Arc<World>, replica: usize) {
         let pause = 500 + fastrand::Rng::with_seed(world.plan.seed + start).u64(..8000);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
+}
+
+/// Where a replica listens for scrapes: an address of this process alone.
+fn scrape_address(replica: usize) -> SocketAddr {
+    let [_, high, middle, low] = std::process::id().to_be_bytes();
+    (Ipv4Addr::new(127, 1 + high % 64, middle, low), 9000 + u16::try_from(replica).unwrap_or_default()).into()
+}
+
+async fn scrape(address: SocketAddr) -> io::Result<String> {
+    let mut connection = TcpStream::connect(address).await?;
+    connection.write_all(b"GET /metrics HTTP/1.1\r\nHost: replica\r\nConnection: close\r\n\r\n").await?;
+    let mut text = String::new();
+    connection.read_to_string(&mut text).await?;
+    Ok(text)
 }

@@ -3,11 +3,16 @@
 use crate::api_server::store::{Change, Selector, Store};
 use crate::history::History;
 use crate::lock;
+use crate::plan::TEAM;
 use functiongraph_emulator::InProcess;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
+
+/// An invocation that nothing is wrong with takes no longer, whatever other tenants do: the slowest function takes 100 s.
+const MOST_DELAY: SignedDuration = SignedDuration::from_mins(4);
 
 /// Watches over a simulation.
 pub struct Promises {
@@ -22,6 +27,8 @@ pub struct Promises {
 struct State {
     /// Objects by the tag in their event.
     objects: BTreeMap<String, Object>,
+    /// The uid of the object that has a request id.
+    ids: BTreeMap<String, String>,
     /// Entries of the ledger that were looked at.
     seen: usize,
     broken: Option<String>,
@@ -38,7 +45,7 @@ struct Object {
     retries: usize,
     /// The request ids that FunctionGraph has accepted.
     accepted: Vec<String>,
-    /// How often a user has asked for another attempt.
+    /// How often a user has asked for another attempt, after which the retries count from zero.
     asked: usize,
     /// Whether a user has said what became of an attempt.
     resolved: bool,
@@ -101,7 +108,7 @@ impl Promises {
                     name.clone(),
                 ));
             }
-            if times > object.claims || times > 1 + object.retries + object.asked {
+            if times > object.claims || times > (1 + object.retries) * (1 + object.asked) {
                 broken.push((
                     "FunctionGraph accepts no more than it is asked for",
                     format!("{name}, {times} times"),
@@ -136,13 +143,40 @@ impl Promises {
         for promise in broken {
             self.break_one(promise, &name);
         }
+        let (id, uid) = (text(after, "/status/requestID"), text(after, "/metadata/uid"));
+        if !id.is_empty() && lock(&self.state).ids.entry(id.to_owned()).or_insert(uid.to_owned()) != uid {
+            self.break_one("a request id belongs to one object", &name);
+        }
     }
 
-    /// Looks at the end.
-    pub fn look_at_end(&self, store: &Store) {
+    /// Looks at the end. `is_peaceful` says whether nothing could keep the team's objects from a good one.
+    pub fn look_at_end(&self, store: &Store, is_peaceful: bool) {
         self.look_at_cloud();
         for (promise, about) in Self::unfinished(store) {
             self.break_one(promise, &about);
+        }
+        let page = store.list("functioninvocations", TEAM, &Selector::default(), None, None).expect("a list");
+        for object in page.objects.iter().filter(|_| is_peaceful) {
+            if let Some(why) = bad_end(object) {
+                let name = text(object, "/metadata/name");
+                self.break_one("a tenant delays and changes nothing of another's", &format!("{name} {why}"));
+            }
+        }
+    }
+
+    /// Looks at what a replica says of itself in the end: that all replicas are there, and that it holds nothing any more.
+    pub fn look_at_metrics(&self, text: &str, replicas: usize) {
+        let values =
+            text.lines().filter_map(|line| line.strip_prefix("functiongraph_operator_")?.split_once(' '));
+        for (name, value) in values {
+            let expected = match name.split('{').next().unwrap_or_default() {
+                "members" => replicas,
+                "in_flight" | "waiting" | "followed" => 0,
+                _ => continue,
+            };
+            if value != expected.to_string() {
+                self.break_one("a replica holds nothing in the end", &format!("{name} is {value}"));
+            }
         }
     }
 
@@ -158,8 +192,11 @@ impl Promises {
             if ["", "Unknown"].contains(&outcome) && !is_acknowledged {
                 broken.push(("every edit is acknowledged", name.clone()));
             }
-            if outcome.is_empty() {
-                broken.push(("everything ends", name));
+            let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
+            let is_suspended = object["spec"]["suspend"] == true
+                && conditions.into_iter().any(|condition| condition["type"] == "Suspended");
+            if outcome.is_empty() && !is_suspended {
+                broken.push(("everything ends, unless it is suspended", name));
             }
         }
         broken
@@ -211,6 +248,18 @@ impl Object {
         }
         broken
     }
+}
+
+/// What is wrong with the end of an object that nothing was wrong with.
+fn bad_end(object: &Value) -> Option<String> {
+    let time = |path| text(object, path).parse::<Timestamp>().ok();
+    let outcome = text(object, "/status/outcome");
+    let expected = object["spec"]["completionPolicy"].as_str().unwrap_or_default();
+    if outcome != expected {
+        return Some(format!("ended as {outcome}, not as {expected}"));
+    }
+    let took = time("/status/completionTime")?.duration_since(time("/metadata/creationTimestamp")?);
+    (took > MOST_DELAY).then(|| format!("took {took:#}"))
 }
 
 fn retries(spec: &Value) -> usize {

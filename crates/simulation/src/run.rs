@@ -1,7 +1,7 @@
 //! Plays seeds in processes of their own, and reads what they show.
 
 use crate::plan::Plan;
-use crate::play::play;
+use crate::play::{WALL_STEP, play};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Write, read_to_string, stdin};
@@ -13,6 +13,9 @@ const SEED: &str = "SIMULATION_SEED";
 
 /// Set if the process that plays reads what may happen from its standard input.
 const KEPT: &str = "SIMULATION_KEPT";
+
+/// A step of the wall clock: its time since the beginning, in milliseconds, and its length in seconds.
+const WALL: &str = "SIMULATION_WALL";
 
 /// The filter of the operator's log.
 const LOG: &str = "SIMULATION_LOG";
@@ -46,6 +49,11 @@ impl Run {
         }
         if kept.is_some() {
             play.env(KEPT, "");
+        }
+        if let Some((at, by)) = Plan::of(seed).wall
+            && kept.is_none_or(|kept| kept.contains(WALL_STEP))
+        {
+            play.env(WALL, format!("{} {by}", at.as_millis()));
         }
         let play = play.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut play = play.spawn().expect("the program starts");

@@ -2,7 +2,8 @@
 // dynamic linker loads this library before libc (LD_PRELOAD).
 //
 // Time stands still while the process computes. When it would wait, the wait is over at once and the clocks have moved
-// by its length. The variable SIMULATION_SEED is the seed of what the process takes for random bytes.
+// by its length. The variable SIMULATION_SEED is the seed of what the process takes for random bytes. SIMULATION_WALL is a
+// step of the wall clock: its time since the beginning, in milliseconds, and its length in seconds.
 //
 // For programs with one thread that wait in epoll, as Tokio's runtime does.
 #define _GNU_SOURCE
@@ -23,9 +24,16 @@ static int64_t wall = 1767225600 * (int64_t)SECOND, monotonic = 1000 * (int64_t)
 
 static uint64_t chance;
 
-__attribute__((constructor)) static void seed(void) {
+// When the wall clock is set, and by how much.
+static int64_t step_at = INT64_MAX, step;
+
+__attribute__((constructor)) static void begin(void) {
     const char *text = getenv("SIMULATION_SEED");
     chance = text ? strtoull(text, NULL, 10) : 0;
+    char *rest = getenv("SIMULATION_WALL");
+    if (!rest) return;
+    step_at = monotonic + strtoll(rest, &rest, 10) * MILLISECOND;
+    step = strtoll(rest, &rest, 10) * SECOND;
 }
 
 // splitmix64
@@ -49,7 +57,7 @@ int clock_gettime(clockid_t id, struct timespec *time) {
     int is_wall = id == CLOCK_REALTIME || id == CLOCK_REALTIME_COARSE;
     if (!is_wall && id != CLOCK_MONOTONIC && id != CLOCK_MONOTONIC_COARSE && id != CLOCK_BOOTTIME)
         return (int)syscall(SYS_clock_gettime, id, time);
-    int64_t now = is_wall ? wall : monotonic;
+    int64_t now = is_wall ? wall + (monotonic >= step_at ? step : 0) : monotonic;
     time->tv_sec = now / SECOND;
     time->tv_nsec = now % SECOND;
     return 0;

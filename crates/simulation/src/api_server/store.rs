@@ -55,7 +55,7 @@ pub struct Store {
     /// The kinds, by plural.
     pub kinds: BTreeMap<String, Kind>,
     /// What the clock of the API server shows.
-    now: fn() -> Timestamp,
+    now: Box<dyn Fn() -> Timestamp + Send + Sync>,
     state: Mutex<State>,
     observer: Mutex<Option<Observer>>,
 }
@@ -142,7 +142,7 @@ impl Term {
 
 impl Store {
     /// An empty cluster with our CRDs.
-    pub fn new(now: fn() -> Timestamp) -> Self {
+    pub fn new(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         let own = [
             ("namespaces", "Namespace", "v1"),
             ("secrets", "Secret", "v1"),
@@ -175,7 +175,7 @@ impl Store {
         });
         Self {
             kinds: own.chain(ours).map(|kind| (kind.plural.clone(), kind)).collect(),
-            now,
+            now: Box::new(now),
             state: Mutex::new(State { version: 100, ..State::default() }),
             observer: Mutex::default(),
         }
