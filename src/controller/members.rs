@@ -115,7 +115,8 @@ impl Member {
             Ok(None) => {}
             Err(error) => self.not_renewed(&error, sent),
         }
-        for (name, version) in self.membership.abandoned(clock::monotonic()) {
+        // One at a time, because the next renewal waits for it.
+        if let Some((name, version)) = self.membership.abandoned(clock::monotonic()).into_iter().next() {
             match self.leases.delete(&name, Some(version)).await {
                 Ok(()) => tracing::info!(lease = name, "deleted the Lease of a process that is gone"),
                 Err(error) => {

@@ -247,6 +247,8 @@ async fn three_members_keep_the_pace_of_one() {
     let most = took * f64::from(PER_SECOND) + f64::from(PER_SECOND + IN_FLIGHT);
     let sent = f64::from(u32::try_from(times.len()).unwrap());
     assert!(sent <= most, "{sent} in {took} s");
-    let rate = sum(&operators, "functiongraph_operator_rate").await;
-    assert!(rate <= f64::from(PER_SECOND) + 0.1, "{rate} a second in all");
+    // A machine without time to spare may have let a Lease expire for a moment, and the others took that share.
+    let divided =
+        async || sum(&operators, "functiongraph_operator_rate").await <= f64::from(PER_SECOND) + 0.1;
+    within(until(divided)).await;
 }
