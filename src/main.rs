@@ -13,8 +13,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Cli::parse().command {
-        // As a task, because a task wakes up on the thread that woke it. The future of `main` has a thread of its own, and
-        // each of its wake-ups would be a switch to it.
+        // As a task, because tokio runs the future of `main` on none of its workers (see the documentation of `tokio::main`).
         Command::Run(args) => match tokio::spawn(controller::run(*args)).await {
             Ok(ended) => ended.map_err(Into::into),
             Err(panicked) => Err(panicked.into()),

@@ -212,14 +212,16 @@ fn selectable(schema: &Value) -> BTreeSet<String> {
     fields.filter_map(|field| field["fieldPath"].as_str()).map(ToOwned::to_owned).collect()
 }
 
-/// The rules on the whole object and on its status.
+/// The rules on the whole object, on its status, and on the fields of the status.
 fn rules(schema: &Value) -> BTreeSet<String> {
-    [schema, &schema["properties"]["status"]]
-        .into_iter()
-        .flat_map(|schema| schema["x-kubernetes-validations"].as_array().into_iter().flatten())
-        .filter_map(|rule| rule["rule"].as_str())
-        .map(ToOwned::to_owned)
-        .collect()
+    let (root, status) = (own_rules(schema), &schema["properties"]["status"]);
+    let fields = status["properties"].as_object().into_iter().flat_map(serde_json::Map::values);
+    root.chain(own_rules(status)).chain(fields.flat_map(own_rules)).collect()
+}
+
+fn own_rules(schema: &Value) -> impl Iterator<Item = String> {
+    let rules = schema["x-kubernetes-validations"].as_array().into_iter().flatten();
+    rules.filter_map(|rule| rule["rule"].as_str()).map(ToOwned::to_owned)
 }
 
 /// Fields, values and lengths that our schema allows and the installed one does not. The API server would drop or
@@ -281,9 +283,12 @@ mod tests {
         let mut theirs = served(ours);
         theirs["paths"] = json!({});
         let status = &mut theirs["components"]["schemas"]["it"]["properties"]["status"];
-        let rules = status["x-kubernetes-validations"].take();
-        assert_eq!(rules.as_array().unwrap().len(), 4);
-        assert_eq!(differences(ours, &theirs).len(), 1 + 4);
+        let of_status = status["x-kubernetes-validations"].take();
+        let of_attempt = status["properties"]["attempt"]["x-kubernetes-validations"].take();
+        let of_outcome = status["properties"]["outcome"]["x-kubernetes-validations"].take();
+        let rules = [of_status, of_attempt, of_outcome].map(|rules| rules.as_array().unwrap().len());
+        assert_eq!(rules, [2, 3, 1]);
+        assert_eq!(differences(ours, &theirs).len(), 1 + 2 + 3 + 1);
     }
 
     #[test]
