@@ -45,9 +45,6 @@ const BACKLOG: u32 = 128;
 
 /// Listens on an address, with a small receive buffer for each connection. `[::]` stands for both families, and for IPv4
 /// on a machine without IPv6.
-///
-/// # Errors
-/// The address is not available.
 pub fn listen(mut address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4(),

@@ -13,13 +13,14 @@ use std::sync::LazyLock;
 
 pub mod condition;
 pub mod invocation;
-pub mod names;
+pub(crate) mod names;
 pub mod provider;
 
 pub use condition::{Condition, ConditionStatus, ConditionType, Reason};
 pub use invocation::{FunctionInvocation, FunctionInvocationSpec, FunctionInvocationStatus};
+pub(crate) use provider::{AnyProvider, ProviderKey};
 pub use provider::{
-    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
+    ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
     FunctionGraphProviderStatus,
 };
 
@@ -27,7 +28,6 @@ pub use provider::{
 pub const GROUP: &str = "functiongraph.io";
 
 /// All CRDs, as in `crds/`.
-#[must_use]
 pub fn crds() -> &'static [CustomResourceDefinition] {
     static CRDS: LazyLock<Vec<CustomResourceDefinition>> = LazyLock::new(make_crds);
     &CRDS
@@ -51,40 +51,21 @@ fn join_lines(schema: &mut JSONSchemaProps) {
 }
 
 /// Reads a value. Treats a value of an unexpected form as absent.
-///
-/// # Errors
-/// Only for input that is not even a value of the outer format.
-fn lenient<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
+fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
     let value = serde_json::Value::deserialize(deserializer)?;
     Ok(serde_json::from_value(value).ok())
 }
 
 /// Reads a value that must not count as absent. A value of an unexpected form becomes the default.
-///
-/// # Errors
-/// Only for input that is not even a value of the outer format.
-fn present<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned + Default,
-{
+fn present<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
     let value = Option::<serde_json::Value>::deserialize(deserializer)?;
     Ok(value.map(|value| serde_json::from_value(value).unwrap_or_default()))
 }
 
 /// Reads a list, and leaves out elements of an unexpected form.
-///
-/// # Errors
-/// Only for input that is not even a value of the outer format.
-fn lenient_list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
+fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
     let value: Option<Vec<serde_json::Value>> = lenient(deserializer)?;
     Ok(value.unwrap_or_default().into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect())
 }

@@ -5,7 +5,8 @@ mod hosts;
 pub use hosts::HostPattern;
 
 use crate::api::names::is_label;
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use crate::telemetry::LogFormat;
+use clap::{ArgAction, Args, Parser, Subcommand};
 use ipnet::IpNet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -42,7 +43,7 @@ pub struct Crd {
 }
 
 /// Flags of `run`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub struct Run {
     /// The kubeconfig to use. Leave it out in a cluster, and where KUBECONFIG or ~/.kube/config is the right one.
@@ -222,21 +223,11 @@ fn renamed(text: &str) -> Result<String, &'static str> {
 
 impl Run {
     /// All hosts that a provider's endpoint may use.
-    #[must_use]
     pub fn allowed_hosts(&self) -> Vec<HostPattern> {
         let mut allowed = if self.default_endpoint_hosts { hosts::of_the_clouds() } else { Vec::new() };
         allowed.extend_from_slice(&self.allowed_endpoint_hosts);
         allowed
     }
-}
-
-/// Format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// One JSON object a line.
-    Json,
-    /// For people, with colors on a terminal.
-    Text,
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@ use jiff::{Timestamp, TimestampRound, Unit};
 use std::time::Instant;
 
 /// The wall clock, in whole milliseconds: more precise than any stored pause.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the only reader of the wall clock")]
 pub fn now() -> Timestamp {
     let now = Timestamp::now();
@@ -12,14 +11,20 @@ pub fn now() -> Timestamp {
 }
 
 /// The monotonic clock.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the only reader of the monotonic clock")]
 pub fn monotonic() -> Instant {
     Instant::now()
 }
 
+/// Waits until a time of the monotonic clock; for ever without one.
+pub(crate) async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
 /// 64 random bits, or the time if the system has none. They only spread retries and need not be secret.
-#[must_use]
 #[expect(clippy::disallowed_methods, reason = "the only source of randomness")]
 pub fn chance() -> u64 {
     getrandom::u64().unwrap_or_else(|_| Timestamp::now().subsec_nanosecond().unsigned_abs().into())

@@ -1,27 +1,28 @@
 //! What the shell needs to do its work, in one place: clients, memory, providers, metrics.
 
-pub mod failures;
-pub mod followed;
-pub mod grants;
+pub(crate) mod failures;
+pub(crate) mod followed;
+pub(crate) mod grants;
 pub mod journal;
-pub mod lookups;
-pub mod memory;
-pub mod notices;
-pub mod providers;
+pub(crate) mod lookups;
+pub(crate) mod memory;
+pub(crate) mod notices;
+pub(crate) mod providers;
 
-pub use functiongraph::Carrier;
+pub(crate) use functiongraph::Carrier;
 
-use crate::api::invocation::{ProviderKind, ProviderRef};
+use crate::api::invocation::ProviderKind;
 use crate::api::provider::ProtocolVersion;
 use crate::api::{
-    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, Reason,
+    AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, ProviderKey, Reason,
 };
-use crate::args::HostPattern;
+use crate::args::{HostPattern, Run};
 use crate::clock;
 use crate::kubernetes::Clients;
 use crate::kubernetes::events::Events;
 use crate::kubernetes::scope::Scope;
-use crate::lifecycle::{State, View};
+use crate::lifecycle::resolve::{self, Call};
+use crate::lifecycle::{Resolution, State, View};
 use crate::members::{Duty, Members};
 use crate::metrics::Metrics;
 use crate::traces::Traces;
@@ -37,8 +38,7 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use lookups::Lookups;
 use memory::EventMemory;
 use notices::{Notices, WaitNotices};
-use providers::{ProviderKey, Providers};
-use std::path::PathBuf;
+use providers::Providers;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
@@ -46,18 +46,14 @@ use tokio_util::sync::CancellationToken;
 
 /// The object of an invocation: which one, by its uid, and where to find it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Owner {
-    /// Its namespace.
+pub(crate) struct Owner {
     pub namespace: String,
-    /// Its name.
     pub name: String,
-    /// Its uid.
     pub uid: String,
 }
 
 impl Owner {
     /// The owner that an object is.
-    #[must_use]
     pub fn of(object: &FunctionInvocation) -> Self {
         let metadata = &object.metadata;
         Self {
@@ -70,44 +66,29 @@ impl Owner {
 
 /// One attempt of an invocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct AttemptId {
-    /// The object.
+pub(crate) struct AttemptId {
     pub owner: Owner,
     /// The attempt's number; 1 for the first.
     pub number: i64,
 }
 
 impl AttemptId {
-    /// Attempt `number` of an object.
-    #[must_use]
     pub fn of(object: &FunctionInvocation, number: i64) -> Self {
         Self { owner: Owner::of(object), number }
     }
 }
 
-/// The key of the provider that an object names.
-#[must_use]
-pub fn provider_key(object: &FunctionInvocation) -> ProviderKey {
-    let ProviderRef { kind, name } = &object.spec.provider_ref;
-    ProviderKey::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
-}
-
 /// One process of the operator.
-pub struct Context {
-    /// The API server.
+pub(crate) struct Context {
     pub clients: Clients,
     /// This process: 128 random bits, new at every start, so that a restarted process never takes its
     /// predecessor's claims for its own.
     pub holder: String,
     /// The processes that share the work.
     pub members: watch::Sender<Members>,
-    /// What this process alone knows.
     pub journal: Journal,
-    /// The executions that it follows.
     pub followed: Followed,
-    /// What it has learned of ambiguous attempts.
     pub lookups: Lookups,
-    /// The providers: whether they can be used, and how fast.
     pub providers: Arc<Providers>,
     /// The providers as the API server has them.
     pub provider_store: Store<FunctionGraphProvider>,
@@ -115,7 +96,6 @@ pub struct Context {
     pub cluster_provider_store: Option<Store<ClusterFunctionGraphProvider>>,
     /// Which namespaces a cluster-scoped provider admits.
     pub namespaces: Namespaces,
-    /// Explanations for people.
     pub events: Events,
     /// How many objects may still say that they are queued.
     pub queue_notices: WaitNotices,
@@ -125,69 +105,41 @@ pub struct Context {
     pub notices: Notices,
     /// Held while an annotation `Accepted:<id>` is checked and written, so that two objects never get the same request id.
     pub resolving: tokio::sync::Mutex<()>,
-    /// Memory for events on their way.
     pub event_memory: EventMemory,
-    /// Numbers for machines.
     pub metrics: Metrics,
     /// One span for each attempt, if somebody wants them.
     pub traces: Traces,
-    /// How often in a row an object could not be worked on.
     pub failures: Failures,
     /// Cancelled when the process shall end: nothing is claimed any more.
     pub draining: CancellationToken,
     /// The part of the operator that ended before it was time, if one did.
     pub broken: OnceLock<&'static str>,
-    /// What the platform team decided.
     pub options: Options,
 }
 
-/// What the platform team decided with the operator's flags.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Where providers may lead.
+/// What the platform team decided.
+pub(crate) struct Options {
+    pub flags: Run,
     pub reach: Reach,
-    /// Where the operator works.
     pub scope: Scope,
     /// The operator's own namespace, where the Secrets of cluster-scoped providers are.
     pub own_namespace: String,
+}
+
+impl Options {
     /// How often the Secret of a provider that is not ready is read again.
-    pub secret_poll: Duration,
-    /// The audience that tokens of a ServiceAccount are made for; none are made without.
-    pub token_audience: Option<String>,
-    /// The folder of projected tokens that cluster-scoped providers may name; none are read without.
-    pub token_folder: Option<PathBuf>,
-    /// What the operator itself is to the cloud, and who may use that.
-    pub own_identity: OwnIdentity,
-    /// Whether a 503 that does not carry a code of the service leaves it open if it was accepted.
-    pub strict_503: bool,
-    /// Whether an object is marked with its uid before its first claim: a second API write for each.
-    pub restore_guard: bool,
-    /// Whether an accepted invocation gets an Event: a third API write for each.
-    pub events_on_success: bool,
+    pub fn secret_poll(&self) -> Duration {
+        Duration::from_secs(self.flags.secret_poll_seconds)
+    }
 }
 
 /// Where providers may lead.
-#[derive(Clone, Debug, Default)]
-pub struct Reach {
-    /// Hosts that an endpoint may name.
+pub(crate) struct Reach {
     pub allowed_hosts: Vec<HostPattern>,
     /// Networks that no endpoint may lead to, unless its host is listed as it is.
     pub refused_networks: Vec<IpNet>,
     /// Carries requests to FunctionGraph another way than over the network.
     pub carrier: Option<Carrier>,
-}
-
-/// What the operator itself is to the cloud: every provider that uses it acts as the operator.
-#[derive(Clone, Debug)]
-pub struct OwnIdentity {
-    /// The providers that may use it: `namespace/name`, or `name` for one of the cluster.
-    pub providers: Vec<String>,
-    /// Where CCE hands out the keys of the operator's Pod.
-    pub pod_identity_url: Option<String>,
-    /// The file with what the Pod shows there.
-    pub pod_identity_token_file: Option<PathBuf>,
-    /// Where the metadata of the operator's node are.
-    pub metadata_url: String,
 }
 
 impl Context {
@@ -204,12 +156,16 @@ impl Context {
         self.members.borrow().duty(what, clock::monotonic())
     }
 
-    /// Whether this process owns an object. One member follows all executions of a provider, because a page of FunctionGraph's
-    /// list tells of many.
+    /// Whether this process owns an object. One member checks all annotations that name the same request id, so that no two objects
+    /// get it. One member follows all executions of a provider, because a page of FunctionGraph's list tells of many.
     pub fn duty_of(&self, object: &FunctionInvocation) -> Duty {
-        match object.status.as_ref().map(State::of) {
-            Some(State::Accepted) => self.duty(&provider_key(object)),
-            _ => self.duty(object.metadata.uid.as_deref().unwrap_or_default()),
+        let view = View::of(object, false);
+        if let Some(Call::Act(Resolution::Accepted(id))) = resolve::call(&view) {
+            return self.duty(&id);
+        }
+        match State::of(view.status) {
+            State::Accepted => self.duty(&ProviderKey::of(object)),
+            _ => self.duty(view.uid),
         }
     }
 
@@ -237,30 +193,27 @@ impl Context {
         View::of(object, listed)
     }
 
-    /// Whether the provider that an object names exists.
     pub fn knows_provider(&self, object: &FunctionInvocation) -> bool {
         self.provider_of(object).is_some()
     }
 
     /// The provider that an object names, as the watch last brought it.
     pub fn provider_of(&self, object: &FunctionInvocation) -> Option<AnyProvider> {
-        let ProviderRef { kind, name } = &object.spec.provider_ref;
-        self.provider(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+        let is_known = object.spec.provider_ref.kind != ProviderKind::Other;
+        is_known.then(|| self.provider(&ProviderKey::of(object))).flatten()
     }
 
     /// A provider, as the watch last brought it.
-    pub fn provider(&self, kind: ProviderKind, namespace: &str, name: &str) -> Option<AnyProvider> {
-        match kind {
-            ProviderKind::FunctionGraphProvider => {
+    pub fn provider(&self, key: &ProviderKey) -> Option<AnyProvider> {
+        Some(match key.parts() {
+            (Some(namespace), name) => {
                 let found = self.provider_store.get(&ObjectRef::new(name).within(namespace))?;
-                Some(AnyProvider::Namespaced(found))
+                AnyProvider::Namespaced(found)
             }
-            ProviderKind::ClusterFunctionGraphProvider => {
-                let found = self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name))?;
-                Some(AnyProvider::Cluster(found))
+            (None, name) => {
+                AnyProvider::Cluster(self.cluster_provider_store.as_ref()?.get(&ObjectRef::new(name))?)
             }
-            ProviderKind::Other => None,
-        }
+        })
     }
 
     /// Publishes an Event if the reason is one that a person should hear of. Throttling and queueing are not: under
@@ -270,7 +223,7 @@ impl Context {
         let about = about();
         let namespace = about.namespace.as_deref().unwrap_or_default();
         let warning = match reason {
-            Reason::Accepted | Reason::Executed if self.options.events_on_success => false,
+            Reason::Accepted | Reason::Executed if self.options.flags.events_on_success => false,
             Reason::Accepted
             | Reason::Executed
             | Reason::Running

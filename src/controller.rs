@@ -9,8 +9,8 @@ mod ports;
 mod providers;
 mod watches;
 
-use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
-use crate::args::{LogFormat, Run};
+use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation, ProviderKey};
+use crate::args::Run;
 use crate::context::failures::Failures;
 use crate::context::followed::Followed;
 use crate::context::grants::Namespaces;
@@ -18,8 +18,8 @@ use crate::context::journal::Journal;
 use crate::context::lookups::Lookups;
 use crate::context::memory::EventMemory;
 use crate::context::notices::{Notices, WaitNotices};
-use crate::context::providers::{ProviderKey, Providers};
-use crate::context::{Carrier, Context, Options, OwnIdentity, Reach};
+use crate::context::providers::Providers;
+use crate::context::{Carrier, Context, Options, Reach};
 use crate::kubernetes::events::Events;
 use crate::kubernetes::leases::Leases;
 use crate::kubernetes::scope::Scope;
@@ -34,10 +34,11 @@ use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{self, Store};
+use parking_lot::Mutex;
 use ports::Ports;
 use providers::Shelf;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -95,26 +96,17 @@ struct Readiness(Arc<Mutex<Vec<String>>>);
 
 impl Readiness {
     fn set(&self, missing: Vec<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = missing;
+        *self.0.lock() = missing;
     }
 
     fn get(&self) -> Vec<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
 /// Runs the operator until a signal.
-///
-/// # Errors
-/// It cannot start, or did not finish its requests in time.
 pub async fn run(args: Run) -> Result<(), Error> {
-    telemetry::start(
-        &args.log,
-        match args.log_format {
-            LogFormat::Json => telemetry::Format::Json,
-            LogFormat::Text => telemetry::Format::Text,
-        },
-    )?;
+    telemetry::start(&args.log, args.log_format)?;
     // A program that embeds the operator may have installed another provider already; then use that one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let traces = traces(&args)?;
@@ -136,9 +128,6 @@ pub struct Worlds {
 
 /// Runs one operator until `draining` is cancelled, and its drain. If the future is dropped, all of the operator ends at
 /// once, as in a crash.
-///
-/// # Errors
-/// It cannot start, or did not finish its requests in time.
 pub async fn operate(
     args: Run,
     Worlds { clients, own_namespace, carrier }: Worlds,
@@ -152,7 +141,9 @@ pub async fn operate(
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
     let (checks, to_check) = mpsc::unbounded_channel();
     let stores = Stores::new(to_check);
-    let options = options(&args, scope, own_namespace, carrier);
+    let (allowed_hosts, refused_networks) = (args.allowed_hosts(), args.refused_networks.clone());
+    let reach = Reach { allowed_hosts, refused_networks, carrier };
+    let options = Options { flags: args.clone(), reach, scope, own_namespace };
     let providers = Providers::new(checks, permits(args.max_concurrent_reconciles));
     let context = Arc::new(context(clients, options, traces, providers, &stores, draining.clone())?);
     let ports = Ports::listen(&args)?;
@@ -303,30 +294,6 @@ async fn work(
     tokio::select! { () = unfinished => {}, () = ready => {} }
     drop(later);
     let _ = tokio::join!(providers, expiry, unknown, member);
-}
-
-fn options(args: &Run, scope: Scope, own_namespace: String, carrier: Option<Carrier>) -> Options {
-    Options {
-        reach: Reach {
-            allowed_hosts: args.allowed_hosts(),
-            refused_networks: args.refused_networks.clone(),
-            carrier,
-        },
-        scope,
-        own_namespace,
-        secret_poll: Duration::from_secs(args.secret_poll_seconds),
-        token_audience: args.token_audience.clone(),
-        token_folder: args.token_folder.clone(),
-        own_identity: OwnIdentity {
-            providers: args.own_identity_providers.iter().map(|name| name.trim().to_owned()).collect(),
-            pod_identity_url: args.pod_identity_url.clone(),
-            pod_identity_token_file: args.pod_identity_token_file.clone(),
-            metadata_url: args.metadata_url.clone(),
-        },
-        strict_503: args.strict_503,
-        restore_guard: args.restore_guard,
-        events_on_success: args.events_on_success,
-    }
 }
 
 /// The endpoint for traces: the flag, or else OpenTelemetry's own variable.

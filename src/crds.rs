@@ -32,9 +32,6 @@ pub enum Error {
 }
 
 /// The files under `crds/`: name and text.
-///
-/// # Errors
-/// A CRD cannot be converted to YAML.
 pub fn files() -> Result<Vec<(String, String)>, Error> {
     let mut files = Vec::new();
     for crd in api::crds() {
@@ -46,17 +43,11 @@ pub fn files() -> Result<Vec<(String, String)>, Error> {
 }
 
 /// All files as one manifest.
-///
-/// # Errors
-/// A CRD cannot be converted to YAML.
 pub fn manifest() -> Result<String, Error> {
     Ok(files()?.into_iter().map(|(_, text)| text).collect())
 }
 
 /// Writes all files into a directory, or prints them.
-///
-/// # Errors
-/// The output cannot be written.
 pub fn write(directory: Option<&Path>) -> Result<(), Error> {
     let Some(directory) = directory else {
         std::io::stdout().lock().write_all(manifest()?.as_bytes())?;

@@ -75,11 +75,10 @@ pub struct Source {
     pub project_principal: Principal,
     /// By which rule it locks it.
     pub lock: Lock,
-    /// Where the credential is used: endpoint, project and trusted authorities. Providers of one place share a check.
-    pub place: String,
+    /// Where the credential is used: endpoint, project and trusted authorities. Providers of one destination share a check.
+    pub destination: String,
     /// Whether a login exchanges it for the credential.
     pub is_exchanged: bool,
-    /// The project, if the provider's spec names one.
     pub project: Option<String>,
     /// What messages call it.
     pub name: String,
@@ -90,7 +89,6 @@ pub struct Source {
 /// What a request was made with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Used {
-    /// The source.
     pub source: Arc<Source>,
     /// The number of the login that brought the credential; 0 for one that is used as it is, and for a login itself.
     pub login: u64,
@@ -99,11 +97,9 @@ pub struct Used {
 /// A request that showed a credential to a service.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// The key of the provider.
     pub provider: &'a str,
     /// What it was made with.
     pub used: &'a Used,
-    /// When it was sent.
     pub sent: Instant,
 }
 
@@ -138,9 +134,7 @@ pub enum Step {
 pub struct InUse {
     /// The number of the login that brought it; 0 if none did.
     pub login: u64,
-    /// When it ends, if that is known.
     pub expires_at: Option<Timestamp>,
-    /// The project.
     pub project: String,
     /// Why it could not be renewed, if it could not.
     pub not_renewed: Option<String>,
@@ -170,7 +164,6 @@ pub enum Proof {
     Restricted(String),
     /// It does not know the call, so nothing is proven.
     Unchecked {
-        /// What it said.
         said: String,
         /// Whether it has answered an invocation since.
         used: bool,
@@ -179,13 +172,9 @@ pub enum Proof {
 
 /// A login that worked.
 pub struct Login<C> {
-    /// The credential.
     pub credential: C,
-    /// When it ends, if that was said.
     pub expires_at: Option<Timestamp>,
-    /// When to log in again.
     pub renew_at: Timestamp,
-    /// The project that it is for, if that was said.
     pub project: Option<String>,
 }
 
@@ -218,7 +207,6 @@ pub enum Failure {
 /// What a provider's status says that another replica was told of the same Secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// The message of the condition.
     pub message: String,
     /// When the service said so, by the other replica's clock.
     pub time: Timestamp,
@@ -229,11 +217,9 @@ pub struct Told {
 /// The moment of a decision.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment {
-    /// By the monotonic clock.
     pub instant: Instant,
     /// The same by the clock of this machine.
     pub time: Timestamp,
-    /// A random number.
     pub chance: u64,
 }
 
@@ -241,7 +227,6 @@ pub struct Moment {
 
 impl Lock {
     /// How long a failure counts.
-    #[must_use]
     pub fn window(self) -> Duration {
         match self {
             Self::None | Self::AccessKey => KEY_LOCK,
@@ -254,7 +239,6 @@ impl Lock {
 
 impl Source {
     /// How long to wait after a refusal of this call, if nothing changes. Only a login shows the password.
-    #[must_use]
     pub fn pause_after(&self, call: Call) -> Duration {
         match call {
             Call::LogIn => self.lock.window(),
@@ -279,8 +263,6 @@ impl Source {
 // === impl Failure ===
 
 impl Failure {
-    /// What went wrong.
-    #[must_use]
     pub fn why(&self) -> &str {
         let (Self::Passing(why, _)
         | Self::Denied(why)
@@ -294,7 +276,6 @@ impl Failure {
 
 impl Used {
     /// Whether a refusal of `other` is about this too: the same credential, or one of the same principal.
-    #[must_use]
     pub fn is_refused_with(&self, other: &Self) -> bool {
         if other.source.is_exchanged {
             self == other

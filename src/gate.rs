@@ -14,6 +14,7 @@ mod bucket;
 mod histories;
 #[cfg(test)]
 mod hostile;
+mod learn;
 mod limiter;
 mod pace;
 mod queue;
@@ -30,7 +31,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use breaker::Admission;
 use limiter::Limiter;
 use queue::Queue;
 pub use shares::Shares;
@@ -104,7 +104,6 @@ struct Grant {
 
 impl Gate {
     /// A gate that is shut until the provider is ready.
-    #[must_use]
     pub fn new(limits: GateLimits, now: Instant) -> Self {
         let ceiling = ceiling(limits);
         Self {
@@ -167,9 +166,12 @@ impl Gate {
     }
 
     /// Asks for a permit. `process` is what the namespaces hold of all gates together. Idempotent: an admitted caller
-    /// stays admitted, a queued one keeps its position.
+    /// stays admitted, a queued one keeps its position, unless it asks for another function.
     pub fn enter(&mut self, ticket: Ticket, process: &Shares, now: Instant) -> Entry {
         self.advance(now);
+        if self.waits_otherwise(&ticket) {
+            self.forget(&ticket.caller);
+        }
         match self.stages.get(&ticket.caller) {
             Some(Stage::Admitted { .. }) => Entry::Admitted,
             Some(Stage::Waiting { .. }) => Entry::Queued,
@@ -190,6 +192,17 @@ impl Gate {
                 Entry::Queued
             }
         }
+    }
+
+    /// Whether the caller waits for a permit of another function. One that was sent by another process and is to be stopped now
+    /// does: its call is of no function.
+    fn waits_otherwise(&self, ticket: &Ticket) -> bool {
+        let known = match self.stages.get(&ticket.caller) {
+            Some(Stage::Waiting { arrival }) => self.queue.ticket(*arrival),
+            Some(Stage::Granted { number }) => self.granted.get(number).map(|grant| &grant.ticket),
+            Some(Stage::Admitted { .. }) | None => None,
+        };
+        known.is_some_and(|known| known.function != ticket.function)
     }
 
     /// Ends an admission. `chance` is a uniform random number for the jitter of the breakers. Ignores callers that are
@@ -253,7 +266,6 @@ impl Gate {
 
     /// When time alone makes [`grants`](Self::grants) worth calling; `None` if only another call (an arrival, a
     /// leave, an opening) can.
-    #[must_use]
     pub fn next_wake(&self, process: &Shares, now: Instant) -> Option<Instant> {
         let now = now.max(self.now);
         if self.queue.is_empty() || !self.open {
@@ -283,13 +295,11 @@ impl Gate {
     }
 
     /// Whether the endpoint has failed repeatedly and has not answered since.
-    #[must_use]
     pub fn is_suspect(&self, now: Instant) -> bool {
         self.account.is_suspect(now.max(self.now))
     }
 
     /// The gate as status and metrics show it.
-    #[must_use]
     pub fn state(&self, now: Instant) -> GateState {
         let now = now.max(self.now);
         let lapsed = self.granted.values().take_while(|grant| grant.until <= now).count();
@@ -302,7 +312,6 @@ impl Gate {
     }
 
     /// Which level makes a caller of this function wait.
-    #[must_use]
     pub fn wait(&self, function: &FunctionKey, process: &Shares, now: Instant) -> Wait {
         let now = now.max(self.now);
         let account = self.phase(now);
@@ -321,99 +330,6 @@ impl Gate {
     /// The permits that each namespace holds.
     pub fn holdings(&self) -> impl Iterator<Item = (&str, usize)> {
         self.tenants.holdings()
-    }
-
-    /// What an answer, or its absence, teaches each level.
-    fn learn(&mut self, function: &FunctionKey, number: u64, signal: Signal, chance: u64) {
-        let (at, now) = (Admission { number, next: self.next_number }, self.now);
-        match signal {
-            Signal::Answered => {
-                self.reached(number);
-                self.account.accepted(number, now);
-                self.tenants.answered(function, number, now);
-            }
-            Signal::Throttled { level: Level::Account, retry_after } => {
-                self.reached(number);
-                self.account_throttled(at, retry_after);
-            }
-            Signal::Throttled { level: Level::Function, retry_after } => {
-                self.reached(number);
-                if self.tenants.throttled(function, at, retry_after, now) {
-                    self.recall(|granted| granted == function);
-                }
-                if self.tenants.throttle_at_once(now) {
-                    self.account_throttled(at, None);
-                }
-            }
-            Signal::Disabled => {
-                self.reached(number);
-                self.function_failed(function, at, true, chance);
-            }
-            Signal::FunctionFailed => {
-                self.reached(number);
-                self.function_failed(function, at, false, chance);
-            }
-            Signal::Unanswered => {
-                self.failed_last = Some(function.clone());
-                self.function_failed(function, at, false, chance);
-            }
-            Signal::Unreachable => self.unreachable(function, at, chance),
-            Signal::Unused => {
-                self.account.give_back();
-                self.tenants.give_back(function);
-            }
-        }
-    }
-
-    /// The service has answered.
-    fn reached(&mut self, number: u64) {
-        self.account.answered(number);
-        self.failing.clear();
-        self.failed_last = None;
-    }
-
-    fn account_throttled(&mut self, at: Admission, retry_after: Option<Duration>) {
-        if self.account.throttled(at, retry_after, self.now) {
-            self.recall(|_| true);
-        }
-    }
-
-    fn function_failed(&mut self, function: &FunctionKey, at: Admission, is_disabled: bool, chance: u64) {
-        if self.tenants.failed(function, at, is_disabled, chance, self.now) {
-            self.recall(|granted| granted == function);
-        }
-    }
-
-    /// The request did not reach the service.
-    fn unreachable(&mut self, function: &FunctionKey, at: Admission, chance: u64) {
-        self.failing.insert(function.clone());
-        self.failed_last = Some(function.clone());
-        let may_open = self.is_the_account();
-        if self.account.failed(at, may_open, chance, self.now) {
-            self.tenants.close_breakers();
-            self.recall(|_| true);
-        } else if !self.account.is_suspect(self.now) {
-            self.function_failed(function, at, false, chance);
-        }
-    }
-
-    /// Whether failures come from two namespaces, or from two functions, where two are there to show them.
-    fn is_the_account(&self) -> bool {
-        if count_namespaces(&self.failing) > 1 {
-            return true;
-        }
-        let is_held = |key: &&FunctionKey| {
-            matches!(self.tenants.phase(key, self.now), Phase::BreakerOpen { .. } | Phase::Paused { .. })
-        };
-        let waiting = self.queue.functions().filter(|key| !is_held(key));
-        let others = waiting.chain(self.tenants.sending()).filter(|key| !self.failing.contains(*key));
-        let others: Vec<&FunctionKey> = others.collect();
-        let of_other_namespaces = || others.iter().any(|key| !self.is_failing(&key.namespace));
-        others.is_empty() || (self.failing.len() > 1 && !of_other_namespaces())
-    }
-
-    fn is_failing(&self, namespace: &str) -> bool {
-        self.failing.iter().any(|key| key.namespace == namespace)
     }
 
     /// Removes the next caller in turn that may send.
@@ -456,7 +372,7 @@ impl Gate {
     /// endpoint answers.
     fn is_first_probe(&self, function: &FunctionKey) -> bool {
         matches!(self.account.phase(self.now), Phase::BreakerOpen { .. })
-            && count_namespaces(&self.failing) == 1
+            && self.count_failing() == 1
             && !self.is_failing(&function.namespace)
     }
 
@@ -532,10 +448,6 @@ impl Gate {
             self.queue.push(arrival, ticket);
         }
     }
-}
-
-fn count_namespaces(functions: &BTreeSet<FunctionKey>) -> usize {
-    functions.iter().map(|key| key.namespace.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 fn ceiling(limits: GateLimits) -> f64 {

@@ -14,34 +14,34 @@ use time::ServerTime;
 use tower::BoxError;
 use tower::util::{BoxService, MapResponseLayer};
 
-pub mod activity;
-pub mod events;
+pub(crate) mod activity;
+pub(crate) mod events;
 mod fit;
-pub mod leases;
-pub mod namespaces;
+pub(crate) mod leases;
+pub(crate) mod namespaces;
 pub mod ownership;
-pub mod pages;
+pub(crate) mod pages;
 pub mod payload;
-pub mod preflight;
-pub mod providers;
-pub mod requests;
-pub mod reviews;
-pub mod scope;
-pub mod secrets;
-pub mod status;
-pub mod time;
-pub mod tokens;
+pub(crate) mod preflight;
+pub(crate) mod providers;
+pub(crate) mod requests;
+pub(crate) mod reviews;
+pub(crate) mod scope;
+pub(crate) mod secrets;
+pub(crate) mod status;
+pub(crate) mod time;
+pub(crate) mod tokens;
 
 /// Timeout of a single call to the API server. After it, a write is looked up instead of awaited.
 const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Duration of one watch request, in seconds. Then the API server ends it even if nothing has changed, and the
 /// operator repeats it. Bookmarks cannot replace this: none is sent while nothing changes.
-pub const WATCH_SECONDS: u32 = 60;
+pub(crate) const WATCH_SECONDS: u32 = 60;
 
 /// Read timeout of a watch or a list. A little longer than a watch request, and than an API server needs for a list.
 /// kube-runtime gives up a silent watch a second later, but without an error.
-pub const WATCH_TIMEOUT: Duration = Duration::from_secs(64);
+pub(crate) const WATCH_TIMEOUT: Duration = Duration::from_secs(64);
 
 /// Maximum number of concurrent calls to the API server. About thirty connections saturate two cores of it with
 /// writes; more only lengthen its queues.
@@ -49,7 +49,7 @@ const MAX_CALLS: usize = 64;
 
 /// A failed call to the API server.
 #[derive(Debug, thiserror::Error)]
-pub enum Error {
+pub(crate) enum Error {
     /// No answer in time; a write may have happened nevertheless.
     #[error("the API server did not answer within {} s", .0.as_secs())]
     Timeout(Duration),
@@ -62,8 +62,7 @@ pub enum Error {
 }
 
 /// The causes of an error down to the first, as one text. A text that only repeats the one before is left out.
-#[must_use]
-pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     for cause in std::iter::successors(error.source(), |cause| cause.source()) {
         match cause.downcast_ref::<kube::Error>() {
@@ -81,9 +80,7 @@ pub fn causes(error: &(dyn std::error::Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// An error with its causes.
-#[must_use]
-pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
     match causes(error) {
         causes if causes.is_empty() => error.to_string(),
         causes => format!("{error}: {causes}"),
@@ -92,18 +89,22 @@ pub fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
 
 impl Error {
     /// Whether the API server answered that the operator lacks a permission.
-    #[must_use]
     pub fn is_forbidden(&self) -> bool {
         answer(self).is_some_and(kube::core::Status::is_forbidden)
     }
 
     /// Whether the API server refused the request, and will again: a permission is missing, a policy or a quota is against it,
     /// or the namespace does not exist.
-    #[must_use]
     pub fn is_refusal(&self) -> bool {
         answer(self).is_some_and(|status| {
             (400..500).contains(&status.code) && ![408, 409, 429].contains(&status.code)
         })
+    }
+
+    /// Whether there was no connection to the API server, or it broke.
+    #[must_use]
+    pub fn is_disconnected(&self) -> bool {
+        matches!(self, Self::Call(_)) && answer(self).is_none()
     }
 }
 
@@ -113,8 +114,7 @@ pub struct Clients {
     /// For all calls except lists and watches: bounded in time and number, and never retried by the library, because
     /// a repeated claim would conflict with its own first write.
     pub calls: Client,
-    /// The API server's clock, from its answers.
-    pub time: Arc<ServerTime>,
+    pub(crate) time: Arc<ServerTime>,
     connect: Arc<Connect>,
 }
 
@@ -126,9 +126,6 @@ type Connect = dyn Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Erro
 
 impl Clients {
     /// Builds the clients from one configuration.
-    ///
-    /// # Errors
-    /// The configuration cannot be used, for example because a certificate cannot be read.
     pub fn new(mut config: Config) -> Result<Self, kube::Error> {
         config.default_retry = false;
         config.connect_timeout = Some(Duration::from_secs(5));
@@ -143,9 +140,6 @@ impl Clients {
     }
 
     /// Builds the clients over connections that `connect` makes with a read timeout.
-    ///
-    /// # Errors
-    /// Those of `connect`.
     pub fn over(
         connect: impl Fn(Duration) -> Result<ClientBuilder<Connections>, kube::Error> + Send + Sync + 'static,
     ) -> Result<Self, kube::Error> {
@@ -164,10 +158,7 @@ impl Clients {
 
     /// A client for one watch and its lists. Every wait ends after [`WATCH_TIMEOUT`] without a byte, and pages of
     /// lists are small. The client notes received bytes in `activity`.
-    ///
-    /// # Errors
-    /// As [`Self::new`].
-    pub fn watch(&self, activity: &Activity) -> Result<Client, kube::Error> {
+    pub(crate) fn watch(&self, activity: &Activity) -> Result<Client, kube::Error> {
         let activity = activity.clone();
         let noting = MapResponseLayer::new(move |answer: http::Response<_>| {
             activity.answered(answer.status().is_success());

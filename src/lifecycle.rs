@@ -4,13 +4,13 @@
 //! arguments; decisions and statuses are values. `reconcile` carries them out.
 
 pub mod backoff;
-pub mod classify;
+pub(crate) mod classify;
 pub mod decide;
-pub mod origin;
+pub(crate) mod origin;
 pub mod record;
-pub mod resolve;
-pub mod shorten;
-pub mod state;
+pub(crate) mod resolve;
+pub(crate) mod shorten;
+pub(crate) mod state;
 mod tell;
 #[cfg(test)]
 mod tests;
@@ -25,9 +25,9 @@ use std::time::Duration;
 
 pub use decide::{Conclusion, Moment, Progress, Step, decide};
 pub use origin::Origin;
-pub use resolve::{Call, Resolution};
+pub use resolve::Resolution;
 pub use state::State;
-pub use tell::{remedy, says_already};
+pub(crate) use tell::{remedy, says_already};
 
 /// An attempt of another process is taken over only after this process has seen no change of it for this long.
 pub const TAKEOVER: Duration = Duration::from_mins(2);
@@ -42,7 +42,6 @@ const ATTEMPT_OVERHEAD: Duration = Duration::from_secs(75);
 
 /// When an attempt of another process is taken over. A process that is alive and reaches the API server is never
 /// overtaken.
-#[must_use]
 pub fn takeover(spec: &FunctionInvocationSpec) -> Duration {
     let request = Duration::from_secs(spec.request_timeout_seconds.unsigned_abs());
     TAKEOVER.max(request.saturating_add(ATTEMPT_OVERHEAD))
@@ -76,7 +75,6 @@ pub struct View<'a> {
 
 impl<'a> View<'a> {
     /// The view of an object. `listed` says whether its provider allows the operator to read the list of invocations.
-    #[must_use]
     pub fn of(object: &'a FunctionInvocation, listed: bool) -> Self {
         Self {
             spec: &object.spec,
@@ -98,19 +96,22 @@ impl<'a> View<'a> {
     }
 
     /// Start of the deadline: the creation, or the latest resume or `Retry`. Never in the future.
-    #[must_use]
     pub fn start(&self, now: Timestamp) -> Timestamp {
         self.status.start_time.unwrap_or(self.created).min(now)
     }
 
-    /// When the operator stops to retry.
+    /// When the next attempt is due, as far as the status says.
     #[must_use]
+    pub fn due(&self, now: Timestamp) -> Timestamp {
+        self.status.next_attempt_time.unwrap_or(self.start(now))
+    }
+
+    /// When the operator stops to retry.
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
         later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))
     }
 
     /// How far the clock of this status' writer was ahead of `now`; zero within the clock skew.
-    #[must_use]
     pub fn written_ahead(&self, now: Timestamp) -> Duration {
         let status = self.status;
         let past = [
@@ -125,27 +126,23 @@ impl<'a> View<'a> {
     }
 
     /// Whether the spec has changed since the status was last written.
-    #[must_use]
     pub fn is_outdated(&self) -> bool {
         let observed = self.status.observed_generation.filter(|generation| *generation >= 0);
         !self.deleting && observed.is_some_and(|observed| observed != self.generation)
     }
 
     /// Failed attempts that count against the limit.
-    #[must_use]
     pub fn failed(&self) -> i64 {
         self.status.failed_attempts.unwrap_or_default()
     }
 
     /// Whether the operator follows the execution after the acceptance.
-    #[must_use]
     pub fn follows(&self) -> bool {
         self.spec.completion_policy == CompletionPolicy::Executed
             && self.spec.invocation_type == InvocationType::Async
     }
 
     /// Attempts that FunctionGraph answered with 429 or 503.
-    #[must_use]
     pub fn throttled(&self) -> i64 {
         self.status.throttled_attempts.unwrap_or_default()
     }
@@ -218,20 +215,24 @@ pub struct Trouble {
     pub retry_after: Option<Duration>,
 }
 
+impl Trouble {
+    /// An attempt without an answer.
+    pub(crate) fn unanswered(class: ErrorClass, message: String) -> Self {
+        Self { class, http_status: None, code: None, message, gateway_request_id: None, retry_after: None }
+    }
+}
+
 /// `time + duration`, or the maximum time if the sum is out of range.
-#[must_use]
 pub fn later(time: Timestamp, duration: Duration) -> Timestamp {
     time.saturating_add(duration).unwrap_or(Timestamp::MAX)
 }
 
 /// The duration from `now` until `time`; zero if `time` has passed.
-#[must_use]
 pub fn until(time: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(time.duration_since(now)).unwrap_or_default()
 }
 
 /// The function in short: `package:name:qualifier`.
-#[must_use]
 pub fn display(spec: &FunctionInvocationSpec) -> String {
     let function = &spec.function;
     if let Some(urn) = &function.urn {

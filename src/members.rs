@@ -5,8 +5,8 @@
 //!
 //! # Guarantees
 //! * Members that know of the same members agree on every owner. When one comes or goes, only what it owns moves.
-//! * A process that knows of others owns nothing from [`WORK_DURATION`] after it began its last successful renewal. The others do not own its
-//!   share before [`LEASE_DURATION`] has passed.
+//! * A process that knows of others owns nothing from [`WORK_DURATION`] after it began its last successful renewal, as long as it
+//!   can use Leases. The others do not own its share before [`LEASE_DURATION`] has passed.
 //! * No two clocks are compared: a Lease is judged by how long it has not changed on the clock of the process that judges.
 //!
 //! # Caveats
@@ -26,9 +26,17 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How often a member renews its Lease.
 pub const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
 
+/// How long after its first renewal a process among others renews its Lease again, to begin with its share. Requests that the
+/// others are about to send have been claimed by then.
+const JOIN_INTERVAL: Duration = Duration::from_millis(500);
+
 /// A member takes no new work this long after it began its last successful renewal. The others count from the time when they
 /// saw it, which is later.
 pub const WORK_DURATION: Duration = Duration::from_secs(12);
+
+/// A process whose renewals fail for this long works alone. It is longer than an overloaded API server needs, which would get more to
+/// do by that.
+const ALONE_DELAY: Duration = Duration::from_mins(1);
 
 /// A Lease that has not changed for this long is deleted.
 const ABANDONED_DELAY: Duration = Duration::from_mins(2);
@@ -49,6 +57,8 @@ pub struct Membership {
     standing: Standing,
     /// When the latest renewal of its own Lease began.
     renewed: Option<Instant>,
+    /// When the first renewal began that failed since the latest successful one.
+    failing: Option<Instant>,
     /// The renewals that the watch has not shown yet, oldest first.
     unseen: VecDeque<Renewal>,
     /// How many renewals the watch has shown since the process became a member.
@@ -62,7 +72,7 @@ pub struct Membership {
 enum Standing {
     /// It may become a member.
     Open,
-    /// It may not use Leases.
+    /// It cannot use Leases.
     Refused,
     /// It takes no more work.
     Left,
@@ -117,6 +127,7 @@ impl Membership {
             leases: BTreeMap::new(),
             standing: Standing::Open,
             renewed: None,
+            failing: None,
             unseen: VecDeque::new(),
             shown: 0,
             watched: None,
@@ -159,10 +170,19 @@ impl Membership {
             self.unseen.clear();
             self.shown = 0;
         }
-        self.renewed = Some(sent);
+        (self.renewed, self.failing) = (Some(sent), None);
         self.unseen.push_back(Renewal { version, sent });
         if self.unseen.len() > MAX_UNSEEN {
             self.unseen.pop_front();
+        }
+    }
+
+    /// A renewal that began at `sent` failed, although the API server can be reached. The process works alone when that lasts:
+    /// if this happens to all, nobody would work otherwise.
+    pub fn failed(&mut self, sent: Instant) {
+        let since = *self.failing.get_or_insert(sent);
+        if sent.saturating_duration_since(since) >= ALONE_DELAY {
+            self.refused();
         }
     }
 
@@ -195,6 +215,14 @@ impl Membership {
         // While no other member is known, a renewal that fails keeps nobody from the work.
         let until = self.renewed.filter(|_| names.len() > 1).map(|sent| sent + WORK_DURATION);
         Members { names, own, until }
+    }
+
+    /// How long after the latest renewal began the next one is due.
+    #[must_use]
+    pub fn renew_interval(&self) -> Duration {
+        // Only one of them is early: as long as the watch does not show it, the others are at their usual time.
+        let joins = self.unseen.is_empty() && (1..SHOWN_TO_BEGIN).contains(&self.shown);
+        if joins { JOIN_INTERVAL } else { RENEW_INTERVAL }
     }
 
     /// The Leases to delete, with the version that may be deleted: this process owns them.

@@ -1,6 +1,7 @@
 //! The operator's metrics, in OpenMetrics text. No label holds an object name, request id or URN. A deleted provider
 //! has no series.
 
+mod gauges;
 mod labels;
 mod reading;
 mod scrape;
@@ -10,20 +11,16 @@ mod tests;
 pub use reading::{ProviderNow, Reading};
 
 use crate::api::invocation::{ErrorClass, Outcome};
-use labels::{
-    ClassLabels, CodeLabels, NamespaceLabels, OutcomeLabels, ProviderLabels, ReasonLabels, TraceLabels,
-    WatchLabels,
-};
+use gauges::Gauges;
+use labels::{ClassLabels, CodeLabels, OutcomeLabels, ProviderLabels, TraceLabels, WatchLabels};
+use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::exemplar::HistogramWithExemplars;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 use std::collections::HashSet;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 /// Label of all missing providers: anybody can refer to one, and no real name has parentheses.
@@ -35,23 +32,6 @@ const OTHERS: &str = "(others)";
 /// Maximum number of providers with series of their own. Each costs up to 135 series, and users create providers.
 const PROVIDERS: usize = 100;
 
-/// All outcomes.
-const OUTCOMES: [Outcome; 5] =
-    [Outcome::Accepted, Outcome::Executed, Outcome::Failed, Outcome::Unknown, Outcome::Cancelled];
-
-/// All results of an attempt; `None` is an acceptance.
-const CLASSES: [Option<ErrorClass>; 9] = [
-    None,
-    Some(ErrorClass::Throttled),
-    Some(ErrorClass::Unavailable),
-    Some(ErrorClass::FunctionDisabled),
-    Some(ErrorClass::Unauthenticated),
-    Some(ErrorClass::Rejected),
-    Some(ErrorClass::Redirected),
-    Some(ErrorClass::NotSent),
-    Some(ErrorClass::Ambiguous),
-];
-
 /// All kinds of answers.
 const CODES: [&str; 5] = ["none", "2xx", "3xx", "4xx", "5xx"];
 
@@ -62,8 +42,6 @@ pub const WATCHES: [&str; 5] = ["unfinished", "unknown", "expiring", "providers"
 const ACCEPTANCE: [f64; 12] =
     [1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0, 14400.0, 86400.0];
 
-type Seconds = Gauge<f64, AtomicU64>;
-
 /// All metrics of one process.
 pub struct Metrics {
     registry: Mutex<Registry>,
@@ -72,184 +50,81 @@ pub struct Metrics {
     request_duration: Family<CodeLabels, HistogramWithExemplars<TraceLabels>>,
     acceptance: Family<ProviderLabels, Histogram>,
     list_requests: Family<ProviderLabels, Counter>,
-    followed: Family<ProviderLabels, Gauge>,
-    in_flight: Family<ProviderLabels, Gauge>,
-    waiting: Family<ProviderLabels, Gauge>,
-    throttled: Family<ProviderLabels, Gauge>,
-    rate: Family<ProviderLabels, Seconds>,
-    pending_oldest: Family<ProviderLabels, Seconds>,
-    unknown: Family<ProviderLabels, Gauge>,
-    provider_ready: Family<ReasonLabels, Gauge>,
-    expiration: Family<ProviderLabels, Seconds>,
-    not_renewed: Family<ProviderLabels, Gauge>,
-    without_series: Gauge,
-    ready: Gauge,
-    members: Gauge,
-    owned: Gauge,
     conflicts: Counter,
     lost: Counter,
     reconcile_duration: Histogram,
     reconcile_errors: Counter,
     watch_errors: Family<WatchLabels, Counter>,
-    watch_silence: Family<WatchLabels, Seconds>,
-    namespace_served: Family<NamespaceLabels, Gauge>,
+    gauges: Gauges,
     /// The providers with series of their own, at most [`PROVIDERS`].
     counted: Mutex<HashSet<String>>,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        let new = Self {
-            registry: Mutex::new(Registry::with_prefix("functiongraph_operator")),
-            invocations: Family::default(),
-            attempts: Family::default(),
-            request_duration: Family::new_with_constructor(|| {
-                HistogramWithExemplars::new(exponential_buckets(0.001, 2.0, 16))
-            }),
-            acceptance: Family::new_with_constructor(|| Histogram::new(ACCEPTANCE)),
-            list_requests: Family::default(),
-            followed: Family::default(),
-            in_flight: Family::default(),
-            waiting: Family::default(),
-            throttled: Family::default(),
-            rate: Family::default(),
-            pending_oldest: Family::default(),
-            unknown: Family::default(),
-            provider_ready: Family::default(),
-            expiration: Family::default(),
-            not_renewed: Family::default(),
-            without_series: Gauge::default(),
-            ready: Gauge::default(),
-            members: Gauge::default(),
-            owned: Gauge::default(),
-            conflicts: Counter::default(),
-            lost: Counter::default(),
-            reconcile_duration: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
-            reconcile_errors: Counter::default(),
-            watch_errors: Family::default(),
-            watch_silence: Family::default(),
-            namespace_served: Family::default(),
+        let mut registry = Registry::with_prefix("functiongraph_operator");
+        let r = &mut registry;
+        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        r.register("build", "The operator's version", version);
+        let request_duration: Family<CodeLabels, _> =
+            Family::new_with_constructor(|| HistogramWithExemplars::new(exponential_buckets(0.001, 2.0, 16)));
+        let acceptance: Family<ProviderLabels, _> =
+            Family::new_with_constructor(|| Histogram::new(ACCEPTANCE));
+        let reconcile_duration = Histogram::new(exponential_buckets(0.001, 2.0, 16));
+        let metrics = Self {
+            gauges: Gauges::register(r),
+            invocations: new(r, "invocations", "Invocations that ended, by outcome"),
+            attempts: new(r, "attempts", "Attempts that ended, by class of their result"),
+            request_duration: registered(
+                r,
+                "request_duration_seconds",
+                "From the first byte sent to the last byte read",
+                request_duration,
+            ),
+            acceptance: registered(
+                r,
+                "acceptance_seconds",
+                "From the creation of an object to its acceptance by FunctionGraph",
+                acceptance,
+            ),
+            list_requests: new(r, "list_requests", "Requests for pages of FunctionGraph's list"),
+            conflicts: new(r, "status_write_conflicts", "Status writes refused because of a conflict"),
+            lost: new(
+                r,
+                "lost_answers",
+                "Answers that the operator could not write to an object; each is in the log",
+            ),
+            reconcile_duration: registered(
+                r,
+                "reconcile_duration_seconds",
+                "Time of one reconcile, request included",
+                reconcile_duration,
+            ),
+            reconcile_errors: new(r, "reconcile_errors", "Reconciles that failed with an error"),
+            watch_errors: new(r, "watch_errors", "Errors of the watches"),
+            registry: Mutex::new(registry),
             counted: Mutex::default(),
         };
         // Create the counter with value 0, because `increase()` does not see the first event of a new series.
         for watch in WATCHES {
-            let _ = new.watch_errors.get_or_create(&WatchLabels { watch });
+            let _ = metrics.watch_errors.get_or_create(&WatchLabels { watch });
         }
-        new.register();
-        new
+        metrics
     }
 }
 
+/// Registers a metric, and returns it.
+fn registered<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
+}
+
+/// Registers a new metric.
+fn new<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    registered(registry, name, help, M::default())
+}
+
 impl Metrics {
-    fn register(&self) {
-        let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        let r = &mut *registry;
-        let version = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        r.register("build", "The operator's version", version);
-        r.register("ready", "1 while /readyz answers 200", self.ready.clone());
-        self.register_invocations(r);
-        self.register_states(r);
-        self.register_work(r);
-    }
-
-    fn register_invocations(&self, r: &mut Registry) {
-        r.register("invocations", "Invocations that ended, by outcome", self.invocations.clone());
-        r.register("attempts", "Attempts that ended, by class of their result", self.attempts.clone());
-        r.register(
-            "request_duration_seconds",
-            "From the first byte sent to the last byte read",
-            self.request_duration.clone(),
-        );
-        r.register(
-            "acceptance_seconds",
-            "From the creation of an object to its acceptance by FunctionGraph",
-            self.acceptance.clone(),
-        );
-        r.register("list_requests", "Requests for pages of FunctionGraph's list", self.list_requests.clone());
-        r.register(
-            "followed",
-            "Accepted invocations whose execution the operator follows",
-            self.followed.clone(),
-        );
-    }
-
-    fn register_states(&self, r: &mut Registry) {
-        r.register("in_flight", "Requests that wait for their answer", self.in_flight.clone());
-        r.register("waiting", "Objects in the queue of their provider", self.waiting.clone());
-        r.register(
-            "throttled",
-            "1 while the operator sends nothing to the provider, because FunctionGraph throttles it or its endpoint failed",
-            self.throttled.clone(),
-        );
-        r.register("rate", "Requests per second that are allowed now", self.rate.clone());
-        r.register(
-            "pending_oldest_seconds",
-            "Age of the oldest object that is neither finished, accepted nor suspended",
-            self.pending_oldest.clone(),
-        );
-        r.register(
-            "unknown",
-            "Objects with the outcome Unknown that nobody has resolved",
-            self.unknown.clone(),
-        );
-        r.register(
-            "provider_ready",
-            "1 for a provider that is ready, 0 for one that is not, with the reason",
-            self.provider_ready.clone(),
-        );
-        r.register(
-            "providers_without_series",
-            "Providers with the common label (others)",
-            self.without_series.clone(),
-        );
-        r.register(
-            "credential_expiration_timestamp_seconds",
-            "When the credential in use expires, if known",
-            self.expiration.clone(),
-        );
-        r.register(
-            "credential_renewal_failing",
-            "1 while the last renewal of the credential in use has failed",
-            self.not_renewed.clone(),
-        );
-    }
-
-    fn register_work(&self, r: &mut Registry) {
-        r.register(
-            "members",
-            "Processes that divide the work, this one included; 0 while it is not one of them",
-            self.members.clone(),
-        );
-        r.register("owned", "Unfinished objects that this process works on", self.owned.clone());
-        r.register(
-            "status_write_conflicts",
-            "Status writes refused because of a conflict",
-            self.conflicts.clone(),
-        );
-        r.register(
-            "lost_answers",
-            "Answers that the operator could not write to an object; each is in the log",
-            self.lost.clone(),
-        );
-        r.register(
-            "reconcile_duration_seconds",
-            "Time of one reconcile, request included",
-            self.reconcile_duration.clone(),
-        );
-        r.register("reconcile_errors", "Reconciles that failed with an error", self.reconcile_errors.clone());
-        r.register("watch_errors", "Errors of the watches", self.watch_errors.clone());
-        r.register(
-            "watch_silence_seconds",
-            "Time since the API server last sent bytes on a watch",
-            self.watch_silence.clone(),
-        );
-        r.register(
-            "namespace_served",
-            "1 for a namespace of --namespaces in which the operator works, 0 for one that does not exist or lacks permissions",
-            self.namespace_served.clone(),
-        );
-    }
-
     /// An invocation of a provider ended; `None` if there is no such provider.
     pub fn ended(&self, provider: Option<&str>, outcome: Outcome) {
         let provider = provider.map_or_else(|| MISSING.to_owned(), |name| self.counting(name));
@@ -325,7 +200,6 @@ fn labels(provider: &str) -> ProviderLabels {
 }
 
 /// Name of an attempt's result in logs, metrics and traces; `None` is an acceptance.
-#[must_use]
 pub fn class_name(class: Option<ErrorClass>) -> &'static str {
     class.map_or("Accepted", ErrorClass::as_str)
 }

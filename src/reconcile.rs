@@ -21,15 +21,17 @@ mod write;
 pub use drain::drain;
 pub use expiry::{acknowledge, expire};
 pub use invocation::{reconcile, resolve};
-pub use provider::{check_provider, key_of};
+pub use provider::check_provider;
 
-use crate::api::FunctionInvocation;
+use crate::api::condition::{Condition, ConditionType};
+use crate::api::{FunctionInvocation, ProviderKey, Reason};
 use crate::clock;
-use crate::context::providers::{Access, ProviderKey, Standing};
-use crate::context::{AttemptId, Context, provider_key};
+use crate::context::providers::{Access, Standing};
+use crate::context::{AttemptId, Context};
+use crate::gate::{GateState, Phase};
 use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::{Moment, Progress, State, Step, View, decide};
+use crate::lifecycle::{Moment, Progress, State, Step, View, decide, later, until};
 use crate::members::{Duty, RENEW_INTERVAL};
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -48,12 +50,15 @@ const RETRY_DELAY: Duration = Duration::from_secs(1);
 /// What only you or another controller can fix is checked again this often.
 const RECHECK_INTERVAL: Duration = Duration::from_secs(15);
 
+/// The owner of an object may be cut off from FunctionGraph while it renews its Lease. So another member with nothing to do may
+/// attempt an object that is due for this long. The claim decides who sends it.
+const OVERDUE_DELAY: Duration = Duration::from_mins(2);
+
 /// One reconcile of one invocation: what every step needs, made once. Its methods are the steps. They return
 /// [`halt::Halt`] when the reconcile ends early. A write brings a fresh object, which gets a `Reconcile` of its own.
 struct Reconcile<'a> {
     /// The object, as the watch or the latest write brought it.
     object: &'a FunctionInvocation,
-    /// This process.
     context: &'a Context,
     /// The provider that the object names.
     provider: ProviderKey,
@@ -63,7 +68,7 @@ struct Reconcile<'a> {
 
 impl<'a> Reconcile<'a> {
     fn new(object: &'a FunctionInvocation, context: &'a Context) -> Self {
-        Self { object, context, provider: provider_key(object), view: context.view(object) }
+        Self { object, context, provider: ProviderKey::of(object), view: context.view(object) }
     }
 
     /// The same reconcile, with the object as it is after a write.
@@ -75,18 +80,21 @@ impl<'a> Reconcile<'a> {
         Reconcile { object: fresh, context, provider, view: context.view(fresh) }
     }
 
+    fn namespace(&self) -> &str {
+        self.object.metadata.namespace.as_deref().unwrap_or_default()
+    }
+
     /// The time by which statuses are written and judged.
     fn now(&self) -> Timestamp {
         self.context.now()
     }
 
-    /// Attempt `number` of this object.
     fn attempt_id(&self, number: i64) -> AttemptId {
         AttemptId::of(self.object, number)
     }
 
-    /// What to do with an object that this process does not own; `None` for one that it owns. What one process alone knows, the
-    /// answer to its own claim, it always writes.
+    /// What to do with an object that is left to its owner; `None` for one that this process owns, or attempts in the owner's
+    /// place. What one process alone knows, the answer to its own claim, it always writes.
     fn left_to_owner(&self) -> Option<Action> {
         let (context, state) = (self.context, State::of(self.view.status));
         if matches!(&state, State::Claimed { holder, .. } if *holder == context.holder) {
@@ -94,7 +102,12 @@ impl<'a> Reconcile<'a> {
         }
         let action = match context.duty_of(self.object) {
             Duty::Ours => return None,
-            Duty::Others => Action::await_change(),
+            Duty::Others if self.is_overdue() && self.is_idle() => return None,
+            Duty::Others => self.overdue_in().map_or_else(Action::await_change, |rest| {
+                // Apart from the other members, which wait for the same.
+                let jitter = Duration::from_millis(clock::chance() % 30_000);
+                Action::requeue(rest.max(OVERDUE_DELAY / 2) + jitter)
+            }),
             Duty::NoMember => Action::requeue(RENEW_INTERVAL),
         };
         if let State::Claimed { number, holder } = state {
@@ -102,6 +115,27 @@ impl<'a> Reconcile<'a> {
             context.journal.unchanged_for(&self.attempt_id(number), &holder, clock::monotonic());
         }
         Some(action)
+    }
+
+    /// How long the object is left to its owner; `None` if it waits for no attempt, or for its event, which no member has.
+    fn overdue_in(&self) -> Option<Duration> {
+        let (view, now) = (&self.view, self.now());
+        let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+        let waits = matches!(State::of(view.status), State::Fresh | State::Open { .. })
+            && ready.is_none_or(|ready| ready.reason != Reason::WaitingForPayload)
+            && !view.spec.suspend
+            && !view.deleting;
+        waits.then(|| until(later(view.due(now), OVERDUE_DELAY), now))
+    }
+
+    fn is_overdue(&self) -> bool {
+        self.overdue_in().is_some_and(|rest| rest.is_zero())
+    }
+
+    /// Whether this process can use the provider, and nothing waits for a permit.
+    fn is_idle(&self) -> bool {
+        let GateState { phase, waiting, .. } = self.context.providers.state(&self.provider);
+        phase == Phase::Open && waiting == 0 && self.access().is_some()
     }
 
     /// The next step, from the object and from what this process remembers of it.

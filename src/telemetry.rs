@@ -1,5 +1,6 @@
 //! Logs: JSON for machines or text for people, on standard error. The content of bodies is kept out at every level.
 
+use clap::ValueEnum;
 use std::any::Any;
 use std::io::IsTerminal;
 use tracing::{Dispatch, Level, Metadata};
@@ -15,20 +16,17 @@ const KUBE_BODIES: &str = "kube_client::client";
 const KUBE_FAILURES: &str = "kube_client::client::builder";
 
 /// Format of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// One JSON object per line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object a line.
     Json,
-    /// For a terminal.
+    /// For people, with colors on a terminal.
     Text,
 }
 
 /// Starts logging. `filter` is a level or a list as in `info,kube=debug`. Whatever the filter is, kube's client logs
 /// nothing below ERROR, and other crates nothing at TRACE.
-///
-/// # Errors
-/// `filter` is malformed.
-pub fn start(filter: &str, format: Format) -> Result<(), ParseError> {
+pub fn start(filter: &str, format: LogFormat) -> Result<(), ParseError> {
     subscriber(filter, format, std::io::stderr().is_terminal(), std::io::stderr)?.init();
     std::panic::set_hook(Box::new(|panic| {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
@@ -48,7 +46,12 @@ fn constant_text_of(payload: &dyn Any) -> &'static str {
 }
 
 /// Writes lines to `writer`. Text has colors only on a terminal: in a file they are noise.
-fn subscriber<W>(filter: &str, format: Format, is_terminal: bool, writer: W) -> Result<Dispatch, ParseError>
+fn subscriber<W>(
+    filter: &str,
+    format: LogFormat,
+    is_terminal: bool,
+    writer: W,
+) -> Result<Dispatch, ParseError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -56,8 +59,8 @@ where
     let shown = tracing_subscriber::registry().with(filter_fn(is_harmless)).with(EnvFilter::try_new(filter)?);
     let lines = layer().with_writer(writer);
     Ok(match format {
-        Format::Json => shown.with(lines.json().flatten_event(true)).into(),
-        Format::Text => shown.with(lines.with_ansi(is_terminal)).into(),
+        LogFormat::Json => shown.with(lines.json().flatten_event(true)).into(),
+        LogFormat::Text => shown.with(lines.with_ansi(is_terminal)).into(),
     })
 }
 
@@ -112,8 +115,7 @@ mod tests {
         }
     }
 
-    /// The log of an action with this filter.
-    async fn logged(filter: &str, format: Format, what: impl AsyncFnOnce()) -> String {
+    async fn logged(filter: &str, format: LogFormat, what: impl AsyncFnOnce()) -> String {
         let written = Written::default();
         let writer = written.clone();
         let dispatch = subscriber(filter, format, false, move || writer.clone()).unwrap();
@@ -143,7 +145,7 @@ mod tests {
             "trace,kube_client::client[{who}]=trace",
             "[asking]=trace,trace",
         ] {
-            for format in [Format::Json, Format::Text] {
+            for format in [LogFormat::Json, LogFormat::Text] {
                 let log = logged(filter, format, read_a_spoilt_secret).await;
                 assert!(!log.contains("Y2FuYXJ5"), "{filter}: {log}");
                 assert!(log.contains("still here") || filter.starts_with("info"), "{filter}: {log}");
@@ -153,7 +155,7 @@ mod tests {
 
     #[tokio::test]
     async fn other_crates_log_nothing_at_trace_and_the_operator_does() {
-        let log = logged("trace", Format::Text, async || {
+        let log = logged("trace", LogFormat::Text, async || {
             tracing::trace!(target: "hyper::proto::h1::io", "theirs");
             tracing::debug!(target: "hyper::proto::h1::io", "their summary");
             tracing::trace!(target: "functiongraph", "ours");
@@ -172,7 +174,7 @@ mod tests {
         for is_terminal in [true, false] {
             let written = Written::default();
             let writer = written.clone();
-            let dispatch = subscriber("info", Format::Text, is_terminal, move || writer.clone()).unwrap();
+            let dispatch = subscriber("info", LogFormat::Text, is_terminal, move || writer.clone()).unwrap();
             tracing::dispatcher::with_default(&dispatch, || tracing::info!(field = 1, "a line"));
             let text = written.text();
             assert_eq!(text.contains('\u{1b}'), is_terminal, "{text:?}");
@@ -182,6 +184,6 @@ mod tests {
 
     #[test]
     fn a_malformed_filter_is_refused() {
-        assert!(subscriber("info,=,[", Format::Json, false, io::stderr).is_err());
+        assert!(subscriber("info,=,[", LogFormat::Json, false, io::stderr).is_err());
     }
 }

@@ -20,7 +20,7 @@ const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
 pub struct Traces(Option<(SdkTracerProvider, SdkTracer)>);
 
 /// Subject of an attempt.
-pub struct About<'a> {
+pub(crate) struct About<'a> {
     /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: &'a str,
     /// The object's namespace.
@@ -33,7 +33,7 @@ pub struct About<'a> {
 
 /// One attempt. Its span ends when it is dropped.
 #[derive(Default)]
-pub struct AttemptSpan(Option<Box<Span>>);
+pub(crate) struct AttemptSpan(Option<Box<Span>>);
 
 /// The HTTP client for the collector. It follows no redirects and uses no proxy of the environment, because the
 /// headers in `OTEL_EXPORTER_OTLP_HEADERS` may be secret.
@@ -57,9 +57,6 @@ fn http_client() -> Result<reqwest::blocking::Client, ExporterBuildError> {
 impl Traces {
     /// Sends to the collector with this base URL, as in `http://collector:4318`. Other settings come from
     /// OpenTelemetry's variables: `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_RESOURCE_ATTRIBUTES`, `OTEL_TRACES_SAMPLER`.
-    ///
-    /// # Errors
-    /// The URL is malformed.
     pub fn to(endpoint: &str) -> Result<Self, ExporterBuildError> {
         let exporter = SpanExporter::builder()
             .with_http()
@@ -77,8 +74,7 @@ impl Traces {
     }
 
     /// The span of an attempt that started a moment ago and has just been claimed.
-    #[must_use]
-    pub fn attempt(&self, about: &About<'_>, began: Timestamp) -> AttemptSpan {
+    pub(crate) fn attempt(&self, about: &About<'_>, began: Timestamp) -> AttemptSpan {
         let Some((_, tracer)) = &self.0 else { return AttemptSpan(None) };
         let span = SpanBuilder::from_name("attempt")
             .with_kind(SpanKind::Client)
@@ -93,7 +89,7 @@ impl Traces {
     }
 
     /// Sends the remaining spans. Blocks for a few seconds at most, then drops the rest.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         if let Some((provider, _)) = &self.0
             && let Err(error) = provider.shutdown_with_timeout(SHUTDOWN_TIMEOUT)
         {
@@ -125,7 +121,6 @@ impl AttemptSpan {
     }
 
     /// The id of its trace, if the trace is sampled.
-    #[must_use]
     pub fn trace_id(&self) -> Option<String> {
         let context = self.0.as_ref()?.span_context();
         context.is_sampled().then(|| context.trace_id().to_string())

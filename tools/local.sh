@@ -3,7 +3,7 @@
 # you may install CRDs in. Everything that it starts ends with it (Ctrl-C); the CRDs and your objects stay.
 #   tools/local.sh [namespace]   the provider `default` is made there; default: the namespace of the current context
 # OPERATOR, EMULATOR            programs to use instead of building them
-# FUNCTIONGRAPH_EMULATOR_…      as the emulator's --help says, for example other ports
+# FUNCTIONGRAPH_EMULATOR_…      as the emulator's --help says: other ports, or _CONFIG for functions of yours
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -36,6 +36,8 @@ until address=$(grep -m1 '^FunctionGraph emulator at ' "$scratch/emulator.log");
     sleep 0.1
 done
 read -r url region project <<<"$(sed -E 's/.* at (.*), region (.*), project (.*)/\1 \2 \3/' <<<"$address")"
+token=$(sed -n '/^  token  */{s///p;q}' "$scratch/emulator.log")
+[ -n "$token" ] || die "The configuration of the emulator has no token. Add one: tokens: [emulator-token]"
 
 kubectl apply --server-side -f crds/
 kubectl wait --for=condition=Established crd/functioninvocations.functiongraph.io crd/functiongraphproviders.functiongraph.io --timeout=60s
@@ -43,7 +45,7 @@ kubectl apply --server-side --namespace "$namespace" -f - <<END
 apiVersion: v1
 kind: Secret
 metadata: {name: emulator}
-stringData: {token: emulator-token}
+stringData: {token: "$token"}
 ---
 apiVersion: functiongraph.io/v1alpha1
 kind: FunctionGraphProvider
@@ -60,5 +62,5 @@ END
 started+=($!)
 kubectl wait --namespace "$namespace" --for=condition=Ready fgp/default --timeout=60s
 sed "s/^/emulator: /" "$scratch/emulator.log" >&2
-say "Ready: create invocations of the function hello in namespace $namespace. Ctrl-C ends operator and emulator."
+say "Ready: create invocations in namespace $namespace, of the functions listed above. Ctrl-C ends operator and emulator."
 wait -n "${started[@]}"

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,6 +28,8 @@ pub struct Stage {
     client: Client,
     emulator: Emulator,
     made: AtomicUsize,
+    /// The client of the others who call the same functions.
+    others: Cloud,
 }
 
 /// An object of the latency run.
@@ -72,16 +74,32 @@ impl Stage {
         let client = Clients::new(config).expect("a client").calls;
         plane.apply_yaml(&crds::manifest().expect("a manifest")).await.expect("it is accepted");
         let emulator = Emulator::start(Config {
-            functions: vec![Function {
-                answer_latency: Duration::from_millis(5),
-                ..Function::named("hello")
-            }],
+            functions: vec![
+                Function { answer_latency: Duration::from_millis(5), ..Function::named("hello") },
+                Function {
+                    latency: Duration::from_hours(1),
+                    timeout: Duration::from_hours(2),
+                    ..Function::named("long")
+                },
+                Function::named("busy"),
+                Function::named("failing"),
+                Function::named("silent"),
+            ],
             access_keys: access_keys(&[KEY]),
             ..Config::default()
         })
         .await
         .expect("the emulator starts");
-        Self { plane, client, emulator, made: AtomicUsize::new(0) }
+        for (function, action) in [
+            ("busy", json!({"status": {"status": 429, "errorCode": "FSS.0429"}})),
+            ("failing", json!({"status": {"status": 500}})),
+            ("silent", json!({"hang": {}})),
+        ] {
+            let fault = json!({"when": "forever", "function": function, "action": action});
+            emulator.add_fault(serde_json::from_value(fault).expect("a fault"));
+        }
+        let others = cloud(&emulator);
+        Self { plane, client, emulator, made: AtomicUsize::new(0), others }
     }
 
     pub async fn namespace(&self, name: &str) -> String {
@@ -122,6 +140,20 @@ impl Stage {
         .await
     }
 
+    /// Creates objects with this spec.
+    pub async fn create_of(&self, namespace: &str, count: usize, spec: &Value) {
+        let api: Api<FunctionInvocation> = Api::namespaced(self.client.clone(), namespace);
+        let parameters = PostParams::default();
+        in_parallel(0..count, 16, |_| {
+            let object = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
+                "metadata": {"generateName": "i-"}, "spec": spec});
+            let object = serde_json::from_value(object).unwrap();
+            let (api, parameters) = (&api, &parameters);
+            async move { api.create(parameters, &object).await.expect("an object") }
+        })
+        .await;
+    }
+
     pub async fn create_timed(&self, namespace: &str, number: usize) -> Sample {
         let api: Api<FunctionInvocation> = Api::namespaced(self.client.clone(), namespace);
         let (tag, object) = Self::object(namespace, number, 64);
@@ -138,12 +170,25 @@ impl Stage {
         entry.time.duration_since(sample.created).as_secs_f64() * 1000.0
     }
 
+    /// Sends an event to a function, as somebody else would.
+    pub async fn send(&self, function: &str, number: usize) {
+        let credential = Credential::access_key(KEY.0, KEY.1, None).expect("a credential");
+        let urn: FunctionUrn =
+            format!("urn:fss:eu-de:{PROJECT}:function:default:{function}:latest").parse().unwrap();
+        let invocation = Invocation {
+            urn: &urn,
+            kind: Kind::Async,
+            protocol: Protocol::V2,
+            event: json!({"tag": format!("others/{number}")}).to_string().into_bytes().into(),
+            instance_memory_mb: None,
+        };
+        let timeout = Duration::from_secs(30);
+        self.others.invoke(invocation, &credential, Timestamp::now(), timeout).await.expect("an answer");
+    }
+
     /// Claim, send, record, and nothing else.
     pub async fn floor(&self, objects: Vec<FunctionInvocation>, workers: usize) {
-        let endpoint = self.emulator.url().parse().expect("an endpoint");
-        let options =
-            ClientOptions { ca_bundle_pem: Some(self.emulator.ca_pem().into()), ..ClientOptions::default() };
-        let cloud = Cloud::new(endpoint, options).expect("a client");
+        let cloud = cloud(&self.emulator);
         let credential = Credential::access_key(KEY.0, KEY.1, None).expect("a credential");
         let urn: FunctionUrn =
             format!("urn:fss:eu-de:{PROJECT}:function:default:hello:latest").parse().unwrap();
@@ -204,7 +249,7 @@ impl Stage {
         // From the API server's cache: a look must not cost what is measured.
         let unfinished = ListParams::default().fields("status.outcome=").match_any();
         while !api.list_metadata(&unfinished).await.expect("a list").items.is_empty() {
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
 
@@ -217,13 +262,21 @@ impl Stage {
             .len()
     }
 
+    async fn api_metrics(&self) -> String {
+        let request = http::Request::get("/metrics").body(Vec::new()).unwrap();
+        self.client.request_text(request).await.expect("metrics")
+    }
+
+    /// CPU time of the API server, by its own count.
+    pub async fn api_cpu(&self) -> Duration {
+        let text = self.api_metrics().await;
+        let value = text.lines().find_map(|line| line.strip_prefix("process_cpu_seconds_total "));
+        Duration::from_secs_f64(value.and_then(|value| value.parse().ok()).unwrap_or_default())
+    }
+
     /// The API server's own count.
     pub async fn api_calls(&self) -> Calls {
-        let text = self
-            .client
-            .request_text(http::Request::get("/metrics").body(Vec::new()).unwrap())
-            .await
-            .expect("metrics");
+        let text = self.api_metrics().await;
         let mut calls = Calls::default();
         for line in text.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
             let Some((labels, value)) = line.rsplit_once(' ') else { continue };
@@ -254,15 +307,20 @@ impl Stage {
         }));
     }
 
-    /// Requests that the emulator has seen, the operator's check of its credential left out.
+    /// Events that the emulator was asked to take, refused ones too.
     pub fn requests(&self) -> u64 {
-        let requests = self.emulator.requests();
-        requests.seen - requests.calls.get(&FunctionGraph::ListFunctions).copied().unwrap_or_default()
+        let counted = [FunctionGraph::InvokeAsync, FunctionGraph::Invoke, FunctionGraph::InvokeReserved];
+        counted.into_iter().map(|api| self.calls_of(api)).sum()
+    }
+
+    /// Calls of one API that the emulator has seen.
+    pub fn calls_of(&self, api: FunctionGraph) -> u64 {
+        self.emulator.requests().calls.get(&api).copied().unwrap_or_default()
     }
 
     pub async fn until_asked(&self, requests: u64) {
         while self.requests() < requests {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 
@@ -274,4 +332,11 @@ impl Stage {
         }
         counts.values().filter(|count| **count > 1).count()
     }
+}
+
+/// A client for the emulator.
+fn cloud(emulator: &Emulator) -> Cloud {
+    let endpoint = emulator.url().parse().expect("an endpoint");
+    let options = ClientOptions { ca_bundle_pem: Some(emulator.ca_pem().into()), ..ClientOptions::default() };
+    Cloud::new(endpoint, options).expect("a client")
 }

@@ -14,7 +14,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::{WatchStreamExt, reflector, watcher};
 use screen::Screen;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;
 use std::pin::pin;
@@ -22,7 +22,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use testkit::Operator;
 use testkit::control_plane::ControlPlane;
-use testkit::examples::{self, Board, Deed, Manifests};
+use testkit::examples::{self, Board, Deed, Manifests, Plan};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// The examples take a quarter of a minute, slow ones aside; what is not there by now will not come.
@@ -131,9 +131,17 @@ impl Demo {
     async fn start(once: bool) -> Result<Self, Box<dyn Error>> {
         let screen = Screen::new();
         let mut examples = Manifests::read(Path::new(examples::FOLDER))?;
-        if once {
-            examples.leave_out_slow();
+        let missing: BTreeSet<_> = examples
+            .plans
+            .values()
+            .filter_map(|plan| plan.needs.clone())
+            .filter(|needs| !stage::has(needs))
+            .collect();
+        for program in &missing {
+            screen.say(words::without(program))?;
         }
+        let startable = |plan: &Plan| plan.needs.as_ref().is_none_or(|program| !missing.contains(program));
+        examples.keep(|plan| startable(plan) && !(once && plan.slow));
         let plane = part(&screen, "Kubernetes API server", stage::control_plane()).await?;
         let emulator = part(&screen, "FunctionGraph, local", stage::emulator()).await?;
         examples.point_at(&emulator.url(), emulator.ca_pem());

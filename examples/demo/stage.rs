@@ -3,6 +3,7 @@
 use functiongraph_emulator::{Config, Emulator};
 use functiongraph_operator::crds;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 use std::{env, fs, io};
 use testkit::control_plane::{ControlPlane, Options, StartError};
@@ -47,18 +48,19 @@ pub async fn control_plane() -> Result<ControlPlane, Error> {
     Ok(plane)
 }
 
-/// A FunctionGraph with its faults, on free ports.
+/// A FunctionGraph with the functions and faults of the examples, on free ports.
 ///
 /// # Errors
 /// When its configuration cannot be served.
 pub async fn emulator() -> Result<Emulator, Error> {
     let any = ([127, 0, 0, 1], 0).into();
     let config = Config { listen: any, admin_listen: Some(any), ..examples::emulator_config()? };
-    let emulator = Emulator::start(config).await?;
-    for fault in examples::faults() {
-        emulator.add_fault(fault);
-    }
-    Ok(emulator)
+    Ok(Emulator::start(config).await?)
+}
+
+/// Whether a program can be started on this machine.
+pub fn has(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
 }
 
 /// An operator that works.

@@ -13,6 +13,11 @@ pub fn opening(examples: usize) -> String {
     format!("\n{examples} invocations from examples/ are applied; each file says what it shows.\n\n")
 }
 
+/// A program is missing on this machine.
+pub fn without(program: &str) -> String {
+    format!("{program} is not installed: the examples that need it are left out.\n")
+}
+
 /// Whether all went well.
 pub fn summary(examples: usize, mismatches: &[Mismatch], after: Duration) -> String {
     let good = examples.saturating_sub(mismatches.len());
@@ -52,7 +57,7 @@ same folder:
   export KUBECONFIG={kubeconfig}
   export PATH={kubectl}:$PATH   # kubectl
 
-Look around, let go what was held back, settle what is in doubt, send one of your own:
+Look around, release what is suspended, resolve what is unknown, send one of your own:
 
   kubectl get fninv -o wide
   kubectl describe fninv outcome-unknown
@@ -61,6 +66,14 @@ Look around, let go what was held back, settle what is in doubt, send one of you
   kubectl annotate fninv outcome-unknown functiongraph.io/resolve=Fail
   sed 's/name: accepted/name: mine/' examples/accepted.yaml | kubectl apply -f -
 
+Run code of yours: start a copy of the handler, invoke it, change handle() and start again.
+
+  cp crates/emulator/examples/handler.py /tmp/mine.py && python3 /tmp/mine.py &
+  sed 's/name: handler/name: mine-1/; s/name: count/name: yours/' examples/handler.yaml | kubectl apply -f -
+  kubectl get fninv mine-1 -o jsonpath='{{.status.result.body}}'
+
+Watch executions, events, results and logs: {ledger}/
+
 Ask FunctionGraph what it got: one card charged, though its answer was lost.
 
   curl '{ledger}/admin/ledger?function=charge-card'
@@ -68,7 +81,7 @@ Ask FunctionGraph what it got: one card charged, though its answer was lost.
 Let it fail twice, and send another (more faults: crates/emulator/README.md):
 
   curl {ledger}/admin/faults -d \
-    '{{"when":{{"next":2}},"action":{{"status":{{"status":503,"retryAfter":"4"}}}}}}'
+    '{{"when":{{"next":2}},"action":{{"status":{{"status":503,"retryAfter":4}}}}}}'
 
 The operator's log      {log}
 The operator's metrics  http://{metrics}/metrics

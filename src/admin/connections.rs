@@ -10,7 +10,6 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Allows `max` connections.
     pub fn new(max: usize) -> Self {
         Self { max, open: Vec::with_capacity(max) }
     }

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::IntoStaticStr;
 
 /// Type of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -38,7 +39,7 @@ pub enum ConditionStatus {
 }
 
 /// Reason of a condition. Events use the same reasons.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 pub enum Reason {
     /// The operator sends the invocation, or is about to.
     Progressing,
@@ -122,49 +123,8 @@ pub enum Reason {
 
 impl Reason {
     /// The name in conditions and Events.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Progressing => "Progressing",
-            Self::Throttled => "Throttled",
-            Self::BackingOff => "BackingOff",
-            Self::WaitingForProvider => "WaitingForProvider",
-            Self::WaitingForPayload => "WaitingForPayload",
-            Self::Suspended => "Suspended",
-            Self::Accepted => "Accepted",
-            Self::Running => "Running",
-            Self::ListUnreadable => "ListUnreadable",
-            Self::Executed => "Executed",
-            Self::ExecutionFailed => "ExecutionFailed",
-            Self::Discarded => "Discarded",
-            Self::ExecutionUnknown => "ExecutionUnknown",
-            Self::LookingUp => "LookingUp",
-            Self::Resolved => "Resolved",
-            Self::StopRefused => "StopRefused",
-            Self::OutcomeUnknown => "OutcomeUnknown",
-            Self::Restored => "Restored",
-            Self::BackoffLimitExceeded => "BackoffLimitExceeded",
-            Self::DeadlineExceeded => "DeadlineExceeded",
-            Self::Rejected => "Rejected",
-            Self::RedirectRefused => "RedirectRefused",
-            Self::FunctionDisabled => "FunctionDisabled",
-            Self::InvalidPayload => "InvalidPayload",
-            Self::AccessDenied => "AccessDenied",
-            Self::Unsupported => "Unsupported",
-            Self::Cancelled => "Cancelled",
-            Self::Queued => "Queued",
-            Self::DestinationChanged => "DestinationChanged",
-            Self::NotUnderstood => "NotUnderstood",
-            Self::NothingToResolve => "NothingToResolve",
-            Self::ResolvedTooEarly => "ResolvedTooEarly",
-            Self::RequestIdInUse => "RequestIdInUse",
-            Self::StatusRefused => "StatusRefused",
-            Self::ProviderReady => "ProviderReady",
-            Self::EndpointRefused => "EndpointRefused",
-            Self::EndpointUnreachable => "EndpointUnreachable",
-            Self::SecretNotFound => "SecretNotFound",
-            Self::CredentialsInvalid => "CredentialsInvalid",
-        }
+        self.into()
     }
 }
 
@@ -192,14 +152,12 @@ pub struct Condition {
 const MAX_MESSAGE_CHARS: usize = 1500;
 
 /// `message` in a form that a condition allows: short enough, and without control characters.
-#[must_use]
-pub fn fitting(message: &str) -> String {
+pub(crate) fn fitting(message: &str) -> String {
     message.chars().take(MAX_MESSAGE_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 /// The message of a condition that only repeats what `Ready` says in detail.
-#[must_use]
-pub fn see_ready(type_: ConditionType) -> &'static str {
+pub(crate) fn see_ready(type_: ConditionType) -> &'static str {
     match type_ {
         ConditionType::Reconciling => "In progress: see the condition Ready.",
         ConditionType::Stalled => "The operator does not go on by itself: see the condition Ready.",
@@ -212,44 +170,33 @@ pub fn see_ready(type_: ConditionType) -> &'static str {
     }
 }
 
-/// Desired content of a condition; [`Condition::put`] makes it a condition.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ConditionUpdate {
-    /// Type of the condition.
-    pub type_: ConditionType,
-    /// Status of the condition.
-    pub status: ConditionStatus,
-    /// The reason.
-    pub reason: Reason,
-    /// The message.
-    pub message: String,
-}
-
 impl Condition {
+    /// What a condition shall say; [`Self::put`] adds since when.
+    pub(crate) fn new(type_: ConditionType, status: ConditionStatus, reason: Reason, message: &str) -> Self {
+        let message = fitting(message);
+        Self {
+            type_,
+            status,
+            observed_generation: 0,
+            last_transition_time: Timestamp::UNIX_EPOCH,
+            reason,
+            message,
+        }
+    }
+
     /// The condition of this type, if there is one.
-    #[must_use]
     pub fn find(conditions: &[Self], type_: ConditionType) -> Option<&Self> {
         conditions.iter().find(|c| c.type_ == type_)
     }
 
-    /// The new list for `updates`, in their order. A condition without an update is removed, and `lastTransitionTime`
+    /// The new list for `wanted`, in that order. A condition that is not in it is removed, and `lastTransitionTime`
     /// changes only with `status`.
-    #[must_use]
-    pub fn put(
-        previous: &[Self],
-        updates: Vec<ConditionUpdate>,
-        generation: i64,
-        now: Timestamp,
-    ) -> Vec<Self> {
-        updates
-            .into_iter()
-            .map(|ConditionUpdate { type_, status, reason, message }| {
-                let last_transition_time = Self::find(previous, type_)
-                    .filter(|old| old.status == status)
-                    .map_or(now, |old| old.last_transition_time);
-                let message = fitting(&message);
-                Self { type_, status, observed_generation: generation, last_transition_time, reason, message }
-            })
-            .collect()
+    pub(crate) fn put(previous: &[Self], wanted: Vec<Self>, generation: i64, now: Timestamp) -> Vec<Self> {
+        let dated = |wanted: Self| {
+            let same = Self::find(previous, wanted.type_).filter(|old| old.status == wanted.status);
+            let last_transition_time = same.map_or(now, |old| old.last_transition_time);
+            Self { observed_generation: generation, last_transition_time, ..wanted }
+        };
+        wanted.into_iter().map(dated).collect()
     }
 }

@@ -58,17 +58,18 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
     printcolumn(name = "Error-Code", type_ = "string", json_path = ".status.error.code", priority = 1),
     printcolumn(name = "Next-Attempt", type_ = "string", json_path = ".status.nextAttemptTime", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
-    validation = Rule::new("!has(oldSelf.status) || has(self.status)").message("status cannot be removed"),
-    // Repeated and not nested, because the API server evaluates the rule at every status write.
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.attempt) || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number || oldSelf.status.attempt.state == 'Rejected' || oldSelf.status.attempt.state == 'NotSent' || (oldSelf.status.attempt.state == 'Ambiguous' && self.spec.deliveryPolicy == 'AtLeastOnce')").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce")
+    // A null in an update removes the status.
+    validation = Rule::new("has(self.status) || !has(oldSelf.status)").message("status cannot be removed"),
+    // The status has a default, so the stored one is always there. The rules of `attempt` hold the rest.
+    validation = Rule::new("!has(oldSelf.status.attempt) || oldSelf.status.attempt.state != 'Ambiguous' || self.spec.deliveryPolicy == 'AtLeastOnce' || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce"),
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!(has(self.payload) && has(self.payloadFrom))").message("set at most one of payload and payloadFrom"))]
+#[x_kube(validation = Rule::new("!has(self.payloadFrom) || !has(self.payload)").message("set at most one of payload and payloadFrom"))]
 #[x_kube(validation = Rule::new("has(self.payloadFrom) == has(oldSelf.payloadFrom)").message("payloadFrom is immutable: create a new FunctionInvocation"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync needs invocationType Sync"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("sync.logTail and sync.captureResult are not possible with payloadFrom.secretKeyRef, because the function's log or result may repeat the Secret"))]
 #[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed needs invocationType Async: a Sync invocation always ends with its execution, and the operator cannot follow a Reserved one"))]
-#[x_kube(validation = Rule::new("!has(self.requestTimeoutSeconds) || !has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("activeDeadlineSeconds must be at least requestTimeoutSeconds (30 unless given)").field_path(".activeDeadlineSeconds"))]
+#[x_kube(validation = Rule::new("!has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("activeDeadlineSeconds must be at least requestTimeoutSeconds (30 unless given)").field_path(".activeDeadlineSeconds"))]
 pub struct FunctionInvocationSpec {
     /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
     pub function: FunctionRef,
@@ -168,7 +169,6 @@ pub struct SyncOptions {
 
 impl FunctionInvocationSpec {
     /// Whether the event is from a Secret. Then the status must not keep anything that may repeat the event.
-    #[must_use]
     pub fn has_secret_event(&self) -> bool {
         self.payload_from.as_ref().is_some_and(|source| source.secret_key_ref.is_some())
     }
@@ -302,7 +302,7 @@ pub enum DeliveryPolicy {
 /// initialDelaySeconds · 2^n)` before each.
 #[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("!has(self.initialDelaySeconds) || !has(self.maxDelaySeconds) || self.initialDelaySeconds <= self.maxDelaySeconds").message("initialDelaySeconds must not exceed maxDelaySeconds"))]
+#[x_kube(validation = Rule::new("self.initialDelaySeconds <= self.maxDelaySeconds").message("initialDelaySeconds must not exceed maxDelaySeconds"))]
 pub struct RetryPolicy {
     /// How many failed attempts the operator may retry. Answers 429 and 503 do not count: the operator retries them
     /// until the deadline. Default: 6.

@@ -8,13 +8,11 @@ pub const OBJECT_NAME: &str =
 pub const NO_OBJECT_NAME: &str = "this is not a valid object name: use lower-case letters, digits, '-' and '.', and begin and end with a letter or a digit";
 
 /// The same rule, for objects that were stored before the schema had it.
-#[must_use]
 pub fn is_object_name(name: &str) -> bool {
     name.len() <= 253 && name.split('.').all(is_part)
 }
 
 /// Whether a text may be the name of a namespace: a DNS label, as Kubernetes has it.
-#[must_use]
 pub fn is_label(name: &str) -> bool {
     name.len() <= 63 && is_part(name)
 }

@@ -10,10 +10,12 @@ use serde::{Deserialize, Serialize};
 mod cluster;
 mod credentials;
 mod either;
+mod key;
 
 pub use cluster::{AllowedNamespaces, ClusterFunctionGraphProvider, ClusterFunctionGraphProviderSpec};
 pub use credentials::{Credentials, ObjectName, Oidc, OidcMode, OwnIdentity, SecretSource, Sts};
-pub use either::{AnyProvider, Edition};
+pub(crate) use either::{AnyProvider, Edition, edition_of};
+pub(crate) use key::ProviderKey;
 
 /// An id of the cloud.
 const ID: &str = "self.matches('^[A-Za-z0-9_-]+$')";

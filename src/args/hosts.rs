@@ -43,13 +43,11 @@ pub struct NotAPattern;
 
 impl HostPattern {
     /// Whether it is exactly this host. Then only the platform team can have chosen it.
-    #[must_use]
     pub fn is_exactly(&self, host: &str) -> bool {
         matches!(&self.0, Form::Exact(listed) if listed == host)
     }
 
     /// Whether it allows a host, in lower case and without a dot at its end.
-    #[must_use]
     pub fn admits(&self, host: &str) -> bool {
         match &self.0 {
             Form::Exact(listed) => listed == host,

@@ -1,7 +1,7 @@
 //! How often in a row each object could not be worked on, and how long it rests for it.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often in a row each object could not be worked on: kube-runtime keeps no count of its own.
@@ -21,7 +21,7 @@ impl Failures {
     /// Counts one more, and says how long to wait: half a second, doubling up to a minute, and up to as much
     /// again by `chance`.
     pub fn count(&self, uid: &str, chance: u64, now: Instant) -> Duration {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.0.lock();
         let new = Failure { count: 0, last: now, pause: Duration::ZERO };
         let failure = counts.entry(uid.into()).or_insert(new);
         failure.count = failure.count.saturating_add(1).min(8);
@@ -32,20 +32,20 @@ impl Failures {
 
     /// What is left of the pause after the latest failure, whatever calls the object meanwhile.
     pub fn rest(&self, uid: &str, now: Instant) -> Option<Duration> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counts = self.0.lock();
         let failure = counts.get(uid)?;
         failure.pause.checked_sub(now.duration_since(failure.last)).filter(|rest| !rest.is_zero())
     }
 
     /// Forgets what failed long ago, as objects that were deleted meanwhile did.
     pub fn prune(&self, now: Instant) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.0.lock();
         counts.retain(|_, failure| now.duration_since(failure.last) < FAILURE_TTL);
     }
 
     /// It worked.
     pub fn clear(&self, uid: &str) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.lock().remove(uid);
     }
 }
 

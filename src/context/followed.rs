@@ -3,27 +3,21 @@
 
 mod group;
 
+use crate::api::ProviderKey;
 use crate::api::invocation::Execution;
 use crate::context::Owner;
-use crate::context::providers::ProviderKey;
-use functiongraph::FunctionUrn;
+use functiongraph::{FunctionUrn, ListQuery};
 use group::Group;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::Notify;
-
-/// Records in one page: some 20 KB, and at most 120 KB with messages as long as we keep them. Longer ones make a
-/// page too long to be read; then fewer are asked for.
-pub const RECORDS_PER_PAGE: u16 = 100;
 
 /// One request to follow.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Whose it is.
     pub owner: Owner,
-    /// The id that the service gave it.
     pub id: String,
     /// When it was claimed: it was not accepted before.
     pub claimed: Timestamp,
@@ -46,27 +40,11 @@ pub type Line = (String, Option<Execution>);
 /// A list to read: through which provider, where the requests went, and of which function.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Topic {
-    /// The provider.
     pub provider: ProviderKey,
     /// The endpoint that it led to when the requests were sent, as far as that was recorded.
     pub endpoint: String,
     /// The function, as it was invoked: region and project included.
     pub urn: FunctionUrn,
-}
-
-/// What to ask the list next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The window.
-    pub begin: Timestamp,
-    /// Its end; `None` for now.
-    pub end: Option<Timestamp>,
-    /// Where the page begins; `None` for the first.
-    pub marker: Option<String>,
-    /// Only of this request.
-    pub request_id: Option<String>,
-    /// Records on the page.
-    pub limit: u16,
 }
 
 /// Everything that is followed.
@@ -81,7 +59,7 @@ pub struct Followed {
 impl Followed {
     /// Follows a request as long as its object exists and is unfinished. Returns what is known of it by now. Idempotent.
     pub fn follow(&self, topic: &Topic, request: Request, now: Instant) -> Option<News> {
-        let mut topics = self.topics();
+        let mut topics = self.topics.lock();
         let siblings = siblings(&topics, topic);
         let group = topics.entry(topic.clone()).or_insert_with(|| Group::new(now));
         if let Some(known) = group.known(&request) {
@@ -95,25 +73,25 @@ impl Followed {
 
     /// What keeps the list from being read.
     pub fn trouble(&self, topic: &Topic) -> Option<String> {
-        self.topics().get(topic)?.trouble()
+        self.topics.lock().get(topic)?.trouble()
     }
 
     /// Notes that FunctionGraph was asked to stop a request, and why it does not.
     pub fn stop_tried(&self, topic: &Topic, uid: &str, why: String, now: Instant) {
-        if let Some(group) = self.topics().get_mut(topic) {
+        if let Some(group) = self.topics.lock().get_mut(topic) {
             group.stop_tried(uid, why, now);
         }
     }
 
     /// Why FunctionGraph does not stop a request, if it said so within the last minute.
     pub fn stop_refused(&self, topic: &Topic, uid: &str, now: Instant) -> Option<String> {
-        self.topics().get(topic)?.stop_refused(uid, now)
+        self.topics.lock().get(topic)?.stop_refused(uid, now)
     }
 
     /// How many requests of each provider are followed.
     pub fn count(&self) -> HashMap<ProviderKey, usize> {
         let mut counts = HashMap::new();
-        for (topic, group) in &*self.topics() {
+        for (topic, group) in &*self.topics.lock() {
             *counts.entry(topic.provider.clone()).or_default() += group.count();
         }
         counts
@@ -127,7 +105,7 @@ impl Followed {
     /// The topics whose list is to be read now; each is named once until [`Self::told`] or [`Self::failed`].
     /// Requests whose object is not `wanted` any more are dropped. Also says when the next is due.
     pub fn due(&self, wanted: impl Fn(&Owner) -> bool, now: Instant) -> (Vec<Topic>, Option<Instant>) {
-        let mut topics = self.topics();
+        let mut topics = self.topics.lock();
         topics.retain(|_, group| group.retain(&wanted, now));
         let (mut due, mut next) = (Vec::new(), None);
         for (topic, group) in &mut *topics {
@@ -144,8 +122,8 @@ impl Followed {
     }
 
     /// What to ask for a topic; `None` if no request waits for an answer any more.
-    pub fn question(&self, topic: &Topic, now: Instant) -> Option<Question> {
-        self.topics().get_mut(topic)?.question(now)
+    pub fn question(&self, topic: &Topic, now: Instant) -> Option<ListQuery> {
+        self.topics.lock().get_mut(topic)?.question(now)
     }
 
     /// A page came. Returns the objects whose requests have ended or vanished. `more` is where the next page begins,
@@ -158,7 +136,7 @@ impl Followed {
         date: Option<Timestamp>,
         now: (Timestamp, Instant),
     ) -> Vec<Owner> {
-        let mut topics = self.topics();
+        let mut topics = self.topics.lock();
         let siblings = siblings(&topics, topic);
         let group = topics.get_mut(topic);
         group.map(|group| group.told(lines, more, date, siblings, now)).unwrap_or_default()
@@ -167,16 +145,12 @@ impl Followed {
     /// The list could not be read; it is read again later. `trouble` is for the objects to tell. Returns those that have
     /// not told it yet.
     pub fn failed(&self, topic: &Topic, trouble: Option<String>, now: Instant) -> Vec<Owner> {
-        self.topics().get_mut(topic).map(|group| group.failed(trouble, now)).unwrap_or_default()
+        self.topics.lock().get_mut(topic).map(|group| group.failed(trouble, now)).unwrap_or_default()
     }
 
     /// A page was too long to be read: fewer records are asked for, at once. False if it was for one only.
     pub fn shorten(&self, topic: &Topic, now: Instant) -> bool {
-        self.topics().get_mut(topic).is_some_and(|group| group.shorten(now))
-    }
-
-    fn topics(&self) -> MutexGuard<'_, HashMap<Topic, Group>> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        self.topics.lock().get_mut(topic).is_some_and(|group| group.shorten(now))
     }
 }
 

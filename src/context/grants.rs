@@ -5,8 +5,8 @@ use crate::clock;
 use crate::kubernetes::{Error, namespaces};
 use kube::Client;
 use kube::core::{ParseExpressionError, Selector, SelectorExt};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Labels that were read longer ago count as unknown: a namespace that loses its label is shut out within
@@ -30,7 +30,6 @@ pub enum Grant {
 
 impl Grant {
     /// Whether it admits a namespace with these labels, if they are known.
-    #[must_use]
     pub fn admits(&self, namespace: &str, labels: Option<&Labels>) -> bool {
         match self {
             Self::Own => true,
@@ -39,10 +38,6 @@ impl Grant {
         }
     }
 
-    /// What a provider says.
-    ///
-    /// # Errors
-    /// When its selector cannot be understood.
     pub fn of(provider: &AnyProvider) -> Result<Self, ParseExpressionError> {
         let Some(allowed) = provider.allowed_namespaces() else { return Ok(Self::Own) };
         match (&allowed.names, &allowed.selector) {
@@ -62,9 +57,6 @@ pub type Labels = BTreeMap<String, String>;
 
 impl Namespaces {
     /// Whether a namespace may use a provider with this grant.
-    ///
-    /// # Errors
-    /// When its labels are needed and the API server did not answer.
     pub async fn admitted(&self, client: &Client, grant: &Grant, namespace: &str) -> Result<bool, Error> {
         if !matches!(grant, Grant::Labels(_)) {
             return Ok(grant.admits(namespace, None));
@@ -75,9 +67,6 @@ impl Namespaces {
     }
 
     /// The labels of a namespace, perhaps as they were a moment ago; `None` if it does not exist.
-    ///
-    /// # Errors
-    /// When the API server did not answer.
     pub async fn labels(&self, client: &Client, namespace: &str) -> Result<Option<Labels>, Error> {
         match self.fresh(namespace, clock::monotonic()) {
             Some(labels) => Ok(Some(labels)),
@@ -90,7 +79,7 @@ impl Namespaces {
         let asked = clock::monotonic();
         let labels = namespaces::labels(client, namespace).await?;
         let Some(read) = &labels else { return Ok(None) };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         if all.len() > MOST {
             all.clear();
         }
@@ -100,7 +89,7 @@ impl Namespaces {
     }
 
     fn fresh(&self, namespace: &str, now: Instant) -> Option<Labels> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.0.lock();
         let (asked, labels) = all.get(namespace)?;
         (now.saturating_duration_since(*asked) < FRESH).then(|| labels.clone())
     }

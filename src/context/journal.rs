@@ -2,8 +2,8 @@
 
 use super::{AttemptId, Owner};
 use crate::lifecycle::{Progress, Reply};
+use parking_lot::Mutex;
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A written answer is remembered this long, so that an older copy of the object is recognised as one. A
@@ -15,7 +15,7 @@ const SIGHTING_TTL: Duration = Duration::from_mins(10);
 
 /// The journal of one process.
 #[derive(Default)]
-pub struct Journal(Mutex<Pages>);
+pub(crate) struct Journal(Mutex<Pages>);
 
 /// What a process remembers of the latest attempt that it made of one object; `R` is what it keeps of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,7 +41,6 @@ pub enum Stage<R> {
 
 impl<R> Own<R> {
     /// What is remembered of attempt `number`. A later attempt of ours proves that this one is over.
-    #[must_use]
     pub fn progress(own: Option<&Self>, number: i64) -> Progress {
         match own {
             Some(own) if own.number > number => Progress::Saved,
@@ -56,7 +55,6 @@ impl<R> Own<R> {
     }
 
     /// The answer to attempt `number`, if it is in hand and not written yet.
-    #[must_use]
     pub fn answer(&self, number: i64) -> Option<&R> {
         match &self.stage {
             Stage::Answered(answer) if self.number == number => Some(answer),
@@ -65,13 +63,11 @@ impl<R> Own<R> {
     }
 
     /// Whether something is still to be written: the answer, or that the attempt was never sent.
-    #[must_use]
     pub fn is_unwritten(&self) -> bool {
         matches!(self.stage, Stage::Returned | Stage::Answered(_))
     }
 
     /// Whether it is over. Only this is forgotten after a time.
-    #[must_use]
     pub fn is_over(&self) -> bool {
         matches!(self.stage, Stage::Saved)
     }
@@ -97,29 +93,28 @@ struct Sighting {
     number: i64,
     holder: String,
     since: Instant,
-    looked: Instant,
+    seen: Instant,
 }
 
 impl Journal {
     /// Notes, before it is written, that an attempt is given back unsent. The write may arrive long after
     /// we gave up on it: if the attempt were sent meanwhile, it would be sent again.
     pub fn returned(&self, attempt: &AttemptId) {
-        self.pages().note(attempt, Stage::Returned, None);
+        self.0.lock().note(attempt, Stage::Returned, None);
     }
 
     /// Notes, before the first byte leaves, that an attempt is being sent.
     pub fn sent(&self, attempt: &AttemptId) {
-        self.pages().note(attempt, Stage::Sent, None);
+        self.0.lock().note(attempt, Stage::Sent, None);
     }
 
-    /// Notes the answer.
     pub fn answered(&self, attempt: &AttemptId, reply: Reply) {
-        self.pages().note(attempt, Stage::Answered(reply), None);
+        self.0.lock().note(attempt, Stage::Answered(reply), None);
     }
 
     /// Notes that the answer is written, or has nowhere to be written any more.
     pub fn saved(&self, attempt: &AttemptId, now: Instant) {
-        let mut pages = self.pages();
+        let mut pages = self.0.lock();
         pages.note(attempt, Stage::Saved, Some(now));
         pages.saved.push_back((now, attempt.owner.uid.clone()));
         while pages.saved.front().is_some_and(|(then, _)| now.duration_since(*then) > SAVED_TTL) {
@@ -132,46 +127,39 @@ impl Journal {
 
     /// The attempts of which something is still to be written: the answer, or that it was never sent.
     pub fn unwritten(&self) -> Vec<AttemptId> {
-        let pages = self.pages();
+        let pages = self.0.lock();
         let open = pages.own.values().filter(|entry| entry.own.is_unwritten());
         open.map(|entry| AttemptId { owner: entry.owner.clone(), number: entry.own.number }).collect()
     }
 
     /// Forgets what concerns objects that are not there any more. Without one there is no status to decide from.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
-        self.pages().own.retain(|uid, entry| entry.own.is_over() || is_there(uid));
+        self.0.lock().own.retain(|uid, entry| entry.own.is_over() || is_there(uid));
     }
 
-    /// What is remembered of an attempt.
     pub fn progress(&self, AttemptId { owner, number }: &AttemptId) -> Progress {
-        Own::progress(self.pages().own.get(&owner.uid).map(|entry| &entry.own), *number)
+        Own::progress(self.0.lock().own.get(&owner.uid).map(|entry| &entry.own), *number)
     }
 
-    /// The answer in hand.
     pub fn reply(&self, AttemptId { owner, number }: &AttemptId) -> Option<Reply> {
-        self.pages().own.get(&owner.uid).and_then(|entry| entry.own.answer(*number)).cloned()
+        self.0.lock().own.get(&owner.uid).and_then(|entry| entry.own.answer(*number)).cloned()
     }
 
     /// For how long this process has seen another's attempt unchanged. The first call starts the count.
     pub fn unchanged_for(&self, attempt: &AttemptId, holder: &str, now: Instant) -> Duration {
         let AttemptId { owner: Owner { uid, .. }, number } = attempt;
-        let mut pages = self.pages();
+        let mut pages = self.0.lock();
         if pages.swept.is_none_or(|then| now.duration_since(then) > SIGHTING_TTL) {
             pages.swept = Some(now);
-            pages.others.retain(|_, sighting| now.duration_since(sighting.looked) < SIGHTING_TTL);
+            pages.others.retain(|_, sighting| now.duration_since(sighting.seen) < SIGHTING_TTL);
         }
-        let sighting =
-            pages.others.entry(uid.clone()).and_modify(|sighting| sighting.looked = now).or_insert_with(
-                || Sighting { number: *number, holder: holder.into(), since: now, looked: now },
-            );
+        let new = || Sighting { number: *number, holder: holder.into(), since: now, seen: now };
+        let sighting = pages.others.entry(uid.clone()).or_insert_with(new);
         if sighting.number != *number || sighting.holder != holder {
-            *sighting = Sighting { number: *number, holder: holder.into(), since: now, looked: now };
+            *sighting = new();
         }
+        sighting.seen = now;
         now.duration_since(sighting.since)
-    }
-
-    fn pages(&self) -> MutexGuard<'_, Pages> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Since when this process has known of an ambiguous attempt.
 
 use super::AttemptId;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// The operator stops reading a list that it could not read for this long.
@@ -20,7 +20,7 @@ impl Lookups {
 
     /// For how long this process has known that the attempt is ambiguous.
     pub fn age(&self, AttemptId { owner, number }: &AttemptId, now: Instant) -> Duration {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.0.lock();
         let lookup = all.entry(owner.uid.clone()).or_insert((*number, now));
         if lookup.0 != *number {
             *lookup = (*number, now);
@@ -28,9 +28,8 @@ impl Lookups {
         now.duration_since(lookup.1)
     }
 
-    /// Forgets what concerns objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
+        self.0.lock().retain(|uid, _| is_there(uid));
     }
 }
 

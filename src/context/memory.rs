@@ -1,8 +1,8 @@
 //! Memory for events on their way, shared fairly: a namespace with large events and slow functions leaves room for others.
 
 use crate::gate::Shares;
+use parking_lot::Mutex;
 use std::pin::pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 /// Events on their way may hold this much memory together, in KiB. Reading the answer to a claim and sending the event
@@ -43,22 +43,18 @@ impl EventMemory {
     }
 
     fn take(&self, namespace: &str, kib: usize) -> bool {
-        let mut shares = self.shares();
+        let mut shares = self.shares.lock();
         let admitted = shares.admit(namespace, kib);
         if admitted {
             shares.hold(namespace, kib);
         }
         admitted
     }
-
-    fn shares(&self) -> MutexGuard<'_, Shares> {
-        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
-        self.memory.shares().release(&self.namespace, self.kib);
+        self.memory.shares.lock().release(&self.namespace, self.kib);
         self.memory.freed.notify_waiters();
     }
 }

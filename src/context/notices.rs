@@ -2,8 +2,8 @@
 //! not cost a write for each object.
 
 use crate::api::Reason;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Another replica may find otherwise, and writing over each other would never end. So the same is not said again before
@@ -17,7 +17,7 @@ pub struct Notices(Mutex<HashMap<String, (Instant, Reason, String)>>);
 impl Notices {
     /// Whether this may be said of an object now: it is something else than was said last, or that was long ago.
     pub fn take(&self, uid: &str, reason: Reason, message: &str, now: Instant) -> bool {
-        let mut said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut said = self.0.lock();
         let last = said.get(uid);
         let again = last.is_some_and(|(at, last_reason, last_message)| {
             *last_reason == reason && last_message == message && now.duration_since(*at) < SAID_TTL
@@ -30,13 +30,12 @@ impl Notices {
 
     /// Whether something was said of an object in the last minute.
     pub fn is_recent(&self, uid: &str, now: Instant) -> bool {
-        let said = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let said = self.0.lock();
         said.get(uid).is_some_and(|(at, ..)| now.duration_since(*at) < SAID_TTL)
     }
 
-    /// Forgets what concerns objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|uid, _| is_there(uid));
+        self.0.lock().retain(|uid, _| is_there(uid));
     }
 }
 
@@ -47,15 +46,13 @@ pub struct WaitNotices {
 }
 
 impl WaitNotices {
-    /// This number of objects of each namespace a second.
-    #[must_use]
     pub fn new(per_second: u32) -> Self {
         Self { per_second, seconds: Mutex::default() }
     }
 
     /// Whether one more object of the namespace may say so now.
     pub fn take(&self, namespace: &str, now: Instant) -> bool {
-        let mut seconds = self.seconds.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut seconds = self.seconds.lock();
         seconds.retain(|_, (began, _)| now.duration_since(*began) < Duration::from_secs(1));
         let (_, count) = seconds.entry(namespace.to_owned()).or_insert((now, 0));
         *count = count.saturating_add(1);

@@ -1,25 +1,24 @@
 //! The providers as this process knows them: whether each can be used, with what, and at which pace.
 
-mod key;
 mod permit;
 mod reading;
 mod standing;
 mod turns;
 
-pub use key::ProviderKey;
 pub use permit::Permit;
 pub use standing::{Access, Destination, Standing};
 pub use turns::Turn;
 
-use crate::api::Reason;
+use crate::api::{ProviderKey, Reason};
 use crate::clock;
 use crate::credential::{Call, Event, Login, Memory, Moment, Request, Source, Step, Told, Used};
 use crate::gate::{Caller, Entry, FunctionKey, Gate, GateLimits, GateState, Phase, Shares, Ticket, Wait};
 use crate::members::Members;
 use functiongraph::Credential;
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, mpsc};
 use turns::Turns;
@@ -36,7 +35,6 @@ const DISAGREEMENT: Duration = Duration::from_mins(1);
 /// What was found of a provider: generation, reason, message, and when the credential ends.
 pub type Finding = (i64, Reason, String, Option<Timestamp>);
 
-/// Now.
 fn moment() -> Moment {
     Moment { instant: clock::monotonic(), time: clock::now(), chance: clock::chance() }
 }
@@ -54,7 +52,6 @@ struct Provider {
 }
 
 impl Provider {
-    /// What is left of a pause.
     fn paused(&self, now: Instant) -> Option<Duration> {
         match self.gate.state(now).phase {
             Phase::Paused { until } => Some(until.saturating_duration_since(now)),
@@ -136,14 +133,12 @@ pub struct Providers {
 impl Providers {
     /// None yet. `checks` receives the providers to check. `permits` is the number of requests that may be in flight through
     /// all of them together; no namespace holds more of them than it leaves free.
-    #[must_use]
     pub fn new(checks: mpsc::UnboundedSender<ProviderKey>, permits: usize) -> Self {
         let (all, members) = (HashMap::new(), Members::default());
         let known = Known { all, members, credentials: Memory::default(), permits };
         Self { known: Mutex::new(known), turns: Turns::default(), changed: Notify::new(), checks }
     }
 
-    /// Requests a check of a provider.
     pub fn ask_to_check(&self, key: &ProviderKey) {
         // The receiver is gone only when the process ends.
         let _ = self.checks.send(key.clone());
@@ -153,7 +148,7 @@ impl Providers {
     pub fn enter(self: &Arc<Self>, key: &ProviderKey, ticket: Ticket) -> Option<Permit> {
         let (caller, now) = (ticket.caller.clone(), clock::monotonic());
         let entry = {
-            let mut known = self.known();
+            let mut known = self.known.lock();
             let shares = known.shares();
             known.provider(key).gate.enter(ticket, &shares, now)
         };
@@ -163,7 +158,7 @@ impl Providers {
 
     /// Pauses every other provider of the same account as long as this one.
     fn pause_account(&self, key: &ProviderKey, now: Instant) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let provider = known.provider(key);
         let (Phase::Paused { until }, Some(account)) = (provider.gate.state(now).phase, provider.account())
         else {
@@ -176,16 +171,15 @@ impl Providers {
         }
     }
 
-    /// What makes a caller of a function wait for a permit.
     pub fn wait(&self, key: &ProviderKey, function: &FunctionKey) -> Wait {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let shares = known.shares();
         known.provider(key).gate.wait(function, &shares, clock::monotonic())
     }
 
     /// Takes an object out of the queue, because it needs no permit any more.
     pub fn forget(&self, key: &ProviderKey, caller: &Caller) {
-        if let Some(provider) = self.known().all.get_mut(key) {
+        if let Some(provider) = self.known.lock().all.get_mut(key) {
             provider.gate.forget(caller);
         }
     }
@@ -197,7 +191,7 @@ impl Providers {
             Caller::Object { uid, .. } => is_there(uid),
             Caller::List { .. } | Caller::Check => true,
         };
-        for provider in self.known().all.values_mut() {
+        for provider in self.known.lock().all.values_mut() {
             provider.gate.retain(is_wanted, now);
         }
         self.changed.notify_one();
@@ -270,12 +264,11 @@ impl Providers {
 
     /// A reconcile of a provider begins, with the source that its credential has now.
     pub fn begin(&self, key: &ProviderKey, source: &Arc<Source>, told: Option<Told>) {
-        self.known().credentials.begin(key, source, told, clock::monotonic());
+        self.known.lock().credentials.begin(key, source, told, clock::monotonic());
     }
 
-    /// What comes next for a provider's credential.
     pub fn decide(&self, key: &ProviderKey) -> Step {
-        self.known().credentials.decide(key, &moment())
+        self.known.lock().credentials.decide(key, &moment())
     }
 
     /// The right to make one call with a principal for a provider of a namespace; `None` if others make their calls now.
@@ -293,7 +286,7 @@ impl Providers {
             | Event::Checked(_)
             | Event::Failed(..) => None,
         };
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let request = Request { provider: key, used, sent };
         known.credentials.record(&request, event, &moment());
         let Some(said) = refused else { return };
@@ -307,14 +300,12 @@ impl Providers {
         }
     }
 
-    /// Remembers what a login brought.
     pub fn logged_in(&self, key: &ProviderKey, used: &Used, sent: Instant, login: Login<Credential>) {
-        self.known().credentials.logged_in(&Request { provider: key, used, sent }, login);
+        self.known.lock().credentials.logged_in(&Request { provider: key, used, sent }, login);
     }
 
-    /// The credential that a login brought, if it is the latest.
     pub fn credential(&self, key: &ProviderKey, login: u64) -> Option<Credential> {
-        self.known().credentials.credential(key, login)
+        self.known.lock().credentials.credential(key, login)
     }
 
     /// The service refused the credential of a request: nobody uses it until it was checked again, neither here nor
@@ -326,12 +317,7 @@ impl Providers {
 
     /// The `resourceVersion` of the Secret whose credential was refused, and when, for other replicas.
     pub fn refused_at(&self, key: &ProviderKey) -> Option<(String, Timestamp)> {
-        self.known().credentials.refused_at(key, clock::monotonic())
-    }
-
-    /// Whether the provider was not checked yet.
-    pub fn is_unseen(&self, key: &ProviderKey) -> bool {
-        matches!(self.standing(key), Standing::Unseen)
+        self.known.lock().credentials.refused_at(key, clock::monotonic())
     }
 
     /// What went wrong last between us and the endpoint.
@@ -343,7 +329,7 @@ impl Providers {
     /// writes from now on.
     pub fn divide(&self, members: &Members) {
         let now = clock::monotonic();
-        let mut known = self.known();
+        let mut known = self.known.lock();
         let before = std::mem::replace(&mut known.members, members.clone());
         for (key, provider) in &mut known.all {
             provider.gate.set_limits(share(members, provider.limits), now);
@@ -360,7 +346,7 @@ impl Providers {
     #[must_use]
     pub fn ready(&self, key: &ProviderKey, access: Access, limits: GateLimits) -> bool {
         let now = clock::monotonic();
-        let mut known = self.known();
+        let mut known = self.known.lock();
         if !matches!(known.credentials.decide(key, &moment()), Step::Use(in_use) if in_use.login == access.used.login)
         {
             return false;
@@ -391,7 +377,7 @@ impl Providers {
 
     /// The provider does not exist: its credential is dropped, and its invocations wait for it.
     pub fn gone(&self, key: &ProviderKey) {
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.credentials.forget(key, clock::monotonic());
         let provider = known.provider(key);
         provider.standing = Standing::Unseen;
@@ -408,20 +394,14 @@ impl Providers {
         loop {
             let changed = self.changed.notified();
             let next = self.call_next(&wanted, &call);
-            match next {
-                Some(time) => {
-                    let sleep = tokio::time::sleep_until(time.into());
-                    tokio::select! { () = sleep => {}, () = changed => {} }
-                }
-                None => changed.await,
-            }
+            tokio::select! { () = clock::until(next) => {}, () = changed => {} }
         }
     }
 
     fn call_next(&self, wanted: impl Fn(&Ticket) -> bool, call: impl Fn(Ticket)) -> Option<Instant> {
         let now = clock::monotonic();
         let mut next: Option<Instant> = None;
-        let mut known = self.known();
+        let mut known = self.known.lock();
         known.all.retain(|_, provider| !provider.is_forgotten(now));
         let mut shares = known.shares();
         for provider in known.all.values_mut() {
@@ -443,12 +423,8 @@ impl Providers {
         next
     }
 
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn with<T>(&self, key: &ProviderKey, change: impl FnOnce(&mut Provider) -> T) -> T {
-        change(self.known().provider(key))
+        change(self.known.lock().provider(key))
     }
 }
 

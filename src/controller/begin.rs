@@ -4,7 +4,9 @@
 use super::Readiness;
 use super::watches::Served;
 use crate::context::Context;
-use crate::kubernetes::preflight::{self, GRANT_PERMISSION, MissingPermission};
+use crate::kubernetes::preflight::{
+    self, GRANT_PERMISSION, MissingPermission, Need, OPTIONAL_NEEDS, REVIEW_NEEDS,
+};
 use crate::kubernetes::scope::Scope;
 use crate::kubernetes::{Error, with_causes};
 use std::sync::Arc;
@@ -49,7 +51,7 @@ pub async fn wait(
         }
     }
     if metrics_auth {
-        warn_about_optional(preflight::missing_reviews(&context.clients.calls).await);
+        warn_about_optional(None, &REVIEW_NEEDS, context).await;
     }
     readiness.set(vec!["reading the first list of the objects".into()]);
     let (permitted, waiting): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, missing)| missing.is_empty());
@@ -98,14 +100,12 @@ async fn missing(all: &mut [Waiting], context: &Context) -> Result<Vec<String>, 
 }
 
 async fn missing_in(served: &Served, context: &Context) -> Result<Vec<MissingPermission>, Error> {
-    let marks = context.options.restore_guard;
+    let marks = context.options.flags.restore_guard;
     preflight::missing(&context.clients.calls, served.namespace.as_deref(), marks).await
 }
 
 async fn begin(served: &Served, context: &Context) {
-    warn_about_optional(
-        preflight::missing_optional(&context.clients.calls, served.namespace.as_deref()).await,
-    );
+    warn_about_optional(served.namespace.as_deref(), &OPTIONAL_NEEDS, context).await;
     served.permitted.cancel();
 }
 
@@ -119,7 +119,8 @@ fn tell((served, missing): &Waiting) {
 }
 
 /// Optional permissions: if the check itself fails, start nevertheless.
-fn warn_about_optional(missing: Result<Vec<MissingPermission>, Error>) {
+async fn warn_about_optional(namespace: Option<&str>, needs: &[Need], context: &Context) {
+    let missing = preflight::permissions(&context.clients.calls, namespace, needs).await;
     for permission in missing.unwrap_or_default() {
         tracing::warn!(missing = %permission, "optional permission missing: starting without it");
     }

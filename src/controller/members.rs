@@ -3,14 +3,14 @@
 use crate::args::Run;
 use crate::clock;
 use crate::context::Context;
+use crate::kubernetes::Error;
 use crate::kubernetes::activity::Activity;
 use crate::kubernetes::leases::{Event, Identity, Leases};
-use crate::kubernetes::{Error, preflight};
-use crate::members::{Duty, LEASE_DURATION, Membership, RENEW_INTERVAL};
+use crate::kubernetes::preflight::{self, LEASE_NEEDS};
+use crate::members::{Duty, LEASE_DURATION, Membership};
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::time::MissedTickBehavior;
+use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
 /// An operator that may not use Leases checks again this often whether it may.
@@ -68,7 +68,8 @@ impl Member {
     async fn wait_for_permission(&mut self) {
         let (calls, namespace) = (&self.context.clients.calls, &self.context.options.own_namespace);
         loop {
-            let missing = preflight::missing_leases(calls, namespace).await.unwrap_or_default();
+            let missing =
+                preflight::permissions(calls, Some(namespace), &LEASE_NEEDS).await.unwrap_or_default();
             if missing.is_empty() {
                 return;
             }
@@ -85,14 +86,14 @@ impl Member {
 
     async fn renew_and_watch(&mut self, events: impl Stream<Item = Event>) {
         let mut events = std::pin::pin!(events);
-        let mut renewal = tokio::time::interval(RENEW_INTERVAL);
-        renewal.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        // When the latest renewal began, whether it succeeded or not.
+        let mut latest = None;
         loop {
+            let due = latest.map(|latest| latest + self.membership.renew_interval());
             tokio::select! {
-                _ = renewal.tick() => {
-                    if self.renew().await {
-                        renewal.reset_immediately();
-                    }
+                () = tokio::time::sleep_until(due.unwrap_or_else(clock::monotonic).into()) => {
+                    let began = clock::monotonic();
+                    latest = if self.renew().await { None } else { Some(began) };
                 }
                 Some(event) = events.next() => self.apply(event),
             }
@@ -112,9 +113,10 @@ impl Member {
             }
             // Somebody else wrote the Lease. The next renewal reads it first.
             Ok(None) => {}
-            Err(error) => self.not_renewed(&error),
+            Err(error) => self.not_renewed(&error, sent),
         }
-        for (name, version) in self.membership.abandoned(clock::monotonic()) {
+        // One at a time, because the next renewal waits for it.
+        if let Some((name, version)) = self.membership.abandoned(clock::monotonic()).into_iter().next() {
             match self.leases.delete(&name, Some(version)).await {
                 Ok(()) => tracing::info!(lease = name, "deleted the Lease of a process that is gone"),
                 Err(error) => {
@@ -125,9 +127,11 @@ impl Member {
         again
     }
 
-    fn not_renewed(&mut self, error: &Error) {
+    fn not_renewed(&mut self, error: &Error, sent: Instant) {
         if error.is_refusal() {
             self.membership.refused();
+        } else if !error.is_disconnected() {
+            self.membership.failed(sent);
         }
         if std::mem::replace(&mut self.failing, true) {
             return;
@@ -136,7 +140,7 @@ impl Member {
         if error.is_refusal() {
             tracing::warn!(%error, cause, "the API server refuses the Lease of this process: it works on all objects, as if there were no other replica");
         } else {
-            tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again");
+            tracing::warn!(%error, cause, "cannot renew the Lease of this process: trying again. If this lasts, it works on all objects, as if there were no other replica");
         }
     }
 

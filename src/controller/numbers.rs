@@ -1,11 +1,10 @@
 //! The values of a scrape: from the stores of the watches, the providers, and the followed executions.
 
 use super::watches::Watches;
-use crate::api::FunctionInvocation;
 use crate::api::invocation::AttemptState;
+use crate::api::{FunctionInvocation, ProviderKey};
 use crate::clock;
-use crate::context::providers::ProviderKey;
-use crate::context::{Context, provider_key};
+use crate::context::Context;
 use crate::members::Duty;
 use crate::metrics::Reading;
 use kube::runtime::reflector::Store;
@@ -33,12 +32,12 @@ pub fn text(
         }
         let created = object.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
         let age = now.duration_since(created).as_secs_f64();
-        let entry = oldest.entry(provider_key(&object)).or_insert(age);
+        let entry = oldest.entry(ProviderKey::of(&object)).or_insert(age);
         *entry = entry.max(age);
     }
     let mut unknown_counts: HashMap<ProviderKey, usize> = HashMap::new();
     for object in unknown.state() {
-        *unknown_counts.entry(provider_key(&object)).or_default() += 1;
+        *unknown_counts.entry(ProviderKey::of(&object)).or_default() += 1;
     }
     context.metrics.text(&Reading {
         ready,

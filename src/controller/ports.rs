@@ -16,9 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 pub struct Ports {
     probes: TcpListener,
     metrics: TcpListener,
-    /// Address of the probes.
     pub probe_address: SocketAddr,
-    /// Address of the scrapes.
     pub metrics_address: SocketAddr,
 }
 

@@ -1,9 +1,8 @@
 //! The controllers of providers of both kinds: their watches, the checks, and the first check of all providers.
 
 use super::watches::{Watch, Watched, Watches, tell_when_listed, until_drained, watched};
-use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider};
+use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, ProviderKey};
 use crate::context::Context;
-use crate::context::providers::ProviderKey;
 use crate::reconcile;
 use futures::{Stream, StreamExt, future, stream};
 use kube::Resource;
@@ -29,7 +28,6 @@ pub struct Shelf<K>
 where
     K: Resource<DynamicType = ()> + Clone + 'static,
 {
-    /// The writer of the store.
     pub writer: Writer<K>,
     /// Cancelled when the first list is in the store.
     pub listed: CancellationToken,
@@ -90,7 +88,7 @@ async fn control<K>(
         .inspect(tell_when_listed(&listed))
         .inspect(move |event| {
             if let Ok(watcher::Event::Delete(provider)) = event {
-                providers.gone(&reconcile::key_of(&wrap(Arc::new(provider.clone()))));
+                providers.gone(&wrap(Arc::new(provider.clone())).key());
             }
         })
         .applied_objects();
@@ -119,7 +117,7 @@ pub async fn first_check(listed: [&CancellationToken; 2], context: &Context) {
             let store = context.cluster_provider_store.iter();
             let of_the_cluster = store.flat_map(Store::state).map(AnyProvider::Cluster);
             let mut all = own.chain(of_the_cluster);
-            if !all.any(|provider| context.providers.is_unseen(&reconcile::key_of(&provider))) {
+            if all.all(|provider| context.providers.is_known(&provider.key())) {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

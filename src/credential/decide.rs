@@ -2,6 +2,7 @@
 
 use super::memory::{Checked, Held, Known, RefusedLogin, Session, Setback};
 use super::{Call, Failure, InUse, Memory, Moment, Principal, Step, Stop, words};
+use crate::api::Reason;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -15,9 +16,10 @@ type NotRenewed = (String, Option<Instant>);
 
 impl<C: Clone> Memory<C> {
     /// What comes next for a provider after [`Memory::begin`].
-    #[must_use]
     pub fn decide(&self, provider: &str, moment: &Moment) -> Step {
-        let Some(session) = self.sessions.get(provider) else { return Step::Stop(words::deleted()) };
+        let Some(session) = self.sessions.get(provider) else {
+            return Step::Stop(words::stop(Reason::CredentialsInvalid, "The provider was deleted.".into()));
+        };
         let source = &session.source;
         let known = self.principals.get(&source.principal.id);
         let (held, not_renewed) = if source.is_exchanged {
@@ -49,7 +51,7 @@ impl<C: Clone> Memory<C> {
             };
         };
         let secret = known.and_then(|known| known.secrets.get(&source.principal.secret));
-        match secret.and_then(|secret| secret.checks.get(&source.place)) {
+        match secret.and_then(|secret| secret.checks.get(&source.destination)) {
             Some(Checked::Proven(proof)) => Step::Use(InUse {
                 login,
                 expires_at: held.and_then(|held| held.expires_at),
@@ -86,10 +88,12 @@ impl<C> Session<C> {
             known.is_some_and(|known| known.accepted.as_ref() == Some(&source.principal.secret));
         if let Some(told) = self.told.as_ref().filter(|told| !is_accepted && told.holds(source, moment.time))
         {
-            return Some((words::told(&told.message), told.message.trim_end_matches('.').to_owned()));
+            let stop = words::stop(Reason::CredentialsInvalid, told.message.clone());
+            return Some((stop, told.message.trim_end_matches('.').to_owned()));
         }
         let setback = self.setback(Call::LogIn, moment)?;
-        Some((setback.stop(self, Call::LogIn), words::not_renewed(&setback.failure)))
+        let clause = setback.failure.why().trim_end_matches('.').to_owned();
+        Some((setback.stop(self, Call::LogIn), clause))
     }
 
     /// Why a secret must not be shown, if it was refused, or too many of its principal were.

@@ -99,7 +99,7 @@ impl World {
             principal: Principal { id: "id".into(), secret: secret.to_string() },
             project_principal: Principal { id: "id".into(), secret: secret.to_string() },
             lock: self.lock,
-            place: provider.to_string(),
+            destination: provider.to_string(),
             is_exchanged: self.lock == Lock::Password,
             project: Some("project".into()),
             name: String::new(),

@@ -31,11 +31,9 @@ pub(super) struct Session<C> {
     pub held: Option<Held<C>>,
     /// The refusal of what a login brought.
     pub refused: Option<RefusedLogin>,
-    /// The project that was looked up.
     pub project: Option<String>,
     /// What kept the latest login, or look-up of the project, from working.
     pub setback: Option<(Call, Setback)>,
-    /// What another replica was told.
     pub told: Option<Told>,
 }
 
@@ -95,7 +93,7 @@ pub(super) struct Known {
 #[derive(Debug, Default)]
 pub(super) struct Secret {
     pub refusal: Option<Refusal>,
-    /// The results of the checks, by [`Source::place`].
+    /// The results of the checks, by [`Source::destination`].
     pub checks: HashMap<String, Checked>,
 }
 
@@ -154,11 +152,11 @@ impl<C: Clone> Memory<C> {
         let secrets: HashSet<_> = in_use().map(|principal| &principal.secret).collect();
         let checks: HashSet<_> = sessions
             .values()
-            .map(|session| (&session.source.principal.secret, &session.source.place))
+            .map(|session| (&session.source.principal.secret, &session.source.destination))
             .collect();
         principals.retain(|id, known| {
             known.secrets.retain(|name, secret| {
-                secret.checks.retain(|place, _| checks.contains(&(name, place)));
+                secret.checks.retain(|used_at, _| checks.contains(&(name, used_at)));
                 secrets.contains(name) || secret.refusal.as_ref().is_some_and(|refusal| refusal.until > now)
             });
             ids.contains(id)
@@ -185,17 +183,19 @@ impl<C: Clone> Memory<C> {
                 if accepted && !source.is_exchanged {
                     self.accept(request, &source.principal);
                 }
-                self.secret(&source.principal).checks.insert(source.place.clone(), Checked::Proven(proof));
+                self.secret(&source.principal)
+                    .checks
+                    .insert(source.destination.clone(), Checked::Proven(proof));
             }
             Event::Refused(call, said) => self.refuse(request, call, said, moment),
             Event::Failed(Call::Check, failure) => {
                 let checks = &mut self.secret(&source.principal).checks;
-                let times = match checks.get(&source.place) {
+                let times = match checks.get(&source.destination) {
                     Some(Checked::Unproven(before)) => before.times,
                     Some(Checked::Proven(_)) | None => 0,
                 };
                 let setback = setback(source, Call::Check, times, failure, moment);
-                checks.insert(source.place.clone(), Checked::Unproven(setback));
+                checks.insert(source.destination.clone(), Checked::Unproven(setback));
             }
             Event::Failed(call, failure) => {
                 if let Some(session) = session {
@@ -219,7 +219,6 @@ impl<C: Clone> Memory<C> {
     }
 
     /// What a login brought, if it is the latest of the provider.
-    #[must_use]
     pub fn credential(&self, provider: &str, login: u64) -> Option<C> {
         let held = self.sessions.get(provider)?.held.as_ref()?;
         (held.login == login).then(|| held.credential.clone())
@@ -237,7 +236,7 @@ impl<C: Clone> Memory<C> {
         }
         let known = self.principals.get_mut(&source.principal.id);
         let secret = known.and_then(|known| known.secrets.get_mut(&source.principal.secret));
-        match secret.and_then(|secret| secret.checks.get_mut(&source.place)) {
+        match secret.and_then(|secret| secret.checks.get_mut(&source.destination)) {
             Some(Checked::Proven(Proof::Unchecked { used, .. })) => !std::mem::replace(used, true),
             Some(Checked::Proven(Proof::Accepted | Proof::Restricted(_)) | Checked::Unproven(_)) | None => {
                 false
@@ -313,14 +312,12 @@ impl<C: Clone> Memory<C> {
         known.secrets.entry(principal.secret.clone()).or_default()
     }
 
-    /// Whether the service accepted this secret last.
     fn is_accepted(&self, principal: &Principal) -> bool {
         let known = self.principals.get(&principal.id);
         known.is_some_and(|known| known.accepted.as_ref() == Some(&principal.secret))
     }
 
     /// When the credential that a provider has now was refused, if it was: other replicas shall know.
-    #[must_use]
     pub fn refused_at(&self, provider: &str, now: Instant) -> Option<(String, Timestamp)> {
         let session = self.sessions.get(provider)?;
         let Session { source, refused, setback, .. } = session;

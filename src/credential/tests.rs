@@ -20,7 +20,7 @@ fn key(id: &str, secret: &str) -> Used {
         project_principal: Principal { id: id.into(), secret: version.clone() },
         principal: Principal { id: id.into(), secret: version },
         lock: Lock::AccessKey,
-        place: "place".into(),
+        destination: "destination".into(),
         is_exchanged: false,
         project: Some("project".into()),
         name: format!("the key {id}"),
@@ -97,7 +97,7 @@ fn a_key_is_checked_once_and_used_from_then_on() {
         matches!(&step, Step::Use(in_use) if in_use.project == "project" && in_use.login == 0),
         "{step:?}"
     );
-    assert_eq!(process.begin("q", &used), step, "for every provider of the same place");
+    assert_eq!(process.begin("q", &used), step, "for every provider of the same destination");
 }
 
 #[test]
@@ -417,8 +417,9 @@ fn t17_edits_of_a_provider_leave_nothing_behind() {
     let mut process = Process::new();
     for number in 0..1000 {
         let used = key("a", "right");
-        let (version, place) = (format!("v{number}"), number.to_string());
-        let used = Used { source: Arc::new(Source { version, place, ..(*used.source).clone() }), login: 0 };
+        let (version, destination) = (format!("v{number}"), number.to_string());
+        let used =
+            Used { source: Arc::new(Source { version, destination, ..(*used.source).clone() }), login: 0 };
         process.begin("p", &used);
         process.record("p", &used, Event::Checked(Proof::Accepted));
         let token = key(&format!("token {number}"), "t");

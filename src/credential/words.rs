@@ -39,16 +39,6 @@ pub fn locked(source: &Source) -> Stop {
     stop(Reason::CredentialsInvalid, message)
 }
 
-/// What another replica's status says.
-pub fn told(message: &str) -> Stop {
-    stop(Reason::CredentialsInvalid, message.to_owned())
-}
-
-/// What a provider says that was deleted during its check.
-pub fn deleted() -> Stop {
-    stop(Reason::CredentialsInvalid, "The provider was deleted.".into())
-}
-
 /// What a provider without a credential says of a call that failed.
 pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
     let clause = |why: &str| why.trim_end_matches('.').to_owned();
@@ -78,18 +68,12 @@ pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
     }
 }
 
-/// Why a credential that is in use could not be renewed, as a clause.
-pub fn not_renewed(failure: &Failure) -> String {
-    failure.why().trim_end_matches('.').to_owned()
-}
-
-fn stop(reason: Reason, message: String) -> Stop {
+pub fn stop(reason: Reason, message: String) -> Stop {
     Stop { reason, message, until: None }
 }
 
 impl Proof {
     /// What a provider that is ready says of its credential in this project.
-    #[must_use]
     pub fn message(&self, project: &str) -> String {
         match self {
             Self::Accepted => format!(

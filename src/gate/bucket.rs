@@ -13,7 +13,6 @@ pub(super) struct Bucket {
 // === impl Bucket ===
 
 impl Bucket {
-    /// A full bucket.
     pub(super) fn new(burst: f64, now: Instant) -> Self {
         Self { tokens: burst, burst, filled: now }
     }
@@ -25,7 +24,6 @@ impl Bucket {
         self.filled = self.filled.max(now);
     }
 
-    /// Takes one token, if there is one.
     pub(super) fn take(&mut self) -> bool {
         let there = self.tokens >= 1.0;
         if there {
@@ -34,7 +32,6 @@ impl Bucket {
         there
     }
 
-    /// Returns an unused token.
     pub(super) fn give_back(&mut self) {
         self.tokens = (self.tokens + 1.0).min(self.burst);
     }

@@ -121,7 +121,6 @@ impl Pace {
         };
     }
 
-    /// Requests per second.
     pub(super) fn rate(&self) -> f64 {
         self.rate
     }
@@ -135,7 +134,6 @@ impl Pace {
         }
     }
 
-    /// Maximum number of requests in flight.
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
     }

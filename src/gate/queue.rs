@@ -34,6 +34,11 @@ impl Queue {
         self.tickets.insert(arrival, ticket);
     }
 
+    /// The caller with this arrival number.
+    pub(super) fn ticket(&self, arrival: u64) -> Option<&Ticket> {
+        self.tickets.get(&arrival)
+    }
+
     /// The functions that callers wait for, those in turn first.
     pub(super) fn functions(&self) -> impl Iterator<Item = &FunctionKey> {
         let functions = self.namespaces.in_turn().flat_map(Round::in_turn);
@@ -91,7 +96,6 @@ impl<T: Default> Round<T> {
 }
 
 impl<T> Round<T> {
-    /// The members in the order of their turns.
     fn in_turn(&self) -> impl Iterator<Item = &T> {
         self.turns.values().filter_map(|name| self.members.get(name)).map(|(_, member)| member)
     }

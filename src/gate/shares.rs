@@ -17,20 +17,16 @@ pub struct Shares {
 // === impl Shares ===
 
 impl Shares {
-    /// Permits of which none is held.
-    #[must_use]
     pub fn new(capacity: usize) -> Self {
         Self { capacity, ..Self::default() }
     }
 
     /// Whether the namespace may hold `count` more.
-    #[must_use]
     pub fn admit(&self, namespace: &str, count: usize) -> bool {
         let free = self.capacity.saturating_sub(self.total);
         self.held(namespace) < free && count <= free
     }
 
-    /// The namespace holds `count` more.
     pub fn hold(&mut self, namespace: &str, count: usize) {
         self.total += count;
         match self.held.get_mut(namespace) {
@@ -39,7 +35,6 @@ impl Shares {
         }
     }
 
-    /// The namespace holds `count` less.
     pub fn release(&mut self, namespace: &str, count: usize) {
         let Some(held) = self.held.get_mut(namespace) else { return };
         let released = count.min(*held);

@@ -60,7 +60,6 @@ impl Tenants {
         }
     }
 
-    /// The function gives a permit back.
     pub(super) fn release(&mut self, key: &FunctionKey) {
         if let Some(namespace) = self.namespaces.get_mut(&key.namespace) {
             namespace.in_flight = namespace.in_flight.saturating_sub(1);
@@ -90,7 +89,6 @@ impl Tenants {
         self.namespaces.get(namespace).map_or(0, |namespace| namespace.in_flight)
     }
 
-    /// The functions that have permits.
     pub(super) fn sending(&self) -> impl Iterator<Item = &FunctionKey> {
         self.functions.iter().filter(|(_, function)| function.in_flight > 0).map(|(key, _)| key)
     }
@@ -187,7 +185,6 @@ impl Tenants {
         });
     }
 
-    /// Forgets what nobody uses any more.
     pub(super) fn prune(&mut self, now: Instant) {
         let is_old = |time: Option<Instant>| time.is_none_or(|then| then + LIMITER_TTL <= now);
         self.functions.retain(|_, function| {

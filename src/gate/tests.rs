@@ -68,6 +68,26 @@ fn millis(millis: u64) -> Duration {
 }
 
 #[test]
+fn a_caller_that_asks_for_another_function_does_not_wait_for_the_first_nor_hold_it() {
+    let (mut gate, now) = open(LIMITS);
+    let paused = Signal::Throttled { level: Level::Function, retry_after: Some(Duration::from_mins(1)) };
+    assert_eq!(gate.asks(of("first"), now), Entry::Admitted);
+    gate.ends("first", paused, 0, now);
+    assert_eq!(gate.asks(of("a"), now), Entry::Queued);
+    assert_eq!(gate.asks(ticket("a", "default", ""), now), Entry::Admitted);
+    gate.ends("a", Signal::Answered, 0, now);
+    assert_eq!(gate.state(now).waiting, 0);
+
+    let later = now + Duration::from_secs(61);
+    assert_eq!(gate.asks(of("b"), now), Entry::Queued);
+    assert_eq!(uids(&gate.calls(later)), ["b"]);
+    assert_eq!(gate.asks(ticket("b", "default", ""), later), Entry::Admitted);
+    gate.ends("b", Signal::Answered, 0, later);
+    gate.retain(|_| true, later + Duration::from_hours(1));
+    assert_eq!(gate.tenants.sending().count(), 0, "what was granted for the first function is free again");
+}
+
+#[test]
 fn a_new_gate_is_shut_and_opens_for_those_who_wait() {
     let now = origin();
     let mut gate = Gate::new(LIMITS, now);

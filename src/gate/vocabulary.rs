@@ -14,7 +14,6 @@ pub struct GateLimits {
 }
 
 impl Default for GateLimits {
-    /// The least.
     fn default() -> Self {
         Self { max_requests_per_second: 1, max_in_flight: 1, shared: false }
     }
@@ -24,21 +23,9 @@ impl Default for GateLimits {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Caller {
     /// An invocation.
-    Object {
-        /// Its uid.
-        uid: String,
-        /// Its name.
-        name: String,
-    },
+    Object { uid: String, name: String },
     /// The operator, which reads a list of executions.
-    List {
-        /// The provider.
-        provider: String,
-        /// The endpoint that it leads to.
-        endpoint: String,
-        /// The function.
-        function: String,
-    },
+    List { provider: String, endpoint: String, function: String },
     /// The operator, which tries an endpoint that failed.
     Check,
 }
@@ -48,14 +35,12 @@ pub enum Caller {
 pub struct FunctionKey {
     /// The namespace; empty for calls of the operator itself.
     pub namespace: String,
-    /// The function.
     pub function: String,
 }
 
 /// A request for a permit.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket {
-    /// Who sends.
     pub caller: Caller,
     /// To which function, and for which namespace.
     pub function: FunctionKey,
@@ -86,7 +71,6 @@ pub enum Signal {
     Answered,
     /// 429 or 503.
     Throttled {
-        /// What it speaks of.
         level: Level,
         /// The service's `Retry-After`, limited by the caller.
         retry_after: Option<Duration>,
@@ -108,11 +92,9 @@ pub enum Signal {
 pub struct GateState {
     /// What the account admits.
     pub phase: Phase,
-    /// Number of queued callers.
     pub waiting: usize,
     /// Number of permits: granted and admitted.
     pub in_flight: usize,
-    /// Current rate, in requests per second.
     pub rate: f64,
 }
 
@@ -122,15 +104,9 @@ pub enum Phase {
     /// Nothing: the provider is not ready, or not checked yet.
     Shut,
     /// Nothing: the breaker is open.
-    BreakerOpen {
-        /// The earliest time of a probe.
-        until: Instant,
-    },
+    BreakerOpen { until: Instant },
     /// Nothing: the service has throttled.
-    Paused {
-        /// The end of the pause.
-        until: Instant,
-    },
+    Paused { until: Instant },
     /// One request at a time: the breaker is half-open.
     Probing,
     /// Everything, at the rate.
@@ -145,10 +121,7 @@ pub enum Wait {
     /// The function admits no request, or one at a time.
     Function(Phase),
     /// The function is switched off.
-    Disabled {
-        /// The earliest time of a probe.
-        until: Instant,
-    },
+    Disabled { until: Instant },
     /// The namespace holds its share of the permits.
     Namespace,
     /// Others are before it.
@@ -159,7 +132,6 @@ pub enum Wait {
 
 impl Wait {
     /// When the level admits something again, if that is known.
-    #[must_use]
     pub fn until(self) -> Option<Instant> {
         match self {
             Self::Disabled { until }

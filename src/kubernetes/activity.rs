@@ -2,7 +2,8 @@
 //! answer was a refusal.
 
 use crate::clock;
-use std::sync::{Arc, Mutex, PoisonError};
+use parking_lot::Mutex;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What is known of one watch; nothing until it is opened.
@@ -23,29 +24,26 @@ impl Activity {
         self.change(|refused| refused);
     }
 
-    /// A request was answered.
     pub fn answered(&self, success: bool) {
         self.change(|_| !success);
     }
 
     /// How long the watch has been silent; `None` if it is not open.
-    #[must_use]
     pub fn silence(&self) -> Option<Duration> {
         self.last().map(|last| clock::monotonic().saturating_duration_since(last.at))
     }
 
     /// Whether the watch is open, and the API server did not refuse the last request for it.
-    #[must_use]
     pub fn is_admitted(&self) -> bool {
         self.last().is_some_and(|last| !last.refused)
     }
 
     fn last(&self) -> Option<Last> {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.0.lock()
     }
 
     fn change(&self, refused: impl FnOnce(bool) -> bool) {
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.0.lock();
         let before = last.is_some_and(|last| last.refused);
         *last = Some(Last { at: clock::monotonic(), refused: refused(before) });
     }

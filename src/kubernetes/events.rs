@@ -61,7 +61,6 @@ async fn create(
 
 impl Events {
     /// Starts the publisher. It ends when the last handle is dropped.
-    #[must_use]
     pub fn start(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: "functiongraph-operator".into(), instance: Some(instance) };
         let recorder = Recorder::new(client.clone(), reporter.clone());
@@ -82,7 +81,6 @@ impl Events {
         Self(sender)
     }
 
-    /// Queues an Event about an object.
     pub fn publish(&self, about: ObjectReference, warning: bool, reason: Reason, note: &str) {
         let event = Event {
             type_: if warning { EventType::Warning } else { EventType::Normal },

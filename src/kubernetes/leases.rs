@@ -35,7 +35,6 @@ pub struct Leases {
 /// The process that a Lease is of.
 #[derive(Clone, Debug)]
 pub struct Identity {
-    /// The name of the Lease.
     pub name: String,
     /// The holder, as in the claims of this process.
     pub holder: String,
@@ -57,7 +56,6 @@ pub enum Event {
 impl Leases {
     /// The Leases of the processes that serve `scope`. The client is for nothing else: a renewal must not wait behind other
     /// calls.
-    #[must_use]
     pub fn new(
         client: Client,
         namespace: &str,
@@ -100,9 +98,6 @@ impl Leases {
 
     /// Writes the own Lease, with the resource version that is stored. Returns the new one; `None` if somebody else wrote or
     /// deleted it meanwhile, and the renewal is to be repeated.
-    ///
-    /// # Errors
-    /// The API server did not answer, or refused the write.
     pub async fn renew(&mut self, now: Timestamp) -> Result<Option<String>, Error> {
         let name = self.own.metadata.name.clone().unwrap_or_default();
         let version = match self.version.take() {
@@ -133,9 +128,6 @@ impl Leases {
     }
 
     /// Deletes the own Lease, whichever renewal was the last to arrive.
-    ///
-    /// # Errors
-    /// The API server did not answer, or refused the request.
     pub async fn give_up(&self) -> Result<(), Error> {
         if !self.stored {
             return Ok(());
@@ -144,9 +136,6 @@ impl Leases {
     }
 
     /// Deletes a Lease, unless its resource version is another one by now.
-    ///
-    /// # Errors
-    /// The API server did not answer, or refused the request.
     pub async fn delete(&self, name: &str, version: Option<String>) -> Result<(), Error> {
         let preconditions = Preconditions { resource_version: version, uid: None };
         let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };

@@ -6,9 +6,6 @@ use kube::{Api, Client};
 use std::collections::BTreeMap;
 
 /// The labels of a namespace; `None` if there is no such namespace.
-///
-/// # Errors
-/// The API server did not answer, had an error, or refused the request.
 pub async fn labels(client: &Client, name: &str) -> Result<Option<BTreeMap<String, String>>, Error> {
     let api: Api<Namespace> = Api::all(client.clone());
     let namespace = found(bounded(api.get_metadata(name)).await)?;

@@ -8,7 +8,6 @@ use crate::api::invocation::{Attempt, AttemptState, FunctionInvocationStatus};
 ///
 /// An earlier claim of this process can arrive late, for the same attempt but with another destination or another
 /// event. The event prepared now must not be sent for it.
-#[must_use]
 pub fn owns(
     mine: &FunctionInvocation,
     fresh: &FunctionInvocation,
@@ -30,8 +29,7 @@ pub fn owns(
 }
 
 /// Whether an object holds the attempt that was written.
-#[must_use]
-pub fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
+pub(crate) fn holds(object: &FunctionInvocation, status: &FunctionInvocationStatus) -> bool {
     attempt(object).map(|a| a.state) == status.attempt.as_ref().map(|a| a.state)
 }
 
@@ -47,7 +45,6 @@ pub enum Ownership {
 }
 
 /// Who owns the attempt in `mine`, now that the object is `fresh` and `status` is to be written.
-#[must_use]
 pub fn ownership(
     mine: &FunctionInvocation,
     fresh: &FunctionInvocation,

@@ -20,26 +20,15 @@ const ALLOW_LABEL: &str = "functiongraph.io/allow-payload";
 pub struct Event(Zeroizing<Vec<u8>>);
 
 impl Event {
-    /// The inline event of the invocation.
-    #[must_use]
-    pub fn inline(bytes: Vec<u8>) -> Self {
+    pub(crate) fn inline(bytes: Vec<u8>) -> Self {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Its length in bytes.
-    #[must_use]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether it is empty. A JSON object never is.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// The bytes to send. They are moved, and wiped like this value.
-    #[must_use]
     pub fn into_bytes(self) -> Bytes {
         Bytes::from_owner(self.0)
     }
@@ -53,10 +42,9 @@ impl fmt::Debug for Event {
 
 /// Result of the read.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum Found {
     /// A valid JSON object that can be sent, and its version.
     Event {
-        /// The event.
         event: Event,
         /// For a ConfigMap the hash of the event. For a Secret its uid and resourceVersion, because nothing may be
         /// derived from its content.
@@ -71,10 +59,7 @@ pub enum Found {
 }
 
 /// Reads the event from its source, byte for byte. A source that the operator may not read counts as missing.
-///
-/// # Errors
-/// The API server did not answer or had an error.
-pub async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
+pub(crate) async fn fetch(client: &Client, namespace: &str, source: &PayloadSource) -> Result<Found, Error> {
     let PayloadSource { config_map_key_ref, secret_key_ref } = source;
     let (result, kind, resource, name) = match (config_map_key_ref, secret_key_ref) {
         (Some(map), None) => {

@@ -25,7 +25,7 @@ const UPGRADE_CRDS: &str = "upgrade the Helm chart with crds.install=true, or ap
 pub const GRANT_PERMISSION: &str = "grant it as the Helm chart does in templates/rbac*.yaml";
 
 /// A permission: group, resource, subresource, verbs.
-type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
+pub type Need = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
 /// Permissions that every operator needs.
 const NEEDS: [Need; 6] = [
@@ -48,16 +48,16 @@ const CLUSTER_NEEDS: [Need; 3] = [
 const MARKING_NEEDS: [Need; 1] = [(api::GROUP, "functioninvocations", "", &["patch"])];
 
 /// Optional permission: without it there are no Events.
-const OPTIONAL_NEEDS: [Need; 1] = [("events.k8s.io", "events", "", &["create", "patch"])];
+pub const OPTIONAL_NEEDS: [Need; 1] = [("events.k8s.io", "events", "", &["create", "patch"])];
 
 /// Optional permissions to check who may read the metrics.
-const REVIEW_NEEDS: [Need; 2] = [
+pub const REVIEW_NEEDS: [Need; 2] = [
     ("authentication.k8s.io", "tokenreviews", "", &["create"]),
     ("authorization.k8s.io", "subjectaccessreviews", "", &["create"]),
 ];
 
 /// Optional permissions in the operator's own namespace: without them replicas do not share the work.
-const LEASE_NEEDS: [Need; 1] =
+pub const LEASE_NEEDS: [Need; 1] =
     [("coordination.k8s.io", "leases", "", &["get", "list", "watch", "create", "update", "delete"])];
 
 /// Which CRDs are missing or too old, one line each; empty if none is. `cluster` says whether the operator uses
@@ -65,9 +65,6 @@ const LEASE_NEEDS: [Need; 1] =
 ///
 /// The CRDs come from the `OpenAPI` document of their group, which every user may read. The CRDs themselves would
 /// need a cluster-wide permission.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn crds(client: &Client, cluster: bool) -> Result<Vec<String>, Error> {
     let used = |ours: &&CustomResourceDefinition| cluster || ours.spec.scope == "Namespaced";
     match served(client).await {
@@ -84,9 +81,6 @@ pub async fn crds(client: &Client, cluster: bool) -> Result<Vec<String>, Error> 
 
 /// Missing permissions that the operator needs in a namespace, or in the whole cluster. `marks` says whether objects
 /// are marked before their first claim.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn missing(
     client: &Client,
     namespace: Option<&str>,
@@ -97,37 +91,9 @@ pub async fn missing(
     permissions(client, namespace, &[&NEEDS, cluster_needs, marking_needs].concat()).await
 }
 
-/// Missing optional permissions in a namespace, or in the whole cluster.
-///
-/// # Errors
-/// As [`missing`].
-pub async fn missing_optional(
-    client: &Client,
-    namespace: Option<&str>,
-) -> Result<Vec<MissingPermission>, Error> {
-    permissions(client, namespace, &OPTIONAL_NEEDS).await
-}
-
-/// Missing optional permissions for the API server to check who may read the metrics.
-///
-/// # Errors
-/// As [`missing`].
-pub async fn missing_reviews(client: &Client) -> Result<Vec<MissingPermission>, Error> {
-    permissions(client, None, &REVIEW_NEEDS).await
-}
-
-/// Missing optional permissions for the Leases in the operator's own namespace.
-///
-/// # Errors
-/// As [`missing`].
-pub async fn missing_leases(client: &Client, namespace: &str) -> Result<Vec<MissingPermission>, Error> {
-    permissions(client, Some(namespace), &LEASE_NEEDS).await
-}
-
 /// A missing permission.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingPermission {
-    /// Verb and resource.
     pub what: String,
     namespace: Option<String>,
 }
@@ -143,8 +109,8 @@ impl fmt::Display for MissingPermission {
     }
 }
 
-/// Which of these permissions are missing.
-async fn permissions(
+/// Which of these permissions are missing in a namespace, or in the whole cluster.
+pub async fn permissions(
     client: &Client,
     namespace: Option<&str>,
     needs: &[Need],

@@ -8,9 +8,6 @@ use kube::{Api, Client, ResourceExt};
 
 /// Whether an object other than the one with `uid` has this request id, in the namespaces that the operator serves. A
 /// namespace that it may not read at the moment is left out, so that it does not block objects of other namespaces.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn is_of_another(
     client: &Client,
     scope: &Scope,

@@ -41,8 +41,6 @@ struct Recent {
 // === impl Reviews ===
 
 impl Reviews {
-    /// Reviews with this client.
-    #[must_use]
     pub fn new(client: Client) -> Self {
         Self { client, recent: Mutex::default() }
     }

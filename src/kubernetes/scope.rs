@@ -15,7 +15,6 @@ pub enum Scope {
 
 impl Scope {
     /// The scope of these namespaces; none of them means the whole cluster.
-    #[must_use]
     pub fn of(namespaces: &[String]) -> Self {
         match namespaces {
             [] => Self::Cluster,
@@ -24,7 +23,6 @@ impl Scope {
     }
 
     /// What is read by a request of its own: each namespace, or the whole cluster (`None`).
-    #[must_use]
     pub fn parts(&self) -> Vec<Option<String>> {
         match self {
             Self::Cluster => vec![None],
@@ -34,7 +32,6 @@ impl Scope {
 }
 
 /// The objects of a kind in one part of a [`Scope`].
-#[must_use]
 pub fn objects<K>(client: Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,

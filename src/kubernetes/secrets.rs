@@ -25,9 +25,6 @@ pub struct Values {
 }
 
 /// The Secret `name` of `namespace`; `None` if it does not exist.
-///
-/// # Errors
-/// The API server did not answer, had an error, or refused the request.
 pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Values>, Error> {
     let api: Api<Secret> = Api::namespaced(client.clone(), namespace);
     let Some(secret) = named(&api, name).await? else { return Ok(None) };
@@ -54,7 +51,6 @@ fn version(by_key: &BTreeMap<String, SecretString>) -> String {
 }
 
 /// A short name for the public texts of a credential. It changes when one of them does.
-#[must_use]
 pub fn name_of(texts: &[&str]) -> String {
     format!("{:016x}", FINGERPRINTS.hash_one(texts))
 }

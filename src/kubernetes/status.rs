@@ -54,19 +54,15 @@ pub struct Claim {
 
 impl Claim {
     /// The object right after the claim was written: fresh, with its payload.
-    #[must_use]
     pub fn object(&self) -> &FunctionInvocation {
         &self.object
     }
 
-    /// The attempt's number.
-    #[must_use]
     pub fn number(&self) -> i64 {
         self.number
     }
 
     /// Whether it is too late to start to send.
-    #[must_use]
     pub fn has_expired(&self, now: Instant) -> bool {
         now >= self.expires
     }
@@ -79,7 +75,6 @@ impl Claim {
     }
 
     /// Gives up the proof, and returns the object to write to.
-    #[must_use]
     pub fn spend(self) -> FunctionInvocation {
         self.object
     }
@@ -97,22 +92,22 @@ pub enum Claimed {
     /// The API server refuses the write permanently.
     Refused(String),
     /// The object would become too large with the claim.
-    TooLarge(String),
+    TooLarge,
 }
 
-/// Result of a write.
+/// Why a status is not written.
 #[derive(Debug)]
-pub enum Written {
-    /// Written. The current object.
-    Done(Box<FunctionInvocation>),
+pub enum NotWritten {
     /// Another writer was first.
     Conflict,
     /// The object is gone.
     Gone,
-    /// The API server refuses the write permanently.
+    /// The API server refuses the write permanently; its message.
     Refused(String),
-    /// The object would become too large with the status.
+    /// The object would exceed the maximum size of a stored object.
     TooLarge(String),
+    /// Unknown: the write may have happened.
+    Unknown(Error),
 }
 
 /// Result of recording an answer.
@@ -155,92 +150,66 @@ pub async fn claim(
         Ok(_) => Ok(Claimed::Refused(
             "the API server dropped the attempt from the status. Install the CRDs of this version of the operator".into(),
         )),
-        Err(error) => match verdict(error) {
-            Verdict::Gone => Ok(Claimed::Gone),
-            Verdict::Refused(why) => Ok(Claimed::Refused(why)),
-            Verdict::TooLarge(why) => Ok(Claimed::TooLarge(why)),
-            open @ (Verdict::Conflict | Verdict::Unknown(_)) => match (get(client, object).await?, open) {
+        Err(error) => match NotWritten::from(error) {
+            NotWritten::Gone => Ok(Claimed::Gone),
+            NotWritten::Refused(why) => Ok(Claimed::Refused(why)),
+            NotWritten::TooLarge(_) => Ok(Claimed::TooLarge),
+            open @ (NotWritten::Conflict | NotWritten::Unknown(_)) => match (get(client, object).await?, open) {
                 (None, _) => Ok(Claimed::Gone),
                 (Some(fresh), _) if ours(&fresh) => Ok(proof(fresh)),
                 // Only a conflict means that another writer was first.
-                (Some(_), Verdict::Unknown(error)) => Err(error),
+                (Some(_), NotWritten::Unknown(error)) => Err(error),
                 (Some(fresh), _) => Ok(Claimed::Lost(Box::new(fresh))),
             },
         },
     }
 }
 
-/// Meaning of an error for a write.
-enum Verdict {
-    /// Another writer was first.
-    Conflict,
-    /// The object is gone.
-    Gone,
-    /// Refused permanently; the API server's message.
-    Refused(String),
-    /// The object would exceed the maximum size of a stored object.
-    TooLarge(String),
-    /// Unknown: the write may have happened.
-    Unknown(Error),
-}
-
-fn verdict(error: Error) -> Verdict {
-    let Some((code, message)) = answer(&error).map(|status| (status.code, status.message.clone())) else {
-        return Verdict::Unknown(error);
-    };
-    match code {
-        404 => Verdict::Gone,
-        409 => Verdict::Conflict,
-        // etcd's own limit arrives as a 500.
-        413 => Verdict::TooLarge(message),
-        500 if ["request is too large", "message larger than max"]
-            .iter()
-            .any(|text| message.contains(text)) =>
-        {
-            Verdict::TooLarge(message)
+impl From<Error> for NotWritten {
+    fn from(error: Error) -> Self {
+        let Some((code, message)) = answer(&error).map(|status| (status.code, status.message.clone())) else {
+            return Self::Unknown(error);
+        };
+        match code {
+            404 => Self::Gone,
+            409 => Self::Conflict,
+            // etcd's own limit arrives as a 500.
+            413 => Self::TooLarge(message),
+            500 if ["request is too large", "message larger than max"]
+                .iter()
+                .any(|text| message.contains(text)) =>
+            {
+                Self::TooLarge(message)
+            }
+            400 | 403 | 422 => Self::Refused(message),
+            _ => Self::Unknown(error),
         }
-        400 | 403 | 422 => Verdict::Refused(message),
-        _ => Verdict::Unknown(error),
     }
 }
 
-/// Writes `status` to the object that the decision was made from.
-///
-/// # Errors
-/// The API server did not answer or had an error; the write may have happened.
+/// Writes `status` to the object that the decision was made from. Returns the current object.
 pub async fn write(
     client: &Client,
     object: &FunctionInvocation,
     status: &FunctionInvocationStatus,
-) -> Result<Written, Error> {
+) -> Result<Box<FunctionInvocation>, NotWritten> {
     let _memory = answer_memory(object).await;
-    written(patch(namespaced(client, object)?, object, status).await)
+    Ok(Box::new(slim(patch(namespaced(client, object)?, object, status).await?)))
 }
 
 /// Marks an object with its own uid in an annotation, under the same guard as a claim. A separate write, because the
 /// API server accepts only the status in a write to `/status`.
-///
-/// # Errors
-/// The API server did not answer or had an error; the write may have happened.
-pub async fn mark(client: &Client, object: &FunctionInvocation) -> Result<Written, Error> {
+pub async fn mark(
+    client: &Client,
+    object: &FunctionInvocation,
+) -> Result<Box<FunctionInvocation>, NotWritten> {
     let _memory = answer_memory(object).await;
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let uid = object.uid().ok_or(Error::Incomplete("uid"))?;
     let resource_version = object.resource_version().ok_or(Error::Incomplete("resourceVersion"))?;
     let metadata = json!({"resourceVersion": resource_version, "annotations": {SUBMITTED_AS: uid}});
     let body = Patch::Merge(json!({"metadata": metadata}));
-    written(bounded(api.patch(&object.name_any(), &PatchParams::default(), &body)).await)
-}
-
-fn written(result: Result<FunctionInvocation, Error>) -> Result<Written, Error> {
-    match result.map_err(verdict) {
-        Ok(fresh) => Ok(Written::Done(Box::new(slim(fresh)))),
-        Err(Verdict::Gone) => Ok(Written::Gone),
-        Err(Verdict::Conflict) => Ok(Written::Conflict),
-        Err(Verdict::Refused(why)) => Ok(Written::Refused(why)),
-        Err(Verdict::TooLarge(why)) => Ok(Written::TooLarge(why)),
-        Err(Verdict::Unknown(error)) => Err(error),
-    }
+    Ok(Box::new(slim(bounded(api.patch(&object.name_any(), &PatchParams::default(), &body)).await?)))
 }
 
 /// The object without the text of its payload, which is not needed again.
@@ -251,7 +220,7 @@ fn slim(mut object: FunctionInvocation) -> FunctionInvocation {
 
 /// Records the result of an attempt of this process, with retries: only this process knows the answer.
 ///
-/// `compose` makes the status from the current object. After [`Written::TooLarge`] it is called again for a smaller
+/// `compose` makes the status from the current object. After [`NotWritten::TooLarge`] it is called again for a smaller
 /// one each time; `None` means that there is no smaller one. After a failed try, the operator reads the object live.
 /// It writes while the attempt still belongs to this process and no final result is recorded.
 pub async fn record(
@@ -269,19 +238,17 @@ pub async fn record(
             return Recorded::Refused("the object is too large for a status".into());
         };
         let error = match write(client, current, &status).await {
-            Ok(Written::Done(fresh)) if holds(&fresh, &status) => return Recorded::Done(fresh),
-            Ok(Written::Done(_)) => {
-                return Recorded::Refused("the API server dropped the status".into());
-            }
-            Ok(Written::Refused(why)) => return Recorded::Refused(why),
-            Ok(Written::TooLarge(_)) => {
+            Ok(fresh) if holds(&fresh, &status) => return Recorded::Done(fresh),
+            Ok(_) => return Recorded::Refused("the API server dropped the status".into()),
+            Err(NotWritten::Refused(why)) => return Recorded::Refused(why),
+            Err(NotWritten::TooLarge(_)) => {
                 too_large += 1;
                 continue;
             }
             // A write can get 404 although the object exists (a CRD without its status subresource, a proxy). Only a
             // live read shows that it is gone.
-            Ok(Written::Conflict | Written::Gone) => None,
-            Err(error) => Some(error),
+            Err(NotWritten::Conflict | NotWritten::Gone) => None,
+            Err(NotWritten::Unknown(error)) => Some(error),
         };
         if clock::monotonic() >= give_up {
             return Recorded::Unwritten(error.unwrap_or(Error::Timeout(CALL_TIMEOUT)));
@@ -306,18 +273,12 @@ pub async fn record(
 }
 
 /// The current object, read live; `None` if it is gone.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn get(client: &Client, object: &FunctionInvocation) -> Result<Option<FunctionInvocation>, Error> {
     let namespace = object.metadata.namespace.as_deref().ok_or(Error::Incomplete("namespace"))?;
     find(client, namespace, &object.name_any()).await
 }
 
 /// The current object of that name; `None` if it does not exist.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option<FunctionInvocation>, Error> {
     let api: Api<FunctionInvocation> = Api::namespaced(client.clone(), namespace);
     found(bounded(api.get(name)).await)
@@ -325,9 +286,6 @@ pub async fn find(client: &Client, namespace: &str, name: &str) -> Result<Option
 
 /// Deletes exactly the object that the decision was made from. Another object of the same name, or a changed one,
 /// stays. False if there was nothing to delete.
-///
-/// # Errors
-/// The API server did not answer or had an error.
 pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<bool, Error> {
     let api: Api<FunctionInvocation> = namespaced(client, object)?;
     let exactly = Preconditions { uid: object.uid(), resource_version: object.resource_version() };
@@ -339,18 +297,23 @@ pub async fn delete(client: &Client, object: &FunctionInvocation) -> Result<bool
     }
 }
 
-/// Writes a provider's status.
+/// Writes a provider's status. False if somebody else wrote the provider or deleted it meanwhile.
 ///
 /// # Errors
-/// The API server did not accept it. A conflict is an error too, because the next reconcile decides again.
+/// The API server did not answer, had an error, or refused the write.
 pub async fn write_provider(
     client: &Client,
     provider: &AnyProvider,
     status: &FunctionGraphProviderStatus,
-) -> Result<(), Error> {
-    match provider {
+) -> Result<bool, Error> {
+    let written = match provider {
         AnyProvider::Namespaced(own) => patch(namespaced(client, &**own)?, &**own, status).await.map(drop),
         AnyProvider::Cluster(shared) => patch(Api::all(client.clone()), &**shared, status).await.map(drop),
+    };
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if answer(&error).is_some_and(|s| matches!(s.code, 404 | 409)) => Ok(false),
+        Err(error) => Err(error),
     }
 }
 

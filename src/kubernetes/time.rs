@@ -6,7 +6,7 @@ use http::HeaderMap;
 use http::header::DATE;
 use jiff::Timestamp;
 use jiff::fmt::rfc2822::DateTimeParser;
-use std::sync::{Mutex, PoisonError};
+use parking_lot::Mutex;
 use std::time::{Duration, Instant};
 
 /// An answer further behind the estimate than this comes from another clock: of another API server, or one that was
@@ -20,11 +20,10 @@ pub struct ServerTime(Mutex<Option<(Timestamp, Instant)>>);
 impl ServerTime {
     /// The API server's time. Before its first answer, the local time.
     pub fn now(&self) -> Timestamp {
-        let known = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = *self.0.lock();
         known.map_or_else(clock::now, |known| at(known, clock::monotonic()))
     }
 
-    /// Reads the clock from an answer.
     pub fn read(&self, headers: &HeaderMap) {
         let date = headers.get(DATE).and_then(|date| date.to_str().ok());
         let date = date.and_then(|date| DateTimeParser::new().parse_timestamp(date).ok());
@@ -34,7 +33,7 @@ impl ServerTime {
     }
 
     fn note(&self, date: Timestamp, now: Instant) {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.0.lock();
         let estimate = known.map(|known| at(known, now));
         let behind = |estimate: Timestamp| Duration::try_from(estimate.duration_since(date));
         // The answer that is furthest ahead is the most precise.
@@ -61,7 +60,7 @@ mod tests {
         let (time, start) = (ServerTime::default(), clock::monotonic());
         let date = |second: i64| Timestamp::from_second(1_000_000 + second).unwrap();
         let known = |after: u64| {
-            at(time.0.lock().unwrap().unwrap(), start + Duration::from_millis(after)).as_millisecond()
+            at(time.0.lock().unwrap(), start + Duration::from_millis(after)).as_millisecond()
                 - date(0).as_millisecond()
         };
         time.note(date(0), start);
@@ -83,7 +82,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(DATE, "nonsense".parse().unwrap());
         time.read(&headers);
-        assert!(time.0.lock().unwrap().is_none());
+        assert!(time.0.lock().is_none());
         headers.insert(DATE, "Sun, 06 Nov 1994 08:49:37 GMT".parse().unwrap());
         time.read(&headers);
         let apart = time.now().duration_since("1994-11-06T08:49:37Z".parse::<Timestamp>().unwrap());

@@ -23,9 +23,6 @@ const LIFETIME_SECONDS: i64 = 600;
 const MAX_TOKEN_BYTES: u64 = 32 * 1024;
 
 /// A new token of a ServiceAccount, valid only for `audience`; `None` if the ServiceAccount does not exist.
-///
-/// # Errors
-/// The API server did not answer, had an error, or refused the request.
 pub async fn request(
     client: &Client,
     namespace: &str,
@@ -52,9 +49,6 @@ pub async fn request(
 /// The current token in the file `name` of `folder`. The kubelet replaces it every hour.
 ///
 /// The kubelet's files are links within their folder. A link that leads out of the folder is not followed.
-///
-/// # Errors
-/// The folder has no such file, or the file holds no token.
 pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
     // The schema refuses such a name, but an older CRD may not.
     if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
@@ -70,7 +64,6 @@ pub fn from_file(folder: &Path, name: &str) -> io::Result<SecretString> {
 
 /// The audiences of the operator's own token for the API server, from the token itself; empty if the token is missing
 /// or names none.
-#[must_use]
 pub fn own_audiences(auth: &AuthInfo) -> Vec<String> {
     let from_file = || auth.token_file.as_ref().and_then(|path| read(Path::new(path)).ok());
     let token = auth.token.as_ref().map(|token| token.expose_secret().to_owned().into()).or_else(from_file);
@@ -90,9 +83,6 @@ fn audiences(token: &str) -> Vec<String> {
 }
 
 /// The token in a file that the platform team names.
-///
-/// # Errors
-/// The file does not exist, or it holds no token.
 pub fn read(path: &Path) -> io::Result<SecretString> {
     if !path.metadata()?.is_file() {
         return Err(odd("it is not a file"));

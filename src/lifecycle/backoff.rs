@@ -9,7 +9,6 @@ const DISABLED_FUNCTION_PAUSE: Duration = Duration::from_mins(5);
 
 /// A random pause between 0 and `min(maxDelaySeconds, initialDelaySeconds · 2^n)`. Of the known schemes, full jitter
 /// has the fewest collisions when thousands of objects are due at once.
-#[must_use]
 pub fn full_jitter(policy: &RetryPolicy, n: i64, chance: u64) -> Duration {
     let doublings = u32::try_from(n.clamp(0, 20)).unwrap_or_default();
     let ceiling = Duration::from_secs(policy.initial_delay_seconds.unsigned_abs())
@@ -19,14 +18,12 @@ pub fn full_jitter(policy: &RetryPolicy, n: i64, chance: u64) -> Duration {
 }
 
 /// At least five minutes, and up to a fifth more, so that objects do not retry together.
-#[must_use]
 pub fn slow(chance: u64) -> Duration {
     DISABLED_FUNCTION_PAUSE + part(DISABLED_FUNCTION_PAUSE / 5, chance)
 }
 
 /// The longer of the operator's own pause and the server's `Retry-After`. The latter is limited by the policy and
 /// extended by up to a tenth.
-#[must_use]
 pub fn with_retry_after(
     own: Duration,
     retry_after: Option<Duration>,
@@ -39,7 +36,6 @@ pub fn with_retry_after(
 }
 
 /// The longest pause of [`full_jitter`], [`slow`] and [`with_retry_after`].
-#[must_use]
 pub fn longest(policy: &RetryPolicy) -> Duration {
     let asked = Duration::from_secs(policy.retry_after_max_seconds.unsigned_abs());
     let own = Duration::from_secs(policy.max_delay_seconds.unsigned_abs());
@@ -47,7 +43,6 @@ pub fn longest(policy: &RetryPolicy) -> Duration {
 }
 
 /// A server's `Retry-After`, limited by the policy.
-#[must_use]
 pub fn clamp_retry_after(asked: Duration, policy: &RetryPolicy) -> Duration {
     asked.min(Duration::from_secs(policy.retry_after_max_seconds.unsigned_abs()))
 }

@@ -9,20 +9,13 @@ use crate::api::invocation::{AttemptState, ErrorClass, FunctionInvocationSpec, R
 pub enum Ruling {
     /// Retry: FunctionGraph certainly did not accept it.
     Retry {
-        /// Result of the attempt.
         state: AttemptState,
-        /// Length of the pause.
         pause: Pause,
         /// Whether it counts against `backoffLimit`.
         counted: bool,
     },
     /// Fail.
-    Fail {
-        /// Result of the attempt.
-        state: AttemptState,
-        /// The reason.
-        reason: Reason,
-    },
+    Fail { state: AttemptState, reason: Reason },
     /// Ambiguous: never send again under `AtMostOnce`.
     Ambiguous,
 }
@@ -39,7 +32,6 @@ pub enum Pause {
 }
 
 /// The ruling on `trouble` for an object with this spec.
-#[must_use]
 pub fn rule(trouble: &Trouble, spec: &FunctionInvocationSpec) -> Ruling {
     let by_table = table(trouble.class);
     let Some(action) = users_action(trouble, spec) else { return by_table };

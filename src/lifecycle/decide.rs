@@ -3,7 +3,7 @@
 use super::resolve::{self, Call};
 use super::tell::clause;
 use super::{CLOCK_SKEW, Origin, Resolution, State, View, backoff, later, takeover, until};
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::invocation::{
     CompletionPolicy, DeliveryPolicy, ErrorClass, InvocationType, Outcome, ProviderKind, RESOLVE,
     RequestIdSource,
@@ -119,7 +119,6 @@ pub enum Conclusion {
 }
 
 /// The next step.
-#[must_use]
 pub fn decide(view: &View<'_>, moment: &Moment<'_>) -> Step {
     // The origin comes first: the status and the annotations of a copy describe the original.
     if let Some(step) = judge_origin(view, moment.now) {
@@ -181,8 +180,8 @@ fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
         State::Claimed { .. } => return anothers_claim(view, moment.unchanged_for),
         State::Accepted => return after_the_acceptance(view, moment.now),
         State::Ambiguous { .. } if view.spec.delivery_policy != DeliveryPolicy::AtLeastOnce => {
-            let look = view.lookup && !moment.looked_up && !view.deleting;
-            return if look { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
+            let look_up = view.lookup && !moment.looked_up && !view.deleting;
+            return if look_up { Step::LookUp } else { Step::Conclude(Conclusion::Unknown(None)) };
         }
         State::Fresh => 0,
         State::Open { number } | State::Ambiguous { number } => number,
@@ -191,7 +190,6 @@ fn from_state(state: State, view: &View<'_>, moment: &Moment<'_>) -> Step {
 }
 
 /// The final result of an object with another event than its first attempt; `None` if the event is the same.
-#[must_use]
 pub fn changed_event(view: &View<'_>, event_version: &str) -> Option<Conclusion> {
     let first = view.status.event_version.as_deref()?;
     (first != event_version).then(|| {
@@ -245,7 +243,9 @@ fn after_the_acceptance(view: &View<'_>, now: Timestamp) -> Step {
 fn after_the_end(view: &View<'_>, now: Timestamp) -> Step {
     let Some(ttl) = view.spec.ttl_seconds_after_finished else { return Step::Rest };
     // A restored object is the only record of an earlier attempt, so keep it until you have resolved it.
-    let restored = Condition::find(&view.status.conditions, ConditionType::Finished)
+    let restored = view
+        .status
+        .condition(ConditionType::Finished)
         .is_some_and(|finished| finished.reason == Reason::Restored)
         || (view.origin != Origin::New && view.status.outcome == Some(Outcome::Unknown));
     if view.deleting || restored {
@@ -265,7 +265,7 @@ fn before_an_attempt(view: &View<'_>, now: Timestamp) -> Option<Step> {
     if view.spec.cancel {
         return Some(Step::Conclude(Conclusion::Cancelled));
     }
-    let marked = Condition::find(&view.status.conditions, ConditionType::Suspended).is_some();
+    let marked = view.status.condition(ConditionType::Suspended).is_some();
     if view.spec.suspend {
         return Some(if marked { Step::Rest } else { Step::Suspend });
     }
@@ -339,7 +339,7 @@ pub(super) fn past_limit(view: &View<'_>) -> Conclusion {
 
 /// What kept the object from being accepted last: what it waited for, or else the latest error.
 fn last_obstacle(view: &View<'_>) -> String {
-    let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+    let ready = view.status.condition(ConditionType::Ready);
     let waited = ready.filter(|ready| {
         matches!(ready.reason, Reason::WaitingForProvider | Reason::WaitingForPayload | Reason::Queued)
     });
@@ -351,7 +351,6 @@ fn last_obstacle(view: &View<'_>) -> String {
 }
 
 /// How long to wait before the next call of [`decide`]; `None` if only a change can matter.
-#[must_use]
 pub fn wake(step: &Step, now: Timestamp) -> Option<Duration> {
     match step {
         Step::Wait(time) => Some(until(*time, now)),

@@ -19,7 +19,6 @@ pub enum Origin<'a> {
 
 impl<'a> Origin<'a> {
     /// Reads the origin of an object.
-    #[must_use]
     pub fn of(object: &'a FunctionInvocation) -> Self {
         let uid = object.metadata.uid.as_deref().unwrap_or_default();
         let written = object.status.as_ref().and_then(|status| status.submitted_as.as_deref());
@@ -32,13 +31,11 @@ impl<'a> Origin<'a> {
 }
 
 /// The uid in the object's mark, if it has one.
-#[must_use]
 pub fn mark(object: &FunctionInvocation) -> Option<&str> {
     object.metadata.annotations.as_ref()?.get(SUBMITTED_AS).map(String::as_str)
 }
 
 /// Whether the object is to be marked: it was never claimed, and does not have its own uid as its mark.
-#[must_use]
 pub fn is_unmarked(object: &FunctionInvocation) -> bool {
     let fresh = object.status.as_ref().is_none_or(|status| State::of(status) == State::Fresh);
     fresh && mark(object) != object.metadata.uid.as_deref()

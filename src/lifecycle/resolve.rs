@@ -7,7 +7,6 @@
 use super::{State, View};
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome};
-use jiff::Timestamp;
 
 /// Maximum length of an id, as in the service.
 const MAX_ID_CHARS: usize = 64;
@@ -32,7 +31,6 @@ pub enum Resolution {
 impl Resolution {
     /// Reads the annotation; `None` if the value is invalid. A bare id must be a UUID, as FunctionGraph's own ids
     /// are, so that no typo counts as an id. The case of a UUID does not matter.
-    #[must_use]
     pub fn read(text: &str) -> Option<Self> {
         match text {
             "Retry" => Some(Self::Retry),
@@ -45,7 +43,6 @@ impl Resolution {
     }
 
     /// A name for logs.
-    #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
             Self::Retry => "Retry",
@@ -87,7 +84,6 @@ pub enum Call {
 }
 
 /// The consequence of the annotation, if there is one.
-#[must_use]
 pub fn call(view: &View<'_>) -> Option<Call> {
     let subject = subject(view.status)?;
     if view.deleting {
@@ -136,8 +132,7 @@ pub(super) fn subject(status: &FunctionInvocationStatus) -> Option<Subject> {
 
 /// Whether the status says that the provider's endpoint, region or project has changed since the request.
 fn leads_elsewhere(status: &FunctionInvocationStatus) -> bool {
-    Condition::find(&status.conditions, ConditionType::Ready)
-        .is_some_and(|ready| ready.reason == Reason::DestinationChanged)
+    status.condition(ConditionType::Ready).is_some_and(|ready| ready.reason == Reason::DestinationChanged)
 }
 
 /// Why an annotation changes nothing for this status.
@@ -186,14 +181,8 @@ pub(super) fn note_copied(view: &View<'_>, status: &mut FunctionInvocationStatus
 /// Adds to `conditions` that the annotation changes nothing.
 pub(super) fn mark_refused(conditions: &mut Vec<Condition>, (reason, message): (Reason, String)) {
     conditions.retain(|condition| condition.type_ != ConditionType::ResolutionRefused);
-    conditions.push(Condition {
-        type_: ConditionType::ResolutionRefused,
-        status: ConditionStatus::True,
-        observed_generation: 0,
-        last_transition_time: Timestamp::UNIX_EPOCH,
-        reason,
-        message,
-    });
+    let type_ = ConditionType::ResolutionRefused;
+    conditions.push(Condition::new(type_, ConditionStatus::True, reason, &message));
 }
 
 #[cfg(test)]

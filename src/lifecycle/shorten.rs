@@ -15,7 +15,6 @@ pub enum Length {
 
 impl Length {
     /// The next shorter length, if the status still does not fit.
-    #[must_use]
     pub fn shorter(self) -> Option<Self> {
         match self {
             Self::Full => Some(Self::Short),
@@ -33,7 +32,6 @@ const SHORTENED_NOTE: &str =
 const SHORT_CHARS: usize = 200;
 
 /// `status` at this length.
-#[must_use]
 pub fn shortened(mut status: FunctionInvocationStatus, length: Length) -> FunctionInvocationStatus {
     let cut = |text: &mut String, kept: usize| {
         if let Some((at, _)) = text.char_indices().nth(kept) {

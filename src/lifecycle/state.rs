@@ -33,7 +33,6 @@ pub enum State {
 impl State {
     /// The state of a status. Total: anything unreadable counts as claimed by an unknown holder. Such an attempt is
     /// taken over in the end, and never sent again.
-    #[must_use]
     pub fn of(status: &FunctionInvocationStatus) -> Self {
         if let Some(outcome) = status.outcome {
             return Self::Finished(outcome);

@@ -1,11 +1,15 @@
 //! The conditions of a status, and their messages.
 
 use super::{Trouble, View, resolve};
-use crate::api::condition::{Condition, ConditionStatus, ConditionType, ConditionUpdate, Reason, see_ready};
+use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason, see_ready};
 use crate::api::invocation::{
-    AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus, RESOLVE,
+    AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus,
+    InvocationResult, RESOLVE,
 };
 use jiff::Timestamp;
+
+/// FunctionGraph's code for a function without the called version. It reads an alias without its mark as a version.
+const NO_SUCH_VERSION: &str = "FSS.1052";
 
 /// Situation that the conditions describe.
 pub(super) enum Situation {
@@ -31,7 +35,7 @@ pub(super) fn with(
 ) -> FunctionInvocationStatus {
     use ConditionStatus::{False, True, Unknown};
     use ConditionType::{Accepted, Finished, Ready, Reconciling, ResolutionRefused, Stalled, Suspended};
-    let refused = Condition::find(&status.conditions, ResolutionRefused).cloned();
+    let refused = status.condition(ResolutionRefused).cloned();
     let ambiguous = is_ambiguous(&View { status: &status, ..*view });
     // The reason of `Accepted` keeps an earlier ambiguous attempt visible through later ones.
     let accepted_for = |reason| match reason {
@@ -59,20 +63,14 @@ pub(super) fn with(
         _ if reason == Reason::Suspended => Some(Suspended),
         _ => Some(Reconciling),
     };
-    let update = |type_, status, reason, message: &str| ConditionUpdate {
-        type_,
-        status,
-        reason,
-        message: message.to_owned(),
-    };
-    let mut updates = vec![
-        update(Ready, ready, reason, &message),
-        update(Accepted, accepted.0, accepted.1, about_acceptance(accepted, finished)),
-        update(Finished, finished, reason, about_end(finished)),
+    let mut wanted = vec![
+        Condition::new(Ready, ready, reason, &message),
+        Condition::new(Accepted, accepted.0, accepted.1, about_acceptance(accepted, finished)),
+        Condition::new(Finished, finished, reason, about_end(finished)),
     ];
-    updates.extend(state.map(|state| update(state, True, reason, see_ready(state))));
-    let put = |updates| Condition::put(&view.status.conditions, updates, view.generation, now);
-    status.conditions = put(updates);
+    wanted.extend(state.map(|state| Condition::new(state, True, reason, see_ready(state))));
+    let put = |wanted| Condition::put(&view.status.conditions, wanted, view.generation, now);
+    status.conditions = put(wanted);
     status.observed_generation = Some(view.generation);
     let handled = view.resolve.filter(|value| resolve::is_handled(value, &status));
     if let (Some(refused), Some(value)) = (refused, handled) {
@@ -81,7 +79,7 @@ pub(super) fn with(
             Reason::RequestIdInUse => (refused.reason, refused.message),
             _ => resolve::refusal(value, &status),
         };
-        status.conditions.extend(put(vec![update(ResolutionRefused, True, reason, &message)]));
+        status.conditions.extend(put(vec![Condition::new(ResolutionRefused, True, reason, &message)]));
     }
     status
 }
@@ -112,26 +110,20 @@ pub(super) fn observed(
     mut status: FunctionInvocationStatus,
     now: Timestamp,
 ) -> FunctionInvocationStatus {
-    let updates = std::mem::take(&mut status.conditions).into_iter().map(|condition| {
-        let Condition { type_, status, reason, message, .. } = condition;
-        ConditionUpdate { type_, status, reason, message }
-    });
-    status.conditions = Condition::put(&view.status.conditions, updates.collect(), view.generation, now);
+    let conditions = std::mem::take(&mut status.conditions);
+    status.conditions = Condition::put(&view.status.conditions, conditions, view.generation, now);
     status.observed_generation = Some(view.generation);
     status
 }
 
 /// Whether a status already says this.
-#[must_use]
 pub fn says_already(view: &View<'_>, reason: Reason, message: &str) -> bool {
-    Condition::find(&view.status.conditions, ConditionType::Ready)
-        .is_some_and(|c| c.reason == reason && c.message == message)
+    view.status.condition(ConditionType::Ready).is_some_and(|c| c.reason == reason && c.message == message)
 }
 
 /// Whether you chose Retry after an ambiguous attempt. That attempt may have been accepted nevertheless.
 pub(super) fn was_retried(view: &View<'_>) -> bool {
-    Condition::find(&view.status.conditions, ConditionType::Accepted)
-        .is_some_and(|accepted| accepted.reason == Reason::Resolved)
+    view.status.condition(ConditionType::Accepted).is_some_and(|accepted| accepted.reason == Reason::Resolved)
 }
 
 /// Whether this or an earlier attempt may have been accepted.
@@ -140,8 +132,7 @@ pub(super) fn is_ambiguous(view: &View<'_>) -> bool {
     // Only AtLeastOnce sends again after an ambiguous attempt. There the Accepted condition keeps it visible: see
     // `with`.
     let earlier = view.spec.delivery_policy == DeliveryPolicy::AtLeastOnce
-        && Condition::find(&view.status.conditions, ConditionType::Accepted)
-            .is_some_and(|c| c.reason == Reason::OutcomeUnknown);
+        && view.status.condition(ConditionType::Accepted).is_some_and(|c| c.reason == Reason::OutcomeUnknown);
     last || earlier
 }
 
@@ -166,20 +157,27 @@ pub(super) fn acceptance(status: &FunctionInvocationStatus, how: &str) -> String
     format!("FunctionGraph accepted the invocation{name}{how}.")
 }
 
-/// The message about the end of an execution.
-pub(super) fn execution(execution: &Execution) -> String {
+/// The message about the end of an execution. `result` is what a synchronous answer has left in the status.
+pub(super) fn execution(execution: &Execution, result: Option<&InvocationResult>) -> String {
     let Execution { status, start_time: _, end_time: _, error_code, error_message } = execution;
     let parts = [error_code.clone(), error_message.clone().map(|text| text.trim_end_matches('.').to_owned())];
     let why = parts.into_iter().flatten().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ");
     let why = if why.is_empty() { String::new() } else { format!(": {why}") };
     match status {
+        Some(ExecutionStatus::Success) if result.is_some_and(|result| result.body.is_some()) => {
+            "The function was executed. Its result is in status.result.".into()
+        }
         Some(ExecutionStatus::Success) => "The function was executed.".into(),
         Some(ExecutionStatus::Discard) => format!(
             "FunctionGraph discarded the request before it ran{why}. It was queued for longer than the function's settings allow. Raise the function's maximum number of instances or maximum event age, then create a new FunctionInvocation."
         ),
-        Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => format!(
-            "The execution failed{why}. See the function's logs. Fix the cause, then create a new FunctionInvocation."
-        ),
+        Some(ExecutionStatus::Fail | ExecutionStatus::Wait | ExecutionStatus::Running) | None => {
+            let kept = result.is_some_and(|result| result.body.is_some() || result.log_tail.is_some());
+            let place = if kept { "status.result and the function's logs" } else { "the function's logs" };
+            format!(
+                "The execution failed{why}. See {place}. Fix the cause, then create a new FunctionInvocation."
+            )
+        }
     }
 }
 
@@ -206,7 +204,6 @@ pub(super) fn clause(AttemptError { http_status, code, message, .. }: &AttemptEr
 }
 
 /// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough.
-#[must_use]
 pub fn remedy(cause: &str) -> &'static str {
     // rustls' message for an unknown authority.
     if cause.ends_with("invalid peer certificate: UnknownIssuer") {
@@ -243,6 +240,9 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
             "The operator never follows a redirect. Set spec.endpoint of the provider to the right address."
         }
         (Reason::InvalidPayload, _) => "Fix the payload, then create a new FunctionInvocation.",
+        (_, Some(404)) if trouble.code.as_deref() == Some(NO_SUCH_VERSION) => {
+            "Check spec.function. An alias begins with an exclamation mark, as in qualifier: \"!prod\". Then create a new FunctionInvocation."
+        }
         (_, Some(404)) => {
             "Check spec.function, and the region and project of the provider, then create a new FunctionInvocation."
         }

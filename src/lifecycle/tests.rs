@@ -484,6 +484,18 @@ fn the_users_rules_bend_certain_answers_and_never_resend_an_ambiguous_attempt() 
 }
 
 #[test]
+fn the_refusal_of_a_version_says_how_an_alias_is_written() {
+    let Reply::Trouble(trouble) = trouble(ErrorClass::Rejected, Some(404)) else { unreachable!() };
+    for (code, hint) in [("FSS.1052", "An alias begins with"), ("FSS.0404", "the region and project")] {
+        let reply = Reply::Trouble(Trouble { code: Some(code.into()), ..trouble.clone() });
+        let object =
+            Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&reply, at(2));
+        let ready = Condition::find(&object.status.conditions, ConditionType::Ready).unwrap();
+        assert!(ready.message.contains(hint), "{}", ready.message);
+    }
+}
+
+#[test]
 fn a_late_answer_refines_unknown_and_says_what_it_knows() {
     let taken_over = || {
         let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));

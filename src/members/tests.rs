@@ -104,6 +104,22 @@ fn the_first_process_begins_at_once_and_the_next_when_the_first_has_seen_it() {
 }
 
 #[test]
+fn a_process_among_others_renews_early_once_to_begin_with_its_share() {
+    let now = Instant::now();
+    let mut second = Membership::new("b".into());
+    second.seen("a".into(), "1".into(), now);
+    assert_eq!(second.renew_interval(), RENEW_INTERVAL);
+    second.renewed("2".into(), now);
+    assert_eq!(second.renew_interval(), RENEW_INTERVAL, "the watch has not shown the first renewal");
+    second.seen("b".into(), "2".into(), now);
+    assert_eq!(second.renew_interval(), JOIN_INTERVAL);
+    second.renewed("3".into(), now + JOIN_INTERVAL);
+    assert_eq!(second.renew_interval(), RENEW_INTERVAL, "one early renewal is enough");
+    second.seen("b".into(), "3".into(), now + JOIN_INTERVAL);
+    assert_eq!((second.renew_interval(), second.members().count(now)), (RENEW_INTERVAL, 2));
+}
+
+#[test]
 fn a_process_whose_watch_does_not_work_works_alone_until_it_does() {
     let now = Instant::now();
     let mut blind = Membership::new("a".into());
@@ -121,6 +137,35 @@ fn a_process_whose_watch_does_not_work_works_alone_until_it_does() {
     blind.renewed("a100".into(), now + Duration::from_secs(100));
     blind.renewed("a200".into(), now + Duration::from_secs(200));
     assert_eq!(blind.members().duty("x", now), Duty::NoMember);
+}
+
+#[test]
+fn a_process_whose_renewals_keep_failing_works_alone_until_one_succeeds() {
+    let now = Instant::now();
+    let mut member = Membership::new("a".into());
+    member.seen("b".into(), "1".into(), now);
+    for (version, second) in [("2", 0), ("3", 1)] {
+        let sent = now + Duration::from_secs(second);
+        member.renewed(version.into(), sent);
+        member.seen("a".into(), version.into(), sent);
+    }
+    assert_eq!(member.members().count(now), 2);
+    for second in 2..90 {
+        let sent = now + Duration::from_secs(second);
+        member.failed(sent);
+        let expected = if second < 2 + ALONE_DELAY.as_secs() { 2 } else { 1 };
+        assert_eq!(member.members().count(now), expected, "{second}");
+    }
+    // It begins with a share when the others have seen it again.
+    let later = now + Duration::from_secs(90);
+    member.renewed("4".into(), later);
+    member.seen("a".into(), "4".into(), later);
+    member.seen("b".into(), "5".into(), later);
+    assert_eq!(member.members().count(later), 0);
+    member.failed(later);
+    member.renewed("6".into(), later);
+    member.seen("a".into(), "6".into(), later);
+    assert_eq!(member.members().count(later), 2);
 }
 
 #[test]

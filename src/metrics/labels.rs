@@ -14,7 +14,6 @@ pub struct OutcomeLabels {
 /// How an attempt ended, by provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ClassLabels {
-    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// As in the status, or `Accepted`.
     pub class: &'static str,
@@ -23,7 +22,6 @@ pub struct ClassLabels {
 /// How a request was answered, by provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct CodeLabels {
-    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// The first digit of the HTTP status, or `none`.
     pub code_class: &'static str,
@@ -32,14 +30,12 @@ pub struct CodeLabels {
 /// A provider.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ProviderLabels {
-    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
 }
 
 /// Why a provider is ready or not.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct ReasonLabels {
-    /// `namespace/name`, or `name` for a cluster-scoped provider.
     pub provider: String,
     /// As in the `Ready` condition.
     pub reason: &'static str,
@@ -48,7 +44,6 @@ pub struct ReasonLabels {
 /// A watch.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub struct WatchLabels {
-    /// Its name.
     pub watch: &'static str,
 }
 

@@ -1,6 +1,7 @@
 //! The number of series is bounded, whatever number of providers exists.
 
-use super::{CLASSES, CODES, Metrics, OTHERS, PROVIDERS, ProviderNow, Reading};
+use super::scrape::classes;
+use super::{CODES, Metrics, OTHERS, PROVIDERS, ProviderNow, Reading};
 use crate::api::Reason;
 use crate::api::invocation::Outcome;
 use jiff::Timestamp;
@@ -43,7 +44,7 @@ fn assert_sample(text: &str, line: &str, expected: f64) {
 fn t18_a_thousand_providers_make_no_scrape_long_and_nothing_goes_uncounted() {
     let metrics = Metrics::default();
     for name in (0..1000).map(name) {
-        for class in CLASSES {
+        for class in classes() {
             metrics.attempted(&name, class);
         }
         for status in [None, Some(200), Some(300), Some(400), Some(500)] {

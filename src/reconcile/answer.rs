@@ -1,10 +1,11 @@
 //! What an answer of FunctionGraph means: for the object, for the endpoint, and for the credential.
 
+use crate::api::ProviderKey;
 use crate::api::invocation::{
     ErrorClass, Execution, ExecutionStatus, FunctionInvocationSpec, InvocationResult, Summary, SyncOptions,
 };
 use crate::context::Context;
-use crate::context::providers::{Access, Permit, ProviderKey};
+use crate::context::providers::{Access, Permit};
 use crate::credential::CLOCK_DIFFERS;
 use crate::gate::{Level, Signal};
 use crate::lifecycle::{Acceptance, Executed, Reply, Trouble, backoff};
@@ -59,15 +60,7 @@ pub fn unanswered(error: &SendError) -> (Reply, Signal) {
         SendError::Interrupted(_) => (ErrorClass::Ambiguous, Signal::Unreachable),
         SendError::TimedOut(_) => (ErrorClass::Ambiguous, Signal::Unanswered),
     };
-    let trouble = Trouble {
-        class,
-        http_status: None,
-        code: None,
-        message: error.to_string(),
-        gateway_request_id: None,
-        retry_after: None,
-    };
-    (Reply::Trouble(trouble), signal)
+    (Reply::Trouble(Trouble::unanswered(class, error.to_string())), signal)
 }
 
 /// What an answer says about the account and the function. No object's `retryAfterMaxSeconds` counts here.
@@ -88,7 +81,6 @@ pub fn signal(verdict: Verdict, answer: &Answer) -> Signal {
     }
 }
 
-/// The error message of an answer.
 pub fn message(answer: &Answer) -> String {
     let message = answer.error_message.clone().map(String::from).unwrap_or_default();
     if !answer.is_about_the_clock() {

@@ -12,9 +12,10 @@ use crate::context::memory::Reserved;
 use crate::context::providers::{Access, Permit, Standing};
 use crate::gate::Signal;
 use crate::kubernetes::payload::Event;
-use crate::kubernetes::status::{self, Claim, Claimed, Written};
+use crate::kubernetes::status::{self, Claim, Claimed, NotWritten};
 use crate::lifecycle::decide::{changed_event, wake};
 use crate::lifecycle::{Conclusion, Progress, Reply, Target, origin, record};
+use crate::members::Duty;
 use crate::metrics::class_name;
 use crate::traces::{About, AttemptSpan};
 use functiongraph::Invocation;
@@ -27,7 +28,6 @@ use std::time::Duration;
 const EVENT_MEMORY_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl Reconcile<'_> {
-    /// Makes attempt `number`.
     pub(super) async fn attempt(&self, number: i64, mut permit: Permit) -> Result<Action, Halt> {
         let began = clock::now();
         // Kubernetes, reads only: what can fail without a trace fails here.
@@ -54,33 +54,38 @@ impl Reconcile<'_> {
 
     /// Memory for an event, among those in flight.
     async fn reserve_memory(&self, bytes: usize) -> Result<Reserved<'_>, Halt> {
-        let namespace = self.object.metadata.namespace.as_deref().unwrap_or_default();
-        let memory = self.context.event_memory.reserve(namespace, bytes);
+        let memory = self.context.event_memory.reserve(self.namespace(), bytes);
         let reserved = tokio::time::timeout(EVENT_MEMORY_TIMEOUT, memory).await;
         reserved.map_err(|_elapsed| Halt::rest(RETRY_DELAY))
     }
 
     /// Marks an object that was never claimed, where the restore guard is on. Returns the object with the mark.
     async fn mark(&self) -> Result<Option<Box<FunctionInvocation>>, Halt> {
-        if !self.context.options.restore_guard || !origin::is_unmarked(self.object) {
+        if !self.context.options.flags.restore_guard || !origin::is_unmarked(self.object) {
             return Ok(None);
         }
-        match status::mark(&self.context.clients.calls, self.object).await? {
-            Written::Done(fresh) => Ok(Some(fresh)),
-            Written::Conflict => {
+        match status::mark(&self.context.clients.calls, self.object).await {
+            Ok(fresh) => Ok(Some(fresh)),
+            Err(NotWritten::Conflict) => {
                 self.context.metrics.conflict();
                 Err(Halt::rest(RETRY_DELAY))
             }
-            Written::Gone => Err(Halt::rest(RECHECK_INTERVAL)),
-            Written::Refused(why) | Written::TooLarge(why) => Err(Halt::Rest(self.write_refused(&why))),
+            Err(NotWritten::Gone) => Err(Halt::rest(RECHECK_INTERVAL)),
+            Err(NotWritten::Refused(why) | NotWritten::TooLarge(why)) => {
+                Err(Halt::Rest(self.write_refused(&why)))
+            }
+            Err(NotWritten::Unknown(error)) => Err(error.into()),
         }
     }
 
-    /// Writes the claim of attempt `number`.
     async fn claim(&self, number: i64, target: &Target) -> Result<Claim, Halt> {
         let context = self.context;
-        // The members may have changed while it waited for its turn.
-        if let Some(action) = self.left_to_owner() {
+        // The members may have changed while it waited for its turn. Whether others wait does not matter any more.
+        let left = match context.duty_of(self.object) {
+            Duty::Others if self.is_overdue() => None,
+            Duty::Ours | Duty::Others | Duty::NoMember => self.left_to_owner(),
+        };
+        if let Some(action) = left {
             return Err(Halt::Rest(action));
         }
         let wanted = record::claimed(&self.view, number, &context.holder, target, self.now());
@@ -98,7 +103,7 @@ impl Reconcile<'_> {
             }
             Claimed::Gone => Err(Halt::rest(RECHECK_INTERVAL)),
             Claimed::Refused(why) => Err(Halt::Rest(self.write_refused(&why))),
-            Claimed::TooLarge(_) => {
+            Claimed::TooLarge => {
                 let message = "The object is too large: it has no room for the status that the operator must write before it sends anything. Create a new FunctionInvocation with a smaller event, or with payloadFrom.";
                 let conclusion = Conclusion::Failed(Reason::InvalidPayload, message.into());
                 Err(Halt::Rest(self.conclude(&conclusion).await?))
@@ -110,7 +115,7 @@ impl Reconcile<'_> {
     fn span(&self, number: i64, began: Timestamp, prepared_at: Timestamp) -> AttemptSpan {
         let about = About {
             provider: &self.provider,
-            namespace: self.object.metadata.namespace.as_deref().unwrap_or_default(),
+            namespace: self.namespace(),
             name: self.object.metadata.name.as_deref().unwrap_or_default(),
             number,
         };
@@ -202,7 +207,7 @@ impl Reconcile<'_> {
         span.step("answered", clock::now());
         let http_status = result.as_ref().ok().map(|answer| answer.status);
         context.metrics.requested(&self.provider, http_status, took, span.trace_id());
-        let strict_503 = context.options.strict_503;
+        let strict_503 = context.options.flags.strict_503;
         let (reply, signal) = match result {
             Ok(answer) => judge(&answer, &object.spec, kind, credential.kind(), strict_503),
             Err(error) => unanswered(&error),

@@ -11,10 +11,6 @@ use kube::runtime::controller::Action;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// One reconcile of a finished object.
-///
-/// # Errors
-/// When the API server did not take the delete.
 pub async fn expire(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match Reconcile::new(&object, &context).left_to_owner() {
         Some(action) => Ok(action),
@@ -32,9 +28,6 @@ enum Copy {
 }
 
 /// An object left the watch of those with a time to live: it was deleted, or the time to live was removed.
-///
-/// # Errors
-/// When the API server did not answer, or did not take a write.
 pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> {
     if context.duty(&owner.uid) == Duty::Others {
         return Ok(());

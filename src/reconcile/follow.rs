@@ -5,7 +5,7 @@ use super::halt::Halt;
 use super::lists::{CALL_TIMEOUT, leads_to};
 use super::prepare::urn_of;
 use super::{Error, RECHECK_INTERVAL, Reconcile};
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::invocation::RESOLVE;
 use crate::clock;
 use crate::context::Owner;
@@ -64,7 +64,7 @@ impl Reconcile<'_> {
             return Ok(self.write(&record::stopping(&self.view, self.now())).await?);
         };
         let why = format!(
-            "The execution goes on: FunctionGraph was asked to stop it and did not. {why} It is asked again every minute."
+            "The execution goes on: FunctionGraph was asked to stop it and did not. {why} The operator asks again every minute."
         );
         followed.stop_tried(&topic, uid, why.clone(), clock::monotonic());
         self.stop_refused(why).await
@@ -100,7 +100,6 @@ impl Reconcile<'_> {
         }
     }
 
-    /// Says why the execution is not stopped.
     async fn stop_refused(&self, why: String) -> Result<Action, Halt> {
         self.say(Reason::StopRefused, why).await?;
         Ok(Action::requeue(RECHECK_INTERVAL))
@@ -123,15 +122,13 @@ impl Reconcile<'_> {
 
     /// Says what keeps the operator from reading the list, or that nothing does any more.
     async fn say_trouble(&self, trouble: Option<String>) -> Result<Action, Error> {
-        let complains =
-            Condition::find(&self.view.status.conditions, ConditionType::Ready).is_some_and(|ready| {
-                let complaints =
-                    [Reason::ListUnreadable, Reason::WaitingForProvider, Reason::DestinationChanged];
-                complaints.contains(&ready.reason)
-            });
+        let complains = self.view.status.condition(ConditionType::Ready).is_some_and(|ready| {
+            let complaints = [Reason::ListUnreadable, Reason::WaitingForProvider, Reason::DestinationChanged];
+            complaints.contains(&ready.reason)
+        });
         if let Some(trouble) = trouble {
             let message = format!(
-                "FunctionGraph accepted the invocation. Its end is not known yet, because the operator cannot read the list of invocations: {trouble}"
+                "FunctionGraph accepted the invocation. Its end is not known yet, because the operator cannot read the list of invocations: {trouble} If this lasts, check that the provider's credential may list asynchronous invocations."
             );
             self.say(Reason::ListUnreadable, message).await?;
         } else if complains {

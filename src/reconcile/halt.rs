@@ -2,7 +2,6 @@
 
 use super::Error;
 use crate::api::Reason;
-use crate::kubernetes;
 use kube::runtime::controller::Action;
 use std::time::Duration;
 
@@ -26,14 +25,8 @@ impl Halt {
     }
 }
 
-impl From<Error> for Halt {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
-}
-
-impl From<kubernetes::Error> for Halt {
-    fn from(error: kubernetes::Error) -> Self {
+impl<E: Into<Error>> From<E> for Halt {
+    fn from(error: E) -> Self {
         Self::Error(error.into())
     }
 }

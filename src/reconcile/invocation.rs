@@ -3,7 +3,7 @@
 use super::halt::Halt;
 use super::{Error, Reconcile, guarded};
 use crate::api::FunctionInvocation;
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::clock;
 use crate::context::Context;
 use crate::kubernetes::requests;
@@ -17,10 +17,6 @@ use tokio::sync::MutexGuard;
 /// While another object takes a request id, an object waits this long for its turn, and up to as long again by chance.
 const RESOLVE_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-/// One reconcile of one object.
-///
-/// # Errors
-/// When the API server did not do what was needed. The object is reconciled again.
 pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     let reconcile = Reconcile::new(&object, &context);
     if let Some(action) = reconcile.left_to_owner() {
@@ -36,9 +32,6 @@ pub async fn reconcile(object: Arc<FunctionInvocation>, context: Arc<Context>) -
 }
 
 /// One reconcile of an object whose outcome is unknown. Only an annotation, or an edit of the spec, changes it.
-///
-/// # Errors
-/// When the API server did not take a write.
 pub async fn resolve(object: Arc<FunctionInvocation>, context: Arc<Context>) -> Result<Action, Error> {
     match Reconcile::new(&object, &context).next_step() {
         Step::Resolve(_)
@@ -160,7 +153,7 @@ impl Reconcile<'_> {
     /// Says in the status and in an Event that the annotation changes nothing, and why.
     async fn refuse_resolution(&self, why: Option<(Reason, String)>) -> Result<Action, Error> {
         let status = record::resolution_refused(&self.view, why, self.now());
-        if let Some(refused) = Condition::find(&status.conditions, ConditionType::ResolutionRefused) {
+        if let Some(refused) = status.condition(ConditionType::ResolutionRefused) {
             self.context.tell(|| self.object.object_ref(&()), refused.reason, &refused.message);
         }
         self.write(&status).await

@@ -3,16 +3,16 @@
 use super::answer::refused_call;
 use crate::api::invocation::{self, Execution};
 use crate::clock;
-use crate::context::followed::{Line, Question, Topic};
+use crate::context::followed::{Line, Topic};
 use crate::context::providers::{Access, Permit, Standing};
 use crate::context::{Context, Owner};
 use crate::gate::{Caller, FunctionKey, Signal, Ticket};
-use functiongraph::{ExecutionStatus, FunctionUrn, ListQuery, Listed, Record, Verdict};
+use functiongraph::{ExecutionStatus, FunctionUrn, Listed, Record, Verdict};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// No call about an execution takes longer.
@@ -46,7 +46,7 @@ pub async fn run(
                     questions.push(ask_guarded(&context, queued.swap_remove(index).1, permit));
                 }
             }
-            () = until(next) => {}
+            () = clock::until(next) => {}
             () = context.followed.changed() => {}
         }
     }
@@ -60,13 +60,6 @@ fn ticket(Topic { provider, endpoint, urn }: &Topic) -> Ticket {
         function: urn.to_string(),
     };
     Ticket { caller, function: FunctionKey { namespace: String::new(), function: urn.to_string() } }
-}
-
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
-    }
 }
 
 /// Asks for one page. A panic ends this round only.
@@ -97,9 +90,9 @@ async fn ask(context: &Context, topic: Topic, mut permit: Permit) -> Vec<Owner> 
     };
     permit.used(&access);
     context.metrics.listed(&topic.provider);
-    let (query, credential) = (query(question), &access.credential);
+    let credential = &access.credential;
     let listed =
-        access.client.list_async_invocations(&topic.urn, &query, credential, clock::now(), CALL_TIMEOUT);
+        access.client.list_async_invocations(&topic.urn, &question, credential, clock::now(), CALL_TIMEOUT);
     let trouble = match listed.await {
         Ok(Listed::Page(page)) => {
             permit.leave(Signal::Answered);
@@ -133,11 +126,6 @@ pub(super) fn leads_to(access: &Access, endpoint: Option<&str>, urn: &FunctionUr
     urn.region() == access.spec().region
         && urn.project_id() == access.project_id()
         && endpoint.is_none_or(|endpoint| *endpoint == access.client.endpoint().to_string())
-}
-
-/// The query that asks a question.
-pub(super) fn query(Question { begin, end, marker, request_id, limit }: Question) -> ListQuery {
-    ListQuery { begin, end, request_id, status: None, limit, marker }
 }
 
 fn line(record: Record) -> Line {

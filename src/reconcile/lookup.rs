@@ -3,16 +3,15 @@
 
 use super::answer::refused_call;
 use super::halt::Halt;
-use super::lists::{CALL_TIMEOUT, query};
+use super::lists::CALL_TIMEOUT;
 use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::invocation::ProviderKind;
 use crate::clock;
-use crate::context::followed::{Question, RECORDS_PER_PAGE};
 use crate::context::providers::{Access, Permit};
 use crate::gate::Signal;
 use crate::lifecycle::{Evidence, display, later, record};
-use functiongraph::{FunctionUrn, Listed};
+use functiongraph::{FunctionUrn, ListQuery, Listed};
 use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use std::collections::BTreeSet;
@@ -84,7 +83,7 @@ impl Reconcile<'_> {
 
     /// Says that the operator will read the list, and reconciles the object again after `rest`.
     async fn say_looking_up(&self, rest: Duration) -> Result<Action, Error> {
-        let ready = Condition::find(&self.view.status.conditions, ConditionType::Ready);
+        let ready = self.view.status.condition(ConditionType::Ready);
         if ready.is_none_or(|ready| ready.reason != Reason::LookingUp) {
             let message = "FunctionGraph may have accepted the invocation. The operator reads FunctionGraph's list in about two minutes, and shows the result here.";
             self.wait(Reason::LookingUp, message.into()).await?;
@@ -106,31 +105,25 @@ impl Reconcile<'_> {
         mut permit: Permit,
     ) -> Option<Seen> {
         let mut seen = Seen::default();
-        let mut question = Question {
-            begin: window.start,
-            end: Some(window.end),
-            marker: None,
-            request_id: None,
-            limit: RECORDS_PER_PAGE,
-        };
+        let mut query = ListQuery { end: Some(window.end), ..ListQuery::since(window.start) };
         let _kept = access.client.keep().await.ok()?;
         permit.used(access);
         for _ in 0..MAX_PAGES {
             self.context.metrics.listed(&self.provider);
-            let (client, credential, query) = (&access.client, &access.credential, query(question.clone()));
+            let (client, credential) = (&access.client, &access.credential);
             match client.list_async_invocations(urn, &query, credential, clock::now(), CALL_TIMEOUT).await {
                 Ok(Listed::Page(page)) => {
                     let now = self.now();
                     // The service may leave out the marker: a full page without one may not be the last.
                     seen.complete =
-                        page.next_marker.is_none() && page.records.len() < usize::from(question.limit);
+                        page.next_marker.is_none() && page.records.len() < usize::from(query.limit);
                     seen.skew = page.date.map_or(seen.skew, |date| now.duration_since(date).unsigned_abs());
                     seen.ids.extend(page.records.into_iter().map(|record| record.request_id));
-                    question.marker = page.next_marker;
+                    query.marker = page.next_marker;
                 }
-                Ok(Listed::Answer(answer)) if answer.is_success() && question.limit > 1 => {
+                Ok(Listed::Answer(answer)) if answer.is_success() && query.limit > 1 => {
                     // The page is too long to be read.
-                    question.limit /= 2;
+                    query.limit /= 2;
                     continue;
                 }
                 Ok(Listed::Answer(answer)) => {
@@ -144,7 +137,7 @@ impl Reconcile<'_> {
                     return None;
                 }
             }
-            if question.marker.is_none() {
+            if query.marker.is_none() {
                 break;
             }
         }
@@ -153,7 +146,6 @@ impl Reconcile<'_> {
     }
 }
 
-/// Why there is no evidence.
 fn not_read(why: &str) -> Evidence {
     let sentence =
         format!("The operator did not read FunctionGraph's list. {why} Look in the function's logs.");

@@ -2,8 +2,8 @@
 
 use super::halt::Halt;
 use super::{RETRY_DELAY, Reconcile};
-use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, ProviderRef, event_version};
-use crate::api::provider::{Edition, ProtocolVersion};
+use crate::api::invocation::{CompletionPolicy, FunctionRef, InvocationType, event_version};
+use crate::api::provider::ProtocolVersion;
 use crate::api::{FunctionInvocationSpec, Reason};
 use crate::clock;
 use crate::context::providers::Access;
@@ -12,7 +12,6 @@ use crate::kubernetes::providers;
 use crate::lifecycle::Target;
 use crate::lifecycle::decide::changed_event;
 use functiongraph::{FunctionUrn, KeptClient, Kind, Protocol, Qualifier};
-use kube::ResourceExt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,11 +27,8 @@ pub const EMPTY_EVENT: &[u8] = b"{}";
 
 /// Everything about a request that can fail, done before the claim.
 pub struct Prepared {
-    /// Where and as whom.
     pub access: Arc<Access>,
-    /// What is invoked.
     pub urn: FunctionUrn,
-    /// How.
     pub kind: Kind,
     /// In which version of the API.
     pub protocol: Protocol,
@@ -40,7 +36,6 @@ pub struct Prepared {
     pub instance_memory_mb: Option<u32>,
     /// The event, if it is not in the object itself.
     pub event: Option<Event>,
-    /// The size of the event.
     pub event_bytes: usize,
     /// What is claimed: where it goes, and which event.
     pub target: Target,
@@ -59,10 +54,10 @@ impl Reconcile<'_> {
             self.context.providers.ask_to_renew(&self.provider);
             return Err(Halt::rest(RETRY_DELAY));
         };
-        let edition = access.edition();
+        let (edition, calls) = (access.edition(), &self.context.clients.calls);
         let prepared = match self.judge(access).await {
             // The watch may not have brought the owner's last edit yet.
-            Err(Halt::Fail(..)) if self.current_edition().await? != Some(edition) => {
+            Err(Halt::Fail(..)) if providers::edition(calls, &self.provider).await? != Some(edition) => {
                 return Err(Halt::rest(RETRY_DELAY));
             }
             judged => judged?,
@@ -71,13 +66,6 @@ impl Reconcile<'_> {
             None => Ok(prepared),
             Some(conclusion) => Err(Halt::Rest(self.conclude(&conclusion).await?)),
         }
-    }
-
-    /// The edition of the provider that the API server has now.
-    async fn current_edition(&self) -> Result<Option<Edition>, Halt> {
-        let ProviderRef { kind, name } = &self.object.spec.provider_ref;
-        let namespace = self.object.namespace().unwrap_or_default();
-        Ok(providers::edition(&self.context.clients.calls, *kind, &namespace, name).await?)
     }
 
     async fn judge(&self, access: Arc<Access>) -> Result<Prepared, Halt> {
@@ -102,9 +90,8 @@ impl Reconcile<'_> {
 
     /// The function, if the provider may be used for it from the object's namespace.
     pub(super) async fn allowed(&self, access: &Access) -> Result<FunctionUrn, Halt> {
-        let namespace = self.object.namespace().unwrap_or_default();
-        let clients = &self.context.clients;
-        if !self.context.namespaces.admitted(&clients.calls, &access.grant, &namespace).await? {
+        let (namespace, calls) = (self.namespace(), &self.context.clients.calls);
+        if !self.context.namespaces.admitted(calls, &access.grant, namespace).await? {
             let message = format!(
                 "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}. Ask its owner to add the namespace to spec.allowedNamespaces, then create a new FunctionInvocation.",
                 self.object.spec.provider_ref.name
@@ -139,8 +126,7 @@ impl Reconcile<'_> {
             }
             return Ok((None, digest.version, digest.sent_bytes));
         };
-        let namespace = self.object.namespace().unwrap_or_default();
-        match payload::fetch(&self.context.clients.calls, &namespace, source).await? {
+        match payload::fetch(&self.context.clients.calls, self.namespace(), source).await? {
             Found::Event { event, version } => {
                 let size = event.len();
                 Ok((Some(event), version, size))
@@ -207,7 +193,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
     if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
-            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}: use the provider of that project.",
+            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}. Correct the URN or spec.providerRef in a new FunctionInvocation.",
             urn.region(),
             urn.project_id(),
             access.spec().region,
@@ -224,7 +210,7 @@ fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "The provider does not allow the function {short}: ask its owner to add it to spec.allowedFunctions."
+        "The provider does not allow the function {short}. Ask its owner to add it to spec.allowedFunctions, then create a new FunctionInvocation."
     ))
 }
 

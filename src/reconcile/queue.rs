@@ -2,7 +2,7 @@
 
 use super::halt::Halt;
 use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::clock;
 use crate::context::providers::Permit;
 use crate::gate::{Caller, FunctionKey, Phase, Ticket, Wait};
@@ -49,8 +49,7 @@ impl Reconcile<'_> {
     }
 
     fn function(&self) -> FunctionKey {
-        let namespace = self.object.namespace().unwrap_or_default();
-        FunctionKey { namespace, function: display(&self.object.spec) }
+        FunctionKey { namespace: self.namespace().to_owned(), function: display(&self.object.spec) }
     }
 
     /// The object needs no permit any more.
@@ -68,7 +67,7 @@ impl Reconcile<'_> {
         let wait = self.context.providers.wait(&self.provider, &function);
         let message = queued(wait, &function, now, monotonic);
         let recheck = self.queue_recheck();
-        let ready = Condition::find(&view.status.conditions, ConditionType::Ready);
+        let ready = view.status.condition(ConditionType::Ready);
         let says_so = ready.is_some_and(|ready| {
             let is_recent = self.context.notices.is_recent(view.uid, monotonic);
             ready.reason == Reason::Queued && (is_recent || ready.message == message) && !view.is_outdated()
@@ -77,11 +76,10 @@ impl Reconcile<'_> {
         if says_so || matches!(State::of(view.status), State::Ambiguous { .. } | State::Accepted) {
             return Ok(Action::requeue(recheck));
         }
-        let due = view.status.next_attempt_time.unwrap_or(view.start(now)).min(now);
         let rest = match wait.until() {
             Some(end) if end.saturating_duration_since(monotonic) > SHORT_WAIT => Duration::ZERO,
             Some(_) => recheck,
-            None => until(later(due, LONG_QUEUE), now),
+            None => until(later(view.due(now).min(now), LONG_QUEUE), now),
         };
         // A notice that `wait` would hold back must not use up the turn of another.
         let rest = rest.max(self.grace());

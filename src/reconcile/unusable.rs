@@ -2,13 +2,12 @@
 //! provider, so the message has everything that they may know.
 
 use super::Reconcile;
-use crate::api::condition::{Condition, ConditionType};
+use crate::api::condition::ConditionType;
 use crate::api::invocation::{ProviderKind, ProviderRef};
 use crate::api::{AnyProvider, Reason};
 use crate::context::grants::Grant;
 use crate::context::providers::Standing;
 use crate::lifecycle::State;
-use kube::ResourceExt;
 use kube::runtime::reflector::Store;
 
 /// A message lists this many other providers at most.
@@ -19,7 +18,7 @@ impl Reconcile<'_> {
     /// not be created again.
     pub(super) async fn unusable(&self) -> Option<String> {
         let context = self.context;
-        let namespace = self.object.namespace().unwrap_or_default();
+        let namespace = self.namespace();
         let reference = &self.object.spec.provider_ref;
         if is_cluster_scoped(reference) && context.cluster_provider_store.is_none() {
             return Some("This operator serves only some namespaces and uses no ClusterFunctionGraphProvider. Create a new FunctionInvocation for a FunctionGraphProvider.".into());
@@ -28,25 +27,25 @@ impl Reconcile<'_> {
         let then =
             if to_send { " The operator sends the invocation when the provider is ready." } else { "" };
         if !context.knows_provider(self.object) {
-            let missing = missing(reference, &namespace);
+            let missing = missing(reference, namespace);
             // If each waiting object told of every change among the others, one edit would cost a write for each of them.
             if let Some(said) = self.said(&missing) {
                 return Some(said);
             }
-            let others = if to_send { self.others(&namespace).await } else { Vec::new() };
+            let others = if to_send { self.others(namespace).await } else { Vec::new() };
             return Some(missing + &alternatives(&others) + then);
         }
         // The provider's own message may differ between replicas, and they would overwrite each other's. It may also name
         // the Secret and the endpoint of another team.
         match context.providers.standing(&self.provider) {
-            Standing::NotReady(reason, _) => Some(not_ready(reference, &namespace, reason) + then),
+            Standing::NotReady(reason, _) => Some(not_ready(reference, namespace, reason) + then),
             Standing::Unseen | Standing::Ready(_) => None,
         }
     }
 
     /// The message of the object, if that is why it waits.
     fn said(&self, why: &str) -> Option<String> {
-        let ready = Condition::find(&self.view.status.conditions, ConditionType::Ready)?;
+        let ready = self.view.status.condition(ConditionType::Ready)?;
         let said = ready.reason == Reason::WaitingForProvider && ready.message.starts_with(why);
         said.then(|| ready.message.clone())
     }
@@ -84,7 +83,6 @@ fn full_name(provider: &AnyProvider) -> String {
     format!("{kind} {}", provider.meta().name.as_deref().unwrap_or_default())
 }
 
-/// What does not exist.
 fn missing(reference: &ProviderRef, namespace: &str) -> String {
     let name = &reference.name;
     if is_cluster_scoped(reference) {
@@ -108,7 +106,6 @@ fn alternatives(others: &[String]) -> String {
     )
 }
 
-/// What is not ready.
 fn not_ready(reference: &ProviderRef, namespace: &str, reason: Reason) -> String {
     let (name, word) = (&reference.name, reason.as_str());
     if !is_cluster_scoped(reference) {

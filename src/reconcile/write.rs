@@ -2,12 +2,12 @@
 
 use super::answer::class_of;
 use super::{Error, RECHECK_INTERVAL, RETRY_DELAY, Reconcile};
-use crate::api::condition::{Condition, ConditionType, Reason};
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::invocation::Outcome;
 use crate::api::{FunctionInvocation, FunctionInvocationStatus};
 use crate::clock;
 use crate::context::{AttemptId, Owner};
-use crate::kubernetes::status::{self, Recorded, Written};
+use crate::kubernetes::status::{self, NotWritten, Recorded};
 use crate::lifecycle::decide::wake;
 use crate::lifecycle::shorten::{Length, shortened};
 use crate::lifecycle::{Conclusion, Reply, State, record};
@@ -27,21 +27,22 @@ impl Reconcile<'_> {
         let mut length = Length::Full;
         let why = loop {
             let fitted = shortened(status.clone(), length);
-            match status::write(&self.context.clients.calls, self.object, &fitted).await? {
-                Written::Done(fresh) => {
+            match status::write(&self.context.clients.calls, self.object, &fitted).await {
+                Ok(fresh) => {
                     if let State::Claimed { number, .. } = State::of(self.view.status) {
                         self.context.journal.saved(&self.attempt_id(number), clock::monotonic());
                     }
                     return Ok(self.after_write(&fresh));
                 }
-                Written::Conflict => {
+                Err(NotWritten::Conflict) => {
                     self.context.metrics.conflict();
                     return Ok(Action::requeue(RETRY_DELAY));
                 }
                 // Most likely it is. A write can also be answered 404 while the object exists.
-                Written::Gone => return Ok(Action::requeue(RECHECK_INTERVAL)),
-                Written::Refused(why) => break why,
-                Written::TooLarge(why) => match length.shorter() {
+                Err(NotWritten::Gone) => return Ok(Action::requeue(RECHECK_INTERVAL)),
+                Err(NotWritten::Unknown(error)) => return Err(error.into()),
+                Err(NotWritten::Refused(why)) => break why,
+                Err(NotWritten::TooLarge(why)) => match length.shorter() {
                     Some(shorter) => length = shorter,
                     None => break why,
                 },
@@ -151,7 +152,7 @@ impl Reconcile<'_> {
 /// What the status of an object says: its outcome, and the reason of its `Ready` condition.
 fn told(object: &FunctionInvocation) -> (Option<Outcome>, Option<Reason>) {
     let Some(status) = &object.status else { return (None, None) };
-    let ready = Condition::find(&status.conditions, ConditionType::Ready);
+    let ready = status.condition(ConditionType::Ready);
     (status.outcome, ready.map(|ready| ready.reason))
 }
 

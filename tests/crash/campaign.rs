@@ -82,6 +82,8 @@ async fn random_edits_under_random_faults_leave_nothing_behind() {
     world.provider().await;
     let proxy = Proxy::with(plane().await, faults(&mut chance, objects * FAULTS / 10, objects * 3)).await;
     let operator = world.operator().kubeconfig(&proxy.kubeconfig()).await;
+    let second = world.operator().kubeconfig(&proxy.kubeconfig()).await;
+    let third = world.operator().kubeconfig(&proxy.kubeconfig()).await;
     let mut wishes = BTreeMap::new();
     for number in 0..objects {
         let (name, wish) = (format!("o-{number}"), Wishes { suspend: chance.below(3) == 0, cancel: false });
@@ -110,8 +112,10 @@ async fn random_edits_under_random_faults_leave_nothing_behind() {
         world.until_status(&name, |status| status.observed_generation == generation).await;
     }
     println!("{} faults were met", proxy.met());
-    sound(&operator);
-    assert!(operator.stop().await.success());
+    for operator in [operator, second, third] {
+        sound(&operator);
+        assert!(operator.stop().await.success());
+    }
 }
 
 /// One legal edit of an object, of its provider, of the credential, or of the cloud.

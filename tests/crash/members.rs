@@ -20,7 +20,7 @@ const OBJECTS: usize = 90;
 const CONFLICTS: f64 = 0.9;
 
 /// Waits until each of these operators knows of this number of members.
-async fn members(operators: &[&Operator], count: f64) {
+pub async fn members(operators: &[&Operator], count: f64) {
     for operator in operators {
         let knows =
             async || (operator.metric("functiongraph_operator_members", &[]).await - count).abs() < 0.1;
@@ -157,6 +157,58 @@ async fn a_member_that_may_not_use_leases_works_on_everything_and_nothing_is_sen
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_whose_leases_cannot_be_written_work_on_everything_and_nothing_is_sent_twice() {
+    let world = World::new().await;
+    world.provider().await;
+    let own = ["--own-namespace", &*world.namespace];
+    let (one, other) = tokio::join!(world.operator().flags(&own), world.operator().flags(&own));
+    members(&[&one, &other], 2.0).await;
+    let nobody_answers = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": format!("leases-{}", world.namespace)},
+        "webhooks": [{
+            "name": "leases.example.com", "clientConfig": {"url": "https://127.0.0.1:1/"}, "failurePolicy": "Fail",
+            "sideEffects": "None", "admissionReviewVersions": ["v1"],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}},
+            "rules": [{
+                "apiGroups": ["coordination.k8s.io"], "apiVersions": ["v1"], "resources": ["leases"],
+                "operations": ["CREATE", "UPDATE"],
+            }],
+        }],
+    });
+    plane().await.apply_yaml(&nobody_answers.to_string()).await.unwrap();
+    members(&[&one, &other], 1.0).await;
+
+    // It could not create its Lease either.
+    let third = world.operator().flags(&own).await;
+    assert!(one.stop().await.success());
+    assert!(other.stop().await.success());
+    invoke_many(&world, OBJECTS).await;
+    all_are_accepted_once(&world, OBJECTS).await;
+    members(&[&third], 1.0).await;
+    sound(&third);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_member_cannot_send_is_sent_by_the_others() {
+    let world = World::new().await;
+    world.secret(KEY.1).await;
+    // The operators are started with `localhost` on their list.
+    let endpoint = world.emulator.url().replace("localhost", "127.0.0.1");
+    world.provider_with(json!({"endpoint": endpoint})).await;
+    let able = || world.operator().flags(&["--allowed-endpoint-hosts=127.0.0.1"]);
+    let (one, other, unable) = tokio::join!(able(), able(), world.operator());
+    members(&[&one, &other, &unable], 3.0).await;
+
+    invoke_many(&world, OBJECTS).await;
+
+    let objects = settled(&world, PAST_TAKEOVER).await;
+    assert_eq!((objects.len(), at_most_once(&world, &objects)), (OBJECTS, 0));
+    assert!(!holders(&objects).contains(&holder(&unable)));
+    [one, other, unable].iter().for_each(sound);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_container_that_starts_again_keeps_what_its_pod_owned() {
     let world = World::new().await;
     world.provider().await;
@@ -195,6 +247,8 @@ async fn three_members_keep_the_pace_of_one() {
     let most = took * f64::from(PER_SECOND) + f64::from(PER_SECOND + IN_FLIGHT);
     let sent = f64::from(u32::try_from(times.len()).unwrap());
     assert!(sent <= most, "{sent} in {took} s");
-    let rate = sum(&operators, "functiongraph_operator_rate").await;
-    assert!(rate <= f64::from(PER_SECOND) + 0.1, "{rate} a second in all");
+    // A machine without time to spare may have let a Lease expire for a moment, and the others took that share.
+    let divided =
+        async || sum(&operators, "functiongraph_operator_rate").await <= f64::from(PER_SECOND) + 0.1;
+    within(until(divided)).await;
 }

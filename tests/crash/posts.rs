@@ -159,7 +159,7 @@ impl Case {
         });
         let emulator = emulator.await.expect("the emulator starts");
         let throttle = Action::Status(ErrorAnswer::of(StatusCode::TOO_MANY_REQUESTS));
-        let before = if self.throttled { throttle } else { Action::Delay { ms: 0 } };
+        let before = if self.throttled { throttle } else { Action::Delay(std::time::Duration::ZERO) };
         emulator.add_fault(Fault::new(When::Next(self.at - 1), before));
         emulator.add_fault(Fault::new(When::Next(1), self.action.clone()));
         emulator

@@ -1,7 +1,7 @@
 //! The local FunctionGraph as a Pod: what it is made of, and its admin API, reached through the API server.
 
 use crate::machine::{Images, Machine};
-use functiongraph_emulator::{Config, Emulator, Fault, Function, IdentityProvider, LedgerEntry, Tls};
+use functiongraph_emulator::{Config, Emulator, Function, IdentityProvider, LedgerEntry, Tls};
 use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
@@ -69,17 +69,7 @@ impl Cloud {
         machine
             .kubectl(["rollout", "status", "deployment/functiongraph-emulator"].iter().chain(&place))
             .await;
-        let cloud = Self { client, url: format!("https://{HOST}:8443"), ca };
-        for fault in examples::faults() {
-            cloud.fault(&fault).await;
-        }
-        cloud
-    }
-
-    async fn fault(&self, fault: &Fault) {
-        let body = serde_json::to_vec(fault).expect("JSON");
-        let request = Request::post(admin("faults")).header("Content-Type", "application/json").body(body);
-        self.client.request_text(request.expect("a request")).await.expect("the fault is taken");
+        Self { client, url: format!("https://{HOST}:8443"), ca }
     }
 
     /// Everything that it has accepted.

@@ -240,7 +240,7 @@ async fn a_provider_that_logs_in_while_others_work_gets_ready() {
     let _operator = world.operator().await;
     world.provider_ready("default", |ready| ready.reason == Reason::ProviderReady).await;
     // A check takes long enough for others to come and go.
-    world.fault(json!({"when": "forever", "api": "v2/functions", "action": {"delay": {"ms": 300}}}));
+    world.fault(json!({"when": "forever", "api": "v2/functions", "action": {"delay": "300ms"}}));
     let login = json!({"credentials": crate::logins::password(), "iamEndpoint": world.emulator.url()});
     for name in ["a", "b", "c"] {
         let mut spec = login.clone();

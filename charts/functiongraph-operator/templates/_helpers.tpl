@@ -53,6 +53,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- if not $repository }}
 {{- fail (printf "image.repository is empty, and no image of this operator is published yet. Build it from the checkout and push it to a registry that your cluster pulls from: IMAGE_NAME=registry.example.com/functiongraph-operator make image && docker push registry.example.com/functiongraph-operator:%s. Then add --set image.repository=registry.example.com/functiongraph-operator." .Chart.AppVersion) }}
 {{- end }}
+{{- if regexMatch "[:@][^/]*$" $repository }}
+{{- fail (printf "image.repository %s has a tag or a digest in it. Set image.repository=%s, and image.tag or image.digest." $repository (regexReplaceAll "[:@][^/]*$" $repository "")) }}
+{{- end }}
 {{- with (.Values.global).imageRegistry }}
 {{- $parts := splitList "/" $repository }}
 {{- if and (rest $parts) (regexMatch "[.:]|^localhost$" (first $parts)) }}{{ $parts = rest $parts }}{{ end }}

@@ -10,6 +10,7 @@ use axum::extract::{Path, RawQuery, Request, State as Extract};
 use axum::middleware::{self, Next};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post, put};
+use functiongraph::urn::DEFAULT_PACKAGE;
 use http::{HeaderMap, StatusCode, header};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -19,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{ConfigError, Function};
 use crate::fault::Fault;
+use crate::functions::full_name;
 use crate::ledger::is_function;
 use crate::rate_limit::RateLimit;
 use crate::request::pairs;
@@ -113,14 +115,20 @@ async fn functions(Extract(state): Shared) -> Response {
 
 /// Deletes a function with everything that belongs to it.
 async fn delete_function(Extract(state): Shared, Path(name): Path<String>) -> Result<StatusCode, BadRequest> {
-    let function = state.functions.get(&name);
-    let function = function.ok_or_else(|| BadRequest(format!("there is no function {name:?}")))?;
-    state.delete_function(&function.key());
-    Ok(StatusCode::NO_CONTENT)
+    let deleted = state.delete_function(&full_name(&name));
+    deleted
+        .then_some(StatusCode::NO_CONTENT)
+        .ok_or_else(|| BadRequest(format!("there is no function {name:?}")))
 }
 
 async fn deliveries(Extract(state): Shared) -> Response {
-    json(&state.deliveries.list())
+    let mut deliveries = state.deliveries.list();
+    if state.hide_events {
+        for delivery in &mut deliveries {
+            delivery.event = Value::Null;
+        }
+    }
+    json(&deliveries)
 }
 
 async fn reset(Extract(state): Shared) -> StatusCode {
@@ -139,31 +147,32 @@ async fn put_function(
     body: Bytes,
 ) -> Result<Response, BadRequest> {
     let changes: Map<String, Value> = read(&body)?;
-    let (package, bare) = match name.split_once(':') {
-        Some((package, bare)) => (Some(package), bare),
-        None => (None, name.as_str()),
-    };
-    let present = state.functions.get(&name).and_then(|function| serde_json::to_value(&*function).ok());
-    let mut declared = match present {
-        Some(Value::Object(present)) => present,
+    let function = state.put_function(&full_name(&name), |present| changed(&name, present, changes))?;
+    Ok(json(&*function))
+}
+
+/// The function of this name with the given fields.
+fn changed(
+    name: &str,
+    present: Option<&Function>,
+    changes: Map<String, Value>,
+) -> Result<Function, BadRequest> {
+    let mut declared = match present.map(serde_json::to_value) {
+        Some(Ok(Value::Object(present))) => present,
         _ => Map::new(),
     };
     // What runs on this machine is up to the configuration file alone.
-    for name in ["run", "forward"] {
-        if changes_code(&changes, &declared, name) {
-            return Err(BadRequest(format!("`{name}` can be set in the configuration file only")));
+    for code in ["run", "forward"] {
+        if changes_code(&changes, &declared, code) {
+            return Err(BadRequest(format!("`{code}` can be set in the configuration file only")));
         }
     }
     declared.extend(changes);
     // Name and package come from the path. A different name in the body would mean another function.
+    let (package, bare) = name.split_once(':').unwrap_or((DEFAULT_PACKAGE, name));
     declared.insert("name".to_owned(), bare.into());
-    match package {
-        Some(package) => declared.insert("package".to_owned(), package.into()),
-        None => declared.remove("package"),
-    };
-    let function: Function = serde_path_to_error::deserialize(Value::Object(declared))?;
-    state.put_function(function.clone())?;
-    Ok(json(&function))
+    declared.insert("package".to_owned(), package.into());
+    Ok(serde_path_to_error::deserialize(Value::Object(declared))?)
 }
 
 /// Whether a field of the code would become another.

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::fault::Fault;
 use crate::rate_limit::RateLimit;
 
 mod async_invoke;
@@ -56,6 +57,8 @@ pub struct Config {
     pub lockout: Duration,
     /// The gateway's rate limit over all APIs; absent: no limit.
     pub rate_limit: Option<RateLimit>,
+    /// The faults at the start, in the notation of the admin API.
+    pub faults: Vec<Fault>,
     /// Largest event of an asynchronous invocation, in bytes.
     pub max_body_bytes: usize,
     /// Largest event of a synchronous invocation, in bytes.
@@ -87,6 +90,7 @@ impl Default for Config {
             tokens: Vec::new(),
             lockout: Duration::from_mins(5),
             rate_limit: None,
+            faults: Vec::new(),
             // The documented 256 KB of an asynchronous event, taken as KiB.
             max_body_bytes: 256 * 1024,
             // The documented 6 MB, taken as MiB.
@@ -113,6 +117,14 @@ impl Config {
             ConfigError::Yaml(text.strip_prefix("error: ").unwrap_or(&text).to_owned())
         };
         serde_saphyr::from_str(text).map_err(because)
+    }
+
+    /// Takes the folders of functions with `run` as relative to this one, the folder of the configuration file: a handler
+    /// is usually next to it.
+    pub fn run_from(&mut self, folder: &Path) {
+        for run in self.functions.iter_mut().filter_map(|function| function.run.as_mut()) {
+            run.directory = Some(folder.join(run.directory.as_deref().unwrap_or(Path::new(""))));
+        }
     }
 
     /// Checks that this configuration can be served.

@@ -1,5 +1,7 @@
 //! What was sent to the destinations of asynchronous invocations.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -20,6 +22,7 @@ pub(crate) struct Delivery {
     /// The parameters of the destination, as they were set.
     pub(crate) param: String,
     /// What the destination gets.
+    #[serde(skip_serializing_if = "Value::is_null")]
     pub(crate) event: Value,
     /// The id of the invocation that came of it, if the destination is a function that exists.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,6 +40,15 @@ impl Deliveries {
 
     pub(crate) fn list(&self) -> Vec<Delivery> {
         self.0.lock().clone()
+    }
+
+    /// The deliveries of each request, by its id.
+    pub(crate) fn by_request(&self) -> BTreeMap<String, Vec<Delivery>> {
+        let mut each = BTreeMap::<_, Vec<_>>::new();
+        for delivery in self.list() {
+            each.entry(delivery.request_id.clone()).or_default().push(delivery);
+        }
+        each
     }
 
     pub(crate) fn clear(&self) {

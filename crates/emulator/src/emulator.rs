@@ -200,7 +200,7 @@ impl Emulator {
     /// # Errors
     /// The function cannot be called.
     pub fn add_function(&self, function: Function) -> Result<(), ConfigError> {
-        self.state.put_function(function)
+        self.state.put_function(&function.key(), |_| Ok(function)).map(drop)
     }
 
     /// Makes everything what it was at the start: functions, executions, ledger, faults, settings, issued credentials.

@@ -1,8 +1,13 @@
 //! Faults: an error, the calls that it hits, and how often it has fired.
 
+use std::fmt;
+use std::time::Duration;
+
 use http::StatusCode;
 use parking_lot::Mutex;
-use serde::{Deserialize, Serialize};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::api::Api;
 
@@ -81,18 +86,19 @@ impl When {
 #[serde(rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Action {
     /// Not accepted: the answer is this error.
-    Status(ErrorAnswer),
-    /// Accepted: the normal answer is delayed.
-    Delay {
-        /// Milliseconds.
-        ms: u64,
-    },
+    Status(#[serde(deserialize_with = "short_or_long")] ErrorAnswer),
+    /// Accepted: the normal answer is delayed, as in `{"delay": "500ms"}`.
+    Delay(
+        /// For how long.
+        #[serde(with = "jiff::fmt::serde::unsigned_duration::friendly::compact::required")]
+        Duration,
+    ),
     /// Not accepted: the connection is reset without an answer.
     DropBefore,
     /// Accepted: the connection is reset without an answer.
     DropAfter,
     /// Accepted, but the answer is this error, such as a 504.
-    AcceptThen(ErrorAnswer),
+    AcceptThen(#[serde(deserialize_with = "short_or_long")] ErrorAnswer),
     /// Accepted: the answer announces its full length and ends in the middle of the body.
     TruncatedBody,
     /// Accepted: the usual status with a malformed body.
@@ -127,7 +133,7 @@ impl Action {
     fn accepts(&self) -> bool {
         match self {
             Self::Status(_) | Self::DropBefore | Self::Redirect { .. } => false,
-            Self::Delay { .. }
+            Self::Delay(_)
             | Self::DropAfter
             | Self::AcceptThen(_)
             | Self::TruncatedBody
@@ -137,7 +143,7 @@ impl Action {
     }
 }
 
-/// A custom error answer.
+/// A custom error answer; the status alone is short for one with this status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ErrorAnswer {
@@ -150,8 +156,8 @@ pub struct ErrorAnswer {
     /// `error_msg`; absent: the usual message for the status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_msg: Option<String>,
-    /// The header `Retry-After`, sent unchanged.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The header `Retry-After`, sent unchanged; a number of seconds may be a number.
+    #[serde(default, deserialize_with = "text_or_number", skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<String>,
     /// A body that replaces the JSON with code and message. The emulator replaces `{authorization}` in it with that
     /// header of the request, because error pages of some proxies repeat it.
@@ -235,6 +241,45 @@ impl FaultPlan {
     }
 }
 
+/// Reads an answer of which the status alone may be given.
+fn short_or_long<'de, D: Deserializer<'de>>(from: D) -> Result<ErrorAnswer, D::Error> {
+    struct Answer;
+
+    impl<'de> Visitor<'de> for Answer {
+        type Value = ErrorAnswer;
+
+        fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+            to.write_str("a status, such as 503, or an object with a status")
+        }
+
+        fn visit_u64<E: Error>(self, number: u64) -> Result<ErrorAnswer, E> {
+            let status = u16::try_from(number).map_err(|_| E::custom(status::RANGE))?;
+            status::of(status).map(ErrorAnswer::of)
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<ErrorAnswer, A::Error> {
+            ErrorAnswer::deserialize(MapAccessDeserializer::new(fields))
+        }
+    }
+
+    from.deserialize_any(Answer)
+}
+
+/// Reads a text that may be a number.
+fn text_or_number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u32),
+        Text(String),
+    }
+    Ok(match Option::deserialize(from)? {
+        Some(Written::Number(number)) => Some(number.to_string()),
+        Some(Written::Text(text)) => Some(text),
+        None => None,
+    })
+}
+
 /// A status as the number it is on the wire.
 mod status {
     use http::StatusCode;
@@ -245,11 +290,16 @@ mod status {
         to.serialize_u16(status.as_u16())
     }
 
+    pub(super) const RANGE: &str = "a status is a number from 200 to 999";
+
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<StatusCode, D::Error> {
-        let number = u16::deserialize(from)?;
+        of(u16::deserialize(from)?)
+    }
+
+    pub(super) fn of<E: Error>(number: u16) -> Result<StatusCode, E> {
         // A 1xx is not a final answer: a client would wait for ever.
         let status = StatusCode::from_u16(number).ok().filter(|status| !status.is_informational());
-        status.ok_or_else(|| D::Error::custom("a status is a number from 200 to 999"))
+        status.ok_or_else(|| E::custom(RANGE))
     }
 }
 
@@ -308,11 +358,17 @@ mod tests {
         let read = |text: &str| serde_json::from_str::<Fault>(text);
         let fault = read(r#"{"when":{"next":3},"function":"f","action":{"status":{"status":503}}}"#);
         let action = Action::Status(ErrorAnswer::of(StatusCode::SERVICE_UNAVAILABLE));
-        assert_eq!(fault.unwrap(), Fault::new(When::Next(3), action).on("f"));
+        assert_eq!(fault.unwrap(), Fault::new(When::Next(3), action.clone()).on("f"));
+        let short = read(r#"{"when":{"next":3},"function":"f","action":{"status":503}}"#);
+        assert_eq!(short.unwrap(), Fault::new(When::Next(3), action).on("f"));
+        let error = read(r#"{"when":"forever","action":{"status":"503"}}"#).unwrap_err().to_string();
+        assert!(error.contains("expected a status, such as 503, or an object with a status"), "{error}");
+        let seconds: ErrorAnswer = serde_json::from_str(r#"{"status":503,"retryAfter":4}"#).unwrap();
+        assert_eq!(seconds.retry_after.as_deref(), Some("4"));
         let listing = read(r#"{"when":"forever","api":"v2/async-invocations","action":"dropBefore"}"#);
         assert_eq!(listing.unwrap().api, Some(Api::ListAsync));
         for action in [
-            r#"{"delay":{"ms":5}}"#,
+            r#"{"delay":"5ms"}"#,
             r#""dropBefore""#,
             r#""dropAfter""#,
             r#"{"acceptThen":{"status":504}}"#,
@@ -327,7 +383,9 @@ mod tests {
         for unknown in [
             r#"{"acceptThen":{"status":100}}"#,
             r#"{"acceptThen":{"status":504,"bdoy":"{}"}}"#,
-            r#"{"delay":{"ms":5,"s":5}}"#,
+            r#"{"delay":5}"#,
+            r#"{"status":99}"#,
+            r#"{"status":{}}"#,
             r#"{"oddBody":{"kind":"html","body":"<html>"}}"#,
             r#"{"redirect":{"location":"https://elsewhere/","status":301}}"#,
             r#"{"hang":{"accepted":true}}"#,

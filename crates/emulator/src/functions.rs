@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::api::Route;
 use crate::clock;
-use crate::config::{Config, ConfigError, Function};
+use crate::config::{Config, Function};
 use crate::refusal::Refusal;
 
 /// The version that every function has.
@@ -82,40 +82,46 @@ impl Functions {
 
     /// All functions, in the version `latest`.
     pub(crate) fn targets(&self) -> Vec<Target> {
-        let latest = self.list().into_iter().map(|function| self.urn_of(&function, LATEST));
-        latest.filter_map(|urn| self.find(urn.parse().ok()?).ok()).collect()
+        self.all.read().values().filter_map(|known| self.latest(known)).collect()
     }
 
-    /// Adds a function, or replaces the one with the same package and name.
-    pub(crate) fn put(&self, function: Function) -> Result<(), ConfigError> {
-        function.check(&self.region, &self.project_id)?;
+    /// Adds or replaces the function with this key by what `change` makes of it. No other change comes in between.
+    pub(crate) fn put<E>(
+        &self,
+        key: &str,
+        change: impl FnOnce(Option<&Function>) -> Result<Function, E>,
+    ) -> Result<Arc<Function>, E> {
         let mut all = self.all.write();
-        let attributes = all.get(&function.key()).map(|known| Map::clone(&known.attributes));
-        all.insert(function.key(), Known::now(function, attributes.unwrap_or_default()));
-        Ok(())
+        let known = all.get(key);
+        let function = change(known.map(|known| &*known.function))?;
+        let attributes = known.map(|known| Map::clone(&known.attributes)).unwrap_or_default();
+        let known = Known::now(function, attributes);
+        let function = Arc::clone(&known.function);
+        all.insert(key.to_owned(), known);
+        Ok(function)
     }
 
     /// Adds a function that does not exist; none if it does.
     pub(crate) fn create(&self, function: Function, attributes: Map<String, Value>) -> Option<Target> {
-        let key = function.key();
-        match self.all.write().entry(key.clone()) {
-            Entry::Occupied(_) => return None,
-            Entry::Vacant(entry) => entry.insert(Known::now(function, attributes)),
-        };
-        self.latest(&key)
+        match self.all.write().entry(function.key()) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(entry) => self.latest(entry.insert(Known::now(function, attributes))),
+        }
     }
 
-    /// Replaces a function and some of its attributes; none if it does not exist.
-    pub(crate) fn update(&self, function: Function, attributes: Map<String, Value>) -> Option<Target> {
-        let key = function.key();
-        {
-            let mut all = self.all.write();
-            let known = all.get_mut(&key)?;
-            let mut merged = Map::clone(&known.attributes);
-            merged.extend(attributes);
-            *known = Known::now(function, merged);
-        }
-        self.latest(&key)
+    /// Changes a function and its attributes. No other change comes in between.
+    pub(crate) fn edit(
+        &self,
+        key: &str,
+        change: impl FnOnce(&mut Function, &mut Map<String, Value>) -> Result<(), Refusal>,
+    ) -> Result<Target, Refusal> {
+        let mut all = self.all.write();
+        let known = all.get_mut(key).ok_or(Refusal::UnknownFunction)?;
+        let mut function = Function::clone(&known.function);
+        let mut attributes = Map::clone(&known.attributes);
+        change(&mut function, &mut attributes)?;
+        *known = Known::now(function, attributes);
+        self.latest(known).ok_or(Refusal::UnknownFunction)
     }
 
     /// Replaces all functions by those of the configuration.
@@ -128,9 +134,11 @@ impl Functions {
         self.all.write().remove(key).map(|known| known.function)
     }
 
-    fn latest(&self, key: &str) -> Option<Target> {
-        let function = self.get(key)?;
-        self.find(self.urn_of(&function, LATEST).parse().ok()?).ok()
+    fn latest(&self, known: &Known) -> Option<Target> {
+        let Known { function, attributes, modified } = known;
+        let urn = self.urn_of(function, LATEST).parse().ok()?;
+        let (function, attributes) = (Arc::clone(function), Arc::clone(attributes));
+        Some(Target { urn, function, attributes, modified: *modified })
     }
 
     pub(crate) fn region(&self) -> &str {
@@ -219,7 +227,8 @@ impl Functions {
     }
 }
 
-fn full_name(name: &str) -> String {
+/// The key of a function by `name` (of the default package) or `package:name`.
+pub(crate) fn full_name(name: &str) -> String {
     if name.contains(':') { name.to_owned() } else { format!("{DEFAULT_PACKAGE}:{name}") }
 }
 

@@ -2,9 +2,9 @@
 
 use std::error::Error;
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{self, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -77,7 +77,7 @@ Example:
 
   # in another terminal: what was accepted, then three answers 503
   curl http://127.0.0.1:8444/admin/ledger
-  curl http://127.0.0.1:8444/admin/faults -d '{\"when\":{\"next\":3},\"action\":{\"status\":{\"status\":503}}}'";
+  curl http://127.0.0.1:8444/admin/faults -d '{\"when\":{\"next\":3},\"action\":{\"status\":503}}'";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -114,7 +114,8 @@ async fn run(args: Args) -> Result<(), Box<dyn Error>> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let emulator = Emulator::start(config.clone()).await?;
-    welcome(&mut io::stdout().lock(), &emulator, &config)?;
+    // All at once, so that a script that reads the first line finds the others.
+    welcome(&mut BufWriter::new(io::stdout().lock()), &emulator, &config)?;
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}
@@ -129,7 +130,11 @@ fn configuration(args: Args) -> Result<Config, Box<dyn Error>> {
         Some(path) => {
             let of_file = |error: &dyn Error| format!("{}: {error}", path.display());
             let text = fs::read_to_string(path).map_err(|error| of_file(&error))?;
-            Config::from_yaml(&text).map_err(|error| of_file(&error))?
+            let mut config = Config::from_yaml(&text).map_err(|error| of_file(&error))?;
+            // An absolute path, because the processes of the functions have other working folders.
+            let path = path::absolute(path)?;
+            config.run_from(path.parent().unwrap_or(&path));
+            config
         }
         None => Config::from_yaml(DEFAULT_CONFIG)?,
     };

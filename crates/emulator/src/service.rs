@@ -5,11 +5,12 @@ use std::pin::Pin;
 use functiongraph::sign::AUTHORIZATION;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::answer::{Answer, Reply};
 use crate::api::{Api, Port, Route};
 use crate::clock;
+use crate::config::Function;
 use crate::fault::FaultPlan;
 use crate::functions::Target;
 use crate::issued::Scope;
@@ -162,6 +163,23 @@ impl Call<'_> {
             (other, _) => other.clone(),
         })?;
         target.as_ref().ok_or(Refusal::UnknownFunction)
+    }
+
+    /// A change of the called function. It is tried first, so that a fault does not hit a call that is refused anyway. The
+    /// work makes it again on what the function is then: another call may have changed the function in between.
+    fn edit<'a>(
+        &'a self,
+        change: impl Fn(&mut Function, &mut Map<String, Value>) -> Result<(), Refusal> + Send + 'a,
+        answer: impl FnOnce(&Target) -> Answer + Send + 'a,
+    ) -> Result<Work<'a>, Refusal> {
+        let target = self.target()?;
+        change(&mut Function::clone(&target.function), &mut Map::clone(&target.attributes))?;
+        Ok(Box::pin(async move {
+            match self.state.functions.edit(&target.function.key(), change) {
+                Ok(target) => answer(&target),
+                Err(refusal) => refusal.answer(self.now),
+            }
+        }))
     }
 
     /// Refuses a call for another project.

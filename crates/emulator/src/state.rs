@@ -1,5 +1,6 @@
 //! The state that all connections of an emulator share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -75,9 +76,12 @@ impl State {
         state
     }
 
-    /// Rate limit and settings of the configuration.
+    /// Rate limit, faults and settings of the configuration.
     fn configure(&self) {
         self.set_rate_limit(self.config.rate_limit);
+        for fault in &self.config.faults {
+            self.faults.add(fault.clone());
+        }
         for (urn, setting) in self.config.functions.iter().filter_map(|function| self.declared(function)) {
             self.settings.put(urn, setting, clock::now());
         }
@@ -100,17 +104,22 @@ impl State {
         self.configure();
     }
 
-    /// Adds a function, or replaces the one with the same package and name.
-    pub(crate) fn put_function(&self, function: Function) -> Result<(), ConfigError> {
-        // Settings that the API has changed stay, unless the declaration of the function changes its settings.
-        let known = self.functions.get(&function.key());
-        let news = known.is_none_or(|known| known.async_invoke_config != function.async_invoke_config);
-        let setting = self.declared(&function).filter(|_| news);
-        self.functions.put(function)?;
-        if let Some((urn, config)) = setting {
-            self.settings.put(urn, config, clock::now());
-        }
-        Ok(())
+    /// Adds or replaces the function with this key by what `change` makes of it. No other change comes in between.
+    pub(crate) fn put_function<E: From<ConfigError>>(
+        &self,
+        key: &str,
+        change: impl FnOnce(Option<&Function>) -> Result<Function, E>,
+    ) -> Result<Arc<Function>, E> {
+        self.functions.put(key, |known| {
+            let function = change(known)?;
+            function.check(self.functions.region(), self.functions.project_id())?;
+            // Settings that the API has changed stay, unless the declaration of the function changes its settings.
+            let news = known.is_none_or(|known| known.async_invoke_config != function.async_invoke_config);
+            if let Some((urn, config)) = self.declared(&function).filter(|_| news) {
+                self.settings.put(urn, config, clock::now());
+            }
+            Ok(function)
+        })
     }
 
     /// Deletes a function with its settings, reservations and executions. False if there is none with this key.

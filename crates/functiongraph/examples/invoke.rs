@@ -53,6 +53,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let endpoint = arguments.next().unwrap_or("https://localhost:8443".into());
     let authority = arguments.next().unwrap_or(".functiongraph-emulator/ca.crt".into());
-    println!("{}", run(&endpoint, std::fs::read_to_string(authority)?).await?);
+    let pem = std::fs::read_to_string(&authority)
+        .map_err(|error| format!("{authority}: {error}. Start the emulator in this folder first"))?;
+    println!("{}", run(&endpoint, pem).await?);
     Ok(())
 }

@@ -20,7 +20,9 @@ use crate::text::Shown;
 use crate::transport::{Seen, Transport};
 use crate::urn::FunctionUrn;
 
-pub use crate::transport::{BuildError, Carried, Carrier, ClientOptions, KeptClient, LoadCaBundle, TlsError};
+pub use crate::options::{BuildError, Carried, Carrier, ClientOptions, LoadCaBundle};
+pub use crate::tls::TlsError;
+pub use crate::transport::KeptClient;
 
 /// A client for one endpoint. Clones are cheap and share their connections.
 ///

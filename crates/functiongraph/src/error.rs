@@ -19,7 +19,7 @@ pub enum SendError {
     #[error("no answer, but the request may have been sent: {0}")]
     Interrupted(String),
     /// No answer within the time that the caller allows. Bytes may have been written, and the result is unknown.
-    #[error("no answer, but the request may have been sent: {0}")]
+    #[error("{0}, but the request may have been sent")]
     TimedOut(String),
 }
 

@@ -23,6 +23,7 @@ pub mod urn;
 #[doc(hidden)]
 pub mod fuzzing;
 
+mod options;
 mod percent;
 mod request;
 mod tls;

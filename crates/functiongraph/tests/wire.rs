@@ -322,6 +322,7 @@ async fn t06_no_answer_in_time_is_told_apart_from_an_interruption() {
     let error = result.unwrap_err();
     assert!(matches!(error, SendError::TimedOut(_)), "{error:?}");
     assert_eq!(error.cause(), "no answer within 6s");
+    assert_eq!(error.to_string(), "no answer within 6s, but the request may have been sent");
     server.ended(1).await;
 }
 

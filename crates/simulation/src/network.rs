@@ -423,7 +423,7 @@ impl Chance {
             Action::OddBody { kind: OddBody::NoId },
             Action::Hang { accept: true },
             Action::Hang { accept: false },
-            Action::Delay { ms: 20_000 },
+            Action::Delay(Duration::from_secs(20)),
         ];
         let action = self.rng.choice(actions)?;
         self.strikes(1000, self.world.trouble() * 2, &format!("{action:?}")).then_some(action)

@@ -30,7 +30,7 @@ const NO_QUALIFIER: &str = "expected a version such as v1, or an alias with a le
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("has(self.urn) != has(self.name)").message("set exactly one of function.urn and function.name"))]
 #[x_kube(validation = Rule::new("!has(self.urn) || (!has(self.package) && !has(self.qualifier))").message("package and qualifier are part of the URN: set them only with function.name"))]
-#[x_kube(validation = Rule::new("has(self.urn) == has(oldSelf.urn) && has(self.name) == has(oldSelf.name) && has(self.package) == has(oldSelf.package) && has(self.qualifier) == has(oldSelf.qualifier)").message("function is immutable: create a new FunctionInvocation"))]
+#[x_kube(validation = Rule::new("has(self.urn) == has(oldSelf.urn) && has(self.package) == has(oldSelf.package) && has(self.qualifier) == has(oldSelf.qualifier)").message("function is immutable: create a new FunctionInvocation"))]
 pub struct FunctionRef {
     /// The full URN, `urn:fss:<region>:<project id>:function:<package>:<name>[:<version or !alias>]`. Its region and
     /// project must be those of the provider.

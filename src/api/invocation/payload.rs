@@ -31,7 +31,6 @@ pub struct EventDigest {
 
 impl Payload {
     /// The digest, computed from the text or remembered.
-    #[must_use]
     pub fn digest(&self) -> EventDigest {
         match self {
             Self::Text(text) => {
@@ -44,7 +43,6 @@ impl Payload {
     }
 
     /// Number of bytes that the API server stores.
-    #[must_use]
     pub fn stored_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.get().len(),
@@ -53,14 +51,12 @@ impl Payload {
     }
 
     /// The same event without its text, so that users' events do not fill the memory.
-    #[must_use]
     pub fn without_text(self) -> Self {
         self.into_event().1
     }
 
     /// The bytes to send, none if only the digest is left; and the same event without its text. Moves the text and
     /// does not copy it, because this runs for each object of a watch.
-    #[must_use]
     pub fn into_event(self) -> (Option<Vec<u8>>, Self) {
         let Self::Text(text) = self else { return (None, self) };
         let text: Box<str> = text.into();
@@ -72,7 +68,6 @@ impl Payload {
 }
 
 /// Identifies an event: `sha256:` and the hash of its bytes.
-#[must_use]
 pub fn event_version(event: &[u8]) -> String {
     let mut text = String::from("sha256:");
     for byte in Sha256::digest(event) {
@@ -83,7 +78,6 @@ pub fn event_version(event: &[u8]) -> String {
 
 /// Removes the HTML escapes that the API server adds: `<`, `>`, `&` and two line separators become six bytes each.
 /// All other bytes stay unchanged.
-#[must_use]
 pub fn unescaped(mut json: Vec<u8>) -> Vec<u8> {
     let (mut read, mut written) = (0, 0);
     while read < json.len() {

@@ -1,11 +1,12 @@
 //! The status of a `FunctionInvocation`. Only the operator writes it.
 
 use super::{Execution, InvocationResult};
-use crate::api::{Condition, lenient, lenient_list, present};
+use crate::api::{Condition, ConditionType, lenient, lenient_list, present};
 use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use strum::{IntoStaticStr, VariantArray};
 
 /// State and result of the invocation. Only the operator writes it.
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -14,10 +15,10 @@ use serde::{Deserialize, Serialize};
 // Atomic, because there is one writer. The default makes kstatus (Helm --wait, Flux) show a new object as in
 // progress.
 #[schemars(extend("default" = {"observedGeneration": -1}, "x-kubernetes-map-type" = "atomic"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.attempt) || has(self.attempt)").message("a recorded attempt cannot be removed"))]
-#[x_kube(validation = Rule::new("!has(self.attempt) || (has(oldSelf.attempt) ? (self.attempt.number == oldSelf.attempt.number || self.attempt.number == oldSelf.attempt.number + 1) : self.attempt.number == 1)").message("attempt numbers go up one by one"))]
-#[x_kube(validation = Rule::new("!has(self.attempt) || !has(oldSelf.attempt) || self.attempt.number != oldSelf.attempt.number || self.attempt.holder == oldSelf.attempt.holder").message("an attempt keeps its holder"))]
-#[x_kube(validation = Rule::new("!has(oldSelf.outcome) || oldSelf.outcome == 'Unknown' || (has(self.outcome) && self.outcome == oldSelf.outcome)").message("an outcome is final; only Unknown may change"))]
+// Each field that a rule reads costs the API server a copy of the schema of all its siblings, at every status write. So a rule
+// reads few fields here, and more in `attempt`, which is small.
+#[x_kube(validation = Rule::new("has(oldSelf.attempt) ? has(self.attempt) : !has(self.attempt) || self.attempt.number == 1").message("attempt numbers go up one by one from 1, and a recorded attempt cannot be removed"))]
+#[x_kube(validation = Rule::new("has(self.outcome) || !has(oldSelf.outcome) || oldSelf.outcome == 'Unknown'").message("an outcome is final; only Unknown may change"))]
 pub struct FunctionInvocationStatus {
     /// The generation of the spec that this status describes; -1 before the first reconcile.
     #[serde(default, deserialize_with = "lenient")]
@@ -25,6 +26,7 @@ pub struct FunctionInvocationStatus {
 
     /// The final result; absent before the end. Use it as a selector: `--field-selector status.outcome=Failed`.
     #[serde(default, deserialize_with = "lenient")]
+    #[x_kube(validation = Rule::new("self == oldSelf || oldSelf == 'Unknown'").message("an outcome is final; only Unknown may change"))]
     pub outcome: Option<Outcome>,
 
     /// The function in short: `package:name:qualifier`.
@@ -128,8 +130,17 @@ pub struct FunctionInvocationStatus {
     pub conditions: Vec<Condition>,
 }
 
+impl FunctionInvocationStatus {
+    /// The condition of this type, if there is one.
+    pub(crate) fn condition(&self, type_: ConditionType) -> Option<&Condition> {
+        Condition::find(&self.conditions, type_)
+    }
+}
+
 /// Final result of an invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,
+)]
 pub enum Outcome {
     /// FunctionGraph accepted it.
     Accepted,
@@ -145,19 +156,11 @@ pub enum Outcome {
 
 impl Outcome {
     /// The name in status and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Accepted => "Accepted",
-            Self::Executed => "Executed",
-            Self::Failed => "Failed",
-            Self::Unknown => "Unknown",
-            Self::Cancelled => "Cancelled",
-        }
+        self.into()
     }
 
     /// Whether the outcome is final: all except `Unknown`.
-    #[must_use]
     pub fn is_final(self) -> bool {
         match self {
             Self::Accepted | Self::Executed | Self::Failed | Self::Cancelled => true,
@@ -181,6 +184,9 @@ pub enum RequestIdSource {
 #[serde(rename_all = "camelCase")]
 // Required in the schema only, because the rules on attempts read all three. The Rust types read any stored object.
 #[schemars(extend("required" = ["holder", "number", "state"]))]
+#[x_kube(validation = Rule::new("self.number == oldSelf.number || self.number == oldSelf.number + 1").message("attempt numbers go up one by one"))]
+#[x_kube(validation = Rule::new("self.number != oldSelf.number || self.holder == oldSelf.holder").message("an attempt keeps its holder"))]
+#[x_kube(validation = Rule::new("self.number == oldSelf.number || oldSelf.state in ['Rejected', 'NotSent', 'Ambiguous']").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce"))]
 pub struct Attempt {
     // A write leaves out a field that cannot be read, which keeps the stored value. The rules on attempts would
     // refuse its removal for ever.
@@ -253,7 +259,9 @@ pub struct AttemptError {
 }
 
 /// Classes of errors. Each says whether FunctionGraph accepted the invocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema, IntoStaticStr, VariantArray,
+)]
 pub enum ErrorClass {
     /// 429: not accepted, too many requests.
     Throttled,
@@ -275,17 +283,7 @@ pub enum ErrorClass {
 
 impl ErrorClass {
     /// The name in status and metrics.
-    #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Throttled => "Throttled",
-            Self::Unavailable => "Unavailable",
-            Self::FunctionDisabled => "FunctionDisabled",
-            Self::Unauthenticated => "Unauthenticated",
-            Self::Rejected => "Rejected",
-            Self::Redirected => "Redirected",
-            Self::NotSent => "NotSent",
-            Self::Ambiguous => "Ambiguous",
-        }
+        self.into()
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     AllowedNamespaces, ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionGraphProviderSpec,
-    FunctionGraphProviderStatus,
+    FunctionGraphProviderStatus, ProviderKey,
 };
 use crate::api::invocation::ProviderKind;
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -12,11 +12,16 @@ use std::sync::Arc;
 
 /// Identifies a provider object and a version of its spec: uid and generation. Another object of the same name has
 /// another uid.
-pub type Edition = (String, i64);
+pub(crate) type Edition = (String, i64);
+
+/// Identifies a provider by its metadata.
+pub(crate) fn edition_of(meta: &ObjectMeta) -> Edition {
+    (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
+}
 
 /// A provider of either kind.
 #[derive(Clone, Debug)]
-pub enum AnyProvider {
+pub(crate) enum AnyProvider {
     /// For its own namespace.
     Namespaced(Arc<FunctionGraphProvider>),
     /// For the namespaces that it allows.
@@ -24,17 +29,21 @@ pub enum AnyProvider {
 }
 
 impl AnyProvider {
-    /// Its kind.
-    #[must_use]
-    pub fn kind(&self) -> ProviderKind {
-        match self {
+    /// Its name as this process uses it.
+    pub fn key(&self) -> ProviderKey {
+        let kind = match self {
             Self::Namespaced(_) => ProviderKind::FunctionGraphProvider,
             Self::Cluster(_) => ProviderKind::ClusterFunctionGraphProvider,
-        }
+        };
+        ProviderKey::new(kind, self.namespace(), self.meta().name.as_deref().unwrap_or_default())
+    }
+
+    /// Its namespace; empty if it is cluster-scoped.
+    pub fn namespace(&self) -> &str {
+        self.meta().namespace.as_deref().unwrap_or_default()
     }
 
     /// Its metadata.
-    #[must_use]
     pub fn meta(&self) -> &ObjectMeta {
         match self {
             Self::Namespaced(provider) => &provider.metadata,
@@ -43,14 +52,11 @@ impl AnyProvider {
     }
 
     /// Identifies the object and its spec.
-    #[must_use]
     pub fn edition(&self) -> Edition {
-        let meta = self.meta();
-        (meta.uid.clone().unwrap_or_default(), meta.generation.unwrap_or_default())
+        edition_of(self.meta())
     }
 
     /// Its endpoint and credential, without the fields of the kind.
-    #[must_use]
     pub fn spec(&self) -> &FunctionGraphProviderSpec {
         match self {
             Self::Namespaced(provider) => &provider.spec,
@@ -59,7 +65,6 @@ impl AnyProvider {
     }
 
     /// The same provider with this CA bundle.
-    #[must_use]
     pub fn with_ca_bundle(&self, ca_bundle: Option<String>) -> Self {
         let mut provider = self.clone();
         match &mut provider {
@@ -70,7 +75,6 @@ impl AnyProvider {
     }
 
     /// Its last written status.
-    #[must_use]
     pub fn status(&self) -> Option<&FunctionGraphProviderStatus> {
         match self {
             Self::Namespaced(provider) => provider.status.as_ref(),
@@ -79,7 +83,6 @@ impl AnyProvider {
     }
 
     /// The allowed namespaces; `None` for a provider of its own namespace.
-    #[must_use]
     pub fn allowed_namespaces(&self) -> Option<&AllowedNamespaces> {
         match self {
             Self::Namespaced(_) => None,
@@ -88,7 +91,6 @@ impl AnyProvider {
     }
 
     /// A reference to it, for Events.
-    #[must_use]
     pub fn object_ref(&self) -> ObjectReference {
         match self {
             Self::Namespaced(provider) => provider.object_ref(&()),

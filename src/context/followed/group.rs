@@ -1,8 +1,10 @@
 //! The requests of one function that are followed: what to ask FunctionGraph's list next, and when.
 
-use super::{Line, News, Question, RECORDS_PER_PAGE, Request};
+use super::{Line, News, Request};
 use crate::api::invocation::Execution;
 use crate::context::Owner;
+use functiongraph::ListQuery;
+use functiongraph::records::DEFAULT_LIMIT;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -38,12 +40,11 @@ pub(super) struct Group {
     /// When the next round begins.
     next: Instant,
     /// The round that is going on.
-    round: Option<Question>,
+    round: Option<ListQuery>,
     /// When the latest round began.
     began: Instant,
     /// Pages of the list that the latest round has read.
     pages: usize,
-    /// Records on a page.
     limit: u16,
     /// By how much FunctionGraph's clock and ours differed at the last answer.
     skew: Duration,
@@ -51,7 +52,6 @@ pub(super) struct Group {
     by_id: bool,
     /// Whether a page, or a permit for it, is being asked for.
     busy: bool,
-    /// Rounds in a row that failed.
     failures: u32,
     /// What is wrong with reading the list.
     trouble: Option<String>,
@@ -84,7 +84,7 @@ impl Group {
             round: None,
             began: now,
             pages: 0,
-            limit: RECORDS_PER_PAGE,
+            limit: DEFAULT_LIMIT,
             skew: Duration::ZERO,
             by_id: false,
             busy: false,
@@ -93,12 +93,10 @@ impl Group {
         }
     }
 
-    /// What is known of a request, if it is followed.
     pub(super) fn known(&self, request: &Request) -> Option<&Waiter> {
         self.requests.get(&request.owner.uid).filter(|known| known.request.id == request.id)
     }
 
-    /// Follows one more request.
     pub(super) fn add(&mut self, request: Request, siblings: usize, now: Instant) {
         if self.round.is_none() && self.failures == 0 {
             self.next = self.next.min(now + shortest(siblings));
@@ -110,19 +108,16 @@ impl Group {
         self.requests.insert(uid, waiter);
     }
 
-    /// What keeps the list from being read.
     pub(super) fn trouble(&self) -> Option<String> {
         self.trouble.clone()
     }
 
-    /// Notes that FunctionGraph was asked to stop a request, and why it does not.
     pub(super) fn stop_tried(&mut self, uid: &str, why: String, now: Instant) {
         if let Some(waiter) = self.requests.get_mut(uid) {
             waiter.stop_tried = Some((now, why));
         }
     }
 
-    /// Why FunctionGraph does not stop a request, if it said so within the last minute.
     pub(super) fn stop_refused(&self, uid: &str, now: Instant) -> Option<String> {
         let (at, why) = self.requests.get(uid)?.stop_tried.as_ref()?;
         (now.duration_since(*at) < STOP_RETRY_INTERVAL).then(|| why.clone())
@@ -152,7 +147,7 @@ impl Group {
     }
 
     /// What to ask; `None` if no request waits for an answer any more.
-    pub(super) fn question(&mut self, now: Instant) -> Option<Question> {
+    pub(super) fn question(&mut self, now: Instant) -> Option<ListQuery> {
         if self.round.is_none() {
             let Some(question) = self.next_question(now) else {
                 (self.busy, self.next) = (false, now + SHORTEST_PAUSE);
@@ -199,8 +194,8 @@ impl Group {
                 round.marker = Some(marker);
                 return owners;
             }
-            (Some(Question { request_id: None, .. }), Some(_)) if missing => self.ask_for_the_rest_by_id(),
-            (Some(Question { request_id: Some(id), .. }), _) => {
+            (Some(ListQuery { request_id: None, .. }), Some(_)) if missing => self.ask_for_the_rest_by_id(),
+            (Some(ListQuery { request_id: Some(id), .. }), _) => {
                 let id = id.clone();
                 owners.extend(self.not_known(&id, now));
             }
@@ -260,7 +255,7 @@ impl Group {
     }
 
     /// What to ask next: by its id for a request that a complete list did not show, else the list of all.
-    fn next_question(&mut self, now: Instant) -> Option<Question> {
+    fn next_question(&mut self, now: Instant) -> Option<ListQuery> {
         let (limit, has_near) = (self.limit, self.near().next().is_some());
         let unseen = |waiter: &&mut Waiter| waiter.is_to_be_asked_for(now);
         let unseen = self.requests.values_mut().filter(unseen).min_by_key(|waiter| waiter.asked);
@@ -268,24 +263,16 @@ impl Group {
         self.by_id = unseen.is_some() && !(self.by_id && has_near);
         if let Some(waiter) = unseen.filter(|_| self.by_id) {
             waiter.asked = Some(now);
-            return Some(Question {
-                begin: waiter.request.claimed.saturating_sub(WINDOW_OF_ONE).unwrap_or(Timestamp::MIN),
-                end: None,
-                marker: None,
-                request_id: Some(waiter.request.id.clone()),
-                limit,
-            });
+            let Request { claimed, id, .. } = &waiter.request;
+            let begin = claimed.saturating_sub(WINDOW_OF_ONE).unwrap_or(Timestamp::MIN);
+            return Some(ListQuery { request_id: Some(id.clone()), limit, ..ListQuery::since(begin) });
         }
         let margin = WINDOW_MARGIN.saturating_add(self.skew);
         let first = self.near().map(|waiter| waiter.request.claimed).min()?;
         let last = self.near().map(|waiter| waiter.request.accepted).max()?;
-        Some(Question {
-            begin: first.saturating_sub(margin).unwrap_or(Timestamp::MIN),
-            end: Some(last.saturating_add(margin).unwrap_or(Timestamp::MAX)),
-            marker: None,
-            request_id: None,
-            limit,
-        })
+        let begin = first.saturating_sub(margin).unwrap_or(Timestamp::MIN);
+        let end = last.saturating_add(margin).unwrap_or(Timestamp::MAX);
+        Some(ListQuery { end: Some(end), limit, ..ListQuery::since(begin) })
     }
 
     /// A complete list was read: notes those that it did not show.

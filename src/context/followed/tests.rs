@@ -4,6 +4,7 @@ use super::group::VANISHED_DELAY;
 use super::*;
 use crate::api::invocation::ExecutionStatus;
 use functiongraph::Qualifier;
+use functiongraph::records::DEFAULT_LIMIT;
 use std::time::Duration;
 
 const NOON: Timestamp = Timestamp::UNIX_EPOCH;
@@ -218,8 +219,7 @@ fn a_full_page_without_a_marker_is_no_complete_list() {
         let now = start + seconds(round * 60);
         assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
         followed.question(&topic, now).unwrap();
-        let lines =
-            (0..usize::from(RECORDS_PER_PAGE)).map(|number| line(&number.to_string(), true)).collect();
+        let lines = (0..usize::from(DEFAULT_LIMIT)).map(|number| line(&number.to_string(), true)).collect();
         assert_eq!(followed.told(&topic, lines, None, None, (at(round * 60), now)), []);
     }
 }

@@ -1,6 +1,7 @@
 //! The right to send one request through a provider, and what the answer to it says of the provider.
 
-use super::{Access, LONG_PAUSE, Provider, ProviderKey, Providers};
+use super::{Access, LONG_PAUSE, Provider, Providers};
+use crate::api::ProviderKey;
 use crate::clock;
 use crate::credential::{Request, Used};
 use crate::gate::{Caller, Level, Signal};
@@ -39,7 +40,7 @@ impl Permit {
         // A 429 may be sent before the key is checked, so it proves nothing.
         let Some((used, sent)) = self.sent.take().filter(|_| signal == Signal::Answered) else { return };
         let request = Request { provider: &self.key, used: &used, sent };
-        if self.providers.known().credentials.answered(&request) {
+        if self.providers.known.lock().credentials.answered(&request) {
             self.providers.ask_to_check(&self.key);
         }
     }

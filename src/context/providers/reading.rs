@@ -1,7 +1,7 @@
 //! The providers as metrics show them.
 
-use super::{Provider, ProviderKey, Providers, Standing};
-use crate::api::Reason;
+use super::{Provider, Providers, Standing};
+use crate::api::{ProviderKey, Reason};
 use crate::clock;
 use crate::gate::Phase;
 use crate::metrics::ProviderNow;
@@ -10,14 +10,14 @@ use jiff::Timestamp;
 impl Providers {
     /// Whether a provider exists, as far as it was checked.
     pub fn is_known(&self, key: &ProviderKey) -> bool {
-        self.known().all.get(key).is_some_and(|provider| !matches!(provider.standing, Standing::Unseen))
+        self.known.lock().all.get(key).is_some_and(|provider| !matches!(provider.standing, Standing::Unseen))
     }
 
     /// Every provider that [is known](Self::is_known), and how many objects wait for each that is not.
     pub fn readings(&self) -> (Vec<ProviderNow>, Vec<(String, usize)>) {
         let moment = clock::monotonic();
         let (mut known, mut missing) = (Vec::new(), Vec::new());
-        for (key, provider) in &self.known().all {
+        for (key, provider) in &self.known.lock().all {
             let state = provider.gate.state(moment);
             let Some((reason, expires_at, not_renewed)) = provider.health() else {
                 if state.waiting > 0 {

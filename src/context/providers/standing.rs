@@ -16,9 +16,7 @@ pub type Destination = (String, Option<String>, Option<ForwardProxy>);
 pub struct Access {
     /// The provider object and the spec that this follows, without the text of its CA bundle.
     pub provider: AnyProvider,
-    /// The client for its endpoint.
     pub client: Client,
-    /// As whom.
     pub credential: Credential,
     /// The same by name.
     pub used: Used,
@@ -44,32 +42,23 @@ pub enum Standing {
 }
 
 impl Access {
-    /// The provider's spec.
-    #[must_use]
     pub fn spec(&self) -> &FunctionGraphProviderSpec {
         self.provider.spec()
     }
 
     /// The provider object and the state of its spec.
-    #[must_use]
     pub fn edition(&self) -> Edition {
         self.provider.edition()
     }
 
-    /// The provider's project.
-    #[must_use]
     pub fn project_id(&self) -> &str {
         &self.in_use.project
     }
 
-    /// Where the client leads.
-    #[must_use]
     pub fn destination(&self) -> Destination {
         (self.client.endpoint().to_string(), self.ca_bundle.clone(), self.spec().proxy.clone())
     }
 
-    /// Whether the credential has ended.
-    #[must_use]
     pub fn has_expired(&self, now: Timestamp) -> bool {
         self.in_use.expires_at.is_some_and(|end| end <= now)
     }

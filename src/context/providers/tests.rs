@@ -31,7 +31,7 @@ fn used(id: &str, version: &str) -> Used {
         principal: principal.clone(),
         project_principal: principal,
         lock: Lock::AccessKey,
-        place: "p".into(),
+        destination: "p".into(),
         is_exchanged: false,
         project: Some("p".into()),
         name: "the credential".into(),

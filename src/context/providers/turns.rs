@@ -1,8 +1,9 @@
 //! Which calls for credentials are made at the same time: one of each principal, because several that fail at once would lock
 //! it, and few of each namespace, because silent services of one tenant must not keep the providers of others waiting.
 
+use parking_lot::Mutex;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -43,7 +44,7 @@ impl Turns {
 
 impl Calls {
     fn of(&self, name: &str, most: usize) -> Arc<Semaphore> {
-        let mut calls = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut calls = self.0.lock();
         calls.retain(|_, calls| Arc::strong_count(calls) > 1);
         Arc::clone(calls.entry(name.to_owned()).or_insert_with(|| Arc::new(Semaphore::new(most))))
     }

@@ -1,6 +1,7 @@
 //! The statuses that follow from the annotation `functiongraph.io/resolve`.
 
-use super::{accepted, set_state};
+use super::answer::accepted;
+use super::set_state;
 use crate::api::condition::{ConditionStatus, ConditionType, Reason};
 use crate::api::invocation::{AttemptState, FunctionInvocationStatus, Outcome, RequestIdSource};
 use crate::lifecycle::resolve::{Resolution, Subject, mark_refused, refusal, remembered, subject};
@@ -10,7 +11,6 @@ use jiff::Timestamp;
 
 /// The annotation changes nothing, and the status gives the reason. `because` adds a reason that the status does not
 /// have.
-#[must_use]
 pub fn resolution_refused(
     view: &View<'_>,
     because: Option<(Reason, String)>,
@@ -29,7 +29,6 @@ pub fn resolution_refused(
 }
 
 /// You removed the annotation: you may set the same value again.
-#[must_use]
 pub fn resolution_forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let submitted_as = view.status.attempt.as_ref().map(|_| view.uid.into());
     let mut status = FunctionInvocationStatus { resolution: None, submitted_as, ..view.status.clone() };
@@ -38,7 +37,6 @@ pub fn resolution_forgotten(view: &View<'_>, now: Timestamp) -> FunctionInvocati
 }
 
 /// The annotation resolves the attempt.
-#[must_use]
 pub fn resolved(view: &View<'_>, resolution: &Resolution, now: Timestamp) -> FunctionInvocationStatus {
     let mut status = view.status.clone();
     status.resolution = view.resolve.map(|value| remembered(value).into());

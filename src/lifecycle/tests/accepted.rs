@@ -151,6 +151,8 @@ fn a_synchronous_answer_is_the_end_of_the_execution() {
             Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1)).answered(&reply, at(2));
         assert_eq!(object.status.outcome, Some(outcome));
         assert_eq!(object.status.result.as_deref(), Some(&result));
+        let ready = Condition::find(&object.status.conditions, ConditionType::Ready).unwrap();
+        assert!(ready.message.contains("status.result"), "{}", ready.message);
         assert_eq!(object.condition(ConditionType::Accepted), Some(ConditionStatus::True));
     }
 }

@@ -1,11 +1,11 @@
 //! Checks a provider's credential by a call of the operator's own, before an invocation is sent with it.
 
 use super::identity::CALL_TIMEOUT;
-use crate::api::Reason;
 use crate::api::provider::ProtocolVersion;
+use crate::api::{ProviderKey, Reason};
 use crate::clock;
 use crate::context::Context;
-use crate::context::providers::{Access, ProviderKey};
+use crate::context::providers::Access;
 use crate::credential::{Call, Event, Failure, Proof};
 use crate::gate::{Caller, FunctionKey, Phase, Signal, Ticket};
 use crate::lifecycle;

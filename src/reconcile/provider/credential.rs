@@ -1,12 +1,10 @@
 //! Gets a provider's credential ready: carries out what the core decides, until it can be used or must wait.
 
-use super::check;
-use super::identity::{CALL_TIMEOUT, NoLogin, iam, log_in};
+use super::identity::{CALL_TIMEOUT, NoLogin};
 use super::source::{Material, Source};
-use crate::api::{AnyProvider, Condition, ConditionType, Reason};
+use super::{ProviderCheck, check};
+use crate::api::{Condition, ConditionType, Reason};
 use crate::clock;
-use crate::context::Context;
-use crate::context::providers::ProviderKey;
 use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
 use crate::lifecycle;
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
@@ -32,56 +30,46 @@ const CHANGING_DELAY: Duration = Duration::from_secs(1);
 
 /// A credential that can be used.
 pub struct Ready {
-    /// As whom.
     pub credential: Credential,
     /// The same by name.
     pub used: Used,
-    /// What is known of it.
     pub in_use: InUse,
 }
 
 /// What a call needs.
 struct Caller<'a> {
-    provider: &'a AnyProvider,
-    context: &'a Context,
-    key: &'a ProviderKey,
+    check: &'a ProviderCheck<'a>,
     source: &'a Source<'a>,
     client: &'a Client,
 }
 
-/// Waits for a credential that FunctionGraph has accepted.
-///
-/// # Errors
-/// Why there is none now.
-pub async fn ready(
-    provider: &AnyProvider,
-    context: &Context,
-    key: &ProviderKey,
-    source: &Source<'_>,
-    client: &Client,
-) -> Result<Ready, Halt> {
-    context.providers.begin(key, &source.name, told(provider, context, source));
-    let caller = Caller { provider, context, key, source, client };
-    for _ in 0..=STEPS_MAX {
-        if let Some(ready) = caller.step(context.providers.decide(key)).await? {
-            return Ok(ready);
+impl ProviderCheck<'_> {
+    /// Waits for a credential that FunctionGraph has accepted.
+    pub(super) async fn ready(&self, source: &Source<'_>, client: &Client) -> Result<Ready, Halt> {
+        let providers = &self.context.providers;
+        providers.begin(self.key, &source.name, self.told(source));
+        let caller = Caller { check: self, source, client };
+        for _ in 0..=STEPS_MAX {
+            if let Some(ready) = caller.step(providers.decide(self.key)).await? {
+                return Ok(ready);
+            }
         }
+        Err(Halt::rest(CHANGING_DELAY))
     }
-    Err(Halt::rest(CHANGING_DELAY))
-}
 
-/// What the provider's status says that another replica, or this one before a restart, was told of this very Secret.
-fn told(provider: &AnyProvider, context: &Context, source: &Source<'_>) -> Option<Told> {
-    let status = provider.status()?;
-    let refusal = status.credential_refusal.as_ref()?;
-    let is_this = Some(&refusal.secret_resource_version) == source.name.resource_version.as_ref()
-        && status.observed_generation == provider.meta().generation;
-    let ready = Condition::find(&status.conditions, ConditionType::Ready)?;
-    (is_this && ready.reason == Reason::CredentialsInvalid).then(|| Told {
-        message: ready.message.clone(),
-        time: refusal.time,
-        delay: apart(&context.holder),
-    })
+    /// What the provider's status says that another replica, or this one before a restart, was told of this very Secret.
+    fn told(&self, source: &Source<'_>) -> Option<Told> {
+        let status = self.provider.status()?;
+        let refusal = status.credential_refusal.as_ref()?;
+        let is_this = Some(&refusal.secret_resource_version) == source.name.resource_version.as_ref()
+            && status.observed_generation == self.provider.meta().generation;
+        let ready = Condition::find(&status.conditions, ConditionType::Ready)?;
+        (is_this && ready.reason == Reason::CredentialsInvalid).then(|| Told {
+            message: ready.message.clone(),
+            time: refusal.time,
+            delay: apart(&self.context.holder),
+        })
+    }
 }
 
 /// Replicas come back to a refused credential one after the other: the first to try says for all what came of it.
@@ -91,7 +79,6 @@ fn apart(holder: &str) -> Duration {
 }
 
 impl Caller<'_> {
-    /// Carries out one step.
     async fn step(&self, step: Step) -> Result<Option<Ready>, Halt> {
         let step = match step {
             Step::Stop(why) => return Err(Halt::Wait(why.reason, why.message)),
@@ -105,13 +92,13 @@ impl Caller<'_> {
             Step::FindProject(_) => &self.source.name.project_principal,
             Step::LogIn | Step::Check(..) | Step::Use(_) | Step::Stop(_) => &self.source.name.principal,
         };
-        let namespace = self.provider.meta().namespace.as_deref().unwrap_or_default();
-        let Some(_turn) = self.context.providers.turn(&principal.id, namespace).await else {
+        let ProviderCheck { provider, context, key, spec, .. } = *self.check;
+        let Some(_turn) = context.providers.turn(&principal.id, provider.namespace()).await else {
             let jitter = Duration::from_millis(clock::chance() % 2000);
             return Err(Halt::rest(TURN_RETRY_DELAY + jitter));
         };
         // Another provider may have found it out meanwhile.
-        if self.context.providers.decide(self.key) != step {
+        if context.providers.decide(key) != step {
             return Ok(None);
         }
         let sent = clock::monotonic();
@@ -123,8 +110,7 @@ impl Caller<'_> {
             }
             Step::Check(login, project) => {
                 let (credential, used) = self.credential(login)?;
-                let protocol = self.provider.spec().protocol_version;
-                let answer = check::ask(self.client, protocol, &project, &credential).await;
+                let answer = check::ask(self.client, spec.protocol_version, &project, &credential).await;
                 self.record(&used, sent, check::event(answer, credential.kind()));
             }
             Step::Stop(_) | Step::Use(_) => {}
@@ -133,9 +119,9 @@ impl Caller<'_> {
     }
 
     async fn log_in(&self, sent: Instant) -> Result<(), Halt> {
-        let Self { provider, context, key, source, .. } = *self;
-        let used = Used { source: Arc::clone(&source.name), login: 0 };
-        match log_in(provider, context, &source.material).await {
+        let ProviderCheck { context, key, .. } = *self.check;
+        let used = Used { source: Arc::clone(&self.source.name), login: 0 };
+        match self.check.log_in(&self.source.material).await {
             Ok(functiongraph::login::Login { credential, expires_at, project_id: project }) => {
                 let now = clock::now();
                 let default = || now.checked_add(RENEWAL_DEFAULT).unwrap_or(Timestamp::MAX);
@@ -149,7 +135,7 @@ impl Caller<'_> {
                 self.record(&used, sent, failed(Call::LogIn, &error));
             }
             Err(NoLogin::Halt(Halt::Wait(reason, message))) => {
-                let failure = Failure::Obstacle(reason, message, context.options.secret_poll);
+                let failure = Failure::Obstacle(reason, message, context.options.secret_poll());
                 self.record(&used, sent, Event::Failed(Call::LogIn, failure));
             }
             Err(NoLogin::Halt(halt)) => return Err(halt),
@@ -159,9 +145,8 @@ impl Caller<'_> {
 
     /// The id of the project that has the name of the provider's region.
     async fn find_project(&self, credential: &Credential) -> Result<Event, Halt> {
-        let spec = self.provider.spec();
-        let iam = iam(spec, self.context)?;
-        Ok(match iam.project_id(&spec.region, credential, clock::now(), CALL_TIMEOUT).await {
+        let iam = self.check.iam()?;
+        Ok(match iam.project_id(&self.check.spec.region, credential, clock::now(), CALL_TIMEOUT).await {
             Ok(project) => Event::ProjectFound(project),
             Err(error) => failed(Call::FindProject, &error),
         })
@@ -174,7 +159,7 @@ impl Caller<'_> {
             Material::Password { .. }
             | Material::Oidc(_)
             | Material::PodIdentity
-            | Material::InstanceMetadata => self.context.providers.credential(self.key, login),
+            | Material::InstanceMetadata => self.check.context.providers.credential(self.check.key, login),
         };
         // There is none if the provider was deleted meanwhile.
         let rest = || Halt::rest(CHANGING_DELAY);
@@ -184,16 +169,17 @@ impl Caller<'_> {
 
     /// Remembers what came of a call, and logs one that did not work.
     fn record(&self, used: &Used, sent: Instant, event: Event) {
+        let key = self.check.key;
         match &event {
             Event::ProjectFound(_) | Event::Checked(_) => {}
             Event::Refused(call, why) => {
-                tracing::warn!(provider = %self.key, ?call, why, "a service refused a credential");
+                tracing::warn!(provider = %key, ?call, why, "a service refused a credential");
             }
             Event::Failed(call, failure) => {
-                tracing::warn!(provider = %self.key, ?call, why = failure.why(), "a call for a credential failed");
+                tracing::warn!(provider = %key, ?call, why = failure.why(), "a call for a credential failed");
             }
         }
-        self.context.providers.record(self.key, used, sent, event);
+        self.check.context.providers.record(key, used, sent, event);
     }
 }
 

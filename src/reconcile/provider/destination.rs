@@ -1,7 +1,8 @@
 //! Which hosts a provider's endpoints may name, and which addresses these must not lead to.
 
+use super::ProviderCheck;
 use crate::api::Reason;
-use crate::api::provider::{ForwardProxy, FunctionGraphProviderSpec};
+use crate::api::provider::ForwardProxy;
 use crate::context::Reach;
 use crate::reconcile::halt::Halt;
 use functiongraph::addresses::{IpNet, LOCAL_NETWORKS};
@@ -9,9 +10,7 @@ use functiongraph::{Carrier, ClientOptions, Endpoint, Proxy, regions};
 
 /// Where to send, and which addresses a name must not lead to.
 pub struct Destination {
-    /// Where.
     pub endpoint: Endpoint,
-    /// Through which proxy.
     pub proxy: Option<Proxy>,
     /// Networks that are not connected to.
     pub refused_networks: Vec<IpNet>,
@@ -23,7 +22,7 @@ pub struct Destination {
 /// the cluster.
 ///
 /// `field` is what the provider's spec calls it; `given` is what stands there.
-pub fn destination(
+fn destination(
     field: &str,
     given: Option<&str>,
     derived: impl FnOnce() -> String,
@@ -46,7 +45,7 @@ fn refused_networks(field: &str, endpoint: &Endpoint, reach: &Reach) -> Result<V
         return Ok([&LOCAL_NETWORKS, reach.refused_networks.as_slice()].concat());
     }
     Err(refused(format!(
-        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. If it should be, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
+        "The host {host} of the {field} is not on the operator's list of allowed endpoint hosts. Check spec.region and spec.{field}. If the host is right, add it to settings.allowedEndpointHosts of the Helm chart (--allowed-endpoint-hosts)."
     )))
 }
 
@@ -54,11 +53,22 @@ fn refused(why: String) -> Halt {
     Halt::Wait(Reason::EndpointRefused, why)
 }
 
-/// Where the identity service of a provider is.
-pub fn iam_destination(spec: &FunctionGraphProviderSpec, reach: &Reach) -> Result<Destination, Halt> {
-    let derived = || regions::iam_endpoint(&spec.region);
-    destination("iamEndpoint", spec.iam_endpoint.as_deref(), derived, reach)?
-        .through(spec.proxy.as_ref(), reach)
+impl ProviderCheck<'_> {
+    /// Where a field of the spec leads, through the provider's proxy. Without the field, that is derived from the region.
+    pub(super) fn destination(
+        &self,
+        field: &str,
+        given: Option<&str>,
+        derived: fn(&str) -> String,
+    ) -> Result<Destination, Halt> {
+        let (spec, reach) = (self.spec, &self.context.options.reach);
+        destination(field, given, || derived(&spec.region), reach)?.through(spec.proxy.as_ref(), reach)
+    }
+
+    /// Where the provider's identity service is.
+    pub(super) fn iam_destination(&self) -> Result<Destination, Halt> {
+        self.destination("iamEndpoint", self.spec.iam_endpoint.as_deref(), regions::iam_endpoint)
+    }
 }
 
 impl Destination {
@@ -73,7 +83,6 @@ impl Destination {
     }
 
     /// How to connect to it.
-    #[must_use]
     pub fn options(&self, ca_bundle: Option<&str>) -> ClientOptions {
         ClientOptions {
             ca_bundle_pem: ca_bundle.map(ToOwned::to_owned),
@@ -119,8 +128,8 @@ mod tests {
             for url in
                 [regions::endpoint(region), regions::iam_endpoint(region), regions::sts_endpoint(region)]
             {
-                let place = destination("endpoint", None, || url.clone(), &reach).ok();
-                let guarded = place.is_some_and(|place| place.refused_networks.len() >= LOCAL_NETWORKS.len());
+                let found = destination("endpoint", None, || url.clone(), &reach).ok();
+                let guarded = found.is_some_and(|found| found.refused_networks.len() >= LOCAL_NETWORKS.len());
                 assert!(guarded, "{url}");
             }
         }
@@ -136,8 +145,7 @@ mod tests {
         let reach = Reach { allowed_hosts: patterns.into(), refused_networks: Vec::new(), carrier: None };
         let through = |endpoint: &str, url: &str| {
             let proxy = ForwardProxy { url: url.into() };
-            let place = destination("endpoint", Some(endpoint), String::new, &reach)?;
-            place.through(Some(&proxy), &reach)
+            destination("endpoint", Some(endpoint), String::new, &reach)?.through(Some(&proxy), &reach)
         };
         let named = through("https://fg.example.com", "http://localhost:3128").ok().unwrap();
         assert_eq!(
@@ -170,7 +178,7 @@ mod tests {
         let patterns = ["localhost", ".example.com"].map(|pattern| pattern.parse().unwrap());
         let reach = Reach { allowed_hosts: patterns.into(), refused_networks: vec![cluster], carrier: None };
         let of = |url: &str| {
-            destination("endpoint", Some(url), String::new, &reach).map(|place| place.refused_networks)
+            destination("endpoint", Some(url), String::new, &reach).map(|found| found.refused_networks)
         };
         assert_eq!(of("https://localhost").ok(), Some(Vec::new()));
         let refused = of("https://fg.example.com").ok().unwrap();

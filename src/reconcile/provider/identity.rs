@@ -1,11 +1,11 @@
 //! Calls to identity services: what is asked where for which source.
 
-use super::destination::{destination, iam_destination};
-use super::source::{Material, id_token};
-use crate::api::provider::{FunctionGraphProviderSpec, Oidc, OidcMode};
-use crate::api::{AnyProvider, Reason};
+use super::source::Material;
+use super::{ProviderCheck, unusable};
+use crate::api::Reason;
+use crate::api::provider::{Oidc, OidcMode};
+use crate::args::Run;
 use crate::clock;
-use crate::context::{Context, OwnIdentity};
 use crate::kubernetes::tokens;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{Agency, Iam, Login, LoginError, Metadata, PodIdentity, Project, Sts, User};
@@ -43,89 +43,67 @@ impl From<LoginError> for NoLogin {
     }
 }
 
-/// The identity service of a provider.
-pub fn iam(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Iam, Halt> {
-    let place = iam_destination(spec, &context.options.reach)?;
-    let options = place.options(spec.ca_bundle.as_deref());
-    Iam::new(place.endpoint, options).map_err(|error| {
-        let why = format!("spec.iamEndpoint or spec.caBundle cannot be used: {error}.");
-        Halt::Wait(Reason::EndpointRefused, why)
-    })
-}
-
-/// One login.
-pub async fn log_in(
-    provider: &AnyProvider,
-    context: &Context,
-    material: &Material<'_>,
-) -> Result<Login, NoLogin> {
-    let spec = provider.spec();
-    let login = match material {
-        Material::Credential(credential) => {
-            Login { credential: credential.clone(), expires_at: None, project_id: None }
-        }
-        Material::Password { domain, user, password } => {
-            let user = User { domain, name: user, password };
-            iam(spec, context)?.password(user, project_of(spec), CALL_TIMEOUT).await?
-        }
-        Material::Oidc(oidc) => {
-            let token = id_token(provider, context, oidc).await?;
-            federated(spec, context, oidc, &token).await?
-        }
-        Material::PodIdentity => pod_identity(&context.options.own_identity).await?,
-        Material::InstanceMetadata => metadata(&context.options.own_identity).await?,
-    };
-    if login.expires_at.is_some_and(|end| end <= clock::now()) {
-        let why = "the credential that came back has ended already; is the clock of this machine right?";
-        return Err(LoginError::Malformed(why.into()).into());
+impl ProviderCheck<'_> {
+    pub(super) fn iam(&self) -> Result<Iam, Halt> {
+        let destination = self.iam_destination()?;
+        let options = destination.options(self.spec.ca_bundle.as_deref());
+        Iam::new(destination.endpoint, options).map_err(|error| unusable("iamEndpoint", &error))
     }
-    Ok(login)
-}
 
-/// The project that a token shall be for.
-fn project_of(spec: &FunctionGraphProviderSpec) -> Project<'_> {
-    spec.project_id.as_deref().map_or(Project::Name(&spec.region), Project::Id)
-}
-
-/// A login with an OIDC token, at IAM or at the security token service.
-async fn federated(
-    spec: &FunctionGraphProviderSpec,
-    context: &Context,
-    oidc: &Oidc,
-    token: &SecretString,
-) -> Result<Login, NoLogin> {
-    let asked = oidc.duration_seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
-    if let Some(agency) = &oidc.sts {
-        let agency = Agency {
-            provider_urn: &agency.provider_urn,
-            agency_urn: &agency.agency_urn,
-            session_name: &agency.session_name,
+    pub(super) async fn log_in(&self, material: &Material<'_>) -> Result<Login, NoLogin> {
+        let login = match material {
+            Material::Credential(credential) => {
+                Login { credential: credential.clone(), expires_at: None, project_id: None }
+            }
+            Material::Password { domain, user, password } => {
+                let user = User { domain, name: user, password };
+                self.iam()?.password(user, self.project(), CALL_TIMEOUT).await?
+            }
+            Material::Oidc(oidc) => self.federated(oidc, &self.id_token(oidc).await?).await?,
+            Material::PodIdentity => pod_identity(&self.context.options.flags).await?,
+            Material::InstanceMetadata => metadata(&self.context.options.flags).await?,
         };
-        let sts = sts(spec, context)?;
-        return Ok(sts
-            .assume_with_oidc(agency, token, asked.unwrap_or(STS_KEYS_LIFETIME), CALL_TIMEOUT)
-            .await?);
-    }
-    let iam = iam(spec, context)?;
-    let idp = oidc.idp_id.as_deref().unwrap_or_default();
-    Ok(match oidc.mode.unwrap_or_default() {
-        OidcMode::Token => iam.token_for_id_token(idp, token, project_of(spec), CALL_TIMEOUT).await?,
-        OidcMode::Keys | OidcMode::Other => {
-            iam.keys_for_id_token(idp, token, asked.unwrap_or(KEYS_LIFETIME), CALL_TIMEOUT).await?
+        if login.expires_at.is_some_and(|end| end <= clock::now()) {
+            let why = "the credential that came back has ended already; is the clock of this machine right?";
+            return Err(LoginError::Malformed(why.into()).into());
         }
-    })
-}
+        Ok(login)
+    }
 
-/// The security token service of a provider.
-fn sts(spec: &FunctionGraphProviderSpec, context: &Context) -> Result<Sts, Halt> {
-    let derived = || regions::sts_endpoint(&spec.region);
-    let place = destination("stsEndpoint", spec.sts_endpoint.as_deref(), derived, &context.options.reach)?;
-    let place = place.through(spec.proxy.as_ref(), &context.options.reach)?;
-    let options = place.options(spec.ca_bundle.as_deref());
-    Sts::new(place.endpoint, options).map_err(|error| {
-        let why = format!("spec.stsEndpoint or spec.caBundle cannot be used: {error}.");
-        Halt::Wait(Reason::EndpointRefused, why)
-    })
+    /// The project that a token shall be for.
+    fn project(&self) -> Project<'_> {
+        self.spec.project_id.as_deref().map_or(Project::Name(&self.spec.region), Project::Id)
+    }
+
+    /// A login with an OIDC token, at IAM or at the security token service.
+    async fn federated(&self, oidc: &Oidc, token: &SecretString) -> Result<Login, NoLogin> {
+        let asked = oidc.duration_seconds.map(|seconds| Duration::from_secs(seconds.unsigned_abs()));
+        if let Some(agency) = &oidc.sts {
+            let agency = Agency {
+                provider_urn: &agency.provider_urn,
+                agency_urn: &agency.agency_urn,
+                session_name: &agency.session_name,
+            };
+            let lifetime = asked.unwrap_or(STS_KEYS_LIFETIME);
+            return Ok(self.sts()?.assume_with_oidc(agency, token, lifetime, CALL_TIMEOUT).await?);
+        }
+        let iam = self.iam()?;
+        let idp = oidc.idp_id.as_deref().unwrap_or_default();
+        Ok(match oidc.mode.unwrap_or_default() {
+            OidcMode::Token => iam.token_for_id_token(idp, token, self.project(), CALL_TIMEOUT).await?,
+            OidcMode::Keys | OidcMode::Other => {
+                iam.keys_for_id_token(idp, token, asked.unwrap_or(KEYS_LIFETIME), CALL_TIMEOUT).await?
+            }
+        })
+    }
+
+    /// The security token service of a provider.
+    fn sts(&self) -> Result<Sts, Halt> {
+        let given = self.spec.sts_endpoint.as_deref();
+        let destination = self.destination("stsEndpoint", given, regions::sts_endpoint)?;
+        let options = destination.options(self.spec.ca_bundle.as_deref());
+        Sts::new(destination.endpoint, options).map_err(|error| unusable("stsEndpoint", &error))
+    }
 }
 
 /// The identity of the operator itself does not work; only the platform team can fix it.
@@ -134,8 +112,8 @@ fn no_identity(what: &str) -> NoLogin {
 }
 
 /// The keys of the operator's own Pod.
-async fn pod_identity(own: &OwnIdentity) -> Result<Login, NoLogin> {
-    let (Some(url), Some(file)) = (&own.pod_identity_url, &own.pod_identity_token_file) else {
+async fn pod_identity(flags: &Run) -> Result<Login, NoLogin> {
+    let (Some(url), Some(file)) = (&flags.pod_identity_url, &flags.pod_identity_token_file) else {
         return Err(no_identity(
             "The operator's Pod has no identity: CCE sets HC_CONTAINER_CREDENTIALS_FULL_URI and HC_CONTAINER_AUTHORIZATION_TOKEN_FILE where it has one.",
         ));
@@ -155,10 +133,10 @@ async fn pod_identity(own: &OwnIdentity) -> Result<Login, NoLogin> {
 }
 
 /// The keys of the operator's own node.
-async fn metadata(own: &OwnIdentity) -> Result<Login, NoLogin> {
+async fn metadata(flags: &Run) -> Result<Login, NoLogin> {
     let odd =
         |error: &dyn std::error::Error| no_identity(&format!("--metadata-url cannot be used: {error}."));
-    let url = own.metadata_url.parse::<LocalUrl>().map_err(|error| odd(&error))?;
+    let url = flags.metadata_url.parse::<LocalUrl>().map_err(|error| odd(&error))?;
     let service = Metadata::new(url, ClientOptions::default()).map_err(|error| odd(&error))?;
     Ok(service.login(Metadata::TIMEOUT).await?)
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::{BadRequest, Shared, json, query};
 use crate::clock;
 use crate::config::Failure;
+use crate::deliveries::Delivery;
 use crate::executions::{Execution, Outcome, Progress};
 use crate::ledger::{is_function, tag};
 
@@ -42,11 +43,15 @@ pub(super) async fn list(Extract(state): Shared, RawQuery(text): RawQuery) -> Re
     let mut found: Vec<Execution> = all.filter(wanted).collect();
     found.sort_by_key(|execution| Reverse(execution.event.accepted));
     found.truncate(limit);
-    let records: Vec<Value> = found.iter().map(|execution| record(execution, state.hide_events)).collect();
-    Ok(json(&records))
+    let told = state.deliveries.by_request();
+    let records = found.iter().map(|execution| {
+        let told = told.get(&execution.event.request_id).map(Vec::as_slice).unwrap_or_default();
+        record(execution, told, state.hide_events)
+    });
+    Ok(json(&records.collect::<Vec<_>>()))
 }
 
-fn record(execution: &Execution, hide: bool) -> Value {
+fn record(execution: &Execution, told: &[Delivery], hide: bool) -> Value {
     let Execution { event, progress, attempts, output, .. } = execution;
     let ended = match progress {
         Progress::Ended { end, outcome, .. } => Some((end, outcome)),
@@ -68,6 +73,10 @@ fn record(execution: &Execution, hide: bool) -> Value {
             })
         })
         .collect();
+    let deliveries = told.iter().map(|delivery| {
+        let Delivery { time, destination, param, invocation, .. } = delivery;
+        json!({ "time": time, "destination": destination, "param": param, "invocation": invocation })
+    });
     let mut record = json!({
         "request_id": event.request_id,
         "function": event.urn,
@@ -78,6 +87,7 @@ fn record(execution: &Execution, hide: bool) -> Value {
         "ended": ended.map(|(end, _)| end),
         "failure": failure.map(describe),
         "attempts": attempts,
+        "deliveries": deliveries.collect::<Vec<_>>(),
         "event_bytes": event.body_bytes,
     });
     if !hide {

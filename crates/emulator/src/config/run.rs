@@ -15,7 +15,7 @@ pub struct Run {
     /// port there can be only one process.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// The working folder of the program; absent: that of the emulator.
+    /// The working folder of the program, relative to that of the configuration file; absent: the latter.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub directory: Option<PathBuf>,
     /// Variables in addition to those of the emulator.

@@ -62,3 +62,29 @@ fn a_key_set_is_taken_as_an_object_or_as_text_and_refused_if_there_is_no_key_in_
     let error = with("{keys: []}").unwrap_err();
     assert!(matches!(&error, ConfigError::KeySet { provider, .. } if provider == "k8s"), "{error}");
 }
+
+#[test]
+fn faults_have_the_notation_of_the_admin_api() {
+    let text = "
+        - {when: {next: 3}, function: f, action: {status: 503}}
+        - {when: forever, action: {acceptThen: {status: 504, body: gone}}}
+        - {when: {every: 2}, api: v2/async-invocations, action: {delay: 5s}}
+        - {when: forever, action: dropAfter}";
+    let json = r#"[
+        {"when":{"next":3},"function":"f","action":{"status":503}},
+        {"when":"forever","action":{"acceptThen":{"status":504,"body":"gone"}}},
+        {"when":{"every":2},"api":"v2/async-invocations","action":{"delay":"5s"}},
+        {"when":"forever","action":"dropAfter"}]"#;
+    let config = Config::from_yaml(&format!("faults: {text}")).unwrap();
+    assert_eq!(config.faults, serde_json::from_str::<Vec<Fault>>(json).unwrap());
+    assert!(Config::from_yaml("faults: [{when: forever, action: {status: 99}}]").is_err());
+}
+
+#[test]
+fn a_handler_is_next_to_its_configuration_file() {
+    let text = "functions: [{name: a, run: {command: [x]}}, {name: b, run: {command: [x], directory: sub}}, {name: c}]";
+    let mut config = Config::from_yaml(text).unwrap();
+    config.run_from(Path::new("/desk"));
+    let folders = config.functions.iter().map(|function| function.run.as_ref()?.directory.clone());
+    assert_eq!(folders.collect::<Vec<_>>(), [Some("/desk/".into()), Some("/desk/sub".into()), None]);
+}

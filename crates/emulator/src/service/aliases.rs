@@ -40,57 +40,50 @@ pub(super) fn show<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 
 /// `POST …/aliases`: a new alias.
 pub(super) fn create<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let target = call.target()?;
+    call.target()?;
     let alias: Alias = call.object()?;
     let name = alias.name.clone().ok_or(Refusal::InvalidParameter)?;
     match format!("!{name}").parse::<Qualifier>() {
         Ok(Qualifier::Alias(_)) => {}
         _ => return Err(Refusal::InvalidParameter),
     }
-    if target.function.aliases.contains_key(&name) {
-        return Err(Refusal::Exists);
-    }
-    set(call, target, name, alias)
+    set(call, name, alias, false)
 }
 
 /// `PUT …/aliases/{alias_name}`: another version or description.
 pub(super) fn update<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let (target, name) = known(call)?;
-    set(call, target, name.to_owned(), call.object()?)
+    let (_, name) = known(call)?;
+    set(call, name.to_owned(), call.object()?, true)
 }
 
 /// `DELETE …/aliases/{alias_name}`.
 pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let (target, name) = known(call)?;
-    let mut function = Function::clone(&target.function);
-    function.aliases.remove(name);
-    Ok(Box::pin(async move {
-        call.state.functions.update(function, Map::new());
-        Answer::no_content()
-    }))
+    let (_, name) = known(call)?;
+    let change = |function: &mut Function, _: &mut _| match function.aliases.remove(name) {
+        Some(_) => Ok(()),
+        None => Err(Refusal::UnknownAlias),
+    };
+    call.edit(change, |_| Answer::no_content())
 }
 
 /// `POST …/versions`: publishes a version. Without a name it is named after the time.
 pub(super) fn publish<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let target = call.target()?;
+    call.target()?;
     let Version { version } = call.object()?;
     let version = version.filter(|version| !version.is_empty());
     let version = version.unwrap_or_else(|| call.now.strftime("v%Y%m%d-%H%M%S").to_string());
     if version == LATEST || !matches!(version.parse::<Qualifier>(), Ok(Qualifier::Version(_))) {
         return Err(Refusal::InvalidParameter);
     }
-    let mut function = Function::clone(&target.function);
-    if function.versions.contains(&version) {
-        return Err(Refusal::Exists);
-    }
-    function.versions.push(version.clone());
-    Ok(Box::pin(async move {
-        let target = call.state.functions.update(function, Map::new());
-        target.map_or_else(
-            || Refusal::UnknownFunction.answer(call.now),
-            |target| Answer::json(StatusCode::OK, &metadata::of(call, &target, &version)),
-        )
-    }))
+    let new = version.clone();
+    let change = move |function: &mut Function, _: &mut _| {
+        if function.versions.contains(&new) {
+            return Err(Refusal::Exists);
+        }
+        function.versions.push(new.clone());
+        Ok(())
+    };
+    call.edit(change, move |target| Answer::json(StatusCode::OK, &metadata::of(call, target, &version)))
 }
 
 /// The function and the alias in the path.
@@ -101,24 +94,26 @@ fn known<'a>(call: &'a Call<'_>) -> Result<(&'a Target, &'a str), Refusal> {
     if known { Ok((target, alias)) } else { Err(Refusal::UnknownAlias) }
 }
 
-/// Lets an alias point to a version that exists.
-fn set<'a>(call: &'a Call<'_>, target: &'a Target, name: String, alias: Alias) -> Result<Work<'a>, Refusal> {
+/// Lets an alias, that `exists` or not yet, point to a version that exists.
+fn set<'a>(call: &'a Call<'_>, name: String, alias: Alias, exists: bool) -> Result<Work<'a>, Refusal> {
     let Alias { name: _, version, description } = alias;
-    if version != LATEST && !target.function.versions.contains(&version) {
-        return Err(Refusal::UnknownVersion);
-    }
-    let mut function = Function::clone(&target.function);
-    function.aliases.insert(name.clone(), version);
-    let mut attributes = Map::new();
-    if let Some(description) = description {
-        attributes.insert(description_key(&name), description.into());
-    }
-    Ok(Box::pin(async move {
-        match call.state.functions.update(function, attributes) {
-            Some(target) => Answer::json(StatusCode::OK, &written(call, &target, &name)),
-            None => Refusal::UnknownFunction.answer(call.now),
+    let alias = name.clone();
+    let change = move |function: &mut Function, attributes: &mut Map<String, Value>| {
+        match (function.aliases.contains_key(&alias), exists) {
+            (true, false) => return Err(Refusal::Exists),
+            (false, true) => return Err(Refusal::UnknownAlias),
+            (true, true) | (false, false) => {}
         }
-    }))
+        if version != LATEST && !function.versions.contains(&version) {
+            return Err(Refusal::UnknownVersion);
+        }
+        function.aliases.insert(alias.clone(), version.clone());
+        if let Some(description) = &description {
+            attributes.insert(description_key(&alias), description.clone().into());
+        }
+        Ok(())
+    };
+    call.edit(change, move |target| Answer::json(StatusCode::OK, &written(call, target, &name)))
 }
 
 /// Under which an alias's description is kept among the attributes of its function. No field of the API has a colon.

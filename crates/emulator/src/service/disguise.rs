@@ -1,7 +1,5 @@
 //! The effect of a fault on the reply.
 
-use std::time::Duration;
-
 use http::{StatusCode, header};
 use serde_json::json;
 
@@ -25,7 +23,7 @@ pub(super) fn instead(fault: &Action, api: Api) -> Option<Reply> {
         }
         Action::Hang { accept: false } => Some(Reply::Silence),
         Action::Hang { accept: true }
-        | Action::Delay { .. }
+        | Action::Delay(_)
         | Action::DropAfter
         | Action::AcceptThen(_)
         | Action::TruncatedBody
@@ -36,8 +34,8 @@ pub(super) fn instead(fault: &Action, api: Api) -> Option<Reply> {
 /// The reply of a fault to a call that was carried out.
 pub(super) async fn after(fault: Action, api: Api, answer: Answer) -> Reply {
     match fault {
-        Action::Delay { ms } => {
-            sleep(Duration::from_millis(ms)).await;
+        Action::Delay(time) => {
+            sleep(time).await;
             Reply::Answer(answer)
         }
         Action::AcceptThen(error) => Reply::Answer(error_answer(error, api)),

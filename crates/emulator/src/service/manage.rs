@@ -53,7 +53,8 @@ pub(super) fn create<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     let changes: Changes = call.object()?;
     let mut function = Function::named(changes.func_name.as_deref().unwrap_or_default());
     function.package = changes.package.clone().unwrap_or(function.package);
-    let (function, attributes) = changed(call, function, changes)?;
+    let mut attributes = Map::new();
+    change(call, &changes, &mut function, &mut attributes)?;
     if call.state.functions.get(&function.key()).is_some() {
         return Err(Refusal::Exists);
     }
@@ -68,16 +69,12 @@ pub(super) fn create<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
 
 /// `PUT …/config` and `…/config-max-instance`: changes the given fields.
 pub(super) fn update<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let target = call.target()?;
-    let (function, attributes) = changed(call, Function::clone(&target.function), call.object()?)?;
-    Ok(Box::pin(async move { replace(call, function, attributes, answer) }))
+    edit(call, answer)
 }
 
 /// `PUT …/code`: replaces the code.
 pub(super) fn update_code<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let target = call.target()?;
-    let (function, attributes) = changed(call, Function::clone(&target.function), call.object()?)?;
-    Ok(Box::pin(async move { replace(call, function, attributes, code_answer) }))
+    edit(call, code_answer)
 }
 
 /// `GET …/code`: where the code is from.
@@ -92,27 +89,45 @@ pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
     if let Qualifier::Alias(_) = target.urn.qualifier() {
         return Err(Refusal::InvalidUrn);
     }
-    Ok(Box::pin(async move {
-        if let Qualifier::Version(version) = target.urn.qualifier() {
-            let mut function = Function::clone(&target.function);
+    if let Qualifier::Version(version) = target.urn.qualifier() {
+        let change = move |function: &mut Function, _: &mut _| {
+            if !function.versions.contains(version) {
+                return Err(Refusal::UnknownVersion);
+            }
             function.versions.retain(|other| other != version);
             function.aliases.retain(|_, other| other != version);
-            call.state.functions.update(function, Map::new());
+            Ok(())
+        };
+        return call.edit(change, |_| Answer::no_content());
+    }
+    Ok(Box::pin(async move {
+        if call.state.delete_function(&target.function.key()) {
+            Answer::no_content()
         } else {
-            call.state.delete_function(&target.function.key());
+            // Another call has deleted it in between.
+            Refusal::UnknownFunction.answer(call.now)
         }
-        Answer::no_content()
     }))
 }
 
-/// A function with the changes of a request, and the fields that have no effect.
-fn changed(
+fn edit<'a>(call: &'a Call<'_>, answer: fn(&Call<'_>, &Target) -> Answer) -> Result<Work<'a>, Refusal> {
+    call.target()?;
+    let changes: Changes = call.object()?;
+    let change = move |function: &mut _, attributes: &mut _| change(call, &changes, function, attributes);
+    call.edit(change, move |target| answer(call, target))
+}
+
+/// Makes the changes of a request to a function and to its fields that have no effect.
+fn change(
     call: &Call<'_>,
-    mut function: Function,
-    changes: Changes,
-) -> Result<(Function, Map<String, Value>), Refusal> {
-    let Changes { runtime, timeout, memory_size, strategy_config, mut others, .. } = changes;
-    function.runtime = runtime.unwrap_or(function.runtime);
+    changes: &Changes,
+    function: &mut Function,
+    attributes: &mut Map<String, Value>,
+) -> Result<(), Refusal> {
+    let Changes { runtime, timeout, memory_size, strategy_config, others, .. } = changes;
+    if let Some(runtime) = runtime {
+        function.runtime.clone_from(runtime);
+    }
     function.timeout = timeout.map_or(function.timeout, std::time::Duration::from_secs);
     function.memory = memory_size.unwrap_or(function.memory);
     function.dynamic_memory = changes.enable_dynamic_memory.unwrap_or(function.dynamic_memory);
@@ -126,27 +141,14 @@ fn changed(
         ConfigError::Name { .. } => Refusal::InvalidName,
         _ => Refusal::InvalidParameter,
     })?;
+    attributes.extend(others.clone());
     if let Some(file) = others.get("func_code").and_then(|code| code["file"].as_str()) {
         let code = STANDARD.decode(file).map_err(|_| Refusal::InvalidParameter)?;
-        others.insert("code_size".to_owned(), code.len().into());
+        attributes.insert("code_size".to_owned(), code.len().into());
         let digest = format!("{:x}", Bytes::copy_from_slice(&Sha512::digest(&code)));
-        others.insert("digest".to_owned(), digest.into());
+        attributes.insert("digest".to_owned(), digest.into());
     }
-    Ok((function, others))
-}
-
-/// Replaces the function, and answers with what it is now.
-fn replace(
-    call: &Call<'_>,
-    function: Function,
-    attributes: Map<String, Value>,
-    answer: impl Fn(&Call<'_>, &Target) -> Answer,
-) -> Answer {
-    match call.state.functions.update(function, attributes) {
-        Some(target) => answer(call, &target),
-        // Another call may have deleted it in between.
-        None => Refusal::UnknownFunction.answer(call.now),
-    }
+    Ok(())
 }
 
 fn answer(call: &Call<'_>, target: &Target) -> Answer {

@@ -27,38 +27,34 @@ struct Tag {
 
 /// All tags.
 pub(super) fn list<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    Ok(done(Answer::json(StatusCode::OK, &json!({ "tags": tags(call)?, "sys_tags": [] }))))
+    let tags = tags(&call.target()?.attributes);
+    Ok(done(Answer::json(StatusCode::OK, &json!({ "tags": tags, "sys_tags": [] }))))
 }
 
 /// Sets the given tags.
 pub(super) fn create<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let Body { tags: new } = call.object()?;
-    let mut kept = without(tags(call)?, &new);
-    kept.extend(new);
-    put(call, &kept)
+    put(call, Extend::extend)
 }
 
 /// Removes the given tags.
 pub(super) fn delete<'a>(call: &'a Call<'_>) -> Result<Work<'a>, Refusal> {
-    let Body { tags: gone } = call.object()?;
-    put(call, &without(tags(call)?, &gone))
+    put(call, |_, _| {})
 }
 
-fn without(mut tags: Vec<Tag>, keys: &[Tag]) -> Vec<Tag> {
-    tags.retain(|tag| keys.iter().all(|other| other.key != tag.key));
-    tags
+fn tags(attributes: &Map<String, Value>) -> Vec<Tag> {
+    let kept = attributes.get(TAGS).cloned().unwrap_or_default();
+    serde_json::from_value(kept).unwrap_or_default()
 }
 
-fn tags(call: &Call<'_>) -> Result<Vec<Tag>, Refusal> {
-    let kept = call.target()?.attributes.get(TAGS).cloned().unwrap_or_default();
-    Ok(serde_json::from_value(kept).unwrap_or_default())
-}
-
-fn put<'a>(call: &'a Call<'_>, tags: &[Tag]) -> Result<Work<'a>, Refusal> {
-    let function = Function::clone(&call.target()?.function);
-    let attributes = Map::from_iter([(TAGS.to_owned(), json!(tags) as Value)]);
-    Ok(Box::pin(async move {
-        call.state.functions.update(function, attributes);
-        Answer::no_content()
-    }))
+/// Takes the given tags away, and lets `add` add them again.
+fn put<'a>(call: &'a Call<'_>, add: fn(&mut Vec<Tag>, Vec<Tag>)) -> Result<Work<'a>, Refusal> {
+    let Body { tags: given } = call.object()?;
+    let change = move |_: &mut Function, attributes: &mut Map<String, Value>| {
+        let mut kept = tags(attributes);
+        kept.retain(|tag| given.iter().all(|other| other.key != tag.key));
+        add(&mut kept, given.clone());
+        attributes.insert(TAGS.to_owned(), json!(kept));
+        Ok(())
+    };
+    call.edit(change, |_| Answer::no_content())
 }

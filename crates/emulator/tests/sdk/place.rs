@@ -102,7 +102,10 @@ pub fn start(
     credentials: &[(&str, &str)],
 ) -> Sdk {
     let ca = home.path().join("ca.crt");
-    std::fs::write(&ca, ca_pem).unwrap();
+    // Not written again, because another SDK of this place may be reading it.
+    if !ca.exists() {
+        std::fs::write(&ca, ca_pem).unwrap();
+    }
     let ca = ca.to_str().unwrap();
     let place =
         [("SDK_CA", ca), ("NODE_EXTRA_CA_CERTS", ca), ("SDK_ENDPOINT", endpoint), ("SDK_PROJECT", PROJECT)];

@@ -6,13 +6,14 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use functiongraph_emulator::DEFAULT_CONFIG;
+use rustix::process::Signal;
 use serde_json::json;
 
-use crate::support::{Seen, client};
+use crate::support::{PROJECT, Seen, client};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_functiongraph-emulator");
 
-/// A running emulator that is killed with its test.
+/// A running emulator that ends with its test.
 struct Running {
     child: Child,
     stdout: BufReader<ChildStdout>,
@@ -48,7 +49,8 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // Not killed: it ends the handlers that it has started.
+        let _ = rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -183,4 +185,22 @@ fn what_joins_a_cluster_is_printed_with_the_authority() {
     let authority = std::fs::read_to_string(tls.join("ca.crt")).unwrap();
     assert_eq!(provider["caBundle"].as_str(), Some(&*authority));
     assert!(printed.contains("--allowed-endpoint-hosts emulator.example"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_handler_next_to_the_configuration_file_runs_wherever_the_emulator_was_started() {
+    let desk = tempfile::tempdir().unwrap();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    std::fs::copy(examples.join("handler.py"), desk.path().join("handler.py")).unwrap();
+    let file = desk.path().join("functions.yaml");
+    let function = "{name: count, run: {command: [python3, handler.py]}}";
+    std::fs::write(&file, format!("tokens: [t]\nfunctions: [{function}]\n")).unwrap();
+    let tls = desk.path().join("tls");
+    let mut running =
+        Running::start(&["--config", file.to_str().unwrap(), "--tls-dir", tls.to_str().unwrap()]);
+    let url = running.printed("emulator at");
+    let http = client(&std::fs::read_to_string(running.printed("authority")).unwrap(), |builder| builder);
+    let call = http.post(format!("{url}/v2/{PROJECT}/fgs/functions/count/invocations"));
+    let seen = Seen::of(call.header("X-Auth-Token", "t").body(r#"{"b":1,"a":2}"#)).await;
+    assert_eq!((seen.status, seen.json()), (200, json!({"fields": ["a", "b"]})), "{}", seen.text);
 }

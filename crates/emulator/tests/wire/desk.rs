@@ -66,6 +66,12 @@ async fn a_destination_is_told_how_an_event_ended() {
     let ledger = place.emulator.ledger();
     assert_eq!((ledger.len(), &ledger[1].function), (2, &urn("off")));
     assert_eq!(json!(ledger[1].request_id), delivery["invocation"], "the function was invoked");
+    let origin = place.admin_json("/admin/executions?function=hello").await;
+    let told = &origin[0]["deliveries"][0];
+    assert_eq!(
+        (&told["destination"], &told["invocation"]),
+        (&json!("FunctionGraph"), &delivery["invocation"])
+    );
     let told = place.admin_json("/admin/executions?function=off").await;
     let event: Value = serde_json::from_str(told[0]["event"].as_str().unwrap()).unwrap();
     assert_eq!(event, delivery["event"]);
@@ -83,6 +89,32 @@ async fn a_destination_is_told_how_an_event_ended() {
     let event = &delivery["event"];
     assert_eq!(event["response_context"], json!({"status_code": 500, "function_error": "raised"}));
     assert_eq!(event["response_payload"], json!({"errorMessage": "raised"}));
+    let failed = place.admin_json("/admin/executions?function=hello&status=FAIL").await;
+    assert_eq!(failed[0]["deliveries"][0]["destination"], "SMN", "recorded, because there is no SMN");
+}
+
+#[tokio::test]
+async fn events_for_destinations_are_hidden_like_the_others() {
+    let place = place(|config| {
+        config.hide_events = true;
+        let settings = json!({"destination_config": {"on_success": {"destination": "OBS", "param": "{}"}}});
+        config.functions[0].async_invoke_config = Some(serde_json::from_value(settings).unwrap());
+    })
+    .await;
+    place.submit("hello", r#"{"password":"secret"}"#).await;
+    let deliveries = place.deliveries(1).await;
+    assert!(!deliveries.to_string().contains("secret"), "{deliveries}");
+    assert_eq!(deliveries[0]["destination"], "OBS");
+}
+
+#[tokio::test]
+async fn declared_faults_are_there_at_the_start_and_after_a_reset() {
+    let place = place(|config| config.faults.push(Fault::new(When::Next(1), Action::DropBefore))).await;
+    for _ in 0..2 {
+        place.submission("hello", "{}").send().await.unwrap_err();
+        assert_eq!(place.submit("hello", "{}").await.status, 202);
+        assert_eq!(Seen::of(place.http.post(place.admin_url("/admin/reset"))).await.status, 204);
+    }
 }
 
 #[tokio::test]

@@ -103,7 +103,7 @@ async fn an_answer_can_break_off_after_its_status() {
 
 #[tokio::test]
 async fn a_delay_holds_back_the_answer_of_an_event_that_is_accepted_at_once() {
-    let place = Place::failing(Action::Delay { ms: 3_600_000 }).await;
+    let place = Place::failing(Action::Delay(Duration::from_hours(1))).await;
     let request = place.submission("hello", "{}").send();
     tokio::pin!(request);
     // No answer arrives before or after the entry in the ledger.
@@ -112,7 +112,7 @@ async fn a_delay_holds_back_the_answer_of_an_event_that_is_accepted_at_once() {
     }
     assert!(timeout(Duration::from_millis(5), &mut request).await.is_err());
 
-    place.emulator.add_fault(fault(When::Next(1), Action::Delay { ms: 300 }));
+    place.emulator.add_fault(fault(When::Next(1), Action::Delay(Duration::from_millis(300))));
     let begun = now();
     assert_eq!(place.submit("hello", "{}").await.status, 202);
     assert!(now().duration_since(begun).as_millis() >= 250, "the wall clock may run a little slower");

@@ -3,6 +3,7 @@
 
 mod admin;
 mod answers;
+mod at_once;
 mod binary;
 mod cancel;
 mod code;

@@ -96,9 +96,9 @@ impl Manifests {
         self.plans.iter().filter_map(|(name, plan)| Some((name.clone(), plan.deed.clone()?))).collect()
     }
 
-    /// Leaves out the invocations that nobody should have to wait for.
-    pub fn leave_out_slow(&mut self) {
-        self.plans.retain(|_, plan| !plan.slow);
+    /// Leaves out the invocations with other plans than these.
+    pub fn keep(&mut self, wanted: impl Fn(&Plan) -> bool) {
+        self.plans.retain(|_, plan| wanted(plan));
         let plans = &self.plans;
         self.invocations.retain(|object| {
             object["metadata"]["name"].as_str().is_some_and(|name| plans.contains_key(name))
@@ -131,7 +131,7 @@ mod tests {
             let metadata = json!({"name": name, "annotations": notes});
             manifests.add(&json!({"kind": "FunctionInvocation", "metadata": metadata}).to_string()).unwrap();
         }
-        manifests.leave_out_slow();
+        manifests.keep(|plan| !plan.slow);
         assert_eq!(manifests.invocations.len(), 1);
         assert_eq!(manifests.plans.keys().collect::<Vec<_>>(), ["fast"]);
     }

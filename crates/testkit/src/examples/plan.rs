@@ -21,6 +21,9 @@ const PATCH: &str = "demo-patch";
 /// `true` if nobody should have to wait for it.
 const SLOW: &str = "demo-slow";
 
+/// Optional: the program on this machine that it needs.
+const NEEDS: &str = "demo-needs";
+
 /// Stands in an expected status for any text but the empty one.
 const ANY: &str = "*";
 
@@ -37,6 +40,8 @@ pub struct Plan {
     pub deed: Option<Deed>,
     /// Whether nobody should have to wait for it.
     pub slow: bool,
+    /// The program that the emulator must be able to start for it.
+    pub needs: Option<String>,
 }
 
 /// What a person does to an object, once.
@@ -65,8 +70,8 @@ impl Plan {
             None => None,
         };
         let slow = text(SLOW) == Some("true");
-        let call = text(CALL).map(ToOwned::to_owned);
-        Ok(Some(Self { reason: reason.into(), status: yaml(STATUS)?, call, deed, slow }))
+        let [call, needs] = [CALL, NEEDS].map(|name| text(name).map(ToOwned::to_owned));
+        Ok(Some(Self { reason: reason.into(), status: yaml(STATUS)?, call, deed, slow, needs }))
     }
 }
 
@@ -109,11 +114,12 @@ mod tests {
             "functiongraph.io/demo-expect": "Cancelled", "functiongraph.io/demo-status": "{attempts: 1}",
             "functiongraph.io/demo-when": "Running", "functiongraph.io/demo-patch": "spec: {cancel: true}",
             "functiongraph.io/demo-slow": "true", "functiongraph.io/demo-call": "v2/invocations",
+            "functiongraph.io/demo-needs": "python3",
         }));
         let deed = Deed { when: "Running".into(), patch: json!({"spec": {"cancel": true}}) };
         let (reason, status) = ("Cancelled".into(), json!({"attempts": 1}));
-        let call = Some("v2/invocations".into());
-        assert_eq!(found, Some(Plan { reason, status, call, deed: Some(deed), slow: true }));
+        let [call, needs] = ["v2/invocations", "python3"].map(|text| Some(text.into()));
+        assert_eq!(found, Some(Plan { reason, status, call, deed: Some(deed), slow: true, needs }));
     }
 
     #[test]

@@ -1,17 +1,22 @@
 //! The name of a provider.
 
-use crate::api::invocation::ProviderKind;
+use crate::api::invocation::{FunctionInvocation, ProviderKind, ProviderRef};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 /// The name of a provider: `namespace/name`, or `name` alone if it is cluster-scoped. Also its label in metrics.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ProviderKey(Arc<str>);
+pub(crate) struct ProviderKey(Arc<str>);
 
 impl ProviderKey {
+    /// The provider that an object names.
+    pub fn of(object: &FunctionInvocation) -> Self {
+        let ProviderRef { kind, name } = &object.spec.provider_ref;
+        Self::new(*kind, object.metadata.namespace.as_deref().unwrap_or_default(), name)
+    }
+
     /// The provider that an object of `namespace` means.
-    #[must_use]
     pub fn new(kind: ProviderKind, namespace: &str, name: &str) -> Self {
         match kind {
             ProviderKind::ClusterFunctionGraphProvider => Self(name.into()),
@@ -23,7 +28,6 @@ impl ProviderKey {
     }
 
     /// Its namespace, if it has one, and its name.
-    #[must_use]
     pub fn parts(&self) -> (Option<&str>, &str) {
         self.0.split_once('/').map_or((None, &self.0), |(namespace, name)| (Some(namespace), name))
     }
