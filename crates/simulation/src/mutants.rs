@@ -99,7 +99,7 @@ pub const MUTANTS: &[Mutant] = &[
     },
     Mutant {
         name: "ambiguous attempts are not counted",
-        file: "src/lifecycle/record.rs",
+        file: "src/lifecycle/record/answer.rs",
         from: "            set_state(&mut status, AttemptState::Ambiguous);\n            status.failed_attempts = Some(view.failed().saturating_add(1));",
         to: "            set_state(&mut status, AttemptState::Ambiguous);",
     },
