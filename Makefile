@@ -41,18 +41,21 @@ local: announce ## Run operator and local FunctionGraph for the cluster of your 
 browser: ## Install the browser that the page of the emulator is tested with (Debian and Ubuntu)
 	@tools/browser.sh
 
+SIMULATION := --locked --quiet --profile simulation -p simulation
+
 test: tools sdks browser announce ## Run all tests, and the end-to-end test too where this machine can be a node
 	@tools/chart.sh unit
-	@$(MAKE) --no-print-directory simulate SEEDS=300
-	@# Tests mostly wait: the images are built meanwhile, in the time that they leave (the kernel shares the processors among
-	@# sessions first, and then looks at who is nice). The tests of memory run the program that is in the operator's image.
+	@# Tests mostly wait: the images and the simulations are built meanwhile, in the time that they leave (the kernel shares the
+	@# processors among sessions first, and then looks at who is nice). The tests of memory run the program that is in the
+	@# operator's image.
 	@if ! tools/node/up.sh --check >/dev/null; then echo cargo test --locked --workspace; exec cargo test --locked --workspace; fi; \
-	setsid sh -c 'echo 19 >/proc/self/autogroup; exec nice -n 19 tools/image.sh' >/dev/null 2>&1 & images=$$!; \
+	setsid sh -c 'echo 19 >/proc/self/autogroup; exec nice -n 19 sh -c "tools/image.sh; cargo build $(SIMULATION)"' >/dev/null 2>&1 & images=$$!; \
 	echo "cargo test --locked --workspace -- --skip memory::"; \
 	cargo test --locked --workspace -- --skip memory:: || { kill -- "-$$images" 2>/dev/null; exit 1; }; \
 	program=$$(tools/image.sh --program) || exit 1; \
 	echo "TEST_OPERATOR=$$program cargo test --locked --test it memory::"; \
 	TEST_OPERATOR=$$program cargo test --locked --test it memory::
+	@$(MAKE) --no-print-directory simulate SEEDS=300
 	@if reason=$$(tools/node/up.sh --check); then $(MAKE) --no-print-directory e2e; \
 	else echo "The end-to-end test is left out, because this machine cannot be a node: $$reason"; fi
 
@@ -67,7 +70,7 @@ fuzz: $(CARGO_FUZZ) announce ## Search for inputs that break a reader, for FUZZ_
 	done; exit $${failed:-0}
 
 simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds, FROM the first; SEED=7 plays one and prints its history, shortened with SHRINK=1
-	cargo run --locked --quiet --profile simulation -p simulation -- $(if $(SEED),$(SEED) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
+	cargo run $(SIMULATION) -- $(if $(SEED),$(SEED) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
 
 faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
 	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)

@@ -271,12 +271,6 @@ impl Providers {
         self.known.lock().credentials.decide(key, &moment())
     }
 
-    /// For how long this process has had the credential source that the provider has now.
-    pub fn source_age(&self, key: &ProviderKey) -> Option<Duration> {
-        let begun = self.known.lock().credentials.begun(key)?;
-        Some(clock::monotonic().saturating_duration_since(begun))
-    }
-
     /// The right to make one call with a principal for a provider of a namespace; `None` if others make their calls now.
     pub async fn turn(&self, principal: &str, namespace: &str) -> Option<Turn> {
         self.turns.take(principal, namespace).await

@@ -25,8 +25,6 @@ pub struct Memory<C> {
 /// One provider with one version of its source.
 pub(super) struct Session<C> {
     pub source: Arc<Source>,
-    /// When this process first had this source.
-    pub begun: Instant,
     /// How many logins worked. No two have the same number, whatever the source.
     pub logins: u64,
     /// What the latest login brought.
@@ -119,7 +117,6 @@ impl<C: Clone> Memory<C> {
     pub fn begin(&mut self, provider: &Arc<str>, source: &Arc<Source>, told: Option<Told>, now: Instant) {
         let new = |logins| Session {
             source: Arc::clone(source),
-            begun: now,
             logins,
             held: None,
             refused: None,
@@ -137,11 +134,6 @@ impl<C: Clone> Memory<C> {
         if is_other {
             self.prune(now);
         }
-    }
-
-    /// When this process first had the source that the provider has now.
-    pub fn begun(&self, provider: &str) -> Option<Instant> {
-        self.sessions.get(provider).map(|session| session.begun)
     }
 
     /// The provider does not exist any more. What was refused is remembered: it may come back.

@@ -72,38 +72,3 @@ async fn t22_ten_providers_ten_edits_six_re_creations_and_three_replicas_do_not_
     }
     assert!(!world.logs().contains("wrong-canary"));
 }
-
-#[tokio::test]
-async fn t22_three_replicas_that_share_the_work_show_a_wrong_correction_once() {
-    let world = world(Duration::from_hours(24), |_| {}).await;
-    user(&world, "wrong-canary-0").await;
-    world.provider_with(spec(&world, "first")).await;
-    let operators = [world.operator().await, world.operator().await, world.operator().await];
-    refused(&world, "default").await;
-    for operator in &operators {
-        let knows = async || operator.metric("functiongraph_operator_members", &[]).await > 2.5;
-        testkit::within(testkit::until(knows)).await;
-    }
-    let before = calls(&world, IdentityApi::Password);
-    for number in 1..=2 {
-        user(&world, &format!("wrong-canary-{number}")).await;
-        let asked = async || calls(&world, IdentityApi::Password) >= before + number;
-        testkit::within(testkit::until(asked)).await;
-        refused(&world, "default").await;
-    }
-    // A right one is used by all, and whoever has shown a wrong one meanwhile has been counted.
-    user(&world, PASSWORD).await;
-    for number in 0..12 {
-        let name = format!("i-{number}");
-        world.invoke(&name, json!({"function": {"name": "hello"}})).await;
-        assert_eq!(world.end(&name).await.outcome, Some(Outcome::Accepted), "{name}");
-    }
-    let refusals = calls(&world, IdentityApi::Password) - before;
-    assert!(
-        (3..=5).contains(&refusals),
-        "{refusals}: two wrong ones once, and the right one once for each replica"
-    );
-    for operator in operators {
-        operator.stop().await;
-    }
-}

@@ -7,7 +7,6 @@ use crate::api::{Condition, ConditionType, Reason};
 use crate::clock;
 use crate::credential::{Call, Event, Failure, InUse, Login, Step, Told, Used};
 use crate::lifecycle;
-use crate::members::Duty;
 use crate::reconcile::answer::LONGEST_RETRY_AFTER;
 use crate::reconcile::halt::Halt;
 use functiongraph::login::{LoginError, renew_at};
@@ -73,21 +72,6 @@ impl ProviderCheck<'_> {
     }
 }
 
-impl ProviderCheck<'_> {
-    /// How much longer this process leaves the first call with a corrected credential to the owner of the provider, whose status
-    /// then says for all what came of it. If the correction is wrong too, each replica that shows it would bring a lock nearer.
-    fn left_to_owner(&self) -> Option<Duration> {
-        let is_correction = self.provider.status().is_some_and(|status| status.credential_refusal.is_some());
-        if !is_correction || self.context.duty(self.key) != Duty::Others {
-            return None;
-        }
-        // The owner reads the Secret within this time, and calls.
-        let patience = self.context.options.secret_poll() + CALL_TIMEOUT;
-        let rest = patience.saturating_sub(self.context.providers.source_age(self.key)?);
-        (!rest.is_zero()).then_some(rest)
-    }
-}
-
 /// Replicas come back to a refused credential one after the other: the first to try says for all what came of it.
 fn apart(holder: &str) -> Duration {
     let number = holder.get(..4).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default();
@@ -104,9 +88,6 @@ impl Caller<'_> {
             }
             step @ (Step::LogIn | Step::FindProject(_) | Step::Check(..)) => step,
         };
-        if let Some(rest) = self.check.left_to_owner() {
-            return Err(Halt::rest(rest));
-        }
         let principal = match step {
             Step::FindProject(_) => &self.source.name.project_principal,
             Step::LogIn | Step::Check(..) | Step::Use(_) | Step::Stop(_) => &self.source.name.principal,
