@@ -41,7 +41,7 @@ local: announce ## Run operator and local FunctionGraph for the cluster of your 
 browser: ## Install the browser that the page of the emulator is tested with (Debian and Ubuntu)
 	@tools/browser.sh
 
-SIMULATION := --locked --quiet --profile simulation -p simulation
+SIMULATION := --quiet --profile simulation -p simulation
 
 test: tools sdks browser announce ## Run all tests, and the end-to-end test too where this machine can be a node
 	@tools/chart.sh unit
@@ -49,7 +49,7 @@ test: tools sdks browser announce ## Run all tests, and the end-to-end test too 
 	@# processors among sessions first, and then looks at who is nice). The tests of memory run the program that is in the
 	@# operator's image.
 	@if ! tools/node/up.sh --check >/dev/null; then echo cargo test --locked --workspace; exec cargo test --locked --workspace; fi; \
-	setsid sh -c 'echo 19 >/proc/self/autogroup; exec nice -n 19 sh -c "tools/image.sh; cargo build $(SIMULATION)"' >/dev/null 2>&1 & images=$$!; \
+	setsid sh -c 'echo 19 >/proc/self/autogroup; exec nice -n 19 sh -c "tools/image.sh; cargo build --locked $(SIMULATION)"' >/dev/null 2>&1 & images=$$!; \
 	echo "cargo test --locked --workspace -- --skip memory::"; \
 	cargo test --locked --workspace -- --skip memory:: || { kill -- "-$$images" 2>/dev/null; exit 1; }; \
 	program=$$(tools/image.sh --program) || exit 1; \
@@ -70,7 +70,7 @@ fuzz: $(CARGO_FUZZ) announce ## Search for inputs that break a reader, for FUZZ_
 	done; exit $${failed:-0}
 
 simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds, FROM the first; SEED=7 plays one and prints its history, shortened with SHRINK=1
-	cargo run $(SIMULATION) -- $(if $(SEED),$(SEED) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
+	cargo run --locked $(SIMULATION) -- $(if $(SEED),$(SEED) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
 
 faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
 	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)
