@@ -60,8 +60,9 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
     printcolumn(name = "Message", type_ = "string", json_path = r#".status.conditions[?(@.type=="Ready")].message"#, priority = 1),
     // A null in an update removes the status.
     validation = Rule::new("has(self.status) || !has(oldSelf.status)").message("status cannot be removed"),
-    // The status has a default, so the stored one is always there. The rules of `attempt` hold the rest.
-    validation = Rule::new("!has(oldSelf.status.attempt) || oldSelf.status.attempt.state != 'Ambiguous' || self.spec.deliveryPolicy == 'AtLeastOnce' || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce"),
+    // An object that is stored with a null has no status in spite of the default, and must stay writable. The rules of `attempt`
+    // hold the rest.
+    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt.state != 'Ambiguous' || self.spec.deliveryPolicy == 'AtLeastOnce' || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.payloadFrom) || !has(self.payload)").message("set at most one of payload and payloadFrom"))]

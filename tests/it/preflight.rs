@@ -1,7 +1,8 @@
 //! Before any work: missing CRDs and permissions are named, and waited for.
 
+use crate::cel::any;
 use functiongraph_operator::api::invocation::Outcome;
-use functiongraph_operator::api::{self, FunctionGraphProvider, GROUP};
+use functiongraph_operator::api::{self, FunctionGraphProvider, FunctionInvocation, GROUP};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
@@ -37,8 +38,9 @@ async fn t11_without_its_crds_it_says_what_to_install_and_begins_when_they_are_t
     // Definitions of somebody who thought that rules are for others.
     let [mut invocations, providers, _] = api::crds().to_vec().try_into().unwrap();
     let schema = invocations.spec.versions[0].schema.as_mut().unwrap().open_api_v3_schema.as_mut().unwrap();
+    let mut rules = schema.x_kubernetes_validations.take().unwrap();
     let status = schema.properties.as_mut().unwrap().get_mut("status").unwrap();
-    let rules = status.x_kubernetes_validations.take().unwrap();
+    rules.extend(status.x_kubernetes_validations.take().unwrap());
     for definition in [&invocations, &providers] {
         Api::all(world.client.clone()).create(&PostParams::default(), definition).await.unwrap();
     }
@@ -52,6 +54,13 @@ async fn t11_without_its_crds_it_says_what_to_install_and_begins_when_they_are_t
             .all(|line| line.ends_with("upgrade the Helm chart with crds.install=true, or apply crds/ again")),
         "{said}"
     );
+    // Under such definitions a status can be taken away, and nothing puts the default in its place.
+    world.invoke("without-status", json!({"function": {"name": "hello"}})).await;
+    let api = any::<FunctionInvocation>(&world);
+    let mut object = api.get("without-status").await.unwrap();
+    object.data["status"] = Value::Null;
+    let object = api.replace_status("without-status", &PostParams::default(), &object).await.unwrap();
+    assert_eq!(object.data["status"], Value::Null);
 
     let kubectl = async |arguments: &[&str]| {
         let mut command = Command::from(bare.kubectl());
@@ -64,7 +73,9 @@ async fn t11_without_its_crds_it_says_what_to_install_and_begins_when_they_are_t
     operator.ready().await;
     world.provider().await;
     world.invoke("at-last", json!({"function": {"name": "hello"}})).await;
-    assert_eq!(world.end("at-last").await.outcome, Some(Outcome::Accepted));
+    for name in ["without-status", "at-last"] {
+        assert_eq!(world.end(name).await.outcome, Some(Outcome::Accepted), "{name}");
+    }
 }
 
 /// A role of the test's namespace for [`NOBODY`], and nothing of the cluster's.
