@@ -26,8 +26,8 @@ pub const LEASE_DURATION: Duration = Duration::from_secs(15);
 /// How often a member renews its Lease.
 pub const RENEW_INTERVAL: Duration = Duration::from_millis(2500);
 
-/// How long after its first renewal a process among others renews its Lease again, to begin with its share. Requests that the
-/// others are about to send have been claimed by then.
+/// How long after its first renewal a process among others renews its Lease again, to begin with its share. That is long enough for
+/// the others to see the first, as a rule. Where it is not, the claim decides who sends.
 const JOIN_INTERVAL: Duration = Duration::from_millis(500);
 
 /// A member takes no new work this long after it began its last successful renewal. The others count from the time when they
@@ -41,8 +41,8 @@ const ALONE_DELAY: Duration = Duration::from_mins(1);
 /// A Lease that has not changed for this long is deleted.
 const ABANDONED_DELAY: Duration = Duration::from_mins(2);
 
-/// Among others, a process begins with its share when the watch has shown this many of its renewals. By then the others have seen
-/// it too, and have finished what they were doing with what it owns.
+/// Among others, a process begins with its share when the watch has shown this many of its renewals: the others have had the time
+/// between them to see that it is there.
 const SHOWN_TO_BEGIN: usize = 2;
 
 /// The number of renewals that are remembered until the watch shows them. Fewer are made in [`LEASE_DURATION`].
@@ -225,13 +225,13 @@ impl Membership {
         if joins { JOIN_INTERVAL } else { RENEW_INTERVAL }
     }
 
-    /// The Leases to delete, with the version that may be deleted: this process owns them.
+    /// A Lease to delete, with the version that may be deleted: this process owns it.
     #[must_use]
-    pub fn abandoned(&self, now: Instant) -> Vec<(String, String)> {
+    pub fn abandoned(&self, now: Instant) -> Option<(String, String)> {
         let members = self.members();
         let old = self.leases.iter().filter(|(_, lease)| self.age(lease) >= ABANDONED_DELAY);
-        let ours = old.filter(|(name, _)| members.duty(name, now) == Duty::Ours);
-        ours.map(|(name, lease)| (name.clone(), lease.version.clone())).collect()
+        let mut ours = old.filter(|(name, _)| members.duty(name, now) == Duty::Ours);
+        ours.next().map(|(name, lease)| (name.clone(), lease.version.clone()))
     }
 
     /// For how long a Lease has certainly not changed.

@@ -116,7 +116,7 @@ impl Member {
             Err(error) => self.not_renewed(&error, sent),
         }
         // One at a time, because the next renewal waits for it.
-        if let Some((name, version)) = self.membership.abandoned(clock::monotonic()).into_iter().next() {
+        if let Some((name, version)) = self.membership.abandoned(clock::monotonic()) {
             match self.leases.delete(&name, Some(version)).await {
                 Ok(()) => tracing::info!(lease = name, "deleted the Lease of a process that is gone"),
                 Err(error) => {

@@ -194,7 +194,7 @@ fn a_lease_that_is_left_over_is_deleted_by_one_member() {
             member.seen(name.into(), version.into(), later);
         }
     }
-    let deleted: Vec<_> = both.iter().flat_map(|member| member.abandoned(later)).collect();
+    let deleted: Vec<_> = both.iter().filter_map(|member| member.abandoned(later)).collect();
     assert_eq!(deleted, [("dead".to_owned(), "1".to_owned())]);
 }
 
