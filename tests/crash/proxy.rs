@@ -4,7 +4,8 @@
 //! passes as it is, watches included, unless the operator is to be deaf.
 
 use crate::stall::{Stall, Stalls, is_read};
-use functiongraph_operator::api::invocation::AttemptState;
+use functiongraph_operator::api::condition::{Condition, ConditionType, Reason};
+use functiongraph_operator::api::invocation::{AttemptState, FunctionInvocationStatus};
 use futures::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -66,6 +67,8 @@ pub enum Kind {
     Claim,
     /// Writes any other status: with one attempt and no other fault, the record.
     Record,
+    /// Says in a status what the invocation waits for. How often depends on the time that everything takes.
+    Notice,
     /// Writes the annotation of the restore guard.
     Mark,
     /// Deletes an invocation.
@@ -96,7 +99,7 @@ pub struct Hit {
 /// Which call meets a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum At {
-    /// This status write of invocations, counted from one over all objects.
+    /// This status write of invocations, counted from one over all objects. Notices do not count.
     StatusWrite(usize),
     /// This call of a kind, counted from one.
     Call(Kind, usize),
@@ -119,7 +122,7 @@ struct Plan {
     deaf_to_providers: watch::Sender<bool>,
     /// How often the operator has read one provider.
     provider_reads: usize,
-    /// Status writes of each object, those included that did not arrive.
+    /// Status writes of each object without notices, those included that did not arrive.
     writes: BTreeMap<String, usize>,
     /// The operator to kill.
     victim: Option<u32>,
@@ -239,7 +242,7 @@ impl Proxy {
         self.plan.lock().unwrap().hit.clone()
     }
 
-    /// How many status writes each object has taken.
+    /// How many status writes each object has taken, without notices.
     pub fn writes(&self) -> BTreeMap<String, usize> {
         self.plan.lock().unwrap().writes.clone()
     }
@@ -415,9 +418,7 @@ fn call(method: &Method, uri: &Uri, body: &[u8]) -> Option<Hit> {
     let watches = uri.query().is_some_and(|query| query.contains("watch="));
     let kind = match (resource, method.as_str(), name, subresource) {
         ("functioninvocations", "PATCH", _, Some("status")) => {
-            let object: Value = serde_json::from_slice(body).expect("JSON");
-            let state = serde_json::from_value(object["status"]["attempt"]["state"].clone()).ok();
-            if state == Some(AttemptState::Claimed) { Kind::Claim } else { Kind::Record }
+            status_write(body)
         }
         ("functioninvocations", "PATCH", _, None) => Kind::Mark,
         ("functioninvocations", "DELETE", ..) => Kind::Delete,
@@ -435,6 +436,19 @@ fn call(method: &Method, uri: &Uri, body: &[u8]) -> Option<Hit> {
         _ => return None,
     };
     Some(Hit { name: name.to_owned(), kind })
+}
+
+/// What a write of an invocation's status does.
+fn status_write(body: &[u8]) -> Kind {
+    let mut object: Value = serde_json::from_slice(body).expect("JSON");
+    let status = serde_json::from_value::<FunctionInvocationStatus>(object["status"].take()).unwrap_or_default();
+    let ready = Condition::find(&status.conditions, ConditionType::Ready);
+    let state = status.attempt.and_then(|attempt| attempt.state);
+    match ready.map(|ready| ready.reason) {
+        _ if state == Some(AttemptState::Claimed) => Kind::Claim,
+        Some(Reason::Queued | Reason::WaitingForProvider | Reason::WaitingForPayload) => Kind::Notice,
+        _ => Kind::Record,
+    }
 }
 
 /// Counts a call; if it is the one, says what it meets.
