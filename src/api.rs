@@ -9,6 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
 use kube::CustomResourceExt;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
 use std::sync::LazyLock;
 
 pub mod condition;
@@ -60,12 +61,48 @@ fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> R
 fn present<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
     deserializer: D,
 ) -> Result<Option<T>, D::Error> {
-    let value = Option::<serde_json::Value>::deserialize(deserializer)?;
-    Ok(value.map(|value| serde_json::from_value(value).unwrap_or_default()))
+    let value = Option::<Box<RawValue>>::deserialize(deserializer)?;
+    Ok(value.map(|value| serde_json::from_str(value.get()).unwrap_or_default()))
 }
 
 /// Reads a list, and leaves out elements of an unexpected form.
 fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    let value: Option<Vec<serde_json::Value>> = lenient(deserializer)?;
-    Ok(value.unwrap_or_default().into_iter().filter_map(|v| serde_json::from_value(v).ok()).collect())
+    // As text: a tree of each condition would cost more than everything else in a watch event.
+    let list = Box::<RawValue>::deserialize(deserializer)?;
+    let elements: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
+    Ok(elements.into_iter().filter_map(|element| serde_json::from_str(element.get()).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_another_version_wrote_is_read_as_far_as_possible() {
+        let condition = |reason| json!({"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        let status = json!({"outcome": "Postponed", "attempts": "two", "attempt": {"number": 1, "state": "Paused"},
+            "conditions": [condition("NewReason"), condition("Accepted"), 7]});
+        let [from_tree, from_text] = [
+            serde_json::from_value::<FunctionInvocationStatus>(status.clone()).expect("a status"),
+            serde_json::from_str(&status.to_string()).expect("a status"),
+        ];
+        assert_eq!(from_tree, from_text);
+        assert_eq!((from_text.outcome, from_text.attempts), (None, None));
+        let attempt = from_text.attempt.expect("an attempt");
+        assert_eq!((attempt.number, attempt.state), (Some(1), None));
+        assert_eq!(from_text.conditions.iter().map(|c| c.reason).collect::<Vec<_>>(), [Reason::Accepted]);
+    }
+
+    #[test]
+    fn an_attempt_that_cannot_be_read_is_an_attempt() {
+        for (status, attempted) in [
+            (json!({"attempt": "lost", "conditions": null}), true),
+            (json!({"attempt": [], "conditions": {}}), true),
+            (json!({"attempt": null}), false),
+        ] {
+            let status = serde_json::from_value::<FunctionInvocationStatus>(status).expect("a status");
+            assert_eq!((status.attempt.is_some(), status.conditions.len()), (attempted, 0));
+        }
+    }
 }

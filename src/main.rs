@@ -10,14 +10,12 @@ use std::process::ExitCode;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-#[tokio::main]
+// One thread: the operator waits most of its time, and threads that wake each other cost it a fifth of its CPU time
+// (benches/results.md).
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let result: Result<(), Box<dyn Error>> = match Cli::parse().command {
-        // As a task, because tokio runs the future of `main` on none of its workers (see the documentation of `tokio::main`).
-        Command::Run(args) => match tokio::spawn(controller::run(*args)).await {
-            Ok(ended) => ended.map_err(Into::into),
-            Err(panicked) => Err(panicked.into()),
-        },
+        Command::Run(args) => controller::run(*args).await.map_err(Into::into),
         Command::Crd(args) => crds::write(args.output_dir.as_deref()).map_err(Into::into),
     };
     match result {

@@ -3,7 +3,8 @@
 # modules, and once more with the first of them without streamed lists (WatchList).
 #   tools/versions.sh              all minor versions of VERSIONS
 #   VERSIONS="1.34" tools/versions.sh
-# The programs stay in the user's cache. Every version is tried, and the exit code says whether all passed.
+# The programs stay in the user's cache. Every version is tried, and the exit code says whether all passed. The tests of
+# memory are left out: they need the program of the image, and nothing in them depends on the version.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -43,7 +44,7 @@ run() { # name, folder, variables
     local name=$1 folder=$2
     shift 2
     say "== $name"
-    if env KUBEBUILDER_ASSETS="$folder" "$@" cargo test --locked --test it --test crash; then
+    if env KUBEBUILDER_ASSETS="$folder" "$@" cargo test --locked --no-fail-fast --test it --test crash -- --skip memory::; then
         passed+=("$name")
     else
         failed+=("$name")

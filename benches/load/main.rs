@@ -2,7 +2,8 @@
 //!
 //! The floor does for each existing object what cannot be left out: a status write with the resource version
 //! (the claim), the request, a status write (the record). No watch, no queue, no decision. Both use the same
-//! API server, the same emulator and the same signed requests, in turn.
+//! API server, the same emulator and the same signed requests, in turn. A second floor has no rules in the CRD, and a third
+//! is naive: it sends first and writes once.
 //!
 //! `cargo bench --bench load memory` measures the memory at the start alone, and prints it; `replicas` the throughput alone,
 //! `together` what others cost.
@@ -25,14 +26,14 @@ mod together;
 
 use futures::{StreamExt, stream};
 use report::{Figure, Report};
-use stage::Stage;
+use stage::{Floor, Stage};
 use std::time::{Duration, Instant};
 use testkit::Operator;
 
 /// Objects of one throughput run.
 const OBJECTS: usize = 3000;
 
-/// Rounds, each of the floor and of one, two and three replicas in turn; the median ratio counts.
+/// Rounds, each of the floors and of one, two and three replicas in turn; the median ratio counts.
 const ROUNDS: usize = 3;
 
 /// The largest number of replicas.
@@ -94,34 +95,43 @@ struct Run {
     api_cpu: f64,
 }
 
-/// Throughput beside the floor with one, two and three replicas, and the API calls for each accepted invocation.
+/// Throughput beside the floors with one, two and three replicas, and the API calls for each accepted invocation.
 async fn throughput(stage: &Stage, report: &mut Report) {
-    let (mut floors, mut runs) = (Vec::new(), [const { Vec::new() }; REPLICAS]);
-    for round in 0..ROUNDS {
-        let namespace = stage.namespace(&format!("floor-{round}")).await;
-        let objects = stage.create_many(&namespace, OBJECTS, 64).await;
-        let (started, cpu) = (Instant::now(), stage.api_cpu().await);
-        stage.floor(objects, WORKERS).await;
-        let floor = OBJECTS as f64 / started.elapsed().as_secs_f64();
-        let cpu = each(stage.api_cpu().await.saturating_sub(cpu).as_secs_f64() * 1000.0);
-        println!("round {}: floor {floor:.0}/s, {cpu:.2} ms of the API server an object", round + 1);
-        floors.push(floor);
+    let (mut floors, mut runs) = ([const { Vec::new() }; FLOORS.len()], [const { Vec::new() }; REPLICAS]);
+    for round in 1..=ROUNDS {
+        for (&(name, floor, rules), floors) in FLOORS.iter().zip(&mut floors) {
+            let run = alone(stage, &format!("floor-{round}-{name}"), floor, rules).await;
+            println!("round {round}: {name} {:.0}/s, {:.2} ms of the API server an object", run.0, run.1);
+            floors.push(run);
+        }
         for (replicas, runs) in (1..).zip(&mut runs) {
             let run = replicated(stage, &format!("operators-{round}-{replicas}"), replicas).await;
             println!(
-                "round {}: {replicas} replicas {:.0}/s, {:.2} ms of the API server, {:.2} ms of the operator, {:.3} writes and {:.3} conflicts an object",
-                round + 1,
-                run.per_second,
-                run.api_cpu,
-                run.cpu,
-                run.writes,
-                run.conflicts
+                "round {round}: {replicas} replicas {:.0}/s, {:.2} ms of the API server, {:.2} ms of the operator, {:.3} writes and {:.3} conflicts an object",
+                run.per_second, run.api_cpu, run.cpu, run.writes, run.conflicts
             );
             runs.push(run);
         }
     }
     assert_eq!(stage.duplicates(), 0, "the ledger holds a tag twice");
     report_throughput(&floors, &runs, report);
+}
+
+/// The floors, by name: what they do, and whether the CRD has its rules.
+const FLOORS: [(&str, Floor, bool); 3] =
+    [("floor", Floor::Safe, true), ("norules", Floor::Safe, false), ("naive", Floor::Naive, true)];
+
+/// One run of a floor: invocations a second, and milliseconds of the API server for each.
+async fn alone(stage: &Stage, namespace: &str, floor: Floor, rules: bool) -> (f64, f64) {
+    let namespace = stage.namespace(namespace).await;
+    let objects = stage.create_many(&namespace, OBJECTS, 64).await;
+    stage.rules(rules).await;
+    let (started, cpu) = (Instant::now(), stage.api_cpu().await);
+    stage.floor(objects, WORKERS, floor).await;
+    let per_second = OBJECTS as f64 / started.elapsed().as_secs_f64();
+    let cpu = stage.api_cpu().await.saturating_sub(cpu).as_secs_f64() * 1000.0;
+    stage.rules(true).await;
+    (per_second, each(cpu))
 }
 
 /// The part of one object of a throughput run.
@@ -155,28 +165,44 @@ async fn replicated(stage: &Stage, namespace: &str, replicas: usize) -> Run {
     Run { per_second, writes, others, conflicts: each(conflicts), rss, cpu, api_cpu }
 }
 
-fn report_throughput(floors: &[f64], runs: &[Vec<Run>; REPLICAS], report: &mut Report) {
+fn report_throughput(
+    [floors, free, naive]: &[Vec<(f64, f64)>; FLOORS.len()],
+    runs: &[Vec<Run>; REPLICAS],
+    report: &mut Report,
+) {
     let median = |runs: &[Run], figure: fn(&Run) -> f64| {
         report::median(&mut runs.iter().map(figure).collect::<Vec<_>>())
     };
-    let ratio = |runs: &[Run], others: &[f64]| {
-        let ratios = runs.iter().zip(others).map(|(run, other)| run.per_second / other);
+    let ratio = |runs: &[f64], others: &[f64]| {
+        let ratios = runs.iter().zip(others).map(|(run, other)| run / other);
         report::median(&mut ratios.collect::<Vec<_>>())
     };
+    let rate = |floors: &[(f64, f64)]| floors.iter().map(|floor| floor.0).collect::<Vec<_>>();
+    let cost = |floors: &[(f64, f64)]| floors.iter().map(|floor| floor.1).collect::<Vec<_>>();
+    let speed = |runs: &[Run]| runs.iter().map(|run| run.per_second).collect::<Vec<_>>();
     let [one, two, three] = runs;
     report.add(
-        Figure::at_least("throughput_over_floor", ratio(one, floors), 0.95, "")
+        Figure::at_least("throughput_over_floor", ratio(&speed(one), &rate(floors)), 0.95, "")
             .note("start of the operator included: reading and first look are part of the time"),
     );
-    report.add(Figure::plain("floor_per_second", report::median(&mut floors.to_vec()), "/s"));
+    report.add(
+        Figure::plain("throughput_over_naive", ratio(&speed(one), &rate(naive)), "")
+            .note("one that sends first, writes once, and sends again after a crash"),
+    );
+    report.add(Figure::plain("floor_per_second", report::median(&mut rate(floors)), "/s"));
+    report.add(Figure::plain("naive_per_second", report::median(&mut rate(naive)), "/s"));
     report.add(Figure::plain("operator_per_second", median(one, |run| run.per_second), "/s"));
-    let alone: Vec<_> = one.iter().map(|run| run.per_second).collect();
+    report.add(
+        Figure::at_most("api_cpu_with_rules_over_without", ratio(&cost(floors), &cost(free)), 1.1, "")
+            .note("CPU of the API server for claim and record, with the rules (CEL) of the CRD and without"),
+    );
+    let alone = speed(one);
     for (name, conflicts, runs) in [
         ("throughput_2_replicas_over_1", "conflicts_per_invocation_2_replicas", two),
         ("throughput_3_replicas_over_1", "conflicts_per_invocation_3_replicas", three),
     ] {
         let note = format!("{:.3} status patches an object", median(runs, |run| run.writes));
-        report.add(Figure::at_least(name, ratio(runs, &alone), 1.0, "").note(&note));
+        report.add(Figure::at_least(name, ratio(&speed(runs), &alone), 1.0, "").note(&note));
         report.add(Figure::at_most(conflicts, median(runs, |run| run.conflicts), 0.01, ""));
     }
     report.add(

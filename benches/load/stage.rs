@@ -3,12 +3,15 @@
 use crate::in_parallel;
 use functiongraph::{Client as Cloud, ClientOptions, Credential, FunctionUrn, Invocation, Kind, Protocol};
 use functiongraph_emulator::{Api as FunctionGraph, Config, Emulator, Function, RateLimit};
-use functiongraph_operator::api::{FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus};
+use functiongraph_operator::api::{
+    self, FunctionGraphProvider, FunctionInvocation, FunctionInvocationStatus,
+};
 use functiongraph_operator::crds;
 use functiongraph_operator::kubernetes::Clients;
 use functiongraph_operator::lifecycle::{Acceptance, Reply, Target, View, record};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
@@ -30,6 +33,15 @@ pub struct Stage {
     made: AtomicUsize,
     /// The client of the others who call the same functions.
     others: Cloud,
+}
+
+/// What a floor does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Floor {
+    /// Claims before it sends: the least that keeps the promise.
+    Safe,
+    /// Sends, and writes once: after a crash or a lost write it sends again.
+    Naive,
 }
 
 /// An object of the latency run.
@@ -186,22 +198,24 @@ impl Stage {
         self.others.invoke(invocation, &credential, Timestamp::now(), timeout).await.expect("an answer");
     }
 
-    /// Claim, send, record, and nothing else.
-    pub async fn floor(&self, objects: Vec<FunctionInvocation>, workers: usize) {
+    /// Claim, send, record, and nothing else. The naive one sends first and writes once.
+    pub async fn floor(&self, objects: Vec<FunctionInvocation>, workers: usize, floor: Floor) {
         let cloud = cloud(&self.emulator);
         let credential = Credential::access_key(KEY.0, KEY.1, None).expect("a credential");
         let urn: FunctionUrn =
             format!("urn:fss:eu-de:{PROJECT}:function:default:hello:latest").parse().unwrap();
-        in_parallel(objects, workers, |object| {
+        in_parallel(objects, workers, |mut object| {
             let (cloud, credential, urn) = (&cloud, &credential, &urn);
             async move {
                 let event_version = object.spec.payload.as_ref().unwrap().digest().version;
                 let endpoint = cloud.endpoint().to_string();
                 let target = Target { endpoint, urn: urn.to_string(), event_version };
-                let view = View::of(&object, false);
-                let claim = record::claimed(&view, 1, "floor", &target, Timestamp::now());
-                let mut claimed = self.patch(&object, &claim).await;
-                let event = claimed.spec.payload.take().unwrap().into_event().0.unwrap();
+                let claim = record::claimed(&View::of(&object, false), 1, "floor", &target, Timestamp::now());
+                match floor {
+                    Floor::Safe => object = self.patch(&object, &claim).await,
+                    Floor::Naive => object.status = Some(claim),
+                }
+                let event = object.spec.payload.take().unwrap().into_event().0.unwrap();
                 let timeout = Duration::from_secs(30);
                 let invocation = Invocation {
                     urn,
@@ -213,11 +227,31 @@ impl Stage {
                 let answer = cloud.invoke(invocation, credential, Timestamp::now(), timeout).await;
                 let request_id = answer.expect("an answer").request_id;
                 let reply = Reply::Accepted(Acceptance { request_id, ..Acceptance::default() });
-                let status = record::answered(&View::of(&claimed, false), &reply, Timestamp::now(), 0);
-                self.patch(&claimed, &status).await;
+                let status = record::answered(&View::of(&object, false), &reply, Timestamp::now(), 0);
+                self.patch(&object, &status).await;
             }
         })
         .await;
+    }
+
+    /// Puts the rules (CEL) into the CRD of invocations, or takes them out, and waits until that counts.
+    pub async fn rules(&self, wanted: bool) {
+        let crds: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        let ours = api::crds().iter().find(|crd| crd.spec.names.kind == "FunctionInvocation").expect("a CRD");
+        let mut spec = serde_json::to_value(&ours.spec).unwrap();
+        if !wanted {
+            drop_rules(&mut spec);
+        }
+        let patch = Patch::Merge(json!({"spec": {"versions": spec["versions"]}}));
+        crds.patch(&ours.name_any(), &PatchParams::default(), &patch).await.expect("a CRD");
+        let against_them = json!({"apiVersion": "functiongraph.io/v1alpha1", "kind": "FunctionInvocation",
+            "metadata": {"generateName": "refused-"}, "spec": {"function": {"name": "hello"}, "activeDeadlineSeconds": 10}});
+        let against_them = serde_json::from_value(against_them).unwrap();
+        let api: Api<FunctionInvocation> = Api::namespaced(self.client.clone(), "default");
+        let dry = PostParams { dry_run: true, ..PostParams::default() };
+        while api.create(&dry, &against_them).await.is_err() != wanted {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn patch(
@@ -339,4 +373,15 @@ fn cloud(emulator: &Emulator) -> Cloud {
     let endpoint = emulator.url().parse().expect("an endpoint");
     let options = ClientOptions { ca_bundle_pem: Some(emulator.ca_pem().into()), ..ClientOptions::default() };
     Cloud::new(endpoint, options).expect("a client")
+}
+
+fn drop_rules(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            fields.remove("x-kubernetes-validations");
+            fields.values_mut().for_each(drop_rules);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(drop_rules),
+        _ => {}
+    }
 }

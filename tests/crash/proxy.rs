@@ -417,9 +417,7 @@ fn call(method: &Method, uri: &Uri, body: &[u8]) -> Option<Hit> {
     let (resource, name, subresource) = (parts.next()?, parts.next().unwrap_or_default(), parts.next());
     let watches = uri.query().is_some_and(|query| query.contains("watch="));
     let kind = match (resource, method.as_str(), name, subresource) {
-        ("functioninvocations", "PATCH", _, Some("status")) => {
-            status_write(body)
-        }
+        ("functioninvocations", "PATCH", _, Some("status")) => status_write(body),
         ("functioninvocations", "PATCH", _, None) => Kind::Mark,
         ("functioninvocations", "DELETE", ..) => Kind::Delete,
         ("functioninvocations", "GET", "", _) => {
@@ -441,7 +439,8 @@ fn call(method: &Method, uri: &Uri, body: &[u8]) -> Option<Hit> {
 /// What a write of an invocation's status does.
 fn status_write(body: &[u8]) -> Kind {
     let mut object: Value = serde_json::from_slice(body).expect("JSON");
-    let status = serde_json::from_value::<FunctionInvocationStatus>(object["status"].take()).unwrap_or_default();
+    let status =
+        serde_json::from_value::<FunctionInvocationStatus>(object["status"].take()).unwrap_or_default();
     let ready = Condition::find(&status.conditions, ConditionType::Ready);
     let state = status.attempt.and_then(|attempt| attempt.state);
     match ready.map(|ready| ready.reason) {
