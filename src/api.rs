@@ -80,7 +80,7 @@ mod tests {
 
     #[test]
     fn what_another_version_wrote_is_read_as_far_as_possible() {
-        let condition = |reason| json!({"type": "Ready", "status": "True", "reason": reason, "message": "", "lastTransitionTime": "2026-12-01T00:00:00Z"});
+        let condition = |reason| json!({"type": "Ready", "status": "True", "reason": reason, "message": "", "observedGeneration": 1, "lastTransitionTime": "2026-12-01T00:00:00Z"});
         let status = json!({"outcome": "Postponed", "attempts": "two", "attempt": {"number": 1, "state": "Paused"},
             "conditions": [condition("NewReason"), condition("Accepted"), 7]});
         let [from_tree, from_text] = [

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::apply;
 
 mod cluster;
 mod credentials;
@@ -214,31 +215,28 @@ fn thirty_two() -> i64 {
 }
 
 /// State of the provider.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("default" = {"observedGeneration": -1}, "x-kubernetes-map-type" = "atomic"))]
 pub struct FunctionGraphProviderStatus {
     /// The generation of the spec that this status describes; -1 before the first reconcile.
-    #[serde(default, deserialize_with = "lenient")]
     pub observed_generation: Option<i64>,
 
     /// The endpoint in use.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 512))]
     pub endpoint: Option<String>,
 
     /// The project in use.
-    #[serde(default, rename = "projectID", deserialize_with = "lenient")]
+    #[serde(rename = "projectID")]
     #[schemars(length(max = 64))]
     pub project_id: Option<String>,
 
     /// When the credential in use expires, if known. The operator renews it earlier.
-    #[serde(default, deserialize_with = "lenient")]
     pub credential_expiration_time: Option<Timestamp>,
 
     /// The refused credential, for the other replicas of the operator. No replica tries it again within five minutes
     /// (a password: 16 minutes), so that FunctionGraph does not lock it.
-    #[serde(default, deserialize_with = "lenient")]
     pub credential_refusal: Option<CredentialRefusal>,
 
     /// `Ready`, and `Reconciling` or `Stalled` while they are true.

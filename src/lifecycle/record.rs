@@ -135,7 +135,12 @@ pub fn suspended(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
 /// `spec.suspend` is false again.
 pub fn resumed(view: &View<'_>, now: Timestamp) -> FunctionInvocationStatus {
     let status = FunctionInvocationStatus { start_time: Some(now), ..begun(view, now) };
-    with(view, status, now, Situation::Waiting(Reason::Progressing, "Waiting to be sent.".into()))
+    let paused = status.next_attempt_time.filter(|next| *next > now);
+    let message = paused.map_or_else(
+        || "Waiting to be sent.".into(),
+        |next| format!("Waiting to be sent: not before {}.", next.strftime("%H:%M:%S UTC")),
+    );
+    with(view, status, now, Situation::Waiting(Reason::Progressing, message))
 }
 
 /// The status with the fields that every write sets.

@@ -203,13 +203,20 @@ pub(super) fn clause(AttemptError { http_status, code, message, .. }: &AttemptEr
     parts.collect::<Vec<_>>().join(": ")
 }
 
-/// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough.
+/// What to do about a failed connection, as a sentence after its cause; empty if the cause is enough. The causes are those of
+/// rustls, of the resolver and of the system.
 pub fn remedy(cause: &str) -> &'static str {
-    // rustls' message for an unknown authority.
-    if cause.ends_with("invalid peer certificate: UnknownIssuer") {
+    let has = |text| cause.contains(text);
+    if has("invalid peer certificate: UnknownIssuer") {
         " Its certificate authority is not trusted. Add it to spec.caBundle of the provider."
-    } else if cause.starts_with("the proxy opened no tunnel") {
+    } else if has("proxy authorization required") {
+        " The proxy asks for a password, and the operator has none. Let the proxy admit the operator by its address."
+    } else if has("the proxy opened no tunnel") {
         " Check spec.proxy of the provider, and whether the proxy allows the endpoint."
+    } else if has("failed to lookup address information") {
+        " Check spec.region or spec.endpoint of the provider, and whether the operator reaches your DNS."
+    } else if has("Connection refused") || has("timed out") || has("unreachable") {
+        " Check spec.endpoint of the provider, and whether a firewall, a NetworkPolicy or a proxy (spec.proxy) is in the way."
     } else {
         ""
     }

@@ -145,6 +145,10 @@ fn what_stands_in_the_way_is_judged_in_order() {
         Step::Invoke { number: 1 },
         "the deadline counts from the resume"
     );
+    suspended.status.next_attempt_time = Some(at(40));
+    let resumed = record::resumed(&suspended.view(), at(9));
+    let ready = Condition::find(&resumed.conditions, ConditionType::Ready);
+    assert_eq!(ready.map(|ready| &*ready.message), Some("Waiting to be sent: not before 08:00:40 UTC."));
 
     let late = fresh();
     assert_eq!(late.next(at(3599)), Step::Invoke { number: 1 });
@@ -540,4 +544,20 @@ fn the_function_is_shown_short_whichever_way_it_was_given() {
         spec.function.urn = Some(urn.into());
         assert_eq!(display(&spec), short);
     }
+}
+
+#[test]
+fn a_failed_connection_says_what_to_check() {
+    for (cause, check) in [
+        ("no connection to host: invalid peer certificate: UnknownIssuer", "spec.caBundle"),
+        ("nothing was sent: the proxy opened no tunnel: unsuccessful", "spec.proxy"),
+        ("the proxy opened no tunnel: proxy authorization required", "password"),
+        ("no connection to host: failed to lookup address information: Name or service not known", "DNS"),
+        ("no connection to host: operation timed out", "NetworkPolicy"),
+        ("no connection to host: Connection refused (os error 111)", "NetworkPolicy"),
+        ("no connection to host: Network is unreachable (os error 101)", "NetworkPolicy"),
+    ] {
+        assert!(remedy(cause).contains(check), "{cause}: {}", remedy(cause));
+    }
+    assert_eq!(remedy("connection reset"), "");
 }

@@ -45,7 +45,13 @@ impl SendError {
     /// the request. They are not visible from outside, so they count as interrupted.
     pub(crate) fn from_http(error: &reqwest::Error) -> Self {
         let cause = innermost(error);
-        if error.is_connect() || error.is_builder() { Self::NotSent(cause) } else { Self::Interrupted(cause) }
+        match error.url().and_then(reqwest::Url::host_str) {
+            Some(host) if error.is_connect() && !cause.starts_with(NO_TUNNEL) => {
+                Self::NotSent(format!("no connection to {host}: {cause}"))
+            }
+            _ if error.is_connect() || error.is_builder() => Self::NotSent(cause),
+            _ => Self::Interrupted(cause),
+        }
     }
 
     /// A request that could not be built.
@@ -58,7 +64,7 @@ impl SendError {
         Self::TimedOut(format!("no answer within {limit:?}"))
     }
 
-    /// The innermost cause, for example `Connection refused (os error 111)`.
+    /// The innermost cause, for example `no connection to localhost: Connection refused (os error 111)`.
     #[must_use]
     pub fn cause(&self) -> &str {
         match self {
@@ -70,6 +76,9 @@ impl SendError {
 /// How errors of the tunnel through a proxy begin. Their type is not public.
 const TUNNEL: &str = "tunnel error: ";
 
+/// How their causes begin here.
+const NO_TUNNEL: &str = "the proxy opened no tunnel";
+
 /// The text of the last error of a chain. The outer errors hold the URL and add little, except for that of a proxy.
 fn innermost(error: &(dyn Error + 'static)) -> String {
     let (mut last, mut through_proxy) = (error, false);
@@ -79,7 +88,7 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     }
     let text = last.to_string();
     let text = match text.strip_prefix(TUNNEL).unwrap_or(&text) {
-        text if through_proxy => format!("the proxy opened no tunnel: {text}"),
+        text if through_proxy => format!("{NO_TUNNEL}: {text}"),
         text => text.to_owned(),
     };
     // The server chooses the names in its certificate.

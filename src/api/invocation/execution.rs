@@ -5,26 +5,23 @@ use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::apply;
 
 /// The execution, as far as FunctionGraph has reported it.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
     /// State of the execution.
-    #[serde(default, deserialize_with = "lenient")]
     pub status: Option<ExecutionStatus>,
     /// When the execution started, by FunctionGraph's clock.
-    #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,
     /// When the execution ended, by FunctionGraph's clock.
-    #[serde(default, deserialize_with = "lenient")]
     pub end_time: Option<Timestamp>,
     /// The error code, for example `4208` for a cancelled execution.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub error_code: Option<String>,
     /// The error message.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 1024))]
     pub error_message: Option<String>,
 }
@@ -46,42 +43,36 @@ pub enum ExecutionStatus {
 }
 
 /// The result of a `Sync` invocation.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct InvocationResult {
     /// Metrics of the execution.
-    #[serde(default, deserialize_with = "lenient")]
     pub summary: Option<Summary>,
     /// The end of the function's log, if `spec.sync.logTail` is true. Invisible characters and those that control a
     /// terminal are escaped as in JSON, for example `\u001b`; line breaks and tabs are kept. A log that repeats the
     /// provider's credential is withheld.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 4096))]
     pub log_tail: Option<String>,
     /// The function's result, if `spec.sync.captureResult` is true. Escaped like `logTail`, so a JSON document keeps
     /// its meaning. A result that repeats the provider's credential is withheld.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 8192))]
     pub body: Option<String>,
     /// Whether `body` holds only the beginning of the result.
-    #[serde(default, deserialize_with = "lenient")]
     pub truncated: Option<bool>,
 }
 
 /// Metrics of an execution.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Run time in milliseconds.
-    #[serde(default, deserialize_with = "lenient")]
     pub duration: Option<f64>,
     /// Billed time in milliseconds.
-    #[serde(default, deserialize_with = "lenient")]
     pub billing_duration: Option<f64>,
     /// Configured memory in MB.
-    #[serde(default, deserialize_with = "lenient")]
     pub memory_size: Option<f64>,
     /// Used memory in MB.
-    #[serde(default, deserialize_with = "lenient")]
     pub memory_used: Option<f64>,
 }

@@ -6,9 +6,11 @@ use jiff::Timestamp;
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_with::apply;
 use strum::{IntoStaticStr, VariantArray};
 
 /// State and result of the invocation. Only the operator writes it.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 // Boxed fields are empty for most waiting objects, of which the operator holds ten thousand in memory.
@@ -21,106 +23,90 @@ use strum::{IntoStaticStr, VariantArray};
 #[x_kube(validation = Rule::new("has(self.outcome) || !has(oldSelf.outcome) || oldSelf.outcome == 'Unknown'").message("an outcome is final; only Unknown may change"))]
 pub struct FunctionInvocationStatus {
     /// The generation of the spec that this status describes; -1 before the first reconcile.
-    #[serde(default, deserialize_with = "lenient")]
     pub observed_generation: Option<i64>,
 
     /// The final result; absent before the end. Use it as a selector: `--field-selector status.outcome=Failed`.
-    #[serde(default, deserialize_with = "lenient")]
     #[x_kube(validation = Rule::new("self == oldSelf || oldSelf == 'Unknown'").message("an outcome is final; only Unknown may change"))]
     pub outcome: Option<Outcome>,
 
     /// The function in short: `package:name:qualifier`.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 269))]
     pub function: Option<String>,
 
     /// FunctionGraph's id of the invocation.
-    #[serde(default, rename = "requestID", deserialize_with = "lenient")]
+    #[serde(rename = "requestID")]
     #[schemars(length(max = 64))]
     pub request_id: Option<String>,
 
     /// Source of the request id.
-    #[serde(default, rename = "requestIDSource", deserialize_with = "lenient")]
+    #[serde(rename = "requestIDSource")]
     pub request_id_source: Option<RequestIdSource>,
 
     /// The id of the instance that executes a `Reserved` invocation.
-    #[serde(default, rename = "instanceID", deserialize_with = "lenient")]
+    #[serde(rename = "instanceID")]
     #[schemars(length(max = 64))]
     pub instance_id: Option<String>,
 
     /// Requests in FunctionGraph's list around an ambiguous attempt. They are evidence for you; the operator does not
     /// use them. Present only if there are at most five, and never with a cluster-scoped provider.
-    #[serde(default, rename = "candidateRequestIDs", deserialize_with = "lenient")]
+    #[serde(rename = "candidateRequestIDs")]
     #[schemars(length(max = 5), inner(length(max = 64)), extend("x-kubernetes-list-type" = "atomic"))]
     pub candidate_request_ids: Option<Vec<String>>,
 
     /// The last value of the annotation `functiongraph.io/resolve` that the operator has handled, cut to 73
     /// characters. Remove the annotation before you set the same value again.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 73))]
     pub resolution: Option<String>,
 
     /// The uid of the object that `attempt` was made for. If it differs from the object's own uid, the status was
     /// restored with a copy of that object.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub submitted_as: Option<String>,
 
     /// Identifies the event of the first attempt: `sha256:` and the hash of its bytes, or uid and resourceVersion of
     /// the Secret. The operator never sends another event for this object.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 256))]
     pub event_version: Option<String>,
 
     /// Start of `activeDeadlineSeconds`: the creation, or the latest resume or `Retry`.
-    #[serde(default, deserialize_with = "lenient")]
     pub start_time: Option<Timestamp>,
 
     /// When the operator saw that FunctionGraph had accepted the invocation.
-    #[serde(default, deserialize_with = "lenient")]
     pub accepted_time: Option<Timestamp>,
 
     /// When FunctionGraph accepted the request to stop the execution.
-    #[serde(default, deserialize_with = "lenient")]
     pub cancel_time: Option<Timestamp>,
 
     /// When the object finished.
-    #[serde(default, deserialize_with = "lenient")]
     pub completion_time: Option<Timestamp>,
 
     /// Number of attempts.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(range(min = 0))]
     pub attempts: Option<i64>,
 
     /// Number of attempts that FunctionGraph answered with 429 or 503.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(range(min = 0))]
     pub throttled_attempts: Option<i64>,
 
     /// Number of attempts that count against `retryPolicy.backoffLimit`.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(range(min = 0))]
     pub failed_attempts: Option<i64>,
 
     /// Time of the next attempt; none before it.
-    #[serde(default, deserialize_with = "lenient")]
     pub next_attempt_time: Option<Timestamp>,
 
     /// The latest attempt.
+    #[serde_with(skip_apply)]
     #[serde(default, deserialize_with = "present")]
     pub attempt: Option<Attempt>,
 
     /// The latest error.
-    #[serde(default, deserialize_with = "lenient")]
     pub error: Option<Box<AttemptError>>,
 
     /// The execution, as far as FunctionGraph has reported it: for `completionPolicy: Executed` and for `Sync`.
-    #[serde(default, deserialize_with = "lenient")]
     pub execution: Option<Box<Execution>>,
 
     /// The result of a `Sync` invocation.
-    #[serde(default, deserialize_with = "lenient")]
     pub result: Option<Box<InvocationResult>>,
 
     /// `Accepted`, `Finished` and `Ready` from the first reconcile on; `Reconciling`, `Stalled` and `Suspended` while
@@ -180,6 +166,7 @@ pub enum RequestIdSource {
 }
 
 /// One attempt: the claim that the operator writes before it sends anything, and its result.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 // Required in the schema only, because the rules on attempts read all three. The Rust types read any stored object.
@@ -191,27 +178,27 @@ pub struct Attempt {
     // A write leaves out a field that cannot be read, which keeps the stored value. The rules on attempts would
     // refuse its removal for ever.
     /// The number of the attempt: 1, 2, 3 …
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, range(min = 1, max = 1_000_000))]
     pub number: Option<i64>,
     /// The process that owns the attempt: 128 random bits, new at every start.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required, length(min = 1, max = 64))]
     pub holder: Option<String>,
     /// Result of the attempt.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     pub state: Option<AttemptState>,
     /// When the attempt was claimed. For your information: the operator does not compare it with another machine's
     /// clock.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub claim_time: Option<Timestamp>,
     /// The endpoint of the attempt. The operator follows or cancels the invocation only at this endpoint.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
     pub endpoint: Option<String>,
     /// The invoked URN: region, project and function.
-    #[serde(default, deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 300))]
     pub urn: Option<String>,
 }
@@ -232,28 +219,24 @@ pub enum AttemptState {
 }
 
 /// The latest error.
+#[apply(Option => #[serde(default, deserialize_with = "lenient")])]
 #[derive(KubeSchema, Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct AttemptError {
     /// When the error occurred.
-    #[serde(default, deserialize_with = "lenient")]
     pub time: Option<Timestamp>,
     /// Class of the error.
-    #[serde(default, deserialize_with = "lenient")]
     pub class: Option<ErrorClass>,
     /// The HTTP status of the answer, if there was one.
-    #[serde(default, deserialize_with = "lenient")]
     pub http_status: Option<i64>,
     /// FunctionGraph's error code, for example `FSS.1051`.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 64))]
     pub code: Option<String>,
     /// FunctionGraph's message, or the operator's own error.
-    #[serde(default, deserialize_with = "lenient")]
     #[schemars(length(max = 1024))]
     pub message: Option<String>,
     /// The gateway's id of the request (`X-Request-Id`), for a support case.
-    #[serde(default, rename = "gatewayRequestID", deserialize_with = "lenient")]
+    #[serde(rename = "gatewayRequestID")]
     #[schemars(length(max = 64))]
     pub gateway_request_id: Option<String>,
 }
