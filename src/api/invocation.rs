@@ -62,7 +62,7 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
     validation = Rule::new("has(self.status) || !has(oldSelf.status)").message("status cannot be removed"),
     // An object that is stored with a null has no status in spite of the default, and must stay writable. The rules of `attempt`
     // hold the rest.
-    validation = Rule::new("!has(oldSelf.status) || !has(oldSelf.status.attempt) || oldSelf.status.attempt.state != 'Ambiguous' || self.spec.deliveryPolicy == 'AtLeastOnce' || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce"),
+    validation = Rule::new("oldSelf.?status.?attempt.?state.orValue('') != 'Ambiguous' || self.spec.deliveryPolicy == 'AtLeastOnce' || !has(self.status) || !has(self.status.attempt) || self.status.attempt.number == oldSelf.status.attempt.number").message("a new attempt may follow only an attempt that was certainly not accepted, or an ambiguous one under deliveryPolicy AtLeastOnce"),
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = Rule::new("!has(self.payloadFrom) || !has(self.payload)").message("set at most one of payload and payloadFrom"))]
@@ -70,7 +70,7 @@ pub const BEFORE_THE_RESTORE: &str = "before-the-restore";
 #[x_kube(validation = Rule::new("!has(self.sync) || self.invocationType == 'Sync'").message("sync needs invocationType Sync"))]
 #[x_kube(validation = Rule::new("!has(self.sync) || !has(self.payloadFrom) || !has(self.payloadFrom.secretKeyRef) || !(self.sync.logTail || self.sync.captureResult)").message("sync.logTail and sync.captureResult are not possible with payloadFrom.secretKeyRef, because the function's log or result may repeat the Secret"))]
 #[x_kube(validation = Rule::new("self.completionPolicy != 'Executed' || self.invocationType == 'Async'").message("completionPolicy Executed needs invocationType Async: a Sync invocation always ends with its execution, and the operator cannot follow a Reserved one"))]
-#[x_kube(validation = Rule::new("!has(self.activeDeadlineSeconds) || self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("activeDeadlineSeconds must be at least requestTimeoutSeconds (30 unless given)").field_path(".activeDeadlineSeconds"))]
+#[x_kube(validation = Rule::new("self.requestTimeoutSeconds <= self.activeDeadlineSeconds").message("activeDeadlineSeconds must be at least requestTimeoutSeconds (30 unless given)").field_path(".activeDeadlineSeconds"))]
 pub struct FunctionInvocationSpec {
     /// The function: either `urn`, or `name` with an optional `package` and `qualifier`.
     pub function: FunctionRef,

@@ -98,6 +98,18 @@ async fn is_survived(plane: &'static ControlPlane, in_pages: bool, trouble: Trou
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn told_to_stop_while_it_still_reads_the_objects_it_ends_and_does_not_wait_for_them() {
+    let world = World::new().await;
+    world.provider().await;
+    let proxy = Proxy::before(plane().await, &[]).await;
+    proxy.reads.stall(Some(Stall::Answer));
+    let operator = world.operator().kubeconfig(&proxy.kubeconfig()).start();
+    operator.lacks(|said| said.contains("reading the first list of the objects")).await;
+
+    assert!(operator.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_watch_on_which_nothing_happens_is_not_taken_for_a_dead_one() {
     futures::future::join(is_renewed(plane().await), is_renewed(plane_of_pages().await)).await;
 }

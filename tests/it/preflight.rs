@@ -2,12 +2,12 @@
 
 use crate::cel::any;
 use functiongraph_operator::api::invocation::Outcome;
-use functiongraph_operator::api::{self, FunctionGraphProvider, FunctionInvocation, GROUP};
+use functiongraph_operator::api::{self, FunctionInvocation, GROUP};
 use kube::Api;
 use kube::api::PostParams;
 use serde_json::{Value, json};
 use testkit::control_plane::ControlPlane;
-use testkit::{KEY, NOBODY, World, bare_plane, output, plane, text, until, within};
+use testkit::{NOBODY, World, bare_plane, output, plane, text, until, within};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 
@@ -165,24 +165,5 @@ async fn t10_without_its_permissions_it_names_them_and_with_them_it_needs_no_mor
     world.invoke("gone", spec).await;
     world.disappears("gone").await;
     assert_eq!(world.emulator.ledger().len(), 2);
-    assert!(operator.stop().await.success());
-}
-
-#[tokio::test]
-async fn told_to_stop_while_it_still_reads_the_objects_it_ends_and_does_not_wait_for_them() {
-    let world = World::new().await;
-    world.secret(KEY.1).await;
-    // Each is looked at before any invocation: that takes long enough to be met in the middle of it.
-    let spec = json!({
-        "region": "eu-de", "projectID": "7aad83af3e8d42e99ac194e8419e2c9b",
-        "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
-    });
-    for number in 0..100 {
-        let name = format!("provider-{number}");
-        world.create::<FunctionGraphProvider>(&name, json!({"spec": spec})).await.unwrap();
-    }
-    let operator = world.operator().start();
-    operator.lacks(|said| said.contains("reading the first list of the objects")).await;
-
     assert!(operator.stop().await.success());
 }

@@ -19,8 +19,8 @@ use strum::{IntoStaticStr, VariantArray};
 #[schemars(extend("default" = {"observedGeneration": -1}, "x-kubernetes-map-type" = "atomic"))]
 // Each field that a rule reads costs the API server a copy of the schema of all its siblings, at every status write. So a rule
 // reads few fields here, and more in `attempt`, which is small.
-#[x_kube(validation = Rule::new("has(oldSelf.attempt) ? has(self.attempt) : !has(self.attempt) || self.attempt.number == 1").message("attempt numbers go up one by one from 1, and a recorded attempt cannot be removed"))]
-#[x_kube(validation = Rule::new("has(self.outcome) || !has(oldSelf.outcome) || oldSelf.outcome == 'Unknown'").message("an outcome is final; only Unknown may change"))]
+#[x_kube(validation = Rule::new("has(oldSelf.attempt) ? has(self.attempt) : self.?attempt.?number.orValue(1) == 1").message("attempt numbers go up one by one from 1, and a recorded attempt cannot be removed"))]
+#[x_kube(validation = Rule::new("oldSelf.?outcome.orValue('Unknown') == 'Unknown' || has(self.outcome)").message("an outcome is final; only Unknown may change"))]
 pub struct FunctionInvocationStatus {
     /// The generation of the spec that this status describes; -1 before the first reconcile.
     pub observed_generation: Option<i64>,

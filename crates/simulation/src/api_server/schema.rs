@@ -3,12 +3,12 @@
 //! Left out, because our CRDs have none of it: `allOf` and its relatives, embedded resources, lists that are maps.
 
 use cel::objects::Map;
-use cel::{Context, Program};
+use cel::{Context, Env, Program};
 use jiff::Timestamp;
 use regex::Regex;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 /// The schema of one value.
 pub struct Schema {
@@ -168,7 +168,10 @@ impl Schema {
 }
 
 /// The functions of CEL.
-static FUNCTIONS: LazyLock<Context<'static, 'static>> = LazyLock::new(Context::default);
+static FUNCTIONS: LazyLock<Context<'static, 'static>> = LazyLock::new(|| Context::with_env(Arc::clone(&ENV)));
+
+/// CEL as in Kubernetes: with optional values.
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib().with_optional_support(true)));
 
 // === impl Rule ===
 
@@ -176,7 +179,7 @@ impl Rule {
     fn of(text: &Value) -> Self {
         let rule = text["rule"].as_str().expect("a rule");
         Self {
-            program: Program::compile(rule).expect("a rule in CEL"),
+            program: ENV.compile(rule).expect("a rule in CEL"),
             message: text["message"].as_str().unwrap_or(rule).to_owned(),
             compares: rule.contains("oldSelf"),
         }
