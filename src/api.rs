@@ -67,7 +67,7 @@ fn present<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(
 
 /// Reads a list, and leaves out elements of an unexpected form.
 fn lenient_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    // As text: a tree of each condition would cost more than everything else in a watch event.
+    // As text, because each event of a watch is read, and a tree of its conditions would be thrown away.
     let list = Box::<RawValue>::deserialize(deserializer)?;
     let elements: Vec<&RawValue> = serde_json::from_str(list.get()).unwrap_or_default();
     Ok(elements.into_iter().filter_map(|element| serde_json::from_str(element.get()).ok()).collect())

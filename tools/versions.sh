@@ -4,7 +4,7 @@
 #   tools/versions.sh              all minor versions of VERSIONS
 #   VERSIONS="1.34" tools/versions.sh
 # The programs stay in the user's cache. Every version is tried, and the exit code says whether all passed. The tests of
-# memory are left out: they need the program of the image, and nothing in them depends on the version.
+# memory are left out, because they need the program of the image.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 

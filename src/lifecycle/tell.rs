@@ -213,12 +213,17 @@ pub fn remedy(cause: &str) -> &'static str {
         " The proxy asks for a password, and the operator has none. Let the proxy admit the operator by its address."
     } else if has("the proxy opened no tunnel") {
         " Check spec.proxy of the provider, and whether the proxy allows the endpoint."
+    } else if !has("no connection to") {
+        // A text of the service, or a connection that broke later.
+        ""
     } else if has("failed to lookup address information") {
         " Check spec.region or spec.endpoint of the provider, and whether the operator reaches your DNS."
-    } else if has("Connection refused") || has("timed out") || has("unreachable") {
-        " Check spec.endpoint of the provider, and whether a firewall, a NetworkPolicy or a proxy (spec.proxy) is in the way."
-    } else {
+    } else if !(has("Connection refused") || has("timed out") || has("unreachable")) {
         ""
+    } else if has("through the proxy") {
+        " Check whether the proxy of spec.proxy answers, and whether it reaches the endpoint."
+    } else {
+        " Check spec.endpoint of the provider, whether a firewall or a NetworkPolicy is in the way, and whether a proxy is needed (spec.proxy)."
     }
 }
 

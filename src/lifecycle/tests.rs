@@ -553,11 +553,14 @@ fn a_failed_connection_says_what_to_check() {
         ("nothing was sent: the proxy opened no tunnel: unsuccessful", "spec.proxy"),
         ("the proxy opened no tunnel: proxy authorization required", "password"),
         ("no connection to host: failed to lookup address information: Name or service not known", "DNS"),
+        ("no connection to host through the proxy: operation timed out", "the proxy of spec.proxy answers"),
         ("no connection to host: operation timed out", "NetworkPolicy"),
         ("no connection to host: Connection refused (os error 111)", "NetworkPolicy"),
         ("no connection to host: Network is unreachable (os error 101)", "NetworkPolicy"),
     ] {
         assert!(remedy(cause).contains(check), "{cause}: {}", remedy(cause));
     }
-    assert_eq!(remedy("connection reset"), "");
+    for no_connection in ["connection reset", "FunctionGraph answered 504: upstream timed out"] {
+        assert_eq!(remedy(no_connection), "");
+    }
 }

@@ -67,7 +67,8 @@ pub enum Kind {
     Claim,
     /// Writes any other status: with one attempt and no other fault, the record.
     Record,
-    /// Says in a status what the invocation waits for. How often depends on the time that everything takes.
+    /// Says in a status what the invocation waits for, and is not the first write after a claim: that is the record. How
+    /// often depends on the time that everything takes.
     Notice,
     /// Writes the annotation of the restore guard.
     Mark,
@@ -124,6 +125,8 @@ struct Plan {
     provider_reads: usize,
     /// Status writes of each object without notices, those included that did not arrive.
     writes: BTreeMap<String, usize>,
+    /// What the last status write of each object did.
+    last_writes: BTreeMap<String, Kind>,
     /// The operator to kill.
     victim: Option<u32>,
 }
@@ -178,6 +181,7 @@ impl Proxy {
             deaf_to_providers: watch::Sender::new(false),
             provider_reads: 0,
             writes: BTreeMap::new(),
+            last_writes: BTreeMap::new(),
             victim: None,
         };
         let plan = Arc::new(Mutex::new(plan));
@@ -451,8 +455,14 @@ fn status_write(body: &[u8]) -> Kind {
 }
 
 /// Counts a call; if it is the one, says what it meets.
-fn meet(plan: &Mutex<Plan>, hit: Hit) -> Option<(Fault, Option<u32>)> {
+fn meet(plan: &Mutex<Plan>, mut hit: Hit) -> Option<(Fault, Option<u32>)> {
     let mut plan = plan.lock().unwrap();
+    if matches!(hit.kind, Kind::Claim | Kind::Record | Kind::Notice) {
+        let last = plan.last_writes.insert(hit.name.clone(), hit.kind);
+        if (last, hit.kind) == (Some(Kind::Claim), Kind::Notice) {
+            hit.kind = Kind::Record;
+        }
+    }
     let seen = plan.seen.entry(hit.kind).or_default();
     *seen += 1;
     let mut at = vec![At::Call(hit.kind, *seen)];

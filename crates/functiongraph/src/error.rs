@@ -43,11 +43,13 @@ impl SendError {
     ///
     /// Other kinds of hyper-util also mean "not written", for example a fresh connection that dies before it takes
     /// the request. They are not visible from outside, so they count as interrupted.
-    pub(crate) fn from_http(error: &reqwest::Error) -> Self {
+    pub(crate) fn from_http(error: &reqwest::Error, through_proxy: bool) -> Self {
         let cause = innermost(error);
         match error.url().and_then(reqwest::Url::host_str) {
             Some(host) if error.is_connect() && !cause.starts_with(NO_TUNNEL) => {
-                Self::NotSent(format!("no connection to {host}: {cause}"))
+                // A proxy that is silent ends in the timeout around the whole connection, which does not name it.
+                let way = if through_proxy { " through the proxy" } else { "" };
+                Self::NotSent(format!("no connection to {host}{way}: {cause}"))
             }
             _ if error.is_connect() || error.is_builder() => Self::NotSent(cause),
             _ => Self::Interrupted(cause),

@@ -43,6 +43,8 @@ pub(crate) struct Transport(Arc<Shared>);
 struct Shared {
     /// Carries the requests instead of a sender.
     carrier: Option<Carrier>,
+    /// Whether connections go through a proxy.
+    through_proxy: bool,
     /// The sender, while it is kept or in use. A request that creates it again blocks the other requests meanwhile.
     sender: tokio::sync::Mutex<Weak<Sender>>,
     make: Box<MakeSender>,
@@ -160,6 +162,7 @@ impl Transport {
         if let Some(ip) = ip.filter(|ip| addresses::may_lead_into(&refused_networks, *ip)) {
             return Err(BuildError::RefusedAddress(ip));
         }
+        let through_proxy = proxy.is_some();
         let build = Arc::new(move |tls: &ClientConfig, max: Duration| {
             let mut builder = builder(tls, &refused_networks).user_agent(user_agent.clone());
             if let Some(proxy) = &proxy {
@@ -182,6 +185,7 @@ impl Transport {
         }
         Ok(Self(Arc::new(Shared {
             carrier,
+            through_proxy,
             sender: tokio::sync::Mutex::new(last),
             make: Box::new(make),
             ca_bundle: load_ca_bundle
@@ -191,7 +195,7 @@ impl Transport {
 
     /// The sender of the last request if it is still kept, or a new one.
     async fn sender(&self) -> Result<Arc<Sender>, SendError> {
-        let Shared { sender: last, make, ca_bundle, carrier: _ } = &*self.0;
+        let Shared { sender: last, make, ca_bundle, .. } = &*self.0;
         let mut last = last.lock().await;
         let sender = if let Some(sender) = last.upgrade() {
             sender
@@ -230,7 +234,7 @@ impl Transport {
         timeout: Duration,
         cap: usize,
     ) -> Result<Seen, SendError> {
-        let from_http = |error: reqwest::Error| SendError::from_http(&error);
+        let from_http = |error: reqwest::Error| SendError::from_http(&error, self.0.through_proxy);
         // Kept outside the exchange, so that a timeout does not drop it.
         let (mut seen, mut begun) = (None, false);
         // Reading the CA bundle again counts in the timeout, because the caller relies on it.

@@ -269,6 +269,19 @@ async fn t07_no_older_tls_than_1_2_is_offered_or_taken() {
 }
 
 #[tokio::test]
+async fn a_proxy_that_never_answers_is_named_as_the_way() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let proxy = format!("http://127.0.0.1:{}", silent.local_addr().unwrap().port());
+    let connect_timeout = Duration::from_millis(200);
+    let options =
+        ClientOptions { connect_timeout, proxy: Some(proxy.parse().unwrap()), ..ClientOptions::default() };
+    let client = Client::new("https://functiongraph.example.com".parse().unwrap(), options).unwrap();
+    let error = invoke(&client, LONG_TIMEOUT).await.unwrap_err();
+    let way = "no connection to functiongraph.example.com through the proxy: ";
+    assert!(matches!(&error, SendError::NotSent(cause) if cause.starts_with(way)), "{error:?}");
+}
+
+#[tokio::test]
 async fn t07_a_handshake_that_never_ends_means_that_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", listener.local_addr().unwrap().port());
