@@ -8,7 +8,6 @@ use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt};
 use serde_json::{Value, json};
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Output;
 use testkit::control_plane::tool;
@@ -33,26 +32,26 @@ async fn kustomized(folder: &Path, objects: &str) -> Output {
     output(kubectl, "").await
 }
 
-/// A plugin of Helm that sends what is rendered through kustomize.
+/// A plugin of Helm that sends what is rendered through kustomize. The shell reads the script: Linux runs no file that
+/// is open for writing ("Text file busy"), and a test beside this one may start a program while this file is open.
 fn post_renderer(folder: &Path) {
     let plugin = folder.join("kustomize");
     fs::create_dir_all(&plugin).unwrap();
     let about = json!({
         "apiVersion": "v1", "type": "postrenderer/v1", "name": "kustomize", "version": "0.1.0",
         "runtime": "subprocess",
-        "runtimeConfig": {"platformCommand": [{"command": "${HELM_PLUGIN_DIR}/run"}]},
+        "runtimeConfig": {"platformCommand": [{"command": "/bin/sh", "args": ["-eu", "${HELM_PLUGIN_DIR}/run"]}]},
     });
     fs::write(plugin.join("plugin.yaml"), about.to_string()).unwrap();
     let kubectl = tool("kubectl").unwrap();
     let script = format!(
-        "#!/bin/sh -eu\ncd \"$(mktemp -d '{}/XXXXXX')\"\ncat >all.yaml\n\
+        "cd \"$(mktemp -d '{}/XXXXXX')\"\ncat >all.yaml\n\
          echo '{{resources: [all.yaml], labels: [{{pairs: {{team: platform}}}}]}}' >kustomization.yaml\n\
          '{}' kustomize .\n",
         folder.display(),
         kubectl.display()
     );
     fs::write(plugin.join("run"), script).unwrap();
-    fs::set_permissions(plugin.join("run"), fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[tokio::test]
