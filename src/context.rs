@@ -177,10 +177,15 @@ impl Context {
     /// Forgets what it remembers of objects that are not there any more.
     pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
         self.providers.prune(&is_there, now);
-        self.journal.prune(&is_there);
+        self.journal.prune(&is_there, now);
         self.lookups.prune(&is_there);
         self.notices.prune(&is_there);
         self.failures.prune(now);
+    }
+
+    /// How much it remembers of objects.
+    pub fn remembered(&self) -> usize {
+        self.journal.len() + self.lookups.len() + self.notices.len() + self.failures.len()
     }
 
     /// What the core needs to know of an object.

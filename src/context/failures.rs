@@ -43,6 +43,10 @@ impl Failures {
         counts.retain(|_, failure| now.duration_since(failure.last) < FAILURE_TTL);
     }
 
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
     /// It worked.
     pub fn clear(&self, uid: &str) {
         self.0.lock().remove(uid);

@@ -3,15 +3,12 @@
 use super::{AttemptId, Owner};
 use crate::lifecycle::{Progress, Reply};
 use parking_lot::Mutex;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// A written answer is remembered this long, so that an older copy of the object is recognised as one. A
 /// watch that lags longer costs one refused write, nothing else.
 const SAVED_TTL: Duration = Duration::from_mins(1);
-
-/// Another process's claim that no reconcile has seen for this long is forgotten.
-const SIGHTING_TTL: Duration = Duration::from_mins(10);
 
 /// The journal of one process.
 #[derive(Default)]
@@ -76,9 +73,7 @@ impl<R> Own<R> {
 #[derive(Default)]
 struct Pages {
     own: HashMap<String, Entry>,
-    saved: VecDeque<(Instant, String)>,
     others: HashMap<String, Sighting>,
-    swept: Option<Instant>,
 }
 
 /// An attempt of ours, and since when it is over.
@@ -93,7 +88,6 @@ struct Sighting {
     number: i64,
     holder: String,
     since: Instant,
-    seen: Instant,
 }
 
 impl Journal {
@@ -114,15 +108,7 @@ impl Journal {
 
     /// Notes that the answer is written, or has nowhere to be written any more.
     pub fn saved(&self, attempt: &AttemptId, now: Instant) {
-        let mut pages = self.0.lock();
-        pages.note(attempt, Stage::Saved, Some(now));
-        pages.saved.push_back((now, attempt.owner.uid.clone()));
-        while pages.saved.front().is_some_and(|(then, _)| now.duration_since(*then) > SAVED_TTL) {
-            let Some((then, old)) = pages.saved.pop_front() else { break };
-            if pages.own.get(&old).is_some_and(|entry| entry.own.is_over() && entry.saved == Some(then)) {
-                pages.own.remove(&old);
-            }
-        }
+        self.0.lock().note(attempt, Stage::Saved, Some(now));
     }
 
     /// The attempts of which something is still to be written: the answer, or that it was never sent.
@@ -132,9 +118,20 @@ impl Journal {
         open.map(|entry| AttemptId { owner: entry.owner.clone(), number: entry.own.number }).collect()
     }
 
-    /// Forgets what concerns objects that are not there any more. Without one there is no status to decide from.
-    pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
-        self.0.lock().own.retain(|uid, entry| entry.own.is_over() || is_there(uid));
+    /// Forgets what is over for long enough, and what concerns objects that are not there any more: without one there is no
+    /// status to decide from.
+    pub fn prune(&self, is_there: impl Fn(&str) -> bool, now: Instant) {
+        let mut pages = self.0.lock();
+        pages.own.retain(|uid, Entry { saved, .. }| match saved {
+            Some(saved) => now.duration_since(*saved) < SAVED_TTL,
+            None => is_there(uid),
+        });
+        pages.others.retain(|uid, _| is_there(uid));
+    }
+
+    pub fn len(&self) -> usize {
+        let pages = self.0.lock();
+        pages.own.len() + pages.others.len()
     }
 
     pub fn progress(&self, AttemptId { owner, number }: &AttemptId) -> Progress {
@@ -149,16 +146,11 @@ impl Journal {
     pub fn unchanged_for(&self, attempt: &AttemptId, holder: &str, now: Instant) -> Duration {
         let AttemptId { owner: Owner { uid, .. }, number } = attempt;
         let mut pages = self.0.lock();
-        if pages.swept.is_none_or(|then| now.duration_since(then) > SIGHTING_TTL) {
-            pages.swept = Some(now);
-            pages.others.retain(|_, sighting| now.duration_since(sighting.seen) < SIGHTING_TTL);
-        }
-        let new = || Sighting { number: *number, holder: holder.into(), since: now, seen: now };
+        let new = || Sighting { number: *number, holder: holder.into(), since: now };
         let sighting = pages.others.entry(uid.clone()).or_insert_with(new);
         if sighting.number != *number || sighting.holder != holder {
             *sighting = new();
         }
-        sighting.seen = now;
         now.duration_since(sighting.since)
     }
 }
@@ -191,8 +183,11 @@ mod tests {
         assert_eq!(journal.progress(&attempt("u", 1)), Progress::Answered);
         journal.saved(&attempt("u", 1), now);
         assert_eq!(journal.progress(&attempt("u", 1)), Progress::Saved);
-        journal.saved(&attempt("other", 1), now + SAVED_TTL * 2);
+        journal.prune(|_| false, now + SAVED_TTL / 2);
+        assert_eq!(journal.progress(&attempt("u", 1)), Progress::Saved);
+        journal.prune(|_| true, now + SAVED_TTL);
         assert_eq!(journal.progress(&attempt("u", 1)), Progress::Nothing);
+        assert_eq!(journal.len(), 0);
     }
 
     #[test]
@@ -217,7 +212,7 @@ mod tests {
         };
         assert_eq!(open(&journal), [("a".into(), 1), ("c".into(), 2)]);
         journal.saved(&attempt("a", 1), now);
-        journal.prune(|uid| uid == "b");
+        journal.prune(|uid| uid == "b", now);
         assert_eq!(open(&journal), []);
         assert_eq!(journal.progress(&attempt("b", 1)), Progress::Sent);
         assert_eq!(journal.progress(&attempt("c", 2)), Progress::Nothing);
@@ -232,5 +227,9 @@ mod tests {
         assert_eq!(journal.unchanged_for(&attempt("u", 2), "a", after(110)), Duration::ZERO);
         assert_eq!(journal.unchanged_for(&attempt("u", 2), "b", after(120)), Duration::ZERO);
         assert_eq!(journal.unchanged_for(&attempt("u", 2), "b", after(121)), Duration::from_secs(1));
+        journal.prune(|uid| uid == "u", after(10_000));
+        assert_eq!(journal.unchanged_for(&attempt("u", 2), "b", after(10_000)), Duration::from_secs(9880));
+        journal.prune(|_| false, after(10_000));
+        assert_eq!(journal.len(), 0);
     }
 }

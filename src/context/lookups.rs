@@ -31,6 +31,10 @@ impl Lookups {
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
         self.0.lock().retain(|uid, _| is_there(uid));
     }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 #[cfg(test)]

@@ -37,6 +37,10 @@ impl Notices {
     pub fn prune(&self, is_there: impl Fn(&str) -> bool) {
         self.0.lock().retain(|uid, _| is_there(uid));
     }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().len()
+    }
 }
 
 /// Bounds how many objects of each namespace say in one second that they wait, because each of them costs a write.

@@ -43,6 +43,7 @@ pub fn text(
         ready,
         members: context.members.borrow().count(clock::monotonic()),
         owned,
+        remembered: context.remembered(),
         providers,
         waiting_for_none,
         oldest: by_name(oldest),

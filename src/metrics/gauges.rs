@@ -25,6 +25,7 @@ pub struct Gauges {
     not_renewed: Family<ProviderLabels, Gauge>,
     members: Gauge,
     owned: Gauge,
+    remembered: Gauge,
     watch_silence: Family<WatchLabels, Seconds>,
     namespace_served: Family<NamespaceLabels, Gauge>,
 }
@@ -70,6 +71,11 @@ impl Gauges {
                 "Processes that divide the work, this one included; 0 while it is not one of them",
             ),
             owned: new(r, "owned", "Unfinished objects that this process works on"),
+            remembered: new(
+                r,
+                "remembered",
+                "Attempts, lookups, notices and failures that this process remembers, for a minute to ten after their end",
+            ),
             watch_silence: new(
                 r,
                 "watch_silence_seconds",
@@ -104,6 +110,7 @@ impl Gauges {
         self.ready.set(now.ready.into());
         self.members.set(size(now.members));
         self.owned.set(size(now.owned));
+        self.remembered.set(size(now.remembered));
         for (watch, silence) in &now.silences {
             self.watch_silence.get_or_create(&WatchLabels { watch }).set(silence.as_secs_f64());
         }

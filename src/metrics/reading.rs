@@ -15,6 +15,8 @@ pub struct Reading {
     pub members: usize,
     /// Unfinished objects that this process owns.
     pub owned: usize,
+    /// What this process remembers of objects.
+    pub remembered: usize,
     /// The providers that exist.
     pub providers: Vec<ProviderNow>,
     /// Objects in the queues of missing providers.

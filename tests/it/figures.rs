@@ -38,6 +38,7 @@ fn exported() -> BTreeSet<String> {
     let one = || vec![("p".to_owned(), 1)];
     let reading = Reading {
         members: 1,
+        remembered: 0,
         owned: 0,
         ready: true,
         providers: vec![provider],

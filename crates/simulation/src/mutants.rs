@@ -103,6 +103,18 @@ pub const MUTANTS: &[Mutant] = &[
         from: "            set_state(&mut status, AttemptState::Ambiguous);\n            status.failed_attempts = Some(view.failed().saturating_add(1));",
         to: "            set_state(&mut status, AttemptState::Ambiguous);",
     },
+    Mutant {
+        name: "a refused credential is never tried again",
+        file: "src/credential/memory.rs",
+        from: "until: at + source.pause_after(call)",
+        to: "until: at + source.pause_after(call) * 1000",
+    },
+    Mutant {
+        name: "what it said of objects that are gone is kept",
+        file: "src/context.rs",
+        from: "        self.notices.prune(&is_there);\n",
+        to: "",
+    },
 ];
 
 // === impl Mutant ===

@@ -52,9 +52,11 @@ pub struct Plan {
     pub lookup: bool,
     /// When a replica and the API server do not reach each other.
     pub cuts: Vec<Cut>,
-    /// When the wall clock is set, and by how many seconds. The replicas share it with FunctionGraph, whose executions need one
-    /// that goes forward.
+    /// When the wall clock of all is set, FunctionGraph's too, and by how many seconds. It only goes forward: executions need
+    /// that.
     pub wall: Option<(Duration, i64)>,
+    /// When the clock of a replica's node is off.
+    pub skew: Option<Skew>,
     /// Whether nothing happens but what a hostile tenant does.
     pub is_peaceful: bool,
     /// What is done.
@@ -70,6 +72,17 @@ pub struct Cut {
     pub when: Range<Duration>,
     /// Whether that is so for its Lease only.
     pub lease_only: bool,
+}
+
+/// When the clock of a replica's node is off.
+#[derive(Clone, Debug)]
+pub struct Skew {
+    /// The replica.
+    pub replica: usize,
+    /// From when to when.
+    pub when: Range<Duration>,
+    /// How far, in seconds.
+    pub by: i64,
 }
 
 /// When somebody does something.
@@ -135,6 +148,7 @@ impl Plan {
             lookup: rng.bool(),
             cuts: (0..rng.usize(0..6).saturating_sub(3)).map(|_| cut(&mut rng, replicas)).collect(),
             wall: (rng.u8(..4) == 0).then(|| (moment(&mut rng, 300_000), one_of(&mut rng, &[HOUR, YEAR]))),
+            skew: None,
             is_peaceful: false,
             acts: Vec::new(),
         };
@@ -146,6 +160,7 @@ impl Plan {
             }
         }
         plan.draw_acts(&mut rng);
+        plan.skew = (rng.u8(..4) == 0).then(|| skew(&mut rng, replicas));
         plan
     }
 
@@ -247,6 +262,12 @@ fn cut(rng: &mut Rng, replicas: usize) -> Cut {
     let begin = moment(rng, 240_000);
     let when = begin..begin + moment(rng, 240_000);
     Cut { replica: rng.usize(..replicas), when, lease_only: rng.bool() }
+}
+
+fn skew(rng: &mut Rng, replicas: usize) -> Skew {
+    let begin = moment(rng, 240_000);
+    let when = begin..begin + moment(rng, 240_000);
+    Skew { replica: rng.usize(..replicas), when, by: clock_step(rng) }
 }
 
 /// An hour or a year, forward or back.

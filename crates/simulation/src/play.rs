@@ -47,6 +47,9 @@ const PROJECT: &str = "7aad83af3e8d42e99ac194e8419e2c9b";
 /// After the end nobody writes for this long.
 const STILL: Duration = Duration::from_mins(3);
 
+/// What concerns objects that are gone is forgotten by then: failures last ten minutes, and memory is swept every minute.
+const FORGOTTEN: Duration = Duration::from_mins(12);
+
 /// Everything but the replicas.
 pub struct World {
     /// What happens in it.
@@ -232,6 +235,14 @@ impl World {
         })
     }
 
+    /// How far the clock of a replica's node is off now, in seconds.
+    pub fn skew(&self, replica: usize) -> i64 {
+        let (passed, is_calm) = (self.history.passed(), self.calm.load(Ordering::Relaxed));
+        let skew =
+            self.plan.skew.as_ref().filter(|skew| skew.replica == replica && skew.when.contains(&passed));
+        skew.filter(|_| !is_calm && self.happens("clock of a node")).map_or(0, |skew| skew.by)
+    }
+
     /// Lets everything happen that is planned, and then what is left.
     async fn pass(&self) {
         let began = Instant::from(clock::monotonic());
@@ -274,8 +285,13 @@ impl World {
     async fn look_at_end(&self) {
         self.promises.look_at_end(&self.store, self.plan.is_peaceful);
         for replica in 0..self.plan.replicas {
-            match scrape(scrape_address(replica)).await {
-                Ok(text) => self.promises.look_at_metrics(&text, self.plan.replicas),
+            let mut metrics = scrape(scrape_address(replica)).await;
+            if metrics.as_ref().is_ok_and(|text| !text.contains("operator_remembered 0")) {
+                tokio::time::sleep(FORGOTTEN).await;
+                metrics = scrape(scrape_address(replica)).await;
+            }
+            match metrics {
+                Ok(text) => self.promises.look_at_metrics(&text, self.plan.replicas, &self.store),
                 Err(error) => self.promises.break_one("every replica works in the end", &error.to_string()),
             }
         }

@@ -164,14 +164,18 @@ impl Promises {
         }
     }
 
-    /// Looks at what a replica says of itself in the end: that all replicas are there, and that it holds nothing any more.
-    pub fn look_at_metrics(&self, text: &str, replicas: usize) {
+    /// Looks at what a replica says of itself in the end: that all replicas are there, that it holds nothing any more, and that
+    /// it remembers nothing but of objects that are not finished.
+    pub fn look_at_metrics(&self, metrics: &str, replicas: usize, store: &Store) {
+        let page = store.list("functioninvocations", "", &Selector::default(), None, None).expect("a list");
+        let is_over = page.objects.iter().all(|object| is_final(text(object, "/status/outcome")));
         let values =
-            text.lines().filter_map(|line| line.strip_prefix("functiongraph_operator_")?.split_once(' '));
+            metrics.lines().filter_map(|line| line.strip_prefix("functiongraph_operator_")?.split_once(' '));
         for (name, value) in values {
             let expected = match name.split('{').next().unwrap_or_default() {
                 "members" => replicas,
                 "in_flight" | "waiting" | "followed" => 0,
+                "remembered" if is_over => 0,
                 _ => continue,
             };
             if value != expected.to_string() {
@@ -189,7 +193,7 @@ impl Promises {
             let outcome = text(&object, "/status/outcome");
             let is_acknowledged = object["status"]["observedGeneration"] == object["metadata"]["generation"];
             // Objects with another outcome are not watched any more.
-            if ["", "Unknown"].contains(&outcome) && !is_acknowledged {
+            if !is_final(outcome) && !is_acknowledged {
                 broken.push(("every edit is acknowledged", name.clone()));
             }
             let conditions = object["status"]["conditions"].as_array().into_iter().flatten();
@@ -260,6 +264,10 @@ fn bad_end(object: &Value) -> Option<String> {
     }
     let took = time("/status/completionTime")?.duration_since(time("/metadata/creationTimestamp")?);
     (took > MOST_DELAY).then(|| format!("took {took:#}"))
+}
+
+fn is_final(outcome: &str) -> bool {
+    !["", "Unknown"].contains(&outcome)
 }
 
 fn retries(spec: &Value) -> usize {
