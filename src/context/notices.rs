@@ -15,17 +15,22 @@ const SAID_TTL: Duration = Duration::from_mins(1);
 pub struct Notices(Mutex<HashMap<String, (Instant, Reason, String)>>);
 
 impl Notices {
-    /// Whether this may be said of an object now: it is something else than was said last, or that was long ago.
-    pub fn take(&self, uid: &str, reason: Reason, message: &str, now: Instant) -> bool {
-        let mut said = self.0.lock();
-        let last = said.get(uid);
-        let again = last.is_some_and(|(at, last_reason, last_message)| {
+    /// Whether this was said of an object last, and not long ago.
+    pub fn is_said(&self, uid: &str, reason: Reason, message: &str, now: Instant) -> bool {
+        let said = self.0.lock();
+        said.get(uid).is_some_and(|(at, last_reason, last_message)| {
             *last_reason == reason && last_message == message && now.duration_since(*at) < SAID_TTL
-        });
-        if !again {
-            said.insert(uid.into(), (now, reason, message.into()));
-        }
-        !again
+        })
+    }
+
+    /// Remembers what was said of an object.
+    pub fn say(&self, uid: &str, reason: Reason, message: String, now: Instant) {
+        self.0.lock().insert(uid.into(), (now, reason, message));
+    }
+
+    /// This process has written something else about an object.
+    pub fn forget(&self, uid: &str) {
+        self.0.lock().remove(uid);
     }
 
     /// Whether something was said of an object in the last minute.
@@ -83,13 +88,17 @@ mod tests {
     #[test]
     fn the_same_is_said_again_only_after_a_while() {
         let (notices, now) = (Notices::default(), Instant::now());
-        assert!(notices.take("a", Reason::Queued, "x", now));
-        assert!(!notices.take("a", Reason::Queued, "x", now));
-        assert!(notices.take("b", Reason::Queued, "x", now));
-        assert!(notices.take("a", Reason::Running, "y", now));
-        assert!(!notices.take("a", Reason::Running, "y", now + SAID_TTL / 2));
-        assert!(notices.take("a", Reason::Running, "y", now + SAID_TTL));
+        assert!(!notices.is_said("a", Reason::Queued, "x", now));
+        notices.say("a", Reason::Queued, "x".into(), now);
+        assert!(notices.is_said("a", Reason::Queued, "x", now + SAID_TTL / 2));
+        assert!(!notices.is_said("a", Reason::Queued, "x", now + SAID_TTL));
+        assert!(!notices.is_said("a", Reason::Queued, "y", now));
+        assert!(!notices.is_said("a", Reason::Running, "x", now));
+        assert!(!notices.is_said("b", Reason::Queued, "x", now));
+        notices.forget("a");
+        assert!(!notices.is_said("a", Reason::Queued, "x", now));
+        notices.say("a", Reason::Queued, "x".into(), now);
         notices.prune(|uid| uid != "a");
-        assert!(notices.take("a", Reason::Running, "y", now + SAID_TTL));
+        assert_eq!(notices.len(), 0);
     }
 }

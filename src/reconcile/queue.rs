@@ -113,20 +113,22 @@ impl Reconcile<'_> {
     pub(super) async fn say(&self, reason: Reason, message: String) -> Result<(), Error> {
         let view = &self.view;
         let is_said = says_already(view, reason, &message)
-            || !self.context.notices.take(view.uid, reason, &message, clock::monotonic());
+            || self.context.notices.is_said(view.uid, reason, &message, clock::monotonic());
         // What is said again acknowledges an edit.
         if is_said && !view.is_outdated() {
             return Ok(());
         }
         let status = match State::of(view.status) {
-            State::Accepted => record::following(view, reason, message, self.now()),
+            State::Accepted => record::following(view, reason, message.clone(), self.now()),
             State::Fresh
             | State::Claimed { .. }
             | State::Open { .. }
             | State::Ambiguous { .. }
-            | State::Finished(_) => record::waiting(view, reason, message, self.now()),
+            | State::Finished(_) => record::waiting(view, reason, message.clone(), self.now()),
         };
-        self.write(&status).await.map(drop)
+        self.write(&status).await?;
+        self.context.notices.say(view.uid, reason, message, clock::monotonic());
+        Ok(())
     }
 
     /// When to reconcile an object that waits: at its deadline at the latest. One that is past it waits for something

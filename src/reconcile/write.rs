@@ -134,6 +134,7 @@ impl Reconcile<'_> {
         let context = self.context;
         // The API server takes writes, so that earlier failures are over.
         context.failures.clear(self.view.uid);
+        context.notices.forget(self.view.uid);
         let ((before, earlier), (outcome, reason)) = (told(self.object), told(fresh));
         if let Some(outcome) = outcome.filter(|now| before != Some(*now)) {
             let known = context.providers.is_known(&self.provider).then_some(&**self.provider);

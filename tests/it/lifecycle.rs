@@ -51,6 +51,23 @@ async fn what_is_suspended_from_the_start_is_sent_when_it_is_resumed() {
     assert_eq!(world.accepted("held").len(), 1);
 }
 
+/// An object that is created later says so after three seconds.
+#[tokio::test]
+async fn what_is_resumed_says_again_what_it_waits_for_before_others_do() {
+    let world = World::new().await;
+    let _operator = world.operator().await;
+    world.invoke("resumed", plain("resumed")).await;
+    world.says("resumed", Reason::WaitingForProvider).await;
+    for suspend in [true, false] {
+        world.change::<FunctionInvocation>("resumed", json!({"spec": {"suspend": suspend}})).await;
+        let is_suspended = |status: &_| condition(status, ConditionType::Suspended).0.is_some();
+        world.until_status("resumed", |status| is_suspended(status) == suspend).await;
+    }
+    world.invoke("later", plain("later")).await;
+    world.says("later", Reason::WaitingForProvider).await;
+    assert_eq!(ready(&world.get("resumed").await.status.unwrap()).1, Some(Reason::WaitingForProvider));
+}
+
 #[tokio::test]
 async fn what_is_suspended_while_it_backs_off_stays_unsent_past_its_time() {
     let world = World::new().await;
