@@ -285,12 +285,28 @@ where
         Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
         Err(controller::Error::QueueError(error)) => {
             context.metrics.watch_broke(watch);
-            let cause = causes(&error);
-            tracing::warn!(watch, reason = reason(&error), cause, "a watch failed; restarting it");
+            let (reason, cause) = (reason(&error), causes(&error));
+            if must_begin_again(&error) {
+                tracing::info!(watch, reason, cause, "a watch begins again");
+            } else {
+                tracing::warn!(watch, reason, cause, "a watch failed; restarting it");
+            }
         }
         Err(error) => tracing::warn!(error = with_causes(&error), "a controller failed"),
     }
     future::ready(())
+}
+
+/// Whether the API server itself says that a watch must begin again: it has forgotten where the watch was (410), or it takes
+/// no watch yet (429), as right after the CRDs were installed.
+fn must_begin_again(error: &watcher::Error) -> bool {
+    let status = match error {
+        watcher::Error::WatchError(status) => status,
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
+        _ => return false,
+    };
+    [410, 429].contains(&status.code)
 }
 
 /// Why a watch failed: the last error of the chain.
@@ -304,5 +320,29 @@ fn reason(error: &watcher::Error) -> String {
             "the API server did not answer in time".into()
         }
         _ => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kube::core::Status;
+
+    #[test]
+    fn a_watch_that_the_api_server_sends_back_to_its_beginning_is_no_warning() {
+        let status = |code| Box::new(Status::failure("no", "Reason").with_code(code));
+        let of = |code| {
+            [
+                watcher::Error::WatchError(status(code)),
+                watcher::Error::InitialListFailed(kube::Error::Api(status(code))),
+                watcher::Error::WatchStartFailed(kube::Error::Api(status(code))),
+            ]
+        };
+        for (code, expected) in
+            [(410, true), (429, true), (401, false), (403, false), (500, false), (503, false)]
+        {
+            assert!(of(code).iter().all(|error| must_begin_again(error) == expected), "{code}");
+        }
+        assert!(!must_begin_again(&watcher::Error::NoResourceVersion));
     }
 }
