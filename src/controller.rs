@@ -2,6 +2,7 @@
 
 mod background;
 mod begin;
+mod control;
 mod invocations;
 mod members;
 mod numbers;
@@ -29,14 +30,12 @@ use crate::metrics::Metrics;
 use crate::traces::Traces;
 use crate::{clock, telemetry};
 use background::background;
+use control::Shelf;
 use futures::future;
 use kube::Config;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{self, Store};
 use parking_lot::Mutex;
 use ports::Ports;
-use providers::Shelf;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -140,7 +139,7 @@ pub async fn operate(
     let watches = Watches::new(&clients, &served).map_err(Error::Client)?;
     let readiness = Readiness(Arc::new(Mutex::new(vec!["starting".into()])));
     let (checks, to_check) = mpsc::unbounded_channel();
-    let stores = Stores::new(to_check);
+    let stores = Stores::default();
     let (allowed_hosts, refused_networks) = (args.allowed_hosts(), args.refused_networks.clone());
     let reach = Reach { allowed_hosts, refused_networks, carrier };
     let options = Options { flags: args.clone(), reach, scope, own_namespace };
@@ -160,12 +159,12 @@ pub async fn operate(
     };
     let numbers = {
         let (context, missing, watches) = (Arc::clone(&context), missing.clone(), watches.clone());
-        let (unfinished, unknown) = (stores.unfinished.0.clone(), stores.unknown.0.clone());
+        let (unfinished, unknown) = (stores.unfinished.reader.clone(), stores.unknown.reader.clone());
         move || numbers::text(&context, missing().is_empty(), &watches, &unfinished, &unknown)
     };
     let ports = ports.serve(&args, &context, missing, numbers);
     let member = members::leases(&context, &args).map_err(Error::Client)?;
-    let work = work(&args, &context, &readiness, (served, watches), stores, member);
+    let work = work(&args, &context, &readiness, (served, watches), (stores, to_check), member);
     tokio::pin!(work);
     tokio::select! {
         () = &mut work => {}
@@ -182,25 +181,13 @@ pub async fn operate(
     context.broken.get().map_or(Ok(()), |part| Err(Error::Defect(part)))
 }
 
-/// The stores that the watches write to, and the channel that requests a check of a provider.
+/// The stores that the watches write to and others read.
+#[derive(Default)]
 struct Stores {
     own: Shelf<FunctionGraphProvider>,
     of_the_cluster: Shelf<ClusterFunctionGraphProvider>,
-    unfinished: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
-    unknown: (Store<FunctionInvocation>, Writer<FunctionInvocation>),
-    to_check: mpsc::UnboundedReceiver<ProviderKey>,
-}
-
-impl Stores {
-    fn new(to_check: mpsc::UnboundedReceiver<ProviderKey>) -> Self {
-        Self {
-            own: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
-            of_the_cluster: Shelf { writer: Writer::default(), listed: CancellationToken::new() },
-            unfinished: reflector::store(),
-            unknown: reflector::store(),
-            to_check,
-        }
-    }
+    unfinished: Shelf<FunctionInvocation>,
+    unknown: Shelf<FunctionInvocation>,
 }
 
 /// The number of requests that may be in flight. Each holds a reconcile; a quarter of them stays for everything else.
@@ -229,7 +216,7 @@ fn context(
     draining: CancellationToken,
 ) -> Result<Context, Error> {
     let holder = clock::holder().map_err(Error::Randomness)?;
-    let cluster = stores.of_the_cluster.writer.as_reader();
+    let cluster = stores.of_the_cluster.reader.clone();
     Ok(Context {
         events: Events::start(clients.calls.clone(), holder.clone()),
         clients,
@@ -239,7 +226,7 @@ fn context(
         followed: Followed::default(),
         lookups: Lookups::default(),
         providers: Arc::new(providers),
-        provider_store: stores.own.writer.as_reader(),
+        provider_store: stores.own.reader.clone(),
         cluster_provider_store: (options.scope == Scope::Cluster).then_some(cluster),
         namespaces: Namespaces::default(),
         metrics: Metrics::default(),
@@ -262,10 +249,10 @@ async fn work(
     context: &Arc<Context>,
     readiness: &Readiness,
     (served, watches): (Vec<Served>, Watches),
-    stores: Stores,
+    (stores, to_check): (Stores, mpsc::UnboundedReceiver<ProviderKey>),
     member: (Leases, Membership),
 ) {
-    let Stores { own, of_the_cluster, unfinished: (store, writer), unknown, to_check } = stores;
+    let Stores { own, of_the_cluster, unfinished, unknown } = stores;
     let Some(later) = begin::wait(served, args.metrics_auth, context, readiness).await else { return };
     let later = background("namespaces", context, begin::take_up(later, Arc::clone(context)));
     let providers_listed = [own.listed.clone(), of_the_cluster.listed.clone()];
@@ -276,7 +263,7 @@ async fn work(
     let expiry = background("expiry", context, expiry);
     let unknown = invocations::run_unknown(watches.unknown.clone(), unknown, Arc::clone(context));
     let unknown = background("unknown outcomes", context, unknown);
-    let listed = CancellationToken::new();
+    let (store, listed) = (unfinished.reader.clone(), unfinished.listed.clone());
     let member = members::run(member, listed.clone(), Arc::clone(context));
     let member = background("members", context, member);
     let ready = async {
@@ -285,12 +272,9 @@ async fn work(
         tracing::info!(unfinished = store.len(), "working");
         future::pending::<()>().await;
     };
-    let unfinished = invocations::run_unfinished(
-        watches.unfinished,
-        (store.clone(), writer, listed.clone()),
-        args.max_concurrent_reconciles,
-        Arc::clone(context),
-    );
+    let concurrency = args.max_concurrent_reconciles;
+    let unfinished =
+        invocations::run_unfinished(watches.unfinished, unfinished, concurrency, Arc::clone(context));
     tokio::select! { () = unfinished => {}, () = ready => {} }
     drop(later);
     let _ = tokio::join!(providers, expiry, unknown, member);

@@ -1,7 +1,8 @@
 //! The controllers of invocations: the watch of each stage, the gates that queue them, and the lists read for them.
 
 use super::background::background;
-use super::watches::{Watch, tell_when_listed, until_drained, watched};
+use super::control::{self, Shelf};
+use super::watches::Watch;
 use crate::api::FunctionInvocation;
 use crate::clock;
 use crate::context::{Context, Owner};
@@ -9,19 +10,20 @@ use crate::gate::{Caller, Ticket};
 use crate::kubernetes::with_causes;
 use crate::members::Duty;
 use crate::reconcile;
-use futures::{StreamExt, future};
+use futures::{future, stream};
 use kube::ResourceExt;
-use kube::runtime::controller::{self, Controller};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::controller::Action;
+use kube::runtime::reflector::{ObjectRef, Store};
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 /// How often the process removes its memory of deleted objects.
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
+
+/// How many finished objects the process works on at the same time.
+const ENDED_CONCURRENCY: u16 = 16;
 
 /// Delay before another try to acknowledge an edit.
 const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(5);
@@ -47,73 +49,38 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
         future::pending::<()>().await;
     });
     let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
-    run_ended(watch, fields, (reflector::store(), left), reconcile::expire, context).await;
+    run_ended(watch, fields, (Shelf::default(), left), reconcile::expire, context).await;
     drop(acknowledging);
 }
 
 /// Watches objects with the outcome Unknown, until you resolve them.
-pub async fn run_unknown(
-    watch: Watch,
-    store: (Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>),
-    context: Arc<Context>,
-) {
-    run_ended(watch, "status.outcome=Unknown", (store, |_: &_| {}), reconcile::resolve, context).await;
+pub async fn run_unknown(watch: Watch, shelf: Shelf<FunctionInvocation>, context: Arc<Context>) {
+    run_ended(watch, "status.outcome=Unknown", (shelf, |_: &_| {}), reconcile::resolve, context).await;
 }
 
-/// The store of a watch, and the callback for objects that leave it.
-type Kept<L> = ((Store<FunctionInvocation>, reflector::store::Writer<FunctionInvocation>), L);
-
-/// Reconciles finished objects that a field selector selects.
+/// Reconciles finished objects that a field selector selects. Those that leave the selection are `left`.
 async fn run_ended<R>(
     watch: Watch,
     fields: &'static str,
-    ((reader, writer), left): Kept<impl Fn(&FunctionInvocation) + Send + 'static>,
+    (shelf, left): (Shelf<FunctionInvocation>, impl Fn(&FunctionInvocation) + Send + 'static),
     work: impl FnMut(Arc<FunctionInvocation>, Arc<Context>) -> R,
     context: Arc<Context>,
 ) where
-    R: Future<Output = Result<controller::Action, reconcile::Error>> + Send + 'static,
+    R: Future<Output = Result<Action, reconcile::Error>> + Send + 'static,
 {
-    let listed = CancellationToken::new();
-    let stream = watch
-        .stream(fields, reader.clone())
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(object)) = event {
-                left(object);
-            }
-        })
-        .applied_objects();
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(16))
-        .reconcile_all_on(context.shares())
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            work,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, watch.name, result));
-    until_drained(controller, &listed, &context.draining).await;
+    let (listed, events) = (shelf.listed.clone(), watch.stream(fields, shelf.reader.clone()));
+    let controller = shelf.controller(events, left).reconcile_all_on(context.shares());
+    control::run(controller, (&watch, listed), ENDED_CONCURRENCY, work, &context).await;
 }
 
 /// Reconciles all objects that are not finished.
 pub async fn run_unfinished(
     watch: Watch,
-    (reader, writer, listed): (
-        Store<FunctionInvocation>,
-        reflector::store::Writer<FunctionInvocation>,
-        CancellationToken,
-    ),
+    shelf: Shelf<FunctionInvocation>,
     concurrency: u16,
     context: Arc<Context>,
 ) {
-    // Finished objects leave this selection, so the process forgets them.
-    let stream = watch
-        .stream("status.outcome=", reader.clone())
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .applied_objects();
+    let (reader, listed) = (shelf.reader.clone(), shelf.listed.clone());
     let (call, mut called) = mpsc::unbounded_channel();
     let (call_list, called_lists) = mpsc::unbounded_channel();
     let parts = [
@@ -121,19 +88,12 @@ pub async fn run_unfinished(
         background("executions", &context, follow(reader.clone(), called_lists, call, Arc::clone(&context))),
         background("forgetting", &context, forget(reader.clone(), Arc::clone(&context))),
     ];
-    let called = futures::stream::poll_fn(move |cx| called.poll_recv(cx));
-    let controller = Controller::for_stream(stream, reader)
-        .with_config(controller::Config::default().concurrency(concurrency))
-        .reconcile_on(called)
-        .reconcile_all_on(context.shares())
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            reconcile::reconcile,
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, watch.name, result));
-    until_drained(controller, &listed, &context.draining).await;
+    // Finished objects leave this selection, so the process forgets them.
+    let controller = shelf
+        .controller(watch.stream("status.outcome=", reader), |_| {})
+        .reconcile_on(stream::poll_fn(move |cx| called.poll_recv(cx)))
+        .reconcile_all_on(context.shares());
+    control::run(controller, (&watch, listed), concurrency, reconcile::reconcile, &context).await;
     drop(parts);
     reconcile::drain(&context).await;
 }

@@ -1,15 +1,12 @@
 //! The controllers of providers of both kinds: their watches, the checks, and the first check of all providers.
 
-use super::watches::{Watch, Watched, Watches, tell_when_listed, until_drained, watched};
+use super::control::{self, Shelf};
+use super::watches::{Events, Watch, Watched, Watches};
 use crate::api::{AnyProvider, ClusterFunctionGraphProvider, FunctionGraphProvider, ProviderKey};
 use crate::context::Context;
 use crate::reconcile;
-use futures::{Stream, StreamExt, future, stream};
-use kube::Resource;
-use kube::runtime::controller::{self, Controller};
-use kube::runtime::reflector::store::Writer;
+use futures::{future, stream};
 use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
@@ -22,16 +19,6 @@ const FIRST_CHECK_TIMEOUT: Duration = Duration::from_secs(3);
 /// Maximum number of concurrent provider checks. A check that logs in waits half a minute for a silent service, and
 /// silent services of one tenant must not delay the renewal of other tenants' credentials.
 const MAX_CHECKS: u16 = 128;
-
-/// Store of one kind's objects, and the signal for its first list.
-pub struct Shelf<K>
-where
-    K: Resource<DynamicType = ()> + Clone + 'static,
-{
-    pub writer: Writer<K>,
-    /// Cancelled when the first list is in the store.
-    pub listed: CancellationToken,
-}
 
 /// Checks providers until the drain: each one that changes, and each one requested.
 pub async fn run(
@@ -54,14 +41,13 @@ pub async fn run(
         future::pending::<()>().await;
     };
     let Watches { providers, cluster_providers, .. } = watches;
-    let events = providers.stream("", own.writer.as_reader());
-    let first = control(&providers, events, own, own_asked, AnyProvider::Namespaced, Arc::clone(&context));
+    let events = providers.stream("", own.reader.clone());
+    let first = check(&providers, events, own, own_asked, AnyProvider::Namespaced, &context);
     let second = async {
-        match cluster_providers.cluster_stream(of_the_cluster.writer.as_reader()) {
+        match cluster_providers.cluster_stream(of_the_cluster.reader.clone()) {
             Some(events) => {
                 let wrap = AnyProvider::Cluster;
-                let watch = &cluster_providers;
-                control(watch, events, of_the_cluster, cluster_asked, wrap, Arc::clone(&context)).await;
+                check(&cluster_providers, events, of_the_cluster, cluster_asked, wrap, &context).await;
             }
             None => of_the_cluster.listed.cancel(),
         }
@@ -72,37 +58,20 @@ pub async fn run(
     }
 }
 
-async fn control<K>(
+async fn check<K: Watched + Sync>(
     watch: &Watch,
-    events: impl Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-    Shelf { writer, listed }: Shelf<K>,
+    events: Events<K>,
+    shelf: Shelf<K>,
     mut asked: mpsc::UnboundedReceiver<ObjectRef<K>>,
     wrap: fn(Arc<K>) -> AnyProvider,
-    context: Arc<Context>,
-) where
-    K: Watched + Sync,
-{
-    let (reader, providers) = (writer.as_reader(), Arc::clone(&context.providers));
-    let events = events
-        .reflect(writer)
-        .inspect(tell_when_listed(&listed))
-        .inspect(move |event| {
-            if let Ok(watcher::Event::Delete(provider)) = event {
-                providers.gone(&wrap(Arc::new(provider.clone())).key());
-            }
-        })
-        .applied_objects();
-    let controller = Controller::for_stream(events, reader)
-        .with_config(controller::Config::default().concurrency(MAX_CHECKS))
-        .reconcile_on(stream::poll_fn(move |cx| asked.poll_recv(cx)))
-        .graceful_shutdown_on(context.draining.clone().cancelled_owned())
-        .run(
-            move |object, context| reconcile::check_provider(wrap(object), context),
-            |object, error, context| reconcile::retry_later(&object, error, &context),
-            Arc::clone(&context),
-        )
-        .for_each(|result| watched(&context, watch.name, result));
-    until_drained(controller, &listed, &context.draining).await;
+    context: &Arc<Context>,
+) {
+    let (listed, providers) = (shelf.listed.clone(), Arc::clone(&context.providers));
+    let left = move |provider: &K| providers.gone(&wrap(Arc::new(provider.clone())).key());
+    let controller =
+        shelf.controller(events, left).reconcile_on(stream::poll_fn(move |cx| asked.poll_recv(cx)));
+    let work = move |object, context| reconcile::check_provider(wrap(object), context);
+    control::run(controller, (watch, listed), MAX_CHECKS, work, context).await;
 }
 
 /// Waits until each provider has been checked once, so that a restart does not tell every waiting object that its

@@ -1,4 +1,4 @@
-//! The watches: the objects that they read, the fields that they keep, and how their controllers end.
+//! The watches: the objects that they read, and the fields that they keep.
 
 mod lists;
 mod merged;
@@ -6,22 +6,19 @@ mod trimmed;
 
 use crate::api::invocation::{Outcome, Payload, RESOLVE, SUBMITTED_AS, VELERO_RESTORE};
 use crate::api::{ClusterFunctionGraphProvider, FunctionGraphProvider, FunctionInvocation};
-use crate::context::Context;
 use crate::kubernetes::activity::Activity;
 use crate::kubernetes::scope::objects;
-use crate::kubernetes::{Clients, WATCH_TIMEOUT, causes, with_causes};
+use crate::kubernetes::{Clients, WATCH_TIMEOUT};
 use crate::metrics::WATCHES;
-use futures::{FutureExt, StreamExt, TryStreamExt, future};
+use futures::{FutureExt, StreamExt, TryStreamExt};
 use kube::core::{ClusterResourceScope, NamespaceResourceScope};
-use kube::runtime::controller;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::reflector::Store;
 use kube::{Api, Client, Resource};
-use merged::Events;
+pub use merged::Events;
 use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
-use std::io;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 use trimmed::{Trimmed, unwrapped};
@@ -238,111 +235,4 @@ fn keep(from: &mut Option<BTreeMap<String, String>>, keys: &[&str]) {
         value.shrink_to_fit();
     }
     *from = Some(kept).filter(|kept| !kept.is_empty());
-}
-
-/// Watches the events and cancels `listed` when the first list is in the store. The store's own `wait_until_ready`
-/// wakes only one waiter, which is the controller.
-pub fn tell_when_listed<K>(
-    listed: &CancellationToken,
-) -> impl Fn(&watcher::Result<watcher::Event<K>>) + use<K> {
-    let listed = listed.clone();
-    move |event| {
-        if matches!(event, Ok(watcher::Event::InitDone)) {
-            listed.cancel();
-        }
-    }
-}
-
-/// Runs a controller to its end. If the operator must stop before the first list has arrived, the controller has not
-/// started, and kube-runtime would wait for that list for ever.
-pub async fn until_drained(
-    controller: impl Future<Output = ()>,
-    listed: &CancellationToken,
-    draining: &CancellationToken,
-) {
-    tokio::pin!(controller);
-    tokio::select! {
-        () = &mut controller => return,
-        () = draining.cancelled() => {}
-    }
-    if listed.is_cancelled() {
-        controller.await;
-    }
-}
-
-/// Counts the results of the controller on a `watch`. Errors of single objects are logged where they occur.
-pub fn watched<K: Resource, E>(
-    context: &Context,
-    watch: &'static str,
-    result: Result<(ObjectRef<K>, controller::Action), controller::Error<E, watcher::Error>>,
-) -> impl Future<Output = ()> + use<K, E>
-where
-    E: std::error::Error + 'static,
-    K::DynamicType: Clone,
-{
-    match result {
-        // The object was deleted or has finished before its turn.
-        Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
-        Err(controller::Error::QueueError(error)) => {
-            context.metrics.watch_broke(watch);
-            let (reason, cause) = (reason(&error), causes(&error));
-            if must_begin_again(&error) {
-                tracing::info!(watch, reason, cause, "a watch begins again");
-            } else {
-                tracing::warn!(watch, reason, cause, "a watch failed; restarting it");
-            }
-        }
-        Err(error) => tracing::warn!(error = with_causes(&error), "a controller failed"),
-    }
-    future::ready(())
-}
-
-/// Whether the API server itself says that a watch must begin again: it has forgotten where the watch was (410), or it takes
-/// no watch yet (429), as right after the CRDs were installed.
-fn must_begin_again(error: &watcher::Error) -> bool {
-    let status = match error {
-        watcher::Error::WatchError(status) => status,
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => status,
-        _ => return false,
-    };
-    [410, 429].contains(&status.code)
-}
-
-/// Why a watch failed: the last error of the chain.
-fn reason(error: &watcher::Error) -> String {
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    match cause.downcast_ref::<io::Error>() {
-        Some(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-            "the API server did not answer in time".into()
-        }
-        _ => cause.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use kube::core::Status;
-
-    #[test]
-    fn a_watch_that_the_api_server_sends_back_to_its_beginning_is_no_warning() {
-        let status = |code| Box::new(Status::failure("no", "Reason").with_code(code));
-        let of = |code| {
-            [
-                watcher::Error::WatchError(status(code)),
-                watcher::Error::InitialListFailed(kube::Error::Api(status(code))),
-                watcher::Error::WatchStartFailed(kube::Error::Api(status(code))),
-            ]
-        };
-        for (code, expected) in
-            [(410, true), (429, true), (401, false), (403, false), (500, false), (503, false)]
-        {
-            assert!(of(code).iter().all(|error| must_begin_again(error) == expected), "{code}");
-        }
-        assert!(!must_begin_again(&watcher::Error::NoResourceVersion));
-    }
 }
