@@ -79,7 +79,7 @@ campaign: tools announce ## Edit at random under random faults, on a real API se
 	SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture random_edits
 
 soak: tools announce ## Invoke for MINUTES (10) with three replicas, kills and faults, judged by the emulator's ledger
-	MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture a_soak
+	MINUTES=$(or $(MINUTES),10) SEED=$(or $(SEED),1) cargo test --locked --profile simulation --test crash -- --nocapture a_soak
 
 versions: tools announce ## Run tests/it and tests/crash on each supported version of Kubernetes (hours); VERSIONS="1.34" runs one
 	@tools/versions.sh

@@ -27,7 +27,10 @@ const EDITS: usize = 4;
 const FAULTS: usize = 3;
 
 /// Objects of a round of the soak in `make test`, and in `make soak`.
-const ROUND: (usize, usize) = (120, 2000);
+const ROUND: (usize, usize) = (120, 10_000);
+
+/// In a soak something happens after this many objects, and in a small one eight times.
+const OBJECTS_PER_EVENT: usize = 200;
 
 /// What may meet a call in a campaign. Nothing here lasts longer than the timeout of a call.
 const API_FAULTS: [Fault; 12] = [
@@ -215,8 +218,10 @@ async fn soak(chance: &mut Chance, objects: usize, kills: bool) -> (usize, usize
     let mut replicas: Vec<Operator> = vec![start().await, start().await, start().await];
     let mut killed = 0;
     let chaos = async {
-        for part in 1..=8 {
-            accepted(&world, objects * part / 10).await;
+        let events = (objects / OBJECTS_PER_EVENT).max(8);
+        for event in 1..=events {
+            // The last fifth is left to those that are still there.
+            accepted(&world, objects * event * 4 / events / 5).await;
             let victim = chance.below(replicas.len());
             match chance.below(3) {
                 0 if kills => {
@@ -227,7 +232,7 @@ async fn soak(chance: &mut Chance, objects: usize, kills: bool) -> (usize, usize
                 }
                 1 => {
                     replicas[victim].signal("STOP");
-                    let goal = world.emulator.ledger().len() + objects / 40;
+                    let goal = world.emulator.ledger().len() + objects / events / 5;
                     // The others go on, unless all that is left is its own.
                     let others = until(async || world.emulator.ledger().len() >= goal);
                     let _ = tokio::time::timeout(Duration::from_secs(10), others).await;
