@@ -27,7 +27,7 @@ pub use decide::{Conclusion, Moment, Progress, Step, decide};
 pub use origin::Origin;
 pub use resolve::Resolution;
 pub use state::State;
-pub(crate) use tell::{remedy, says_already};
+pub(crate) use tell::{not_known, remedy, says_already};
 
 /// An attempt of another process is taken over only after this process has seen no change of it for this long.
 pub const TAKEOVER: Duration = Duration::from_mins(2);

@@ -57,13 +57,13 @@ pub fn failed(source: &Source, call: Call, failure: &Failure) -> Stop {
         Failure::Passing(why, _) if call == Call::FindProject => stop(
             Reason::EndpointUnreachable,
             format!(
-                "The operator cannot look up the project: {}. Retrying. You can set spec.projectID instead.",
+                "The operator cannot look up the project: {}. It tries again. You can set spec.projectID instead.",
                 clause(why)
             ),
         ),
         Failure::Passing(why, _) => stop(
             Reason::EndpointUnreachable,
-            format!("Cannot log in with {}: {}. Retrying.", source.name, clause(why)),
+            format!("The operator cannot log in with {}: {}. It tries again.", source.name, clause(why)),
         ),
     }
 }

@@ -1,7 +1,7 @@
 //! The next step for an object, from its status, this process's memory, and the time.
 
 use super::resolve::{self, Call};
-use super::tell::clause;
+use super::tell::{clause, not_known};
 use super::{CLOCK_SKEW, Origin, Resolution, State, View, backoff, later, takeover, until};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::invocation::{
@@ -301,7 +301,7 @@ fn unsupported(view: &View<'_>) -> Option<String> {
     } else {
         return None;
     };
-    Some(format!("This version of the operator does not know the value of {what}. Upgrade the operator."))
+    Some(not_known(&format!("the value of {what}")))
 }
 
 /// The final result of an object after its deadline.

@@ -245,6 +245,13 @@ pub(super) fn advice(reason: Reason) -> &'static str {
     }
 }
 
+/// The message about an invocation that asks for what only a newer version of the operator knows.
+pub fn not_known(what: &str) -> String {
+    format!(
+        "This version of the operator does not know {what}. Upgrade the operator, then create a new FunctionInvocation."
+    )
+}
+
 pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
     let what = describe(trouble);
     let hint = match (reason, trouble.http_status) {

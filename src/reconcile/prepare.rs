@@ -9,8 +9,8 @@ use crate::clock;
 use crate::context::providers::Access;
 use crate::kubernetes::payload::{self, Event, Found};
 use crate::kubernetes::providers;
-use crate::lifecycle::Target;
 use crate::lifecycle::decide::changed_event;
+use crate::lifecycle::{Target, not_known};
 use functiongraph::{FunctionUrn, KeptClient, Kind, Protocol, Qualifier};
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,8 +134,7 @@ impl Reconcile<'_> {
             Found::Missing(what) => Err(Halt::Wait(Reason::WaitingForPayload, format!("{what}."))),
             Found::Unfit(why) => Err(unfit(why)),
             Found::Unsupported => {
-                let message = "This version of the operator does not know the source in spec.payloadFrom: upgrade the operator.";
-                Err(Halt::Fail(Reason::Unsupported, message.into()))
+                Err(Halt::Fail(Reason::Unsupported, not_known("the source in spec.payloadFrom")))
             }
         }
     }
@@ -149,13 +148,13 @@ fn manner(spec: &FunctionInvocationSpec, version: ProtocolVersion) -> Result<(Ki
     let protocol = match version {
         ProtocolVersion::V2 => Protocol::V2,
         ProtocolVersion::V1 => Protocol::V1,
-        ProtocolVersion::Other => return Err("The provider's protocolVersion is not known.".into()),
+        ProtocolVersion::Other => return Err(not_known("the provider's protocolVersion")),
     };
     let kind = match spec.invocation_type {
         InvocationType::Async => Kind::Async,
         InvocationType::Sync => Kind::Sync { log_tail: spec.sync.unwrap_or_default().log_tail },
         InvocationType::Reserved => Kind::Reserved,
-        InvocationType::Other => return Err("The value of spec.invocationType is not known.".into()),
+        InvocationType::Other => return Err(not_known("the value of spec.invocationType")),
     };
     let unknown = if protocol == Protocol::V2 {
         None

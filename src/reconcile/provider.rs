@@ -74,7 +74,7 @@ fn outdated(provider: &AnyProvider, context: &Context, key: &ProviderKey) {
     match context.providers.standing(key) {
         Standing::Ready(access) if access.edition() != provider.edition() => {
             let why =
-                "The provider was changed, and the operator cannot check it at the moment. Retrying.".into();
+                "The provider was changed, and the operator cannot check it now. It tries again.".into();
             context.providers.not_ready(key, Reason::CredentialsInvalid, why);
         }
         // Perhaps the credential has just expired. From now on the queue does not move.

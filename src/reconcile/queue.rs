@@ -155,7 +155,8 @@ fn queued(wait: Wait, key: &FunctionKey, now: Timestamp, instant: Instant) -> St
             )
         }
         Wait::Account(Phase::Probing) => {
-            "The operator tries the provider with one request at a time.".to_owned()
+            "The endpoint failed several times in a row. The operator tries it with one request at a time."
+                .to_owned()
         }
         Wait::Account(Phase::Shut) => {
             "The operator has not finished the check of the provider's credential.".to_owned()
@@ -176,11 +177,13 @@ fn queued(wait: Wait, key: &FunctionKey, now: Timestamp, instant: Instant) -> St
             )
         }
         Wait::Function(Phase::Probing) => {
-            format!("The operator tries function {function} with one request at a time.")
+            format!(
+                "Function {function} failed several times in a row. The operator tries it with one request at a time."
+            )
         }
         Wait::Namespace => {
             format!(
-                "Namespace {namespace} waits for as many answers as it may. It goes on with the next answer."
+                "Namespace {namespace} waits for as many answers as it may. The next request leaves when one is answered."
             )
         }
         Wait::Account(Phase::Open) | Wait::Function(Phase::Open | Phase::Shut) | Wait::Turn => {

@@ -123,7 +123,10 @@ impl Reconcile<'_> {
 
     /// The API server refuses what the operator writes: says so, and tries again later.
     pub(super) fn write_refused(&self, why: &str) -> Action {
-        self.context.tell(|| self.object.object_ref(&()), Reason::StatusRefused, why);
+        let note = format!(
+            "The operator cannot write the status. Check whether the CRDs are as new as the operator, and whether an admission policy or a webhook is in the way. The operator tries again. The API server says: {why}"
+        );
+        self.context.tell(|| self.object.object_ref(&()), Reason::StatusRefused, &note);
         let (namespace, name) = (self.object.namespace(), self.object.name_any());
         tracing::error!(namespace, name, why, "the API server refuses a status; the operator tries again");
         Action::requeue(RECHECK_INTERVAL)
