@@ -73,7 +73,7 @@ simulate: announce ## Play the operator on virtual time for SEEDS (1000) seeds, 
 	cargo run --locked $(SIMULATION) -- $(if $(SEED),$(SEED) $(if $(SHRINK),--shrink),--seeds $(SEEDS) $(if $(FROM),--from $(FROM)))
 
 faults: tools announce ## Let every call of every story meet every fault, on a real API server (half an hour); PLAN=7 runs one plan
-	PLAN=$(or $(PLAN),all) cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts::)
+	PLAN=$(or $(PLAN),all) LONG=1 cargo test --locked --test crash -- --nocapture faults:: $(if $(PLAN),,posts:: outage:: stands_still)
 
 campaign: tools announce ## Edit at random under random faults, on a real API server; SEED=7 plays others
 	SEED=$(or $(SEED),1) cargo test --locked --test crash -- --nocapture random_edits

@@ -27,7 +27,7 @@ const EDITS: usize = 4;
 const FAULTS: usize = 3;
 
 /// Objects of a round of the soak in `make test`, and in `make soak`.
-const ROUND: (usize, usize) = (120, 10_000);
+const ROUND: (usize, usize) = (120, 40_000);
 
 /// In a soak something happens after this many objects, and in a small one eight times.
 const OBJECTS_PER_EVENT: usize = 200;

@@ -24,6 +24,13 @@ pub async fn invoke_many(world: &World, count: usize) {
     names.buffer_unordered(16).collect::<()>().await;
 }
 
+/// Lets a fault last, if `LONG` is set as `make faults` does. Its length is the fault, so there is no condition to wait for.
+pub async fn last(time: Duration) {
+    if std::env::var_os("LONG").is_some() {
+        tokio::time::sleep(time).await;
+    }
+}
+
 /// Waits until the ledger holds so many entries.
 pub async fn accepted(world: &World, count: usize) {
     let reached = until(async || world.emulator.ledger().len() >= count);

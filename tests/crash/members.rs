@@ -1,6 +1,8 @@
 //! Replicas divide the work: each object has one owner, also when a replica comes, goes, dies or is stopped.
 
-use crate::judge::{PAST_TAKEOVER, accepted, at_most_once, holders, invoke, invoke_many, settled, sound};
+use crate::judge::{
+    PAST_TAKEOVER, accepted, at_most_once, holders, invoke, invoke_many, last, settled, sound,
+};
 use functiongraph_emulator::Function;
 use functiongraph_operator::api::invocation::Outcome;
 use k8s_openapi::api::coordination::v1::Lease;
@@ -120,6 +122,8 @@ async fn a_member_that_stands_still_is_succeeded_and_nothing_is_sent_twice_when_
     still.signal("STOP");
     members(&[&one, &other], 2.0).await;
     invoke(&world, "meanwhile").await;
+    // The API server forgets old versions every five minutes.
+    last(Duration::from_secs(620)).await;
 
     still.signal("CONT");
     members(&[&still, &one, &other], 3.0).await;

@@ -1,6 +1,6 @@
 //! The API server goes away in the middle of the work and comes back.
 
-use crate::judge::{accepted, at_most_once, invoke_many, settled, sound};
+use crate::judge::{accepted, at_most_once, invoke_many, last, settled, sound};
 use functiongraph_emulator::Function;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -34,6 +34,8 @@ async fn an_api_server_that_goes_away_in_the_middle_of_the_work_costs_time_only(
         operator.log().lines().iter().filter(is_tried).map(|line| line["name"].to_string()).collect()
     };
     within(until(async || tried().len() == 100)).await;
+    // Longer than a takeover, and longer than an answer may take to be recorded.
+    last(Duration::from_secs(330)).await;
     plane.start_apiserver().await.expect("it comes back");
 
     let objects = settled(&world, PATIENCE * 2).await;
