@@ -30,7 +30,7 @@ const FAULTS: usize = 3;
 const ROUND: (usize, usize) = (120, 40_000);
 
 /// In a soak something happens after this many objects, and in a small one eight times.
-const OBJECTS_PER_EVENT: usize = 200;
+const OBJECTS_PER_EVENT: usize = 1000;
 
 /// What may meet a call in a campaign. Nothing here lasts longer than the timeout of a call.
 const API_FAULTS: [Fault; 12] = [
@@ -255,6 +255,10 @@ async fn soak(chance: &mut Chance, objects: usize, kills: bool) -> (usize, usize
         assert!(replica.stop().await.success());
     }
     let all = world.api::<FunctionInvocation>();
-    all.delete_collection(&DeleteParams::default(), &ListParams::default()).await.expect("they can go");
+    // The API server ends a request after a minute. Until then it has deleted some.
+    let gone = async {
+        while all.delete_collection(&DeleteParams::default(), &ListParams::default()).await.is_err() {}
+    };
+    tokio::time::timeout(PAST_TAKEOVER * 2, gone).await.expect("they can go");
     (unknown, killed)
 }
