@@ -179,7 +179,7 @@ pub(super) fn end(
             (Outcome::Unknown, Reason::ExecutionUnknown, message, ConditionStatus::True)
         }
         Conclusion::Unknown(evidence) => {
-            let message = ambiguity(status.error.as_deref(), evidence.as_deref());
+            let message = ambiguity(status.attempt.as_ref(), status.error.as_deref(), evidence.as_deref());
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Restored(message) => {
@@ -195,7 +195,7 @@ pub(super) fn end(
                 Conclusion::Failed(_, message) => (message.as_str(), None),
                 _ => ("Cancelled.", status.error.as_deref()),
             };
-            let message = format!("{why} {}", ambiguity(error, None));
+            let message = format!("{why} {}", ambiguity(status.attempt.as_ref(), error, None));
             (Outcome::Unknown, Reason::OutcomeUnknown, message, ConditionStatus::Unknown)
         }
         Conclusion::Failed(reason, message) => {

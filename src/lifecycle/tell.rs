@@ -3,8 +3,8 @@
 use super::{Trouble, View, resolve};
 use crate::api::condition::{Condition, ConditionStatus, ConditionType, Reason, see_ready};
 use crate::api::invocation::{
-    AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus, FunctionInvocationStatus,
-    InvocationResult, RESOLVE,
+    Attempt, AttemptError, AttemptState, DeliveryPolicy, Execution, ExecutionStatus,
+    FunctionInvocationStatus, InvocationResult, RESOLVE,
 };
 use jiff::Timestamp;
 
@@ -137,10 +137,17 @@ pub(super) fn is_ambiguous(view: &View<'_>) -> bool {
 }
 
 /// The message about an ambiguous attempt. `evidence` describes FunctionGraph's list, if it was read.
-pub(super) fn ambiguity(error: Option<&AttemptError>, evidence: Option<&str>) -> String {
+pub(super) fn ambiguity(
+    attempt: Option<&Attempt>,
+    error: Option<&AttemptError>,
+    evidence: Option<&str>,
+) -> String {
     let why = error.map(clause).filter(|why| !why.is_empty());
     let why = why.map(|why| format!(" ({why})")).unwrap_or_default();
-    let next = evidence.unwrap_or("Look for it in the function's logs around the claim time.");
+    let time = attempt.and_then(|attempt| attempt.claim_time);
+    let time = time.map(|time| time.strftime(" around %Y-%m-%d %H:%M:%S UTC").to_string());
+    let look = || format!("Look for it in the function's logs{}.", time.unwrap_or_default());
+    let next = evidence.map_or_else(look, str::to_owned);
     format!(
         "FunctionGraph may have accepted the invocation{why}. The operator does not send it again. {next} Then set the annotation {RESOLVE} to Retry (the operator sends it again), Fail, or the request's id."
     )

@@ -227,6 +227,17 @@ fn an_ambiguous_attempt_without_an_outcome_is_concluded_under_at_most_once() {
 }
 
 #[test]
+fn an_unknown_outcome_says_when_to_look_for_the_request() {
+    let object = Object::new(spec(DeliveryPolicy::AtMostOnce)).claimed(1, ME, at(1));
+    let look = |status: &FunctionInvocationStatus| {
+        let ready = status.condition(ConditionType::Ready).unwrap();
+        ready.message.split_once("Look for it in the function's logs").unwrap().1[..27].to_owned()
+    };
+    let status = record::ambiguous(&object.view(), "no answer", at(2), 0);
+    assert_eq!(look(&status), format!(" around {}", at(1).strftime("%Y-%m-%d %H:%M:%S")));
+}
+
+#[test]
 fn a_later_attempt_sends_the_event_of_the_first_or_none() {
     let object = Object::new(spec(DeliveryPolicy::AtMostOnce));
     assert_eq!(decide::changed_event(&object.view(), "sha256:e"), None);
