@@ -131,7 +131,9 @@ async fn a_member_that_stands_still_is_succeeded_and_nothing_is_sent_twice_when_
     let objects = settled(&world, PAST_TAKEOVER).await;
     at_most_once(&world, &objects);
     assert_eq!(world.accepted("meanwhile").len(), 1);
-    [still, one, other].iter().for_each(sound);
+    [one, other].iter().for_each(sound);
+    // One that stood still for minutes finds that its reconciles took longer than any may.
+    assert!(!still.log().text().contains("a defect in the operator"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
