@@ -11,6 +11,9 @@ use jiff::Timestamp;
 /// FunctionGraph's code for a function without the called version. It reads an alias without its mark as a version.
 const NO_SUCH_VERSION: &str = "FSS.1052";
 
+/// What follows on advice about a provider: many who invoke may not change it, and may not even read it.
+const NOT_YOURS: &str = " If the provider is not yours, tell its owner.";
+
 /// Situation that the conditions describe.
 pub(super) enum Situation {
     /// In progress or waiting.
@@ -195,7 +198,10 @@ pub(super) fn describe(trouble: &Trouble) -> String {
     let text = trouble.message.trim_end_matches('.');
     match (label.is_empty(), text.is_empty()) {
         (true, true) => "The attempt failed.".into(),
-        (true, false) => format!("{}.{}", sentence(text), remedy(text)),
+        (true, false) => match remedy(text) {
+            "" => format!("{}.", sentence(text)),
+            advice => format!("{}.{advice}{NOT_YOURS}", sentence(text)),
+        },
         (false, true) => format!("FunctionGraph answered {label}."),
         (false, false) => format!("FunctionGraph answered {label}: {text}."),
     }
@@ -263,7 +269,7 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
     let what = describe(trouble);
     let hint = match (reason, trouble.http_status) {
         (Reason::RedirectRefused, _) => {
-            "The operator never follows a redirect. Set spec.endpoint of the provider to the right address."
+            "The operator never follows a redirect. Set spec.endpoint of the provider to the right address, or ask its owner to."
         }
         (Reason::InvalidPayload, _) => "Fix the payload, then create a new FunctionInvocation.",
         (_, Some(404)) if trouble.code.as_deref() == Some(NO_SUCH_VERSION) => {
@@ -273,7 +279,7 @@ pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
             "Check spec.function, and the region and project of the provider, then create a new FunctionInvocation."
         }
         (_, Some(403)) => {
-            "Give the provider's credential the permission to invoke the function, then create a new FunctionInvocation."
+            "Give the provider's credential the permission to invoke the function, or ask its owner to. Then create a new FunctionInvocation."
         }
         (_, Some(413)) => "Make the event smaller, then create a new FunctionInvocation.",
         _ => "The operator does not retry it. Fix the cause, then create a new FunctionInvocation.",

@@ -143,7 +143,7 @@ impl Reconcile<'_> {
         };
         let scope = &self.context.options.scope;
         if requests::is_of_another(&self.context.clients.calls, scope, id, self.view.uid).await? {
-            let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id.";
+            let message = "The annotation functiongraph.io/resolve changes nothing, because another FunctionInvocation has this request id. Correct the id.";
             let why = (Reason::RequestIdInUse, message.to_owned());
             return Err(Halt::Rest(self.refuse_resolution(Some(why)).await?));
         }
