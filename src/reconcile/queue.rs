@@ -126,9 +126,7 @@ impl Reconcile<'_> {
             | State::Ambiguous { .. }
             | State::Finished(_) => record::waiting(view, reason, message.clone(), self.now()),
         };
-        self.write(&status).await?;
-        self.context.notices.say(view.uid, reason, message, clock::monotonic());
-        Ok(())
+        self.write_notice(&status, reason, message).await
     }
 
     /// When to reconcile an object that waits: at its deadline at the latest. One that is past it waits for something

@@ -16,14 +16,44 @@ use crate::traces::AttemptSpan;
 use kube::runtime::controller::Action;
 use kube::{Resource, ResourceExt};
 
+/// What became of a status.
+enum Written {
+    /// It is written; this is the object with it.
+    As(Box<FunctionInvocation>),
+    /// It is not written; do this.
+    Not(Action),
+}
+
 impl Reconcile<'_> {
     /// Ends an object that no attempt can help.
     pub(super) async fn conclude(&self, conclusion: &Conclusion) -> Result<Action, Error> {
         self.write(&record::concluded(&self.view, conclusion, self.now())).await
     }
 
-    /// Writes a status that is no answer to an attempt, shortened if it is too large for the object.
+    /// Writes a status that is no answer to an attempt, and says when to reconcile again.
     pub(super) async fn write(&self, status: &FunctionInvocationStatus) -> Result<Action, Error> {
+        Ok(match self.try_write(status).await? {
+            Written::As(fresh) => self.after_write(&fresh),
+            Written::Not(action) => action,
+        })
+    }
+
+    /// Writes what the object waits for, as [`Self::write`] does. What is written is remembered as said.
+    pub(super) async fn write_notice(
+        &self,
+        status: &FunctionInvocationStatus,
+        reason: Reason,
+        message: String,
+    ) -> Result<(), Error> {
+        if let Written::As(fresh) = self.try_write(status).await? {
+            self.after_write(&fresh);
+            self.context.notices.say(self.view.uid, reason, message, clock::monotonic());
+        }
+        Ok(())
+    }
+
+    /// Writes a status, shortened if it is too large for the object.
+    async fn try_write(&self, status: &FunctionInvocationStatus) -> Result<Written, Error> {
         let mut length = Length::Full;
         let why = loop {
             let fitted = shortened(status.clone(), length);
@@ -32,14 +62,14 @@ impl Reconcile<'_> {
                     if let State::Claimed { number, .. } = State::of(self.view.status) {
                         self.context.journal.saved(&self.attempt_id(number), clock::monotonic());
                     }
-                    return Ok(self.after_write(&fresh));
+                    return Ok(Written::As(fresh));
                 }
                 Err(NotWritten::Conflict) => {
                     self.context.metrics.conflict();
-                    return Ok(Action::requeue(RETRY_DELAY));
+                    return Ok(Written::Not(Action::requeue(RETRY_DELAY)));
                 }
                 // Most likely it is. A write can also be answered 404 while the object exists.
-                Err(NotWritten::Gone) => return Ok(Action::requeue(RECHECK_INTERVAL)),
+                Err(NotWritten::Gone) => return Ok(Written::Not(Action::requeue(RECHECK_INTERVAL))),
                 Err(NotWritten::Unknown(error)) => return Err(error.into()),
                 Err(NotWritten::Refused(why)) => break why,
                 Err(NotWritten::TooLarge(why)) => match length.shorter() {
@@ -48,7 +78,7 @@ impl Reconcile<'_> {
                 },
             }
         };
-        Ok(self.write_refused(&why))
+        Ok(Written::Not(self.write_refused(&why)))
     }
 
     /// Deletes the object, whose time to live is over.

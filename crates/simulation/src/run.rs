@@ -8,10 +8,11 @@ use std::io::{Write, read_to_string, stdin};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
-/// Set in the process that plays.
+/// Set in the process that plays. What is set for it has the same length in all runs of a seed: where its stack begins
+/// depends on that, and hash maps take chance from addresses.
 const SEED: &str = "SIMULATION_SEED";
 
-/// Set if the process that plays reads what may happen from its standard input.
+/// `1` if the process that plays reads what may happen from its standard input.
 const KEPT: &str = "SIMULATION_KEPT";
 
 /// A step of the wall clock: its time since the beginning, in milliseconds, and its length in seconds.
@@ -43,18 +44,12 @@ impl Run {
     /// Plays a seed with a program: all that happens in it, or only what is `kept`.
     pub fn of(program: &Path, seed: u64, kept: Option<&BTreeSet<String>>) -> Self {
         let mut play = Command::new(program);
-        play.env_clear().env(SEED, seed.to_string()).env("LD_PRELOAD", env!("VIRTUAL_TIME"));
-        if let Some(log) = std::env::var_os(LOG) {
-            play.env(LOG, log);
-        }
-        if kept.is_some() {
-            play.env(KEPT, "");
-        }
-        if let Some((at, by)) = Plan::of(seed).wall
-            && kept.is_none_or(|kept| kept.contains(WALL_STEP))
-        {
-            play.env(WALL, format!("{} {by}", at.as_millis()));
-        }
+        let wall = Plan::of(seed).wall.filter(|_| kept.is_none_or(|kept| kept.contains(WALL_STEP)));
+        let (at, by) = wall.unwrap_or_default();
+        play.env_clear().env("LD_PRELOAD", env!("VIRTUAL_TIME")).env(SEED, seed.to_string());
+        play.env(WALL, format!("{:>12} {by:>12}", at.as_millis()));
+        play.env(KEPT, if kept.is_some() { "1" } else { "0" });
+        play.env(LOG, format!("{:<100}", std::env::var(LOG).unwrap_or_default()));
         let play = play.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut play = play.spawn().expect("the program starts");
         let mut input = play.stdin.take().expect("its standard input");
@@ -89,10 +84,11 @@ impl Run {
 /// Plays the seed that this process was started for, if it was started for one.
 pub fn play_here() -> Option<(String, ExitCode)> {
     let seed = std::env::var(SEED).ok()?.parse().ok()?;
-    if let Ok(filter) = std::env::var(LOG) {
+    let set = |name| std::env::var(name).unwrap_or_default();
+    if let Some(filter) = Some(set(LOG).trim()).filter(|filter| !filter.is_empty()) {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     }
-    let kept = std::env::var_os(KEPT).map(|_| {
+    let kept = (set(KEPT) == "1").then(|| {
         let names = read_to_string(stdin()).expect("names");
         names.lines().map(str::to_owned).collect()
     });

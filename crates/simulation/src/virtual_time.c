@@ -5,6 +5,8 @@
 // by its length. The variable SIMULATION_SEED is the seed of what the process takes for random bytes. SIMULATION_WALL is a
 // step of the wall clock: its time since the beginning, in milliseconds, and its length in seconds.
 //
+// Hash maps take chance from addresses too (ahash, foldhash), so the process starts again without random ones.
+//
 // For programs with one thread that wait in epoll, as Tokio's runtime does.
 #define _GNU_SOURCE
 #include <stdint.h>
@@ -12,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/personality.h>
 #include <sys/random.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -27,7 +30,13 @@ static uint64_t chance;
 // When the wall clock is set, and by how much.
 static int64_t step_at = INT64_MAX, step;
 
-__attribute__((constructor)) static void begin(void) {
+__attribute__((constructor)) static void begin(int count, char **arguments) {
+    (void)count;
+    int persona = personality(0xffffffff);
+    if (!(persona & ADDR_NO_RANDOMIZE)) {
+        if (personality((unsigned long)persona | ADDR_NO_RANDOMIZE) != -1) execv("/proc/self/exe", arguments);
+        fputs("addresses stay random here: two runs of a seed can differ\n", stderr);
+    }
     const char *text = getenv("SIMULATION_SEED");
     chance = text ? strtoull(text, NULL, 10) : 0;
     char *rest = getenv("SIMULATION_WALL");

@@ -17,11 +17,12 @@ fn every_promise_holds_for_ten_seeds() {
 
 #[test]
 fn two_runs_of_a_seed_have_the_same_history_byte_by_byte() {
-    for seed in ["7", "8", "9"] {
+    // Long ones: hundreds of requests, many in the same millisecond.
+    for seed in ["11", "18", "21", "22", "27", "40"] {
         let [first, second] = [(), ()].map(|()| {
             String::from_utf8(simulation(&[seed]).expect("the program starts").stdout).expect("a history")
         });
-        assert!(first.lines().count() > 20, "{first}");
+        assert!(first.lines().count() > 100, "{first}");
         assert_eq!(first, second);
     }
 }
