@@ -39,6 +39,17 @@ fn moment() -> Moment {
     Moment { instant: clock::monotonic(), time: clock::now(), chance: clock::chance() }
 }
 
+/// Whether something that was found of a provider is to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It is: this process finds it for the first time, or the status has said otherwise for long.
+    Fresh,
+    /// The status says so, or this process has written it before.
+    Known,
+    /// Another replica has written otherwise. That stands for so long.
+    Disputed(Duration),
+}
+
 struct Provider {
     standing: Standing,
     made_for: Option<Destination>,
@@ -217,27 +228,26 @@ impl Providers {
         self.with(key, |provider| provider.gate.is_suspect(clock::monotonic()))
     }
 
-    /// Whether this process finds something else than it last found. Other replicas may find otherwise; writing
-    /// over each other's findings would never end. But if the status `differs` for long, the
-    /// replica that would correct it may be gone.
-    pub fn is_news(&self, key: &ProviderKey, found: Finding, differs: bool) -> bool {
+    /// Whether a finding is to be written. Other replicas may find otherwise; writing over each other's findings would never
+    /// end. But if the status `differs` for long, the replica that would correct it may be gone.
+    pub fn news(&self, key: &ProviderKey, found: Finding, differs: bool) -> News {
         let now = clock::monotonic();
         self.with(key, |provider| {
             let since = *provider.differs_since.get_or_insert(now);
-            let outlived = differs && now.duration_since(since) >= DISAGREEMENT;
-            let news = provider.reported.as_ref() != Some(&found) || outlived;
-            if !differs || news {
+            let rest = DISAGREEMENT.saturating_sub(now.duration_since(since));
+            let is_new = provider.reported.as_ref() != Some(&found);
+            provider.reported = Some(found);
+            let news = match differs {
+                true if is_new || rest.is_zero() => News::Fresh,
+                true => News::Disputed(rest),
+                false if is_new => News::Fresh,
+                false => News::Known,
+            };
+            if !matches!(news, News::Disputed(_)) {
                 provider.differs_since = None;
             }
-            provider.reported = Some(found);
             news
         })
-    }
-
-    /// How long to leave standing what another replica has found and this one does not find, if there is such.
-    pub fn disagreement(&self, key: &ProviderKey) -> Option<Duration> {
-        let since = self.with(key, |provider| provider.differs_since)?;
-        Some(DISAGREEMENT.saturating_sub(clock::monotonic().duration_since(since)))
     }
 
     /// What is left of a pause that the provider's status tells of. `told`: whether it does already; if not, one of a few

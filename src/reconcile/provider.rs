@@ -123,12 +123,11 @@ impl<'a> ProviderCheck<'a> {
                 Some(self.retry_in())
             }
         };
-        self.report().await?;
+        let disputed = self.report().await?;
         context.failures.clear(provider.meta().uid.as_deref().unwrap_or_default());
         let paused = context.providers.paused(key, true);
-        let check_again =
-            [check_again, context.providers.disagreement(key), paused].into_iter().flatten().min();
-        Ok(check_again.map_or_else(Action::await_change, Action::requeue))
+        let again = [check_again, disputed, paused].into_iter().flatten().min();
+        Ok(again.map_or_else(Action::await_change, |rest| Action::requeue(rest.max(RECONCILE_DELAY_MIN))))
     }
 
     /// When to reconcile a provider that is not ready: a call that is made again does not wait for the Secret's turn.

@@ -127,6 +127,7 @@ impl Process {
         request: http::Request<Body>,
         patience: Duration,
     ) -> Result<KubernetesAnswer, BoxError> {
+        self.world.count_request();
         let (head, body) = request.into_parts();
         let body = body.collect().await?.to_bytes();
         let request = Request::of(&head, &body);
@@ -303,6 +304,7 @@ impl Process {
         self: Arc<Self>,
         mut request: http::Request<Bytes>,
     ) -> Result<Response<reqwest::Body>, SendError> {
+        self.world.count_request();
         shift(&mut request, self.world.skew(self.replica));
         let interrupted = |why: &str| SendError::Interrupted(why.to_owned());
         let called = request.uri().path().rsplit('/').next().unwrap_or_default();

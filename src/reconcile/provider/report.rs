@@ -5,12 +5,13 @@ use crate::api::condition::{Condition, ConditionStatus, ConditionType, fitting, 
 use crate::api::provider::CredentialRefusal;
 use crate::api::{FunctionGraphProviderStatus, Reason};
 use crate::clock;
-use crate::context::providers::{Access, Standing};
+use crate::context::providers::{Access, News, Standing};
 use crate::kubernetes::status;
 use crate::lifecycle::{self, later};
 use crate::members::Duty;
 use crate::reconcile::Error;
 use functiongraph::regions;
+use std::time::Duration;
 
 /// What the condition `Ready` says.
 struct Readiness {
@@ -28,14 +29,15 @@ struct Pause {
 
 impl ProviderCheck<'_> {
     /// Writes the status, if it is news. Each member checks each provider for itself, and one of them writes what it finds.
-    /// Only a refused credential is written by the member that was told, so that the others do not try it too.
-    pub(super) async fn report(&self) -> Result<(), Error> {
+    /// Only a refused credential is written by the member that was told, so that the others do not try it too. Says when to
+    /// look again, if another replica has written otherwise.
+    pub(super) async fn report(&self) -> Result<Option<Duration>, Error> {
         let Self { provider, context, key, .. } = *self;
         if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
-            return Ok(());
+            return Ok(None);
         }
         let standing = context.providers.standing(key);
-        let Some(readiness) = self.readiness(&standing) else { return Ok(()) };
+        let Some(readiness) = self.readiness(&standing) else { return Ok(None) };
         let pause = self.pause();
         let next = self.next_status(&standing, &readiness, pause.as_ref());
         let Readiness { status, reason, message } = &readiness;
@@ -52,15 +54,17 @@ impl ProviderCheck<'_> {
             format!("{message}{:?}", pause.map(|pause| pause.end)),
             next.credential_expiration_time.or(refused_at),
         );
-        let is_news = context.providers.is_news(key, found, differs);
-        if next == previous || (is_current && !is_news) {
-            return Ok(());
+        match context.providers.news(key, found, differs) {
+            _ if next == previous => return Ok(None),
+            News::Known if is_current => return Ok(None),
+            News::Disputed(rest) => return Ok(Some(rest)),
+            News::Known | News::Fresh => {}
         }
         let written = status::write_provider(&context.clients.calls, provider, &next).await;
         if !matches!(written, Ok(true)) {
             context.providers.not_reported(key);
             // The watch brings what somebody else wrote, and the operator checks the provider again.
-            return written.map(drop).map_err(Error::from);
+            return written.map(|_| None).map_err(Error::from);
         }
         if said.map(|(_, before)| before) != Some(*reason) {
             context.tell(|| provider.object_ref(), *reason, message);
@@ -71,7 +75,7 @@ impl ProviderCheck<'_> {
                 tracing::warn!(provider = %key, reason, why = message, "a provider is not ready");
             }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// Whether the provider can be used, and why. `None` if it was not checked.
