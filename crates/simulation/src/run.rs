@@ -2,11 +2,13 @@
 
 use crate::plan::Plan;
 use crate::play::{WALL_STEP, play};
+use ahash::random_state::{RandomSource, set_random_source};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{Write, read_to_string, stdin};
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Set in the process that plays. What is set for it has the same length in all runs of a seed: where its stack begins
 /// depends on that, and hash maps take chance from addresses.
@@ -81,13 +83,25 @@ impl Run {
     }
 }
 
+/// What hash maps take for chance that otherwise take addresses of memory: those change when somebody reads the log.
+#[derive(Default)]
+struct Counter(AtomicUsize);
+
+impl RandomSource for Counter {
+    fn gen_hasher_seed(&self) -> usize {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
 /// Plays the seed that this process was started for, if it was started for one.
 pub fn play_here() -> Option<(String, ExitCode)> {
     let seed = std::env::var(SEED).ok()?.parse().ok()?;
     let set = |name| std::env::var(name).unwrap_or_default();
-    if let Some(filter) = Some(set(LOG).trim()).filter(|filter| !filter.is_empty()) {
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    }
+    set_random_source(Counter::default()).expect("ahash was not used before");
+    // Even one that logs nothing takes its part of chance.
+    let filter = set(LOG);
+    let filter = if filter.trim().is_empty() { "off" } else { filter.trim() };
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let kept = (set(KEPT) == "1").then(|| {
         let names = read_to_string(stdin()).expect("names");
         names.lines().map(str::to_owned).collect()

@@ -5,7 +5,7 @@
 // by its length. The variable SIMULATION_SEED is the seed of what the process takes for random bytes. SIMULATION_WALL is a
 // step of the wall clock: its time since the beginning, in milliseconds, and its length in seconds.
 //
-// Hash maps take chance from addresses too (ahash, foldhash), so the process starts again without random ones.
+// Some hash maps take chance from addresses (foldhash), so the process starts again without random ones.
 //
 // For programs with one thread that wait in epoll, as Tokio's runtime does.
 #define _GNU_SOURCE
