@@ -106,6 +106,12 @@ impl<'a> View<'a> {
         self.status.next_attempt_time.unwrap_or(self.start(now))
     }
 
+    /// How long until the object is of this age. A creation time in the future counts within the clock skew only.
+    pub fn until_age(&self, age: Duration, now: Timestamp) -> Duration {
+        let rest = until(later(self.created, age), now);
+        if rest > age + CLOCK_SKEW { Duration::ZERO } else { rest.min(age) }
+    }
+
     /// When the operator stops to retry.
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
         later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
 /// Labels that were read longer ago count as unknown: a namespace that loses its label is shut out within
-/// seconds, and a burst of invocations costs one read. They can only admit: a refusal ends an invocation, so the labels
+/// seconds, and a burst of invocations costs few reads. They can only admit: a refusal ends an invocation, so the labels
 /// are read again before it.
 const FRESH: Duration = Duration::from_secs(5);
 

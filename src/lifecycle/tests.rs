@@ -315,6 +315,16 @@ fn clocks_that_differ_by_seconds_end_nothing() {
 }
 
 #[test]
+fn an_age_is_reached_though_the_clock_of_the_creation_was_ahead() {
+    let object = Object::new(spec(DeliveryPolicy::AtMostOnce));
+    // The creation is at second 0.
+    for (now, rest) in [(-3600, 0), (-9, 0), (-5, 3), (0, 3), (1, 2), (3, 0), (4, 0)] {
+        let left = object.view().until_age(Duration::from_secs(3), at(now));
+        assert_eq!(left, Duration::from_secs(rest), "{now}");
+    }
+}
+
+#[test]
 fn times_of_a_clock_that_ran_ahead_are_corrected_once() {
     let mut object = Object::new(spec(DeliveryPolicy::AtMostOnce));
     object.spec.active_deadline_seconds = 60;

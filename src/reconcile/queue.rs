@@ -104,8 +104,7 @@ impl Reconcile<'_> {
 
     /// How long the object is too young to say that it waits.
     fn grace(&self) -> Duration {
-        let now = self.now();
-        until(later(self.view.created.min(now), WAIT_GRACE), now)
+        self.view.until_age(WAIT_GRACE, self.now())
     }
 
     /// Writes why the object is not finished yet, unless its status says so already. What this process has just said it
