@@ -115,6 +115,12 @@ pub const MUTANTS: &[Mutant] = &[
         from: "        self.notices.prune(&is_there);\n",
         to: "",
     },
+    Mutant {
+        name: "a provider is checked again at once",
+        file: "src/reconcile/provider.rs",
+        from: "|rest| Action::requeue(rest.max(RECONCILE_DELAY_MIN))",
+        to: "|_| Action::requeue(RECONCILE_DELAY_MIN)",
+    },
 ];
 
 // === impl Mutant ===

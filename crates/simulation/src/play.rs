@@ -304,17 +304,12 @@ impl World {
         self.promises.look_at_end(&self.store, self.plan.is_peaceful);
         for replica in 0..self.plan.replicas {
             let mut metrics = scrape(scrape_address(replica)).await;
-            // Twelve minutes more would double the time of all simulations.
-            let is_patient = self.plan.seed.is_multiple_of(4);
-            if is_patient && metrics.as_ref().is_ok_and(|text| !text.contains("operator_remembered 0")) {
+            if metrics.as_ref().is_ok_and(|text| !text.contains("operator_remembered 0")) {
                 tokio::time::sleep(FORGOTTEN).await;
                 metrics = scrape(scrape_address(replica)).await;
             }
             match metrics {
-                Ok(text) => {
-                    let store = is_patient.then_some(&self.store);
-                    self.promises.look_at_metrics(&text, self.plan.replicas, store);
-                }
+                Ok(text) => self.promises.look_at_metrics(&text, self.plan.replicas, &self.store),
                 Err(error) => self.promises.break_one("every replica works in the end", &error.to_string()),
             }
         }

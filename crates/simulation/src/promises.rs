@@ -27,7 +27,7 @@ pub struct Promises {
 struct State {
     /// Objects by the tag in their event.
     objects: BTreeMap<String, Object>,
-    /// The uid of the object that has a request id.
+    /// The uid of the object that has a request id, while the object exists.
     ids: BTreeMap<String, String>,
     /// Entries of the ledger that were looked at.
     seen: usize,
@@ -128,8 +128,13 @@ impl Promises {
         }
         self.look_at_cloud();
         lock(&self.state).changes += 1;
-        let Some(after) = &change.after else { return };
         let mut state = lock(&self.state);
+        let Some(after) = &change.after else {
+            // Nobody can know the request ids of objects that are gone, so a user can name one.
+            let gone = change.before.as_deref().map(|gone| text(gone, "/metadata/uid")).unwrap_or_default();
+            state.ids.retain(|_, uid| uid != gone);
+            return;
+        };
         let tag = after["spec"]["payload"]["tag"].as_str().unwrap_or_default();
         let object = state.objects.entry(tag.to_owned()).or_insert_with(|| Object {
             name: format!("{} ({tag})", change.key.2),
@@ -145,7 +150,7 @@ impl Promises {
         }
         let (id, uid) = (text(after, "/status/requestID"), text(after, "/metadata/uid"));
         if !id.is_empty() && lock(&self.state).ids.entry(id.to_owned()).or_insert(uid.to_owned()) != uid {
-            self.break_one("a request id belongs to one object", &name);
+            self.break_one("a request id belongs to one object at a time", &name);
         }
     }
 
@@ -165,13 +170,10 @@ impl Promises {
     }
 
     /// Looks at what a replica says of itself in the end: that all replicas are there, that it holds nothing any more, and that
-    /// it remembers nothing but of objects that are not finished. Without a `store` it may remember anything.
-    pub fn look_at_metrics(&self, metrics: &str, replicas: usize, store: Option<&Store>) {
-        let all = |store: &Store| store.list("functioninvocations", "", &Selector::default(), None, None);
-        let is_over = store.is_some_and(|store| {
-            let page = all(store).expect("a list");
-            page.objects.iter().all(|object| is_final(text(object, "/status/outcome")))
-        });
+    /// it remembers nothing but of objects that are not finished.
+    pub fn look_at_metrics(&self, metrics: &str, replicas: usize, store: &Store) {
+        let page = store.list("functioninvocations", "", &Selector::default(), None, None).expect("a list");
+        let is_over = page.objects.iter().all(|object| is_final(text(object, "/status/outcome")));
         let values =
             metrics.lines().filter_map(|line| line.strip_prefix("functiongraph_operator_")?.split_once(' '));
         for (name, value) in values {
