@@ -262,10 +262,12 @@ impl Providers {
         self.with(key, |provider| provider.reported = None);
     }
 
-    /// Whether the provider can be used. A credential that has ended is never handed out.
+    /// Whether the provider can be used. A credential that has ended is never handed out. Then a check is asked for: timers
+    /// do not notice that a clock jumps.
     pub fn standing(&self, key: &ProviderKey) -> Standing {
         match self.with(key, |provider| provider.standing.clone()) {
             Standing::Ready(access) if access.has_expired(clock::now()) => {
+                self.ask_to_renew(key);
                 Standing::NotReady(Reason::CredentialsInvalid, "The credential has ended.".into())
             }
             standing => standing,

@@ -49,11 +49,7 @@ impl Reconcile<'_> {
     ///
     /// What ends the object was judged by the provider as the API server has it now.
     pub(super) async fn prepare(&self) -> Result<Prepared, Halt> {
-        let Some(access) = self.access() else {
-            // Nothing else wakes a provider whose credential ended earlier than a timer knew: clocks can jump.
-            self.context.providers.ask_to_renew(&self.provider);
-            return Err(Halt::rest(RETRY_DELAY));
-        };
+        let Some(access) = self.access() else { return Err(Halt::rest(RETRY_DELAY)) };
         let (edition, calls) = (access.edition(), &self.context.clients.calls);
         let prepared = match self.judge(access).await {
             // The watch may not have brought the owner's last edit yet.

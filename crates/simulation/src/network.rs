@@ -26,6 +26,10 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tower::BoxError;
 
+/// The operator risks three refused logins of a user, and one more with the password that IAM accepted last: IAM locks a
+/// user after five.
+const REFUSED_LOGINS_MAX: usize = 4;
+
 /// One process of a replica, as the network sees it.
 pub struct Process {
     /// The name of the replica.
@@ -36,6 +40,8 @@ pub struct Process {
     start: u64,
     /// The number of requests by what they are about.
     requests: Mutex<HashMap<String, usize>>,
+    /// How often IAM has refused its logins, by user.
+    refused_logins: Mutex<HashMap<String, usize>>,
     /// What kills it.
     kill: mpsc::UnboundedSender<()>,
     /// How far its API server's clock is off.
@@ -100,6 +106,7 @@ impl Process {
             world: Arc::clone(world),
             start,
             requests: Mutex::default(),
+            refused_logins: Mutex::default(),
             kill,
             skew,
         })
@@ -294,6 +301,17 @@ impl Process {
         StreamBody::new(events.boxed())
     }
 
+    /// IAM has refused a login.
+    fn count_refused_login(&self, user: &str) {
+        let mut refused = lock(&self.refused_logins);
+        let times = refused.entry(user.to_owned()).or_default();
+        *times += 1;
+        if *times > REFUSED_LOGINS_MAX {
+            let about = format!("{times} refused logins of {user}");
+            self.world.promises.break_one("no process has a user locked", &about);
+        }
+    }
+
     /// What carries this process's requests to FunctionGraph.
     pub fn carrier(self: &Arc<Self>) -> Carrier {
         let process = Arc::clone(self);
@@ -323,7 +341,7 @@ impl Process {
             Fate::DiesAfter,
             if submits { Fate::Panics } else { Fate::Served },
         ];
-        let tag = tag(request.body());
+        let (tag, user) = (tag(request.body()), user(request.body()));
         let mut chance = self.chance(&format!("{line} {tag}"));
         let fate = chance.fate(&fates, false);
         self.world.history.note(&self.name, format!("{line}{fate}"));
@@ -345,6 +363,11 @@ impl Process {
             }
             let answer = process.world.cloud.serve(request).await;
             process.world.promises.look_at_cloud();
+            if let Some(user) = user
+                && answer.as_ref().is_ok_and(|answer| answer.status() == StatusCode::UNAUTHORIZED)
+            {
+                process.count_refused_login(&user);
+            }
             let what = answer.as_ref().map_or_else(ToString::to_string, |answer| answer.status().to_string());
             process.world.history.note("cloud", format!("answers {} {line}: {what}", process.name));
             if fate == Fate::DiesAfter {
@@ -446,6 +469,12 @@ fn shift(request: &mut http::Request<Bytes>, off: i64) {
 fn tag(event: &[u8]) -> String {
     let event: Value = serde_json::from_slice(event).unwrap_or_default();
     event["tag"].as_str().unwrap_or_default().to_owned()
+}
+
+/// The user that a login is for.
+fn user(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    Some(body.pointer("/auth/identity/password/user/name")?.as_str()?.to_owned())
 }
 
 fn frame(lines: &[String]) -> Frame<Bytes> {

@@ -17,7 +17,7 @@ const HOUR: i64 = 3600;
 
 const YEAR: i64 = 365 * 24 * HOUR;
 
-/// The secret access key that FunctionGraph accepts.
+/// The secret access key that FunctionGraph accepts, and the password that IAM accepts.
 pub const SECRET_KEY: &str = "the-secret-access-key";
 
 /// The namespace that is judged.
@@ -57,6 +57,8 @@ pub struct Plan {
     pub wall: Option<(Duration, i64)>,
     /// When the clock of a replica's node is off.
     pub skew: Option<Skew>,
+    /// How long a token lives, if providers log in with a password for one. Else they have access keys.
+    pub token_lifetime: Option<Duration>,
     /// Whether nothing happens but what a hostile tenant does.
     pub is_peaceful: bool,
     /// What is done.
@@ -149,6 +151,7 @@ impl Plan {
             cuts: (0..rng.usize(0..6).saturating_sub(3)).map(|_| cut(&mut rng, replicas)).collect(),
             wall: (rng.u8(..4) == 0).then(|| (moment(&mut rng, 300_000), one_of(&mut rng, &[HOUR, YEAR]))),
             skew: None,
+            token_lifetime: token_lifetime(seed),
             is_peaceful: false,
             acts: Vec::new(),
         };
@@ -275,6 +278,12 @@ fn clock_step(rng: &mut Rng) -> i64 {
     one_of(rng, &[HOUR, -HOUR, YEAR, -YEAR])
 }
 
+/// Drawn apart, so that everything else of a seed is the same with tokens and with access keys.
+fn token_lifetime(seed: u64) -> Option<Duration> {
+    let mut rng = Rng::with_seed(!seed);
+    (rng.u8(..3) == 0).then(|| Duration::from_mins(one_of(&mut rng, &[2, 5, 20])))
+}
+
 fn fates(rng: &mut Rng) -> u32 {
     match rng.u8(..3) {
         0 => u32::MAX,
@@ -326,7 +335,7 @@ fn edit(rng: &mut Rng, object: Key) -> Act {
 /// What somebody does, to this invocation if to any.
 fn act(rng: &mut Rng, object: Key, replicas: usize) -> Act {
     match rng.u8(..18) {
-        0 => change_secret(if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
+        0 => change_secret(TEAM, if rng.bool() { SECRET_KEY } else { "a-wrong-key" }),
         1 => Act::Change(provider(TEAM), json!({"spec": {"lookup": {"enabled": rng.u8(..4) > 0}}})),
         2 => Act::Compact,
         3 => Act::Stop(rng.usize(..replicas)),
@@ -347,7 +356,7 @@ fn hostile_change(rng: &mut Rng) -> Act {
         2 => change(json!({"limits": {"maxInFlight": 1, "maxRequestsPerSecond": 1}})),
         3 => Act::Delete(provider(HOSTILE)),
         4 => Act::Delete(secret(HOSTILE)),
-        _ => Act::Change(secret(HOSTILE), json!({"data": {"secretAccessKey": base64("another")}})),
+        _ => change_secret(HOSTILE, "another"),
     }
 }
 
@@ -355,8 +364,9 @@ fn annotate(value: &str) -> Value {
     json!({"metadata": {"annotations": {"functiongraph.io/resolve": value}}})
 }
 
-fn change_secret(text: &str) -> Act {
-    Act::Change(secret(TEAM), json!({"data": {"secretAccessKey": base64(text)}}))
+fn change_secret(namespace: &str, text: &str) -> Act {
+    let text = base64(text);
+    Act::Change(secret(namespace), json!({"data": {"secretAccessKey": text, "password": text}}))
 }
 
 /// The key of an invocation.

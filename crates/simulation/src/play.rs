@@ -11,7 +11,8 @@ use crate::plan::{
 use crate::promises::Promises;
 use clap::Parser;
 use functiongraph_emulator::{
-    AccessKey, Action, Config, ErrorAnswer, Fault, Function, InProcess, Listing, When as Which,
+    AccessKey, Action, Config, ErrorAnswer, Fault, Function, Identity, InProcess, Listing, User,
+    When as Which,
 };
 use functiongraph_operator::args::{Cli, Command};
 use functiongraph_operator::controller::{self, Worlds};
@@ -135,6 +136,11 @@ impl World {
                 Function::named("hanging"),
             ],
             access_keys: [TEAM, HOSTILE, OPERATOR].map(access_key).into(),
+            identity: Identity {
+                users: [TEAM, HOSTILE, OPERATOR].map(user).into(),
+                token_lifetime: plan.token_lifetime.unwrap_or_default(),
+                ..Identity::default()
+            },
             listing: Listing { lag: plan.list_lag, ..Listing::default() },
             ..Config::default()
         };
@@ -214,12 +220,18 @@ impl World {
         self.clock.store(0, Ordering::Relaxed);
         for namespace in [TEAM, HOSTILE, OPERATOR] {
             let AccessKey { id, secret: text, .. } = access_key(namespace);
-            let data = json!({"accessKeyID": base64(&id), "secretAccessKey": base64(&text)});
+            let User { domain, name, password } = user(namespace);
+            let data = json!({
+                "accessKeyID": base64(&id), "secretAccessKey": base64(&text),
+                "domainName": base64(&domain), "userName": base64(&name), "password": base64(&password),
+            });
             self.put(&secret(namespace), &json!({"data": data}));
         }
+        let kind = if self.plan.token_lifetime.is_some() { "password" } else { "accessKey" };
+        let url = format!("https://{HOST}");
         let mut spec = json!({
-            "region": "eu-de", "projectID": PROJECT, "endpoint": format!("https://{HOST}"),
-            "credentials": {"accessKey": {"secretRef": {"name": "key"}}},
+            "region": "eu-de", "projectID": PROJECT, "endpoint": url, "iamEndpoint": url,
+            "credentials": {kind: {"secretRef": {"name": "key"}}},
             "lookup": {"enabled": self.plan.lookup},
             "limits": {"maxInFlight": 32, "maxRequestsPerSecond": 200},
         });
@@ -396,6 +408,11 @@ pub const WALL_STEP: &str = "step of the wall clock";
 fn access_key(namespace: &str) -> AccessKey {
     let id = format!("ACCESSKEY{:0>11}", namespace.to_uppercase());
     AccessKey { id, secret: SECRET_KEY.into(), security_token: None }
+}
+
+/// The user of a namespace's provider.
+fn user(namespace: &str) -> User {
+    User { domain: "account".into(), name: namespace.into(), password: SECRET_KEY.into() }
 }
 
 /// Runs the processes of a replica, one after the other.

@@ -213,3 +213,23 @@ fn metrics_show_throttling_as_such_and_no_queue_that_is_empty() {
     providers.prune(|_| false, clock::monotonic());
     assert_eq!(providers.readings().1, []);
 }
+
+/// Timers do not notice that a clock jumps.
+#[test]
+fn a_check_is_asked_for_when_a_credential_has_ended_before_its_timer() {
+    let (checks, mut asked) = mpsc::unbounded_channel();
+    let (providers, key): (_, ProviderKey) = (Arc::new(Providers::new(checks, 100)), "ns/p".into());
+    let (used, proof) = (used("a", "1"), Proof::Accepted);
+    ready(&providers, &key, &used, proof.clone());
+    assert!(matches!(providers.standing(&key), Standing::Ready(_)));
+    assert!(asked.try_recv().is_err());
+
+    let mut ended = access(&used, proof);
+    ended.in_use.expires_at = Some(Timestamp::UNIX_EPOCH);
+    assert!(providers.ready(&key, ended, LIMITS));
+    for _ in 0..2 {
+        assert!(matches!(providers.standing(&key), Standing::NotReady(Reason::CredentialsInvalid, _)));
+    }
+    assert_eq!(asked.try_recv().ok(), Some(key));
+    assert!(asked.try_recv().is_err(), "once is enough");
+}
