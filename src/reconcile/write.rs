@@ -19,7 +19,7 @@ use kube::{Resource, ResourceExt};
 /// What became of a status.
 enum Written {
     /// It is written; this is the object with it.
-    As(Box<FunctionInvocation>),
+    Done(Box<FunctionInvocation>),
     /// It is not written; do this.
     Not(Action),
 }
@@ -33,7 +33,7 @@ impl Reconcile<'_> {
     /// Writes a status that is no answer to an attempt, and says when to reconcile again.
     pub(super) async fn write(&self, status: &FunctionInvocationStatus) -> Result<Action, Error> {
         Ok(match self.try_write(status).await? {
-            Written::As(fresh) => self.after_write(&fresh),
+            Written::Done(fresh) => self.after_write(&fresh),
             Written::Not(action) => action,
         })
     }
@@ -45,7 +45,7 @@ impl Reconcile<'_> {
         reason: Reason,
         message: String,
     ) -> Result<(), Error> {
-        if let Written::As(fresh) = self.try_write(status).await? {
+        if let Written::Done(fresh) = self.try_write(status).await? {
             self.after_write(&fresh);
             self.context.notices.say(self.view.uid, reason, message, clock::monotonic());
         }
@@ -62,7 +62,7 @@ impl Reconcile<'_> {
                     if let State::Claimed { number, .. } = State::of(self.view.status) {
                         self.context.journal.saved(&self.attempt_id(number), clock::monotonic());
                     }
-                    return Ok(Written::As(fresh));
+                    return Ok(Written::Done(fresh));
                 }
                 Err(NotWritten::Conflict) => {
                     self.context.metrics.conflict();

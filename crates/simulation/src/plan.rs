@@ -350,12 +350,21 @@ fn act(rng: &mut Rng, object: Key, replicas: usize) -> Act {
 /// What a hostile tenant does to its provider and its Secret.
 fn hostile_change(rng: &mut Rng) -> Act {
     let change = |spec: Value| Act::Change(provider(HOSTILE), json!({"spec": spec}));
-    match rng.u8(..6) {
+    match rng.u8(..7) {
         0 => change(json!({"endpoint": "https://elsewhere.test"})),
         1 => change(json!({"limits": {"maxInFlight": 1000, "maxRequestsPerSecond": 10_000}})),
         2 => change(json!({"limits": {"maxInFlight": 1, "maxRequestsPerSecond": 1}})),
         3 => Act::Delete(provider(HOSTILE)),
         4 => Act::Delete(secret(HOSTILE)),
+        5 => {
+            // It guesses at the secret of another.
+            let guess = base64(&format!("guess-{}", rng.u8(..)));
+            let data = json!({
+                "accessKeyID": base64(&access_key_id(TEAM)), "secretAccessKey": guess,
+                "userName": base64(TEAM), "password": guess,
+            });
+            Act::Change(secret(HOSTILE), json!({"data": data}))
+        }
         _ => change_secret(HOSTILE, "another"),
     }
 }
@@ -387,6 +396,11 @@ pub fn provider(namespace: &str) -> Key {
 /// The key of the Secret of a namespace's provider.
 pub fn secret(namespace: &str) -> Key {
     ("secrets".into(), namespace.into(), "key".into())
+}
+
+/// The id of the access key of a namespace's provider.
+pub fn access_key_id(namespace: &str) -> String {
+    format!("ACCESSKEY{:0>11}", namespace.to_uppercase())
 }
 
 /// As in the data of a Secret.

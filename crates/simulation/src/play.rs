@@ -5,8 +5,8 @@ use crate::history::History;
 use crate::lock;
 use crate::network::Process;
 use crate::plan::{
-    Act, CALM_AFTER, Cut, HOSTILE, Plan, SECRET_KEY, TEAM, TO_THE_END, When, base64, provider, secret,
-    shared_provider,
+    Act, CALM_AFTER, Cut, HOSTILE, Plan, SECRET_KEY, TEAM, TO_THE_END, When, access_key_id, base64, provider,
+    secret, shared_provider,
 };
 use crate::promises::Promises;
 use clap::Parser;
@@ -406,8 +406,7 @@ pub const WALL_STEP: &str = "step of the wall clock";
 
 /// The access key of a namespace's provider.
 fn access_key(namespace: &str) -> AccessKey {
-    let id = format!("ACCESSKEY{:0>11}", namespace.to_uppercase());
-    AccessKey { id, secret: SECRET_KEY.into(), security_token: None }
+    AccessKey { id: access_key_id(namespace), secret: SECRET_KEY.into(), security_token: None }
 }
 
 /// The user of a namespace's provider.
