@@ -112,6 +112,13 @@ impl<'a> View<'a> {
         if rest > age + CLOCK_SKEW { Duration::ZERO } else { rest.min(age) }
     }
 
+    /// How long until the next attempt has been due for this time.
+    pub fn until_due_for(&self, time: Duration, now: Timestamp) -> Duration {
+        let started = self.status.start_time.map(|start| start.min(now));
+        let due = self.status.next_attempt_time.or(started);
+        due.map_or_else(|| self.until_age(time, now), |due| until(later(due, time), now))
+    }
+
     /// When the operator stops to retry.
     pub fn deadline(&self, now: Timestamp) -> Timestamp {
         later(self.start(now), Duration::from_secs(self.spec.active_deadline_seconds.unsigned_abs()))

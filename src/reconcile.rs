@@ -31,7 +31,7 @@ use crate::context::{AttemptId, Context};
 use crate::gate::{GateState, Phase};
 use crate::kubernetes::{self, causes};
 use crate::lifecycle::decide::wake;
-use crate::lifecycle::{Moment, Progress, State, Step, View, decide, later, until};
+use crate::lifecycle::{Moment, Progress, State, Step, View, decide};
 use crate::members::{Duty, RENEW_INTERVAL};
 use futures::FutureExt;
 use jiff::Timestamp;
@@ -125,7 +125,7 @@ impl<'a> Reconcile<'a> {
             && ready.is_none_or(|ready| ready.reason != Reason::WaitingForPayload)
             && !view.spec.suspend
             && !view.deleting;
-        waits.then(|| until(later(view.due(now), OVERDUE_DELAY), now))
+        waits.then(|| view.until_due_for(OVERDUE_DELAY, now))
     }
 
     fn is_overdue(&self) -> bool {

@@ -121,6 +121,11 @@ impl Followed {
         (due, next)
     }
 
+    /// Whether a request waits for the list of a topic.
+    pub fn is_followed(&self, topic: &Topic) -> bool {
+        self.topics.lock().get(topic).is_some_and(Group::has_requests)
+    }
+
     /// What to ask for a topic; `None` if no request waits for an answer any more.
     pub fn question(&self, topic: &Topic, now: Instant) -> Option<ListQuery> {
         self.topics.lock().get_mut(topic)?.question(now)

@@ -229,8 +229,9 @@ impl Providers {
     }
 
     /// Whether a finding is to be written. Other replicas may find otherwise; writing over each other's findings would never
-    /// end. But if the status `differs` for long, the replica that would correct it may be gone.
-    pub fn news(&self, key: &ProviderKey, found: Finding, differs: bool) -> News {
+    /// end. But if the status `differs` for long, the replica that would correct it may be gone, and one whose duty that is
+    /// (`is_ours`) corrects it.
+    pub fn news(&self, key: &ProviderKey, found: Finding, differs: bool, is_ours: bool) -> News {
         let now = clock::monotonic();
         self.with(key, |provider| {
             let since = *provider.differs_since.get_or_insert(now);
@@ -238,10 +239,10 @@ impl Providers {
             let is_new = provider.reported.as_ref() != Some(&found);
             provider.reported = Some(found);
             let news = match differs {
-                true if is_new || rest.is_zero() => News::Fresh,
-                true => News::Disputed(rest),
-                false if is_new => News::Fresh,
-                false => News::Known,
+                _ if is_new => News::Fresh,
+                true if is_ours && rest.is_zero() => News::Fresh,
+                true if is_ours => News::Disputed(rest),
+                _ => News::Known,
             };
             if !matches!(news, News::Disputed(_)) {
                 provider.differs_since = None;
@@ -427,6 +428,8 @@ impl Providers {
                         call(ticket);
                     } else {
                         provider.gate.forget(&ticket.caller);
+                        // Its share is free for others, who are to be called again.
+                        self.changed.notify_one();
                     }
                 }
             }

@@ -10,7 +10,7 @@ use crate::gate::{Caller, Ticket};
 use crate::kubernetes::with_causes;
 use crate::members::Duty;
 use crate::reconcile;
-use futures::{future, stream};
+use futures::{StreamExt, future, stream};
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -18,6 +18,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio_util::time::DelayQueue;
 
 /// How often the process removes its memory of deleted objects.
 const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
@@ -25,8 +26,11 @@ const PRUNE_INTERVAL: Duration = Duration::from_mins(1);
 /// How many finished objects the process works on at the same time.
 const ENDED_CONCURRENCY: u16 = 16;
 
-/// Delay before another try to acknowledge an edit.
-const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(5);
+/// Half of the delay before the second try to acknowledge an edit. It doubles with each.
+const ACKNOWLEDGE_DELAY: Duration = Duration::from_secs(2);
+
+/// So often the operator tries, for about half an hour: the namespace may be gone, and the permission with it.
+const ACKNOWLEDGE_TRIES: u32 = 10;
 
 /// Deletes finished objects after their time to live.
 pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
@@ -35,18 +39,26 @@ pub async fn run_expiry(watch: Watch, context: Arc<Context>) {
     let (leave, mut left) = mpsc::unbounded_channel();
     let acknowledging = Arc::clone(&context);
     let acknowledging = background("acknowledging", &context, async move {
-        while let Some(owner) = left.recv().await {
-            while let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await {
-                tracing::warn!(
-                    namespace = owner.namespace,
-                    name = owner.name,
-                    error = with_causes(&error),
-                    "cannot acknowledge an edit; trying again"
-                );
-                tokio::time::sleep(ACKNOWLEDGE_DELAY).await;
+        // What cannot be acknowledged waits here, and nothing waits for it.
+        let mut again = DelayQueue::new();
+        loop {
+            let (owner, tries): (Owner, _) = tokio::select! {
+                Some(owner) = left.recv() => (owner, 1),
+                Some(waited) = again.next() => waited.into_inner(),
+                else => future::pending().await,
+            };
+            let Err(error) = reconcile::acknowledge(&owner, &acknowledging).await else { continue };
+            if tries < ACKNOWLEDGE_TRIES {
+                again.insert((owner, tries + 1), ACKNOWLEDGE_DELAY * 2_u32.pow(tries));
+                continue;
             }
+            tracing::warn!(
+                namespace = owner.namespace,
+                name = owner.name,
+                error = with_causes(&error),
+                "an edit cannot be acknowledged"
+            );
         }
-        future::pending::<()>().await;
     });
     let left = move |object: &FunctionInvocation| drop(leave.send(Owner::of(object)));
     run_ended(watch, fields, (Shelf::default(), left), reconcile::expire, context).await;

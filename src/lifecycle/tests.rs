@@ -321,6 +321,13 @@ fn an_age_is_reached_though_the_clock_of_the_creation_was_ahead() {
     for (now, rest) in [(-3600, 0), (-9, 0), (-5, 3), (0, 3), (1, 2), (3, 0), (4, 0)] {
         let left = object.view().until_age(Duration::from_secs(3), at(now));
         assert_eq!(left, Duration::from_secs(rest), "{now}");
+        assert_eq!(object.view().until_due_for(Duration::from_secs(3), at(now)), left, "{now}");
+    }
+    let mut started = object;
+    started.status.start_time = Some(at(10));
+    for (now, rest) in [(0, 3), (10, 3), (12, 1), (13, 0)] {
+        let left = started.view().until_due_for(Duration::from_secs(3), at(now));
+        assert_eq!(left, Duration::from_secs(rest), "{now}");
     }
 }
 

@@ -1,6 +1,6 @@
 //! Finished objects that have a time to live: deletes them when it is over, and acknowledges when it is edited.
 
-use super::{Error, RETRY_DELAY, Reconcile, guarded};
+use super::{Error, Reconcile, guarded};
 use crate::api::FunctionInvocation;
 use crate::context::{Context, Owner};
 use crate::kubernetes::status;
@@ -28,15 +28,15 @@ enum Copy {
 }
 
 /// An object left the watch of those with a time to live: it was deleted, or the time to live was removed.
-pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<(), Error> {
+pub async fn acknowledge(owner: &Owner, context: &Context) -> Result<Action, Error> {
     if context.duty(&owner.uid) == Duty::Others {
-        return Ok(());
+        return Ok(Action::await_change());
     }
     let live = status::find(&context.clients.calls, &owner.namespace, &owner.name).await?;
-    if let Some(object) = live.filter(|object| object.uid().as_ref() == Some(&owner.uid)) {
-        run(&object, context, Copy::Live).await?;
+    match live.filter(|object| object.uid().as_ref() == Some(&owner.uid)) {
+        Some(object) => run(&object, context, Copy::Live).await,
+        None => Ok(Action::await_change()),
     }
-    Ok(())
 }
 
 async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Result<Action, Error> {
@@ -53,8 +53,7 @@ async fn run(object: &FunctionInvocation, context: &Context, copy: Copy) -> Resu
         Step::Delete => return reconcile.delete().await,
         step @ Step::Wait(_) => return Ok(reconcile.until(&step)),
         Step::Acknowledge | Step::CorrectTimes if copy == Copy::Cached => {
-            Box::pin(acknowledge(&Owner::of(object), context)).await?;
-            return Ok(Action::requeue(RETRY_DELAY));
+            return Box::pin(acknowledge(&Owner::of(object), context)).await;
         }
         Step::Acknowledge => record::acknowledged(view, now),
         Step::CorrectTimes => record::corrected(view, now),

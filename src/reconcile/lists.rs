@@ -30,6 +30,15 @@ pub async fn run(
     let mut queued: Vec<(Ticket, Topic)> = Vec::new();
     loop {
         let (due, next) = context.followed.due(&wanted, clock::monotonic());
+        // The provider may be gone together with the objects, and then calls nobody.
+        queued.retain(|(ticket, topic)| {
+            let is_followed = context.followed.is_followed(topic);
+            if !is_followed {
+                context.providers.forget(&topic.provider, &ticket.caller);
+                context.followed.failed(topic, None, clock::monotonic());
+            }
+            is_followed
+        });
         for topic in due {
             let ticket = ticket(&topic);
             match context.providers.enter(&topic.provider, ticket.clone()) {

@@ -79,7 +79,7 @@ impl Reconcile<'_> {
         let rest = match wait.until() {
             Some(end) if end.saturating_duration_since(monotonic) > SHORT_WAIT => Duration::ZERO,
             Some(_) => recheck,
-            None => until(later(view.due(now).min(now), LONG_QUEUE), now),
+            None => view.until_due_for(LONG_QUEUE, now),
         };
         // A notice that `wait` would hold back must not use up the turn of another.
         let rest = rest.max(self.grace());

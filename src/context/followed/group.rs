@@ -133,7 +133,11 @@ impl Group {
         if self.next <= now && self.round.is_none() {
             self.requests.retain(|_, waiter| wanted(&waiter.request.owner));
         }
-        self.busy || !self.requests.is_empty()
+        self.busy || self.has_requests()
+    }
+
+    pub(super) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
     }
 
     /// When the list is to be read next; `None` while it is being read.
@@ -203,6 +207,8 @@ impl Group {
             _ => {}
         }
         self.round = None;
+        // What made pages too long may be over.
+        self.limit = (self.limit + self.limit.div_ceil(4)).min(DEFAULT_LIMIT);
         self.next = now + self.pause(siblings, time, now);
         owners
     }

@@ -238,6 +238,31 @@ fn a_page_that_is_too_long_is_asked_for_again_with_fewer_records() {
         }
     }
     assert_eq!(limits, [100, 50, 25, 12, 6, 3, 1]);
+
+    // What made it too long was one record, or no page at all.
+    followed.failed(&topic, None, now);
+    let (mut rounds, mut time) = (0, 60);
+    while limits.last() != Some(&DEFAULT_LIMIT) {
+        let now = start + seconds(time);
+        assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+        limits.push(followed.question(&topic, now).unwrap().limit);
+        followed.told(&topic, vec![line("a", false)], None, None, (at(time), now));
+        (rounds, time) = (rounds + 1, time + 600);
+        assert!(rounds < 30, "{limits:?}");
+    }
+}
+
+#[test]
+fn a_list_that_waits_while_its_last_object_goes_is_not_wanted_any_more() {
+    let (followed, start, topic) = (Followed::default(), Instant::now(), topic("f"));
+    followed.follow(&topic, request("a"), start);
+    let now = start + seconds(5);
+    assert_eq!(followed.due(|_| true, now).0, std::slice::from_ref(&topic));
+    assert!(followed.is_followed(&topic));
+    assert_eq!(followed.due(|_| false, now).0, []);
+    assert!(!followed.is_followed(&topic));
+    followed.failed(&topic, None, now);
+    assert_eq!(followed.due(|_| false, now), (Vec::new(), None));
 }
 
 #[test]

@@ -233,3 +233,17 @@ fn a_check_is_asked_for_when_a_credential_has_ended_before_its_timer() {
     assert_eq!(asked.try_recv().ok(), Some(key));
     assert!(asked.try_recv().is_err(), "once is enough");
 }
+
+#[test]
+fn a_dispute_is_ended_by_the_replica_whose_duty_that_is() {
+    let (providers, key): (_, ProviderKey) = (providers(), "ns/p".into());
+    let found = || (1, Reason::CredentialsInvalid, "refused".to_owned(), None);
+    for is_ours in [true, false] {
+        providers.not_reported(&key);
+        assert_eq!(providers.news(&key, found(), true, is_ours), News::Fresh);
+        let again = providers.news(&key, found(), true, is_ours);
+        assert_eq!(matches!(again, News::Disputed(rest) if !rest.is_zero()), is_ours, "{again:?}");
+    }
+    assert_eq!(providers.news(&key, found(), true, false), News::Known);
+    assert_eq!(providers.news(&key, found(), false, true), News::Known);
+}

@@ -33,7 +33,8 @@ impl ProviderCheck<'_> {
     /// look again, if another replica has written otherwise.
     pub(super) async fn report(&self) -> Result<Option<Duration>, Error> {
         let Self { provider, context, key, .. } = *self;
-        if context.duty(key) == Duty::Others && context.providers.refused_at(key).is_none() {
+        let is_ours = context.duty(key) != Duty::Others;
+        if !is_ours && context.providers.refused_at(key).is_none() {
             return Ok(None);
         }
         let standing = context.providers.standing(key);
@@ -54,7 +55,7 @@ impl ProviderCheck<'_> {
             format!("{message}{:?}", pause.map(|pause| pause.end)),
             next.credential_expiration_time.or(refused_at),
         );
-        match context.providers.news(key, found, differs) {
+        match context.providers.news(key, found, differs, is_ours) {
             _ if next == previous => return Ok(None),
             News::Known if is_current => return Ok(None),
             News::Disputed(rest) => return Ok(Some(rest)),
