@@ -201,12 +201,14 @@ pub(super) fn end(
         Conclusion::Failed(reason, message) => {
             (Outcome::Failed, *reason, format!("{message}{}{retried}", advice(*reason)), certain)
         }
-        Conclusion::Cancelled => (
-            Outcome::Cancelled,
-            Reason::Cancelled,
-            format!("Cancelled before it was accepted. The operator sends nothing more.{retried}"),
-            certain,
-        ),
+        Conclusion::Cancelled => {
+            let message = if retried.is_empty() {
+                "Cancelled before it was accepted. The operator sends nothing more.".to_owned()
+            } else {
+                format!("Cancelled. The operator sends nothing more.{retried}")
+            };
+            (Outcome::Cancelled, Reason::Cancelled, message, certain)
+        }
     };
     status.outcome = Some(outcome);
     with(view, status, now, Situation::Ended { reason, message, accepted })

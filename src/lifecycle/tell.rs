@@ -265,6 +265,14 @@ pub fn not_known(what: &str) -> String {
     )
 }
 
+/// The message about an ambiguous attempt that a rule of the user ends.
+pub(super) fn ruled(trouble: &Trouble) -> String {
+    format!(
+        "{} FunctionGraph may have accepted it. A rule of spec.retryPolicy ends the invocation here. Check the function's logs before you create a new FunctionInvocation.",
+        describe(trouble)
+    )
+}
+
 pub(super) fn refusal(trouble: &Trouble, reason: Reason) -> String {
     let what = describe(trouble);
     let hint = match (reason, trouble.http_status) {

@@ -512,7 +512,10 @@ fn the_users_rules_bend_certain_answers_and_never_resend_an_ambiguous_attempt() 
     assert_eq!(outcome(with_rule(once, vec![404], RetryAction::Retry), &not_found), None);
     assert_eq!(outcome(with_rule(once, vec![400], RetryAction::Retry), &not_found), Some(Outcome::Failed));
     assert_eq!(outcome(with_rule(once, vec![504], RetryAction::Retry), &timeout), Some(Outcome::Unknown));
-    assert_eq!(outcome(with_rule(once, vec![504], RetryAction::Fail), &timeout), Some(Outcome::Failed));
+    let ruled = with_rule(once, vec![504], RetryAction::Fail).answered(&timeout, at(2));
+    assert_eq!(ruled.status.outcome, Some(Outcome::Failed));
+    let ready = Condition::find(&ruled.status.conditions, ConditionType::Ready).unwrap();
+    assert!(ready.message.contains("may have accepted it"), "{}", ready.message);
 }
 
 #[test]

@@ -69,7 +69,13 @@ impl Reconcile<'_> {
             self.context.providers.ask_to_renew(&self.provider);
         }
         let spec = &self.object.spec;
-        let urn = self.allowed(&access).await?;
+        let urn = self.allowed(&access).await.map_err(|halt| match halt {
+            // It was not sent.
+            Halt::Fail(reason, why) => {
+                Halt::Fail(reason, format!("{why} Create a new FunctionInvocation when this is corrected."))
+            }
+            halt => halt,
+        })?;
         let (kind, protocol) = manner(spec, access.spec().protocol_version)
             .map_err(|message| Halt::Fail(Reason::Unsupported, message))?;
         let instance_memory_mb = spec.instance_memory_mb.and_then(|size| size.try_into().ok());
@@ -84,12 +90,13 @@ impl Reconcile<'_> {
         Ok(Prepared { access, urn, kind, protocol, instance_memory_mb, event, event_bytes, target, kept })
     }
 
-    /// The function, if the provider may be used for it from the object's namespace.
+    /// The function, if the provider may be used for it from the object's namespace. The reason why not says nothing of a new
+    /// invocation: this one may have been accepted.
     pub(super) async fn allowed(&self, access: &Access) -> Result<FunctionUrn, Halt> {
         let (namespace, calls) = (self.namespace(), &self.context.clients.calls);
         if !self.context.namespaces.admitted(calls, &access.grant, namespace).await? {
             let message = format!(
-                "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}. Ask its owner to add the namespace to spec.allowedNamespaces, then create a new FunctionInvocation.",
+                "ClusterFunctionGraphProvider {} does not admit the namespace {namespace}. Ask its owner to add the namespace to spec.allowedNamespaces.",
                 self.object.spec.provider_ref.name
             );
             return Err(Halt::Fail(Reason::AccessDenied, message));
@@ -188,7 +195,7 @@ pub fn urn_of(function: &FunctionRef, access: &Access) -> Result<FunctionUrn, St
     let urn = urn.map_err(|error| format!("spec.function: {error}."))?;
     if urn.region() != access.spec().region || urn.project_id() != access.project_id() {
         return Err(format!(
-            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}. Correct the URN or spec.providerRef in a new FunctionInvocation.",
+            "spec.function.urn is in region {} and project {}, but the provider is for region {} and project {}.",
             urn.region(),
             urn.project_id(),
             access.spec().region,
@@ -205,7 +212,7 @@ fn listed(urn: &FunctionUrn, access: &Access) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "The provider does not allow the function {short}. Ask its owner to add it to spec.allowedFunctions, then create a new FunctionInvocation."
+        "The provider does not allow the function {short}. Ask its owner to add it to spec.allowedFunctions."
     ))
 }
 

@@ -20,10 +20,12 @@ impl Reconcile<'_> {
         let context = self.context;
         let namespace = self.namespace();
         let reference = &self.object.spec.provider_ref;
-        if is_cluster_scoped(reference) && context.cluster_provider_store.is_none() {
-            return Some("This operator serves only some namespaces and uses no ClusterFunctionGraphProvider. Create a new FunctionInvocation for a FunctionGraphProvider.".into());
-        }
         let to_send = matches!(State::of(self.view.status), State::Fresh | State::Open { .. });
+        if is_cluster_scoped(reference) && context.cluster_provider_store.is_none() {
+            let why = "This operator serves only some namespaces and uses no ClusterFunctionGraphProvider.";
+            let then = " Create a new FunctionInvocation for a FunctionGraphProvider.";
+            return Some(if to_send { format!("{why}{then}") } else { why.to_owned() });
+        }
         let then =
             if to_send { " The operator sends the invocation when the provider is ready." } else { "" };
         if !context.knows_provider(self.object) {

@@ -8,7 +8,9 @@ use crate::api::invocation::{
 };
 use crate::lifecycle::classify::{Pause, Ruling, rule};
 use crate::lifecycle::decide::{past_deadline, past_limit};
-use crate::lifecycle::tell::{Situation, acceptance, describe, execution, is_ambiguous, refusal, with};
+use crate::lifecycle::tell::{
+    Situation, acceptance, describe, execution, is_ambiguous, refusal, ruled, with,
+};
 use crate::lifecycle::{
     Acceptance, CLOCK_SKEW, Conclusion, Executed, Reply, Trouble, View, backoff, later, resolve,
 };
@@ -144,14 +146,13 @@ fn troubled(view: &View<'_>, trouble: &Trouble, now: Timestamp, chance: u64) -> 
         }
         Ruling::Fail { state, reason } => {
             set_state(&mut status, state);
-            let message = refusal(trouble, reason);
             // Only a rule of the user ends an ambiguous attempt as failed.
             let conclusion = match state {
-                AttemptState::Ambiguous => Conclusion::Ruled(message),
+                AttemptState::Ambiguous => Conclusion::Ruled(ruled(trouble)),
                 AttemptState::Claimed
                 | AttemptState::Accepted
                 | AttemptState::Rejected
-                | AttemptState::NotSent => Conclusion::Failed(reason, message),
+                | AttemptState::NotSent => Conclusion::Failed(reason, refusal(trouble, reason)),
             };
             end(view, status, &conclusion, now)
         }
